@@ -1,0 +1,2 @@
+// Package credentials keeps the rules for domains and SMTP users.
+package credentials

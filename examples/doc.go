@@ -1,0 +1,2 @@
+// Package examples holds programs that embed gatepost; each folder is one.
+package examples

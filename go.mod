@@ -1,0 +1,3 @@
+module github.com/gatepost-mail/gatepost
+
+go 1.26.0

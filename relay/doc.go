@@ -1,0 +1,2 @@
+// Package relay is the SMTP submission server.
+package relay

@@ -1,0 +1,119 @@
+package relay
+
+import (
+	"bytes"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+)
+
+// A Message is one accepted submission: an envelope and its content. A
+// [Forwarder] must not change it; Prepend and WithRecipients return changed
+// copies that share the content.
+type Message struct {
+	// ID names the message everywhere: in the 250 reply, the Received line,
+	// logs, events and the queue. Letters and digits only.
+	ID string
+
+	// Identity is the SMTP user that submitted the message.
+	Identity credentials.Identity
+
+	// From is the envelope sender and To the envelope recipients, in the form
+	// they have in an SMTP command, without the angle brackets (RFC 5321
+	// section 4.1.2). An empty From is the null reverse-path.
+	From string
+	To   []Recipient
+
+	Options  Options
+	Remote   netip.Addr // the client's address
+	Received time.Time  // when the message was accepted for forwarding; UTC
+
+	prefix  []byte // what Prepend put before the content
+	content io.ReaderAt
+	size    int64
+}
+
+// A Recipient is one envelope recipient with its DSN options (RFC 3461).
+type Recipient struct {
+	Address string
+
+	// Notify holds NEVER, or any of SUCCESS, FAILURE and DELAY. Empty means
+	// that the client didn't say (RFC 3461 section 4.1).
+	Notify []string
+
+	// OriginalRecipient is the ORCPT parameter, type and decoded address
+	// separated by a semicolon: "rfc822;bob@example.com".
+	OriginalRecipient string
+}
+
+// Options are the parameters the client gave with MAIL, to be passed on.
+type Options struct {
+	Body       string // "7BIT", "8BITMIME" or "" (RFC 6152)
+	UTF8       bool   // SMTPUTF8 (RFC 6531)
+	RequireTLS bool   // REQUIRETLS (RFC 8689)
+	Return     string // RET: "FULL", "HDRS" or "" (RFC 3461 section 4.3)
+	EnvelopeID string // ENVID, decoded (RFC 3461 section 4.4)
+}
+
+// SetContent makes the size bytes of r the message's content. It is for those
+// who make messages themselves; the server's messages have theirs. Lines end
+// in CRLF. r is read by many goroutines at once.
+func (m *Message) SetContent(r io.ReaderAt, size int64) {
+	m.prefix, m.content, m.size = nil, r, size
+}
+
+// Content returns the header and body as they are to be sent: CRLF line ends,
+// not dot-stuffed. Each call returns a reader of its own, at the beginning;
+// its Size is the message's.
+func (m *Message) Content() *io.SectionReader {
+	if len(m.prefix) == 0 {
+		if m.content == nil {
+			return io.NewSectionReader(bytes.NewReader(nil), 0, 0)
+		}
+		return io.NewSectionReader(m.content, 0, m.size)
+	}
+	r := &prefixed{prefix: m.prefix, rest: m.content, size: m.size}
+	return io.NewSectionReader(r, 0, int64(len(m.prefix))+m.size)
+}
+
+// Size returns the number of bytes of the content.
+func (m *Message) Size() int64 { return int64(len(m.prefix)) + m.size }
+
+// Prepend returns a copy of the message with the given header fields before
+// its content. The fields are whole lines, each ending in CRLF.
+func (m *Message) Prepend(fields []byte) *Message {
+	c := *m
+	c.prefix = slices.Concat(fields, m.prefix)
+	return &c
+}
+
+// WithRecipients returns a copy of the message for other recipients.
+func (m *Message) WithRecipients(to []Recipient) *Message {
+	c := *m
+	c.To = to
+	return &c
+}
+
+// prefixed reads a prefix and then the rest of the content.
+type prefixed struct {
+	prefix []byte
+	rest   io.ReaderAt
+	size   int64
+}
+
+func (p *prefixed) ReadAt(b []byte, off int64) (n int, err error) {
+	if off < int64(len(p.prefix)) {
+		n = copy(b, p.prefix[off:])
+		if n == len(b) {
+			return n, nil
+		}
+	}
+	if p.rest == nil {
+		return n, io.EOF
+	}
+	m, err := io.NewSectionReader(p.rest, 0, p.size).ReadAt(b[n:], off+int64(n)-int64(len(p.prefix)))
+	return n + m, err
+}
