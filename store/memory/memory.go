@@ -1,0 +1,241 @@
+// Package memory keeps a relay's domains and users in memory: for tests, for
+// trials, and as the shortest adapter to read before writing your own. Nothing
+// in it outlives the process.
+package memory
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A Store is a [store.Store] in memory. The zero value is empty and ready to
+// use; it must not be copied. Logins cost the same however many users there
+// are; lists and DeleteDomain look at every entry.
+type Store struct {
+	mu      sync.RWMutex
+	domains map[string]store.Domain
+	users   map[string]user
+	issued  map[string]bool // every username there ever was
+}
+
+var _ store.Store = (*Store)(nil)
+
+type user struct {
+	store.User
+	hash string
+}
+
+// AddDomain implements [store.Store].
+func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if _, ok := s.domains[d.Name]; ok {
+		return store.ErrTaken
+	}
+	s.domains[d.Name] = d
+	return nil
+}
+
+// Domains implements [store.Store].
+func (s *Store) Domains(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Domain, error) {
+	if err := s.rlock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	var list []store.Domain
+	for _, d := range s.domains {
+		if d.Tenant == tenant && d.Name > page.After {
+			list = append(list, d)
+		}
+	}
+	slices.SortFunc(list, func(a, b store.Domain) int { return cmp.Compare(a.Name, b.Name) })
+	return list[:min(len(list), page.Size())], nil
+}
+
+// DeleteDomain implements [store.Store].
+func (s *Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name string) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if !s.owns(tenant, name) {
+		return store.ErrNotFound
+	}
+	delete(s.domains, name)
+	for username, u := range s.users {
+		if u.Domain == name {
+			delete(s.users, username)
+		}
+	}
+	return nil
+}
+
+// AddUser implements [store.Store].
+func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if !s.owns(u.Tenant, u.Domain) {
+		return store.ErrNotFound
+	}
+	if s.issued[u.Username] {
+		return store.ErrTaken
+	}
+	s.issued[u.Username] = true
+	s.users[u.Username] = user{u, hash}
+	return nil
+}
+
+// User implements [store.Store].
+func (s *Store) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
+	if err := s.rlock(ctx); err != nil {
+		return store.User{}, err
+	}
+	defer s.mu.RUnlock()
+	u, ok := s.users[username]
+	if !ok || u.Tenant != tenant {
+		return store.User{}, store.ErrNotFound
+	}
+	return u.User, nil
+}
+
+// Users implements [store.Store].
+func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
+	if err := s.rlock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	if !s.owns(tenant, domain) {
+		return nil, store.ErrNotFound
+	}
+	var list []store.User
+	for _, u := range s.users {
+		if u.Domain == domain && u.Username > page.After {
+			list = append(list, u.User)
+		}
+	}
+	slices.SortFunc(list, func(a, b store.User) int { return cmp.Compare(a.Username, b.Username) })
+	return list[:min(len(list), page.Size())], nil
+}
+
+// RenameUser implements [store.Store].
+func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
+	return s.change(ctx, tenant, username, func(u *user) error {
+		u.Name = name
+		return nil
+	})
+}
+
+// SetPassword implements [store.Store].
+func (s *Store) SetPassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at time.Time) error {
+	return s.change(ctx, tenant, username, func(u *user) error {
+		if u.Generation != generation {
+			return store.ErrConflict
+		}
+		u.Generation++
+		u.PasswordSet = at
+		u.hash = hash
+		return nil
+	})
+}
+
+// DeleteUser implements [store.Store].
+func (s *Store) DeleteUser(ctx context.Context, tenant store.TenantID, username string) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if u, ok := s.users[username]; !ok || u.Tenant != tenant {
+		return store.ErrNotFound
+	}
+	delete(s.users, username)
+	return nil
+}
+
+// Lookup implements [store.Store].
+func (s *Store) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	if err := s.rlock(ctx); err != nil {
+		return store.User{}, "", err
+	}
+	defer s.mu.RUnlock()
+	u, ok := s.users[username]
+	if !ok {
+		return store.User{}, "", store.ErrNotFound
+	}
+	return u.User, u.hash, nil
+}
+
+// Connected implements [store.Store].
+func (s *Store) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	u, ok := s.users[username]
+	if !ok {
+		return store.ErrNotFound
+	}
+	if at.After(u.LastConnection) {
+		u.LastConnection, u.LastConnectionFrom = at, from
+		s.users[username] = u
+	}
+	return nil
+}
+
+// change applies f to the tenant's user, and keeps what f made of it unless f
+// returns an error.
+func (s *Store) change(ctx context.Context, tenant store.TenantID, username string, f func(*user) error) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	u, ok := s.users[username]
+	if !ok || u.Tenant != tenant {
+		return store.ErrNotFound
+	}
+	if err := f(&u); err != nil {
+		return err
+	}
+	s.users[username] = u
+	return nil
+}
+
+func (s *Store) owns(tenant store.TenantID, domain string) bool {
+	d, ok := s.domains[domain]
+	return ok && d.Tenant == tenant
+}
+
+// lock locks s for writing, or returns ctx's error if ctx has ended. The first
+// call makes the maps.
+func (s *Store) lock(ctx context.Context) error {
+	s.mu.Lock()
+	if err := ctx.Err(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	if s.domains == nil {
+		s.domains = make(map[string]store.Domain)
+		s.users = make(map[string]user)
+		s.issued = make(map[string]bool)
+	}
+	return nil
+}
+
+// rlock is lock for reading.
+func (s *Store) rlock(ctx context.Context) error {
+	s.mu.RLock()
+	if err := ctx.Err(); err != nil {
+		s.mu.RUnlock()
+		return err
+	}
+	return nil
+}
