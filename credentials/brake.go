@@ -1,0 +1,92 @@
+package credentials
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The brakes on guessing. Only new wrong passwords count; a password that was
+// refused before costs nothing and counts nothing.
+const (
+	// Per username and address prefix: 10 wrong passwords at once, then one
+	// more every 4 seconds.
+	userBurst    = 10
+	userInterval = 4 * time.Second
+
+	// Per address prefix, whatever the usernames: 50, then one more every 2
+	// seconds.
+	prefixBurst    = 50
+	prefixInterval = 2 * time.Second
+
+	// How many are remembered of each, those that guessed last.
+	maxBrakes = 1 << 16
+)
+
+// brakes remember who guessed of late.
+type brakes struct {
+	users    lru[userAt, bucket]
+	prefixes lru[netip.Prefix, bucket]
+}
+
+type userAt struct {
+	username string
+	prefix   netip.Prefix
+}
+
+// A bucket is a token bucket, kept as the time at which it will be full again.
+// The zero bucket is full.
+type bucket time.Time
+
+// delay returns how long it takes until the bucket has a token.
+func (b bucket) delay(now time.Time, burst int, interval time.Duration) time.Duration {
+	full := time.Time(b)
+	if !full.After(now) {
+		return 0
+	}
+	return max(0, full.Sub(now)-time.Duration(burst-1)*interval)
+}
+
+// take returns the bucket with one token less. It may go into debt.
+func (b bucket) take(now time.Time, interval time.Duration) bucket {
+	if t := time.Time(b); t.After(now) {
+		now = t
+	}
+	return bucket(now.Add(interval))
+}
+
+// delay returns how long the attempt has to wait. At home only guesses at the
+// same username count, so that strangers behind the same address can't slow a
+// tool that belongs there.
+func (b *brakes) delay(a *attempt) time.Duration {
+	now := time.Now()
+	user, _ := b.users.get(userAt{a.username, a.prefix})
+	delay := user.delay(now, userBurst, userInterval)
+	if !a.home {
+		prefix, _ := b.prefixes.get(a.prefix)
+		delay = max(delay, prefix.delay(now, prefixBurst, prefixInterval))
+	}
+	return delay
+}
+
+// guessed counts a wrong password.
+func (b *brakes) guessed(a *attempt) {
+	now := time.Now()
+	key := userAt{a.username, a.prefix}
+	user, _ := b.users.get(key)
+	b.users.put(key, user.take(now, userInterval), maxBrakes)
+	prefix, _ := b.prefixes.get(a.prefix)
+	b.prefixes.put(a.prefix, prefix.take(now, prefixInterval), maxBrakes)
+}
+
+// prefixOf returns the addresses that are taken for one guesser: an IPv4
+// address, or the /64 that one IPv6 host usually has to itself. The zero Addr
+// (a client without an address) has the zero Prefix.
+func prefixOf(addr netip.Addr) netip.Prefix {
+	addr = addr.Unmap()
+	bits := 64
+	if addr.Is4() {
+		bits = 32
+	}
+	prefix, _ := addr.Prefix(bits)
+	return prefix
+}

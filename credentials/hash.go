@@ -1,0 +1,132 @@
+package credentials
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// A Cost says how much work the hash of a password is: the parameters of
+// argon2id (RFC 9106). A field that is zero takes its default.
+//
+// Each hash carries the cost it was made with, so a changed Cost applies to
+// new passwords and leaves the others as they are. They are not hashed anew
+// at a login: with 130 random bits a password needs no higher cost, and a new
+// hash would count as a reset and end the user's sessions.
+type Cost struct {
+	MemoryKiB uint32 // memory in KiB; default 19456 (19 MiB), at most 262144 (256 MiB)
+	Time      uint32 // passes over the memory; default 2, at most 16
+	Threads   uint8  // default 1, at most 16
+}
+
+// What is accepted in a Cost and in a hash from the store, so that neither can
+// exhaust the process.
+const (
+	maxMemoryKiB = 256 << 10
+	maxTime      = 16
+	maxThreads   = 16
+	maxPHC       = 256 // bytes of a whole hash
+	saltSize     = 16
+	keySize      = 32
+)
+
+func (c Cost) orDefault() Cost {
+	if c.MemoryKiB == 0 {
+		c.MemoryKiB = 19 << 10
+	}
+	if c.Time == 0 {
+		c.Time = 2
+	}
+	if c.Threads == 0 {
+		c.Threads = 1
+	}
+	return c
+}
+
+// check reports a cost that argon2id doesn't know (RFC 9106 section 3.1) or
+// that is more than a login should take.
+func (c Cost) check() error {
+	if c.Time < 1 || c.Threads < 1 || c.MemoryKiB < 8*uint32(c.Threads) ||
+		c.MemoryKiB > maxMemoryKiB || c.Time > maxTime || c.Threads > maxThreads {
+		return fmt.Errorf("credentials: cost m=%d,t=%d,p=%d is out of bounds", c.MemoryKiB, c.Time, c.Threads)
+	}
+	return nil
+}
+
+// A phc is a hash with all that is needed to check a password against it. It
+// is written as a PHC string: $argon2id$v=19$m=19456,t=2,p=1$SALT$KEY, both in
+// base64 without padding.
+type phc struct {
+	cost Cost
+	salt []byte
+	key  []byte
+}
+
+// newPHC hashes a password under a fresh salt.
+func newPHC(password string, cost Cost) phc {
+	h := phc{cost: cost, salt: make([]byte, saltSize)}
+	rand.Read(h.salt)
+	h.key = h.derive(password, keySize)
+	return h
+}
+
+func (h phc) derive(password string, size int) []byte {
+	return argon2.IDKey([]byte(password), h.salt, h.cost.Time, h.cost.MemoryKiB, h.cost.Threads, uint32(size))
+}
+
+func (h phc) matches(password string) bool {
+	return subtle.ConstantTimeCompare(h.derive(password, len(h.key)), h.key) == 1
+}
+
+// encode returns the PHC string. It isn't called String, so that nothing
+// prints a hash by accident.
+func (h phc) encode() string {
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version,
+		h.cost.MemoryKiB, h.cost.Time, h.cost.Threads, b64.EncodeToString(h.salt), b64.EncodeToString(h.key))
+}
+
+var errBadPHC = errors.New("credentials: the hash in the store can't be read")
+
+// parsePHC reads a PHC string in exactly the form encode writes. Errors don't
+// show it.
+func parsePHC(text string) (phc, error) {
+	if len(text) > maxPHC {
+		return phc{}, errBadPHC
+	}
+	part := strings.Split(text, "$")
+	if len(part) != 6 {
+		return phc{}, errBadPHC
+	}
+	h := phc{cost: parseCost(part[3])}
+	h.salt, _ = base64.RawStdEncoding.DecodeString(part[4])
+	h.key, _ = base64.RawStdEncoding.DecodeString(part[5])
+	if h.cost.check() != nil || len(h.salt) < 8 || len(h.key) < 16 || len(h.key) > 64 || h.encode() != text {
+		return phc{}, errBadPHC
+	}
+	return h, nil
+}
+
+// parseCost reads "m=19456,t=2,p=1". What it can't read is zero, which no cost
+// allows.
+func parseCost(text string) (c Cost) {
+	m, rest, _ := strings.Cut(text, ",")
+	t, p, _ := strings.Cut(rest, ",")
+	number := func(s, prefix string, bits int) uint64 {
+		n, err := strconv.ParseUint(strings.TrimPrefix(s, prefix), 10, bits)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	c.MemoryKiB = uint32(number(m, "m=", 32))
+	c.Time = uint32(number(t, "t=", 32))
+	c.Threads = uint8(number(p, "p=", 8))
+	return c
+}

@@ -1,0 +1,166 @@
+package credentials
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// Bounds on the logins that wait for a hash. More than these would only wait
+// in vain: maxWait is over before their turn comes.
+const (
+	maxWaitingPerPrefix = 256
+	maxWaiting          = 4096
+)
+
+// A class is a kind of work in the queue. As long as work of both classes
+// waits, each gets every other turn.
+type class int
+
+const (
+	// stranger is a login from an address that is new for the user.
+	stranger class = iota
+	// resident is a login from where the user last connected from, and
+	// hashing a new password for an administrator. A flood of strangers, from
+	// however many addresses, can't keep it waiting.
+	resident
+	classes
+)
+
+var errQueueFull = errors.New("too many are waiting")
+
+// A queue lets at most GOMAXPROCS hashes be computed at once, each of which
+// takes the memory of a [Cost]. Waiters of one class are served by prefix in
+// turn, so that a thousand from one prefix wait for each other and not for
+// them all comes one from another. The zero queue is ready.
+type queue struct {
+	mu      sync.Mutex
+	running int
+	waiting int
+	next    class // whose turn it is
+	rings   [classes]ring
+}
+
+// A ring holds the lines of a class, in the order of their next turn.
+type ring struct {
+	order []*line
+	lines map[netip.Prefix]*line
+}
+
+// A line holds the waiters of one prefix, first come first. It is never empty.
+type line struct {
+	prefix  netip.Prefix
+	waiters []chan struct{} // closed when their turn has come
+}
+
+// acquire waits for a turn. The caller calls release after its hash. An error
+// is errQueueFull or the cause of the end of ctx.
+func (q *queue) acquire(ctx context.Context, c class, prefix netip.Prefix, bounded bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	q.mu.Lock()
+	if q.waiting == 0 && q.running < runtime.GOMAXPROCS(0) {
+		q.running++
+		q.mu.Unlock()
+		return nil
+	}
+	turn := make(chan struct{})
+	if err := q.push(c, prefix, turn, bounded); err != nil {
+		q.mu.Unlock()
+		return err
+	}
+	q.mu.Unlock()
+
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	left := q.rings[c].remove(prefix, turn)
+	if left {
+		q.waiting--
+	}
+	q.mu.Unlock()
+	if !left { // the turn came meanwhile, and goes to the next
+		q.release()
+	}
+	return context.Cause(ctx)
+}
+
+// release ends a turn and gives it on.
+func (q *queue) release() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running--
+	for q.waiting > 0 && q.running < runtime.GOMAXPROCS(0) {
+		close(q.pop())
+		q.running++
+	}
+}
+
+func (q *queue) push(c class, prefix netip.Prefix, turn chan struct{}, bounded bool) error {
+	r := &q.rings[c]
+	l := r.lines[prefix]
+	if bounded && (q.waiting >= maxWaiting || l != nil && len(l.waiters) >= maxWaitingPerPrefix) {
+		return errQueueFull
+	}
+	if l == nil {
+		l = &line{prefix: prefix}
+		if r.lines == nil {
+			r.lines = make(map[netip.Prefix]*line)
+		}
+		r.lines[prefix] = l
+		r.order = append(r.order, l)
+	}
+	l.waiters = append(l.waiters, turn)
+	q.waiting++
+	return nil
+}
+
+// pop returns the waiter whose turn is next. There must be one.
+func (q *queue) pop() chan struct{} {
+	c := q.next
+	if len(q.rings[c].order) == 0 {
+		c = 1 - c
+	}
+	q.next = 1 - c
+	q.waiting--
+	return q.rings[c].pop()
+}
+
+func (r *ring) pop() chan struct{} {
+	l := r.order[0]
+	r.order = r.order[1:]
+	turn := l.waiters[0]
+	l.waiters = l.waiters[1:]
+	if len(l.waiters) > 0 {
+		r.order = append(r.order, l)
+	} else {
+		delete(r.lines, l.prefix)
+	}
+	return turn
+}
+
+// remove takes a waiter out, and reports whether it was still waiting.
+func (r *ring) remove(prefix netip.Prefix, turn chan struct{}) bool {
+	l := r.lines[prefix]
+	if l == nil {
+		return false
+	}
+	i := slices.Index(l.waiters, turn)
+	if i < 0 {
+		return false
+	}
+	l.waiters = slices.Delete(l.waiters, i, i+1)
+	if len(l.waiters) == 0 {
+		delete(r.lines, prefix)
+		i := slices.Index(r.order, l)
+		r.order = slices.Delete(r.order, i, i+1)
+	}
+	return true
+}

@@ -1,0 +1,255 @@
+package credentials
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A Tenant is what one tenant may see and change. What belongs to another
+// tenant is store.ErrNotFound, as if it didn't exist. Get one with
+// [Manager.Tenant].
+//
+// Domain names are given in any form that [NormalizeDomain] accepts.
+type Tenant struct {
+	m  *Manager
+	id store.TenantID
+}
+
+// Tenant returns the tenant of this ID. Nothing is looked up: tenants belong to
+// the embedding product. Every method of a Tenant with an empty ID fails, so a
+// look-up that went wrong opens nothing.
+func (m *Manager) Tenant(id store.TenantID) Tenant { return Tenant{m, id} }
+
+func (t Tenant) ready() error {
+	if t.m == nil || t.id == "" {
+		return errNoTenant
+	}
+	return t.m.ready()
+}
+
+// AddDomain adds a sending domain. The error is an [InvalidError] if the name
+// is no domain's, and store.ErrTaken if the domain exists, whoever has it.
+func (t Tenant) AddDomain(ctx context.Context, name string) (store.Domain, error) {
+	name, err := t.domain(name)
+	if err != nil {
+		return store.Domain{}, err
+	}
+	d := store.Domain{Tenant: t.id, Name: name, Created: now()}
+	if err := t.m.Store.AddDomain(ctx, d); err != nil {
+		return store.Domain{}, fmt.Errorf("credentials: add domain %s: %w", name, err)
+	}
+	return d, nil
+}
+
+// Domains lists the tenant's domains by name, a page at a time.
+func (t Tenant) Domains(ctx context.Context, page store.Page) ([]store.Domain, error) {
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
+	domains, err := t.m.Store.Domains(ctx, t.id, page)
+	if err != nil {
+		return nil, fmt.Errorf("credentials: list domains: %w", err)
+	}
+	return domains, nil
+}
+
+// DeleteDomain deletes a domain and every user of it, in one step and for
+// good. Their passwords stop working and their sessions end. Mail that was
+// accepted is still delivered. The name can be added again, by anyone, as a new
+// domain without users.
+func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
+	name, err := t.domain(name)
+	if err != nil {
+		return err
+	}
+	if err := t.m.Store.DeleteDomain(ctx, t.id, name); err != nil {
+		return fmt.Errorf("credentials: delete domain %s: %w", name, err)
+	}
+	t.m.publish(Event{Kind: DomainDeleted, Tenant: t.id, Domain: name})
+	return nil
+}
+
+// AddUser adds an SMTP user to a domain, and makes its username and password.
+// The password is returned this once; it is not kept and can't be shown again.
+//
+// The name is what people call the user, such as the tool it is for: 1 to 64
+// characters, none of them a control character, or the error is an
+// [InvalidError]. White space around it is dropped; it is kept as typed
+// otherwise, and need not be unique.
+func (t Tenant) AddUser(ctx context.Context, domain, name string) (store.User, Password, error) {
+	domain, err := t.domain(domain)
+	if err != nil {
+		return store.User{}, Password{}, err
+	}
+	if name, err = cleanName(name); err != nil {
+		return store.User{}, Password{}, err
+	}
+	password, hash, err := t.m.newPassword(ctx)
+	if err != nil {
+		return store.User{}, Password{}, err
+	}
+	at := now()
+	u := store.User{Tenant: t.id, Domain: domain, Name: name, Generation: 1, Created: at, PasswordSet: at}
+	// With 79 random bits a second try is for a store that answers ErrTaken
+	// although the first one went through.
+	for range 3 {
+		u.Username = generateUsername()
+		if err = t.m.Store.AddUser(ctx, u, hash); !errors.Is(err, store.ErrTaken) {
+			break
+		}
+	}
+	if err != nil {
+		return store.User{}, Password{}, fmt.Errorf("credentials: add user to %s: %w", domain, err)
+	}
+	return u, password, nil
+}
+
+// User returns one user.
+func (t Tenant) User(ctx context.Context, username string) (store.User, error) {
+	if err := t.username(username); err != nil {
+		return store.User{}, err
+	}
+	u, err := t.m.Store.User(ctx, t.id, username)
+	if err != nil {
+		return store.User{}, fmt.Errorf("credentials: user %s: %w", username, err)
+	}
+	return u, nil
+}
+
+// Users lists the users of a domain by username, a page at a time.
+func (t Tenant) Users(ctx context.Context, domain string, page store.Page) ([]store.User, error) {
+	domain, err := t.domain(domain)
+	if err != nil {
+		return nil, err
+	}
+	users, err := t.m.Store.Users(ctx, t.id, domain, page)
+	if err != nil {
+		return nil, fmt.Errorf("credentials: list users of %s: %w", domain, err)
+	}
+	return users, nil
+}
+
+// RenameUser changes the user's descriptive name, as in [Tenant.AddUser].
+// Nothing else depends on it.
+func (t Tenant) RenameUser(ctx context.Context, username, name string) error {
+	if err := t.username(username); err != nil {
+		return err
+	}
+	name, err := cleanName(name)
+	if err != nil {
+		return err
+	}
+	if err := t.m.Store.RenameUser(ctx, t.id, username, name); err != nil {
+		return fmt.Errorf("credentials: rename user %s: %w", username, err)
+	}
+	return nil
+}
+
+// ResetPassword makes a new password for the user and returns it this once. The
+// old one stops working at once and its sessions end. Username, name and
+// history stay. Of resets at the same time one wins; the others fail with
+// store.ErrConflict and change nothing.
+func (t Tenant) ResetPassword(ctx context.Context, username string) (Password, error) {
+	u, err := t.User(ctx, username)
+	if err != nil {
+		return Password{}, err
+	}
+	password, hash, err := t.m.newPassword(ctx)
+	if err != nil {
+		return Password{}, err
+	}
+	if err := t.m.Store.SetPassword(ctx, t.id, username, u.Generation, hash, now()); err != nil {
+		return Password{}, fmt.Errorf("credentials: reset password of %s: %w", username, err)
+	}
+	t.m.publish(Event{Kind: PasswordReset, Tenant: t.id, Domain: u.Domain, Username: username, Generation: u.Generation + 1})
+	return password, nil
+}
+
+// DeleteUser deletes the user for good: its password stops working, its
+// sessions end, and its username is never issued again.
+func (t Tenant) DeleteUser(ctx context.Context, username string) error {
+	u, err := t.User(ctx, username)
+	if err != nil {
+		return err
+	}
+	if err := t.m.Store.DeleteUser(ctx, t.id, username); err != nil {
+		return fmt.Errorf("credentials: delete user %s: %w", username, err)
+	}
+	t.m.publish(Event{Kind: UserDeleted, Tenant: t.id, Domain: u.Domain, Username: username, Generation: u.Generation})
+	return nil
+}
+
+// domain checks the tenant and returns the normal form of the name.
+func (t Tenant) domain(name string) (string, error) {
+	if err := t.ready(); err != nil {
+		return "", err
+	}
+	return NormalizeDomain(name)
+}
+
+// username checks the tenant, and that the store can be asked for the username.
+func (t Tenant) username(username string) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
+	if !plausible(username) {
+		return fmt.Errorf("credentials: user %.40q: %w", username, store.ErrNotFound)
+	}
+	return nil
+}
+
+// newPassword makes a password and its hash. It waits for its turn to hash as
+// long as ctx allows.
+func (m *Manager) newPassword(ctx context.Context) (Password, string, error) {
+	if err := m.queue.acquire(ctx, resident, netip.Prefix{}, false); err != nil {
+		return Password{}, "", busy(err)
+	}
+	defer m.queue.release()
+	m.hashes.Add(1)
+	p := generatePassword()
+	return p, newPHC(p.Reveal(), m.Cost.orDefault()).encode(), nil
+}
+
+// usernameLetters are those that people don't take for one another.
+const usernameLetters = "abcdefghjkmnpqrstuvwxyz23456789"
+
+// generateUsername returns "smtp" and 16 random letters and digits: 79 bits.
+func generateUsername() string {
+	const n = len(usernameLetters)
+	name := []byte("smtp")
+	for b := make([]byte, 1); len(name) < 20; {
+		if rand.Read(b); int(b[0]) < 256/n*n { // the rest would favour the first letters
+			name = append(name, usernameLetters[int(b[0])%n])
+		}
+	}
+	return string(name)
+}
+
+// cleanName returns a descriptive name as it is kept.
+func cleanName(name string) (string, error) {
+	invalid := func(reason string) (string, error) { return "", &InvalidError{Field: "name", Reason: reason} }
+	if !utf8.ValidString(name) {
+		return invalid("it isn't valid UTF-8")
+	}
+	name = strings.TrimSpace(name)
+	switch n := utf8.RuneCountInString(name); {
+	case n == 0:
+		return invalid("it is empty")
+	case n > 64:
+		return invalid("it is longer than 64 characters")
+	}
+	if strings.ContainsFunc(name, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp)
+	}) {
+		return invalid("it holds a line break or another control character")
+	}
+	return name, nil
+}
