@@ -1,0 +1,230 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// acceptFrom lets in whoever connects, until the server is closed.
+func (s *Server) acceptFrom(l net.Listener, implicitTLS bool) error {
+	var pause time.Duration
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			if s.isClosed() {
+				return ErrServerClosed
+			}
+			var ne net.Error
+			if !errors.As(err, &ne) || errors.Is(err, net.ErrClosed) {
+				return fmt.Errorf("relay: accept: %w", err)
+			}
+			// Out of file descriptors, most likely: others have to go first.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.logger().Error("relay: accept failed, trying again", "error", err, "pause", pause)
+			time.Sleep(pause)
+			continue
+		}
+		pause = 0
+		go s.letIn(nc, implicitTLS)
+	}
+}
+
+// letIn counts a new connection and hands it to go-smtp, after the TLS
+// handshake if TLS comes first. The address is asked for here and not in the
+// accept loop, because a listener that speaks the PROXY protocol has to read
+// from the connection to know it.
+func (s *Server) letIn(nc net.Conn, implicitTLS bool) {
+	c := &conn{Conn: nc, srv: s, remote: remoteAddr(nc), accepted: time.Now()}
+	refusal := s.track(c)
+	if refusal == dropped {
+		nc.Close()
+		return
+	}
+	if implicitTLS {
+		next, err := s.handshake(c)
+		if err != nil {
+			s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
+			c.Close()
+			return
+		}
+		c = next
+	}
+	if refusal != (reply{}) {
+		c.hangup(refusal.line())
+		c.Close()
+		return
+	}
+	s.hand(c)
+}
+
+// handshake makes a TLS server of a connection. The new conn takes the place
+// of the old one.
+func (s *Server) handshake(c *conn) (*conn, error) {
+	c.Conn.SetDeadline(c.accepted.Add(s.loginTimeout()))
+	tc := tls.Server(c.Conn, s.tls)
+	if err := tc.Handshake(); err != nil {
+		return nil, err
+	}
+	next := &conn{Conn: tc, srv: s, remote: c.remote, accepted: c.accepted, secure: true}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.conns[next] = struct{}{}
+	next.draining = s.closed
+	return next, nil
+}
+
+// hand gives a connection to go-smtp.
+func (s *Server) hand(c *conn) {
+	select {
+	case s.door.conns <- c:
+	case <-s.door.done:
+		c.Close()
+	}
+}
+
+// dropped is the refusal of those who aren't even answered.
+var dropped = reply{code: -1}
+
+// track counts a connection. If it is one too many it returns the reply to
+// refuse it with; some of those are answered, which costs a TLS handshake on one
+// of the ports, and the rest just dropped.
+func (s *Server) track(c *conn) reply {
+	key := keyOf(c.remote)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.conns) >= s.maxConns()+maxRefusing {
+		return dropped
+	}
+	if s.conns == nil {
+		s.conns = make(map[*conn]struct{})
+		s.perAddr = make(map[addrKey]int)
+	}
+	if s.perAddr[key] >= s.maxConnsPerAddr()+maxRefusing/4 {
+		return dropped
+	}
+	s.conns[c] = struct{}{}
+	s.perAddr[key]++
+	switch {
+	case s.perAddr[key] > s.maxConnsPerAddr():
+		return replyTooManyFromAddr
+	case len(s.conns) > s.maxConns():
+		return replyTooMany
+	}
+	return reply{}
+}
+
+// maxRefusing bounds how many connections are being refused at once.
+const maxRefusing = 64
+
+// forget takes a connection off the list. It may be called more than once.
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.conns[c]; !ok {
+		return
+	}
+	delete(s.conns, c)
+	key := keyOf(c.remote)
+	if s.perAddr[key]--; s.perAddr[key] == 0 {
+		delete(s.perAddr, key)
+	}
+	if s.closed && len(s.conns) == 0 && s.empty != nil {
+		close(s.empty)
+	}
+}
+
+func (s *Server) addListener(l *net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	if s.listeners == nil {
+		s.listeners = make(map[*net.Listener]struct{})
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) removeListener(l *net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// An addrKey is what connections are counted by: an IPv4 address, or the /64
+// network of an IPv6 address, which is what one customer of a provider has.
+type addrKey = netip.Prefix
+
+func keyOf(a netip.Addr) addrKey {
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // the zero Prefix for what is no IP address
+	return p
+}
+
+// remoteAddr returns the client's address, or the zero Addr if the connection
+// is of another kind than TCP.
+func remoteAddr(nc net.Conn) netip.Addr {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap().WithZone("")
+	}
+	ap, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
+	return ap.Addr().Unmap().WithZone("")
+}
+
+// A door is the listener on which go-smtp accepts the connections that the
+// server has let in.
+type door struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (d *door) Accept() (net.Conn, error) {
+	select {
+	case c := <-d.conns:
+		return c, nil
+	case <-d.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (d *door) Close() error {
+	d.once.Do(func() { close(d.done) })
+	return nil
+}
+
+func (d *door) Addr() net.Addr { return &net.TCPAddr{} }
+
+// smtpLog takes what go-smtp has to say: troubles of single connections, and
+// panics, which are ours.
+type smtpLog struct{ l *slog.Logger }
+
+func (g smtpLog) Printf(format string, v ...any) {
+	msg := fmt.Sprintf(format, v...)
+	level := slog.LevelDebug
+	if strings.HasPrefix(msg, "panic") {
+		level = slog.LevelError
+	}
+	g.l.Log(context.Background(), level, "relay: "+strings.TrimSpace(msg))
+}
+
+func (g smtpLog) Println(v ...any) { g.Printf("%s", fmt.Sprintln(v...)) }

@@ -1,0 +1,188 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+)
+
+// AuthMechanisms lists what EHLO offers: nothing before TLS.
+func (s *session) AuthMechanisms() []string {
+	if !s.mayLogIn() {
+		return nil
+	}
+	return []string{sasl.Plain, sasl.Login}
+}
+
+func (s *session) mayLogIn() bool { return s.conn.secure || s.srv.InsecureAuth }
+
+// Auth begins a login (RFC 4954).
+func (s *session) Auth(mech string) (sasl.Server, error) {
+	switch {
+	case s.conn.closing.Load():
+		return nil, replyShutdown.smtp()
+	case !s.mayLogIn():
+		return nil, replyAuthNeedsTLS.smtp()
+	case s.current() != nil:
+		return nil, replyAuthInMail.smtp()
+	}
+	switch mech {
+	case sasl.Plain:
+		return mechanism{sasl.NewPlainServer(func(identity, username, password string) error {
+			// RFC 4616: acting for somebody else is a right nobody has here.
+			if identity != "" && identity != username {
+				return s.deny(mech, username, errForeignIdentity)
+			}
+			return s.login(mech, username, password)
+		})}, nil
+	case sasl.Login:
+		return mechanism{&loginServer{login: func(username, password string) error {
+			return s.login(mech, username, password)
+		}}}, nil
+	}
+	return nil, replyNoMechanism.smtp()
+}
+
+var errForeignIdentity = errors.New("the authorization identity isn't the username")
+
+func (s *session) login(mech, username, password string) error {
+	if s.failed >= s.srv.maxAuthTries() {
+		return replyTooManyTries.smtp()
+	}
+	ctx, cancel := s.context()
+	defer cancel()
+	id, err := s.srv.Credentials.Authenticate(ctx, username, credentials.NewPassword(password), s.conn.remote)
+	if err != nil {
+		return s.deny(mech, username, err)
+	}
+	s.mu.Lock()
+	s.identity = id
+	s.mu.Unlock()
+	s.srv.addSession(s)
+	s.conn.loggedIn(s.recheck)
+	s.srv.emit(&LoggedIn{Identity: id, Remote: s.conn.remote, Mechanism: mech, TLS: s.conn.tlsVersion()})
+	return nil
+}
+
+// deny answers a login that failed. The reply is the same for every cause that
+// has to do with the credentials.
+func (s *session) deny(mech, username string, err error) error {
+	s.failed++
+	answer, reason := replyLoginTrouble, "trouble"
+	switch {
+	case errors.Is(err, errForeignIdentity):
+		answer, reason = replyDenied, err.Error()
+	case errors.Is(err, credentials.ErrDenied):
+		answer, reason = replyDenied, "wrong username or password"
+	case errors.Is(err, credentials.ErrBusy):
+		answer, reason = replyLoginBusy, "too many logins at once"
+	default:
+		s.srv.logger().Error("relay: login failed", "error", err)
+	}
+	if s.failed >= s.srv.maxAuthTries() {
+		s.conn.end(replyTooManyTries) // after this reply
+	}
+	s.srv.emit(&LoginRefused{Username: printableUsername(username), Remote: s.conn.remote, Mechanism: mech, Reason: reason})
+	return answer.smtp()
+}
+
+// stillValid looks in the store whether the login still holds: the password may
+// have been reset, or the user deleted, by anybody on any node.
+func (s *session) stillValid(ctx context.Context, id credentials.Identity) reply {
+	err := s.srv.Credentials.Validate(ctx, id)
+	switch {
+	case err == nil:
+		return reply{}
+	case errors.Is(err, credentials.ErrRevoked):
+		s.srv.cutOff(s, "credentials reset or deleted")
+		return replyRevoked
+	}
+	s.srv.logger().Error("relay: checking a login failed", "username", id.Username, "error", err)
+	return replyTrouble
+}
+
+// recheck is called now and then while the session is idle. It ends the session
+// when the credentials are known to be void; a store in trouble ends none.
+func (s *session) recheck() {
+	ctx, cancel := context.WithTimeout(s.srv.ctx, 10*time.Second)
+	defer cancel()
+	s.stillValid(ctx, s.user())
+}
+
+// onCredentials ends the sessions that an event concerns, at once. It is what
+// makes a reset prompt on this node; stillValid is what makes it true on all.
+func (s *Server) onCredentials(e credentials.Event) {
+	s.mu.Lock()
+	var void []*session
+	for ses := range s.sessions {
+		if e.Revokes(ses.user()) {
+			void = append(void, ses)
+		}
+	}
+	s.mu.Unlock()
+	for _, ses := range void {
+		s.cutOff(ses, "credentials reset or deleted")
+	}
+}
+
+// cutOff ends a session, once.
+func (s *Server) cutOff(ses *session, reason string) {
+	s.mu.Lock()
+	_, ok := s.sessions[ses]
+	delete(s.sessions, ses)
+	s.mu.Unlock()
+	if ok {
+		ses.conn.end(replyRevoked)
+		s.emit(&SessionCutOff{Identity: ses.user(), Remote: ses.conn.remote, Reason: reason})
+	}
+}
+
+func (s *Server) addSession(ses *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions == nil {
+		s.sessions = make(map[*session]struct{})
+	}
+	s.sessions[ses] = struct{}{}
+}
+
+// A loginServer speaks the LOGIN mechanism (draft-murchison-sasl-login), which
+// has no specification but the programs that use it: they want exactly these
+// two prompts. An initial response is the username.
+type loginServer struct {
+	login    func(username, password string) error
+	username *string
+	done     bool
+}
+
+func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err error) {
+	switch {
+	case l.done:
+		return nil, false, sasl.ErrUnexpectedClientResponse
+	case response == nil:
+		return []byte("Username:"), false, nil
+	case l.username == nil:
+		username := string(response)
+		l.username = &username
+		return []byte("Password:"), false, nil
+	}
+	l.done = true
+	return nil, true, l.login(*l.username, string(response))
+}
+
+// A mechanism makes a proper reply of what go-sasl says of a malformed
+// response (RFC 4954 section 4: 501).
+type mechanism struct{ sasl.Server }
+
+func (m mechanism) Next(response []byte) (challenge []byte, done bool, err error) {
+	challenge, done, err = m.Server.Next(response)
+	if _, ok := err.(*smtp.SMTPError); err != nil && !ok {
+		err = replyBadAuth.smtp()
+	}
+	return challenge, done, err
+}

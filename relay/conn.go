@@ -1,0 +1,369 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A conn is the connection go-smtp serves. It lies above TLS, so that it sees
+// commands and replies in the clear: it answers STARTTLS itself, gathers
+// replies until the next read, corrects what go-smtp words wrongly, keeps
+// every deadline, and makes an error final, so that a line that stalled or
+// broke inside a message never goes on as commands.
+//
+// Read, Write and Close belong to the goroutine that serves the connection;
+// the fields under mu may be used by any.
+type conn struct {
+	net.Conn // the socket, or TLS over it
+	srv      *Server
+	remote   netip.Addr
+	secure   bool      // TLS is active
+	accepted time.Time // when the client connected
+
+	in      []byte // read but not yet given out; only while STARTTLS may come
+	partial bool   // in begins in the middle of a line
+	out     []byte // replies not yet sent
+	mute    bool   // swallow the next reply: no second greeting after STARTTLS
+	err     error  // what every further Read returns
+	moved   bool   // STARTTLS gave the socket to another conn
+
+	closing atomic.Bool // a 421 is on its way; nothing else is accepted or sent
+	broken  atomic.Bool // the client's side has ended or failed
+
+	mu       sync.Mutex
+	waiting  time.Time    // since when Read has been waiting
+	farewell string       // sent instead of reading on, as soon as possible
+	draining bool         // the same, once no message is in progress
+	check    func()       // looks whether the login still holds, or ends it; nil before login
+	tx       *transaction // the mail transaction in progress
+	body     bool         // its data is being received
+	received int64        // bytes of that data so far
+	lastCR   bool         // the last byte read was a CR
+	bareCR   bool         // a CR without LF came in since MAIL
+}
+
+const (
+	writeTimeout  = time.Minute
+	recheckEvery  = 30 * time.Second // how soon an idle session notices a reset made on another node
+	maxPlainLine  = 4096             // a longer line is no STARTTLS
+	keepOutBuffer = 1024
+)
+
+// Read sends what was written, waits for the client within the deadlines, and
+// returns what it sent. It never returns a STARTTLS command: that one ends this
+// conn and begins another.
+func (c *conn) Read(p []byte) (int, error) {
+	switch {
+	case c.err != nil:
+		return 0, c.err
+	case c.scansCommands():
+		return c.readCommand(p)
+	case len(c.in) > 0:
+		n := copy(p, c.in)
+		c.in = c.in[n:]
+		return n, nil
+	}
+	return c.fill(p)
+}
+
+// scansCommands reports whether the next line could be a STARTTLS command.
+func (c *conn) scansCommands() bool {
+	if c.secure || c.srv.TLSConfig == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tx == nil && c.check == nil
+}
+
+// readCommand gives out one line at a time.
+func (c *conn) readCommand(p []byte) (int, error) {
+	for {
+		if c.closing.Load() {
+			return 0, c.hangup("")
+		}
+		end := bytes.IndexByte(c.in, '\n') + 1
+		if end == 0 && len(c.in) < maxPlainLine {
+			buf := make([]byte, maxPlainLine)
+			n, err := c.fill(buf)
+			if err != nil {
+				return 0, err
+			}
+			c.in = append(c.in, buf[:n]...)
+			continue
+		}
+		line := c.in
+		if end > 0 {
+			line = c.in[:end]
+			if !c.partial && bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
+				return 0, c.startTLS(len(c.in) > end)
+			}
+		}
+		n := copy(p, line)
+		c.partial = n < len(line) || end == 0
+		c.in = c.in[n:]
+		return n, nil
+	}
+}
+
+// startTLS answers STARTTLS (RFC 3207) and goes on as a new conn over TLS.
+// What a client sent along with the command came before the handshake and
+// might be anybody's: that ends the connection.
+func (c *conn) startTLS(more bool) error {
+	if more {
+		return c.hangup("421 4.7.0 nothing may follow STARTTLS before the TLS handshake\r\n")
+	}
+	c.out = append(c.out, "220 2.0.0 ready to start TLS\r\n"...)
+	if err := c.flush(); err != nil {
+		return c.fail(err)
+	}
+	next, err := c.srv.handshake(c)
+	if err != nil {
+		return c.fail(err)
+	}
+	next.mute = true
+	c.moved = true
+	c.fail(io.EOF)
+	c.srv.hand(next)
+	return io.EOF
+}
+
+// fill sends the gathered replies and reads from the line.
+func (c *conn) fill(p []byte) (int, error) {
+	if c.closing.Load() {
+		return 0, c.hangup("")
+	}
+	if err := c.flush(); err != nil {
+		return 0, c.fail(err)
+	}
+	c.mu.Lock()
+	c.waiting = time.Now()
+	c.mu.Unlock()
+	for {
+		if bye := c.arm(); bye != "" {
+			return 0, c.hangup(bye)
+		}
+		n, err := c.Conn.Read(p)
+		switch {
+		case n > 0:
+			c.saw(p[:n])
+			return n, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if bye := c.expired(); bye != "" {
+				return 0, c.hangup(bye)
+			}
+		case err != nil:
+			return 0, c.fail(err)
+		}
+	}
+}
+
+// arm sets the deadline of the next read, or returns the reply with which to
+// end instead. Both under mu, so that an interrupt can't fall in between.
+func (c *conn) arm() (bye string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if bye = c.goodbye(); bye != "" {
+		return bye
+	}
+	deadline, _ := c.deadline()
+	if c.check != nil && !c.body {
+		if t := time.Now().Add(recheckEvery); t.Before(deadline) {
+			deadline = t
+		}
+	}
+	c.Conn.SetReadDeadline(deadline)
+	return ""
+}
+
+// expired is called when a read timed out: for good, because somebody
+// interrupted it, or only to look whether the login still holds.
+func (c *conn) expired() (bye string) {
+	c.mu.Lock()
+	deadline, what := c.deadline()
+	check := c.check
+	c.mu.Unlock()
+	if !time.Now().Before(deadline) {
+		return "421 4.4.2 " + what + "\r\n"
+	}
+	if check != nil {
+		check()
+	}
+	return ""
+}
+
+// deadline returns until when the client has to send something more, and what
+// to tell it if it doesn't. The caller holds mu.
+func (c *conn) deadline() (t time.Time, what string) {
+	s := c.srv
+	t, what = c.waiting.Add(s.idleTimeout()), "idle for too long"
+	earlier := func(u time.Time, w string) {
+		if u.Before(t) {
+			t, what = u, w
+		}
+	}
+	if c.check == nil {
+		earlier(c.accepted.Add(s.loginTimeout()), "no login in time")
+	}
+	if c.tx != nil {
+		earlier(c.tx.started.Add(s.messageTimeout()), "the message took too long")
+	}
+	if c.body {
+		floor := time.Duration(float64(c.received) / float64(s.minBodyRate()) * float64(time.Second))
+		earlier(c.tx.bodyStarted.Add(s.idleTimeout()+floor), "the message came in too slowly")
+	}
+	return t, what
+}
+
+// goodbye returns the reply with which the connection is to end now, if it is.
+// The caller holds mu.
+func (c *conn) goodbye() string {
+	if c.farewell == "" && c.draining && c.tx == nil {
+		return replyShutdown.line()
+	}
+	return c.farewell
+}
+
+// saw takes note of what came in.
+func (c *conn) saw(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.body {
+		c.received += int64(len(p))
+	}
+	for i := 0; i < len(p); i++ {
+		if c.lastCR && p[i] != '\n' {
+			c.bareCR = true
+		}
+		next := bytes.IndexByte(p[i:], '\r')
+		if c.lastCR = next >= 0; !c.lastCR {
+			return
+		}
+		i += next
+	}
+}
+
+func (c *conn) sawBareCR() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bareCR
+}
+
+// interrupt runs change under mu and wakes the reader, which then sees it.
+func (c *conn) interrupt(change func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change()
+	c.Conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// end makes the reader say reply and hang up, once it has nothing to do.
+func (c *conn) end(reply reply) {
+	c.interrupt(func() { c.farewell = reply.line() })
+}
+
+// drain ends the connection as soon as no message is in progress.
+func (c *conn) drain() {
+	c.interrupt(func() { c.draining = true })
+}
+
+// fail makes err the outcome of this and every further Read.
+func (c *conn) fail(err error) error {
+	c.err = err
+	c.broken.Store(true)
+	return err
+}
+
+// hangup sends a last reply and ends the connection: go-smtp sees io.EOF.
+func (c *conn) hangup(reply string) error {
+	if !c.closing.Swap(true) {
+		c.out = append(c.out, reply...)
+	}
+	c.flush()
+	return c.fail(io.EOF)
+}
+
+// Write gathers a reply; the next Read or Close sends it. That makes one
+// packet of the replies to pipelined commands (RFC 2920 section 3.2).
+func (c *conn) Write(p []byte) (int, error) {
+	switch {
+	case c.mute:
+		c.mute = false
+	case !c.closing.Load():
+		c.out = c.appendReply(c.out, p)
+		// RFC 5321 section 3.8: after 421 the channel is closed.
+		if bytes.HasPrefix(p, []byte("421 ")) {
+			c.closing.Store(true)
+		}
+	}
+	return len(p), nil
+}
+
+func (c *conn) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := c.Conn.Write(c.out)
+	if c.out = c.out[:0]; cap(c.out) > keepOutBuffer {
+		c.out = nil
+	}
+	return err
+}
+
+// Close sends what is left to say and closes the socket.
+func (c *conn) Close() error {
+	if c.moved {
+		return nil
+	}
+	c.flush()
+	c.srv.forget(c)
+	return c.Conn.Close()
+}
+
+// state of the session, as far as deadlines and draining need it
+
+func (c *conn) loggedIn(check func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.check = check
+}
+
+func (c *conn) beginTransaction(tx *transaction) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tx, c.body, c.bareCR = tx, false, false
+}
+
+func (c *conn) beginBody(tx *transaction) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tx == tx {
+		tx.bodyStarted = time.Now()
+		c.body, c.received = true, 0
+	}
+}
+
+func (c *conn) endBody(tx *transaction) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tx == tx {
+		c.body = false
+	}
+}
+
+// tlsVersion names the TLS version for events, "" without TLS.
+func (c *conn) tlsVersion() string {
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		return tls.VersionName(t.ConnectionState().Version)
+	}
+	return ""
+}

@@ -1,0 +1,209 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/emersion/go-smtp"
+)
+
+const (
+	maxInMemory = 256 << 10 // of a content; what is larger goes to a temporary file
+	maxHeader   = maxInMemory
+)
+
+// What receive refuses.
+var (
+	errTooLarge    = errors.New("too large")
+	errBareCR      = errors.New("bare CR")
+	errNUL         = errors.New("NUL")
+	errHeaderSize  = errors.New("header too large")
+	errLineTooLong = errors.New("line too long")
+)
+
+// A content is a message as it was received: the header in memory, and the rest
+// in memory or in a file.
+type content struct {
+	header   []byte // up to and including the empty line that ends it
+	rest     io.ReaderAt
+	restSize int64
+
+	mem     []byte
+	file    *os.File
+	size    int64
+	endless bool // refused, and its end never comes
+}
+
+// Close removes the file, if there is one.
+func (c *content) Close() {
+	if c.file == nil {
+		return
+	}
+	c.file.Close()
+	os.Remove(c.file.Name()) // already gone where an open file can be removed
+}
+
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// receive reads a content to its end. Lines leave it ending in CRLF, whatever
+// they ended in (RFC 5321 section 2.3.8). One that is refused is read to its end
+// too, so that the reply comes when the client expects it; if that end can't be
+// waited for, the content is endless.
+func receive(r io.Reader, limit, declared int64) (*content, error) {
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	c := &content{mem: make([]byte, 0, min(max(declared, 2<<10)+1<<10, maxInMemory))}
+	var fault error
+	var lines lineEnds
+	for read := int64(0); ; {
+		n, err := r.Read(buf[:])
+		read += int64(n)
+		if fault == nil {
+			fault = lines.scan(buf[:n], c.write)
+		}
+		if fault == nil && c.size > limit {
+			fault = errTooLarge
+		}
+		if stuck := lines.stuck(buf[:n]); fault != nil && (stuck || read > 2*limit+maxInMemory) {
+			c.endless = true
+			return c, fault
+		}
+		switch {
+		case errors.Is(err, smtp.ErrTooLongLine):
+			return c, errLineTooLong
+		case err != nil && err != io.EOF:
+			return c, err
+		case err == io.EOF && fault != nil:
+			return c, fault
+		case err == io.EOF:
+			return c, c.finish(lines.cr)
+		}
+	}
+}
+
+// write appends to the content, and turns to a file when memory has had enough.
+func (c *content) write(p []byte) error {
+	c.size += int64(len(p))
+	if c.file == nil && c.size <= maxInMemory {
+		c.mem = append(c.mem, p...)
+		return nil
+	}
+	if c.file == nil {
+		if headerEnd(c.mem) < 0 {
+			return errHeaderSize
+		}
+		f, err := os.CreateTemp("", "gatepost-*")
+		if err != nil {
+			return err
+		}
+		os.Remove(f.Name()) // on Unix: gone whatever happens to us
+		c.file = f
+		if _, err := f.Write(c.mem); err != nil {
+			return err
+		}
+		c.mem = bytes.Clone(c.mem[:headerEnd(c.mem)])
+	}
+	_, err := c.file.Write(p)
+	return err
+}
+
+// finish splits the content into its header and the rest.
+func (c *content) finish(endsInCR bool) error {
+	if endsInCR {
+		return errBareCR
+	}
+	end := headerEnd(c.mem)
+	if end < 0 {
+		end = len(c.mem) // no body
+	}
+	c.header = c.mem[:end:end]
+	c.restSize = c.size - int64(end)
+	if c.file != nil {
+		c.rest = io.NewSectionReader(c.file, int64(end), c.restSize)
+	} else {
+		c.rest = bytes.NewReader(c.mem[end:])
+	}
+	return nil
+}
+
+// headerEnd returns where the body begins: after the first empty line. It is -1
+// if there is none.
+func headerEnd(b []byte) int {
+	if bytes.HasPrefix(b, []byte("\r\n")) {
+		return 2
+	}
+	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4
+	}
+	return -1
+}
+
+// lineEnds watches the line ends of a stream.
+type lineEnds struct {
+	cr   bool   // the last byte was a CR
+	tail []byte // the last few bytes
+}
+
+// scan hands b on in pieces, with every bare LF made CRLF. A bare CR and a NUL
+// are refused: neither may ever leave the relay, since some servers end a line,
+// or even a message, there.
+func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
+	if bytes.IndexByte(b, 0) >= 0 {
+		return errNUL
+	}
+	start := 0 // of what is not yet written
+	for i := 0; i < len(b); {
+		n := bytes.IndexByte(b[i:], '\n')
+		line := b[i:]
+		if n >= 0 {
+			line = b[i : i+n]
+		}
+		switch cr := bytes.IndexByte(line, '\r'); {
+		case l.cr && len(line) > 0, cr >= 0 && cr < len(line)-1:
+			return errBareCR
+		case n < 0: // the line goes on in the next piece
+			l.cr = cr >= 0 || l.cr && len(line) == 0
+			return write(b[start:])
+		case cr < 0 && !l.cr: // a bare LF
+			if err := write(b[start : i+n]); err != nil {
+				return err
+			}
+			if err := write([]byte("\r")); err != nil {
+				return err
+			}
+			start = i + n
+		}
+		l.cr = false
+		i += n + 1
+	}
+	return write(b[start:])
+}
+
+// stuckEnd is the end of a message that go-smtp doesn't recognise: after a
+// doubled CR it takes the LF for data. A client that sent it waits for a reply.
+const stuckEnd = "\r\r\n.\r\n"
+
+// stuck reports whether the stream, continued by b, held stuckEnd.
+func (l *lineEnds) stuck(b []byte) bool {
+	const n = len(stuckEnd) - 1
+	seam := append(l.tail, b[:min(n, len(b))]...)
+	found := bytes.Contains(seam, []byte(stuckEnd)) || bytes.Contains(b, []byte(stuckEnd))
+	if len(b) >= n {
+		seam = append(l.tail[:0], b[len(b)-n:]...)
+	}
+	l.tail = append(l.tail[:0], seam[max(0, len(seam)-n):]...)
+	return found
+}
+
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}

@@ -1,0 +1,278 @@
+package relay_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+)
+
+// TestDialogues plays the files in testdata/dialogues against a real server.
+//
+//	# text          a comment
+//	C: text         the client sends the line, ending in CRLF
+//	C| "text"       the client sends exactly the text, a Go string
+//	S: text         the server answers the line; * stands for anything
+//	== starttls     the client does the TLS handshake
+//	== closed       the server has closed the connection
+//	== mail "text"  the next accepted message has exactly this content
+//	== no mail      no further message was accepted
+//
+// In any text $user, $pass, $plain (the AUTH PLAIN response), $user64 and
+// $pass64 stand for the credentials. A file whose name begins with tls- speaks
+// TLS from the first byte, one that begins with insecure- goes to a server with
+// InsecureAuth.
+func TestDialogues(t *testing.T) {
+	files, err := filepath.Glob("testdata/dialogues/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no dialogues: %v", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			script, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := relaytest.NewUnstartedRelay(t)
+			r.Server.InsecureAuth = strings.HasPrefix(name, "insecure-")
+			r.Server.MaxRecipients = 3
+			r.Server.MaxMessageBytes = 2000
+			r.Start()
+			d := &dialogue{t: t, r: r, client: dial(t, r, strings.HasPrefix(name, "tls-"))}
+			for i, line := range strings.Split(strings.TrimRight(string(script), "\n"), "\n") {
+				d.line = fmt.Sprintf("%s:%d", file, i+1)
+				d.step(line)
+			}
+		})
+	}
+}
+
+type dialogue struct {
+	t    *testing.T
+	r    *relaytest.Relay
+	seen int // messages
+	*client
+}
+
+func (d *dialogue) step(line string) {
+	d.t.Helper()
+	verb, text, _ := strings.Cut(line, " ")
+	text = expand(d.r, text)
+	switch verb {
+	case "", "#":
+	case "C:":
+		d.send(text + "\r\n")
+	case "C|":
+		d.send(d.unquote(text))
+	case "S:":
+		got := d.readLine()
+		want := "^" + strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, ".*") + "$"
+		if !regexp.MustCompile(want).MatchString(got) {
+			d.t.Fatalf("%s: the server answered\n   %q, want\n   %q", d.line, got, text)
+		}
+	case "==":
+		d.event(text)
+	default:
+		d.t.Fatalf("%s: can't read %q", d.line, line)
+	}
+}
+
+func (d *dialogue) event(text string) {
+	d.t.Helper()
+	mail, isMail := strings.CutPrefix(text, "mail ")
+	switch {
+	case text == "starttls":
+		d.startTLS()
+	case text == "closed":
+		if got := d.readLine(); got != "EOF" {
+			d.t.Fatalf("%s: the connection isn't closed, the server said %q", d.line, got)
+		}
+	case text == "no mail":
+		if n := len(d.r.Messages()); n != d.seen {
+			d.t.Fatalf("%s: %d messages were accepted, want %d", d.line, n, d.seen)
+		}
+	case isMail:
+		messages := d.r.Messages()
+		if len(messages) <= d.seen {
+			d.t.Fatalf("%s: the message was not accepted", d.line)
+		}
+		got, want := string(withoutTrace(messages[d.seen].Data)), d.unquote(mail)
+		if got != want {
+			d.t.Fatalf("%s: the message arrived as\n   %q, want\n   %q", d.line, got, want)
+		}
+		d.seen++
+	default:
+		d.t.Fatalf("%s: can't read %q", d.line, text)
+	}
+}
+
+func (d *dialogue) unquote(s string) string {
+	d.t.Helper()
+	text, err := strconv.Unquote(s)
+	if err != nil {
+		d.t.Fatalf("%s: %q is no Go string", d.line, s)
+	}
+	return text
+}
+
+func expand(r *relaytest.Relay, s string) string {
+	b64 := base64.StdEncoding.EncodeToString
+	return strings.NewReplacer(
+		"$user64", b64([]byte(r.Username)), "$pass64", b64([]byte(r.Password)),
+		"$user", r.Username, "$pass", r.Password,
+		"$plain", b64([]byte("\x00"+r.Username+"\x00"+r.Password)),
+	).Replace(s)
+}
+
+var trace = regexp.MustCompile(`(?s)\AReceived: from \[127\.0\.0\.1\]\r\n\tby relay\.test with [A-Z0-9]+ id [0-9a-z]{26};\r\n\t[^\r]*\r\n`)
+var added = regexp.MustCompile(`\A(Message-ID: <[0-9a-z]{26}@relay\.test>\r\n)?(Date: [^\r]*\r\n)?`)
+
+// withoutTrace takes the Received line off a message, and what was added to it.
+func withoutTrace(data []byte) []byte {
+	loc := trace.FindIndex(data)
+	if loc == nil {
+		return append([]byte("(no Received line) "), data...)
+	}
+	data = data[loc[1]:]
+	return data[added.FindIndex(data)[1]:]
+}
+
+// A client speaks SMTP as literally as a test wants.
+type client struct {
+	t    testing.TB
+	line string // of the dialogue, for messages
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+func dial(t testing.TB, r *relaytest.Relay, implicitTLS bool) *client {
+	t.Helper()
+	addr := r.Addr
+	if implicitTLS {
+		addr = r.AddrTLS
+	}
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	c := &client{t: t, conn: nc, r: bufio.NewReader(nc)}
+	if implicitTLS {
+		c.startTLS()
+	}
+	return c
+}
+
+func (c *client) startTLS() {
+	c.t.Helper()
+	tc := tls.Client(c.conn, relaytest.ClientTLS())
+	c.conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if err := tc.Handshake(); err != nil {
+		c.t.Fatalf("TLS handshake: %v", err)
+	}
+	c.conn, c.r = tc, bufio.NewReader(tc)
+}
+
+func (c *client) send(s string) {
+	c.t.Helper()
+	c.conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c.conn, s); err != nil {
+		c.t.Fatalf("sending %.60q: %v", s, err)
+	}
+}
+
+// readLine returns a line without its CRLF, or "EOF" when the server has closed.
+func (c *client) readLine() string {
+	c.t.Helper()
+	c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	line, err := c.r.ReadString('\n')
+	switch {
+	case err == nil && strings.HasSuffix(line, "\r\n"):
+		return line[:len(line)-2]
+	case err == nil:
+		c.t.Fatalf("%s: the server ended a line with a bare LF: %q", c.line, line)
+	case isTimeout(err):
+		c.t.Fatalf("%s: the server doesn't answer", c.line)
+	}
+	return line + "EOF"
+}
+
+func isTimeout(err error) bool {
+	ne, ok := err.(net.Error)
+	return ok && ne.Timeout()
+}
+
+// reply returns a whole reply, its lines joined by "\n".
+func (c *client) reply() string {
+	c.t.Helper()
+	var lines []string
+	for {
+		line := c.readLine()
+		lines = append(lines, line)
+		if len(line) < 4 || line[3] != '-' {
+			return strings.Join(lines, "\n")
+		}
+	}
+}
+
+// cmd sends a line and wants the reply to begin with the given text.
+func (c *client) cmd(line, want string) string {
+	c.t.Helper()
+	c.send(line + "\r\n")
+	return c.want(want)
+}
+
+func (c *client) want(want string) string {
+	c.t.Helper()
+	got := c.reply()
+	if !strings.HasPrefix(got, want) {
+		c.t.Fatalf("the server answered %q, want %q", got, want)
+	}
+	return got
+}
+
+// login brings a new TLS connection to where MAIL is next.
+func login(t testing.TB, r *relaytest.Relay) *client {
+	t.Helper()
+	c := dial(t, r, true)
+	c.want("220")
+	c.cmd("EHLO client.test", "250")
+	c.cmd(expand(r, "AUTH PLAIN $plain"), "235")
+	return c
+}
+
+// envelope sends MAIL and RCPT.
+func (c *client) envelope() {
+	c.t.Helper()
+	c.cmd("MAIL FROM:<shop@acme.example>", "250")
+	c.cmd("RCPT TO:<bob@example.com>", "250")
+}
+
+const hello = "From: shop@acme.example\r\nSubject: hi\r\n\r\nhello\r\n"
+
+// deliver sends a whole message and wants it accepted.
+func (c *client) deliver() {
+	c.t.Helper()
+	c.envelope()
+	c.cmd("DATA", "354")
+	c.cmd(hello+".", "250 2.0.0 accepted")
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+var _ = relay.ErrServerClosed

@@ -1,0 +1,181 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/mail"
+	"strings"
+	"time"
+)
+
+// A header is what a relay has to know of a message's header (RFC 5322).
+type header struct {
+	from, sender []string // every address in From, and in Sender if there is one
+	hasDate      bool
+	hasMessageID bool
+	kept         [][]byte // the header without what is removed
+}
+
+// maxAuthors bounds the addresses in From, each of which is checked.
+const maxAuthors = 100
+
+// parseHeader reads a header that ends in an empty line, or with the message.
+// Its errors are for the client's eyes. It is strict where programs disagree on
+// what a header means: what one reads past, another may show.
+func parseHeader(b []byte) (*header, error) {
+	h := &header{}
+	var from, sender [][]byte
+	kept := 0 // where the part begins that is not yet in h.kept
+	for at, n := 0, 1; at < len(b); n++ {
+		if bytes.HasPrefix(b[at:], []byte("\r\n")) {
+			break
+		}
+		size, lines := fieldSize(b[at:])
+		name, value, err := splitField(b[at : at+size])
+		if err != nil {
+			return nil, fmt.Errorf("header line %d %w", n, err)
+		}
+		switch {
+		case equalFold(name, "From"):
+			from = append(from, value)
+		case equalFold(name, "Sender"):
+			sender = append(sender, value)
+		case equalFold(name, "Date"):
+			h.hasDate = true
+		case equalFold(name, "Message-ID"):
+			h.hasMessageID = true
+		case equalFold(name, "Bcc"), equalFold(name, "Return-Path"):
+			h.kept = append(h.kept, b[kept:at])
+			kept = at + size
+		}
+		at += size
+		n += lines - 1
+	}
+	h.kept = append(h.kept, b[kept:])
+	return h, h.parseAddresses(from, sender)
+}
+
+func (h *header) parseAddresses(from, sender [][]byte) (err error) {
+	switch {
+	case len(from) == 0:
+		return errors.New("the message has no From field")
+	case len(from) > 1:
+		return errors.New("the message has more than one From field")
+	case len(sender) > 1:
+		return errors.New("the message has more than one Sender field")
+	}
+	if h.from, err = addresses("From", from[0]); err != nil || len(sender) == 0 {
+		return err
+	}
+	h.sender, err = addresses("Sender", sender[0])
+	return err
+}
+
+// fieldSize returns the length of the field b begins with, its folded lines
+// included, and how many lines it has.
+func fieldSize(b []byte) (size, lines int) {
+	for {
+		i := bytes.IndexByte(b[size:], '\n')
+		lines++
+		if i < 0 {
+			return len(b), lines
+		}
+		size += i + 1
+		if size == len(b) || b[size] != ' ' && b[size] != '\t' {
+			return size, lines
+		}
+	}
+}
+
+// splitField splits a field at its colon. White space before the colon is
+// obsolete (RFC 5322 section 4.5), but some programs see a From field there.
+func splitField(f []byte) (name, value []byte, err error) {
+	name, value, ok := bytes.Cut(f, []byte(":"))
+	if !ok {
+		return nil, nil, errors.New("is no header field, it has no colon (an empty line ends the header)")
+	}
+	name = bytes.TrimRight(name, " \t")
+	for _, ch := range name {
+		if ch <= ' ' || ch > '~' {
+			return nil, nil, errors.New("is no header field, its name has a character that isn't allowed")
+		}
+	}
+	if len(name) == 0 {
+		return nil, nil, errors.New("is no header field, it has no name")
+	}
+	return name, value, nil
+}
+
+// addresses parses an address list and returns the addresses, whatever names
+// and groups are around them.
+func addresses(field string, value []byte) ([]string, error) {
+	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: anyCharset}}
+	list, err := parser.ParseList(strings.TrimSpace(string(bytes.ReplaceAll(value, []byte("\r\n"), nil))))
+	if err != nil || len(list) == 0 {
+		return nil, fmt.Errorf("the %s field holds no address that can be read", field)
+	}
+	if len(list) > maxAuthors {
+		return nil, fmt.Errorf("the %s field holds more than %d addresses", field, maxAuthors)
+	}
+	addrs := make([]string, len(list))
+	for i, a := range list {
+		addrs[i] = a.Address
+	}
+	return addrs, nil
+}
+
+// anyCharset lets every display name pass; nobody looks at it here.
+func anyCharset(_ string, r io.Reader) (io.Reader, error) { return r, nil }
+
+func equalFold(name []byte, s string) bool {
+	return len(name) == len(s) && bytes.EqualFold(name, []byte(s))
+}
+
+// complete returns the header as it leaves the relay: with a Received line (RFC
+// 5321 section 4.4), and with the Message-ID and Date a submission should have
+// (RFC 6409 section 8) if it came without.
+func (s *Server) complete(m *Message, h *header, secure bool) []byte {
+	var b bytes.Buffer
+	size := 512
+	for _, part := range h.kept {
+		size += len(part)
+	}
+	b.Grow(size)
+	from := "unknown"
+	switch {
+	case m.Remote.Is6():
+		from = "[IPv6:" + m.Remote.String() + "]"
+	case m.Remote.IsValid():
+		from = "[" + m.Remote.String() + "]"
+	}
+	date := m.Received.Format(time.RFC1123Z)
+	fmt.Fprintf(&b, "Received: from %s\r\n\tby %s with %s id %s;\r\n\t%s\r\n", from, s.host, protocol(m.Options.UTF8, secure), m.ID, date)
+	if !h.hasMessageID {
+		fmt.Fprintf(&b, "Message-ID: <%s@%s>\r\n", m.ID, s.host)
+	}
+	if !h.hasDate {
+		fmt.Fprintf(&b, "Date: %s\r\n", date)
+	}
+	for _, part := range h.kept {
+		b.Write(part)
+	}
+	if !bytes.HasSuffix(b.Bytes(), []byte("\r\n")) {
+		b.WriteString("\r\n") // a message that ends within its header
+	}
+	return b.Bytes()
+}
+
+// protocol is the "with" of a Received line (RFC 3848, RFC 6531 section 4.3).
+func protocol(utf8, secure bool) string {
+	p := "ESMTP"
+	if utf8 {
+		p = "UTF8SMTP"
+	}
+	if secure {
+		p += "S"
+	}
+	return p + "A"
+}

@@ -1,0 +1,145 @@
+package relaytest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+// A Relay is a real relay on the loopback interface with one tenant, one domain
+// and one SMTP user, everything in memory. It records what it accepted. Its
+// methods may be called from several goroutines.
+type Relay struct {
+	// Server is the relay itself. Between NewUnstartedRelay and Start its
+	// fields may be changed, Forwarder included: what that one refuses is
+	// refused, and is not recorded.
+	Server *relay.Server
+
+	// Credentials are the server's. Tenant is the one that Domain, and with it
+	// the user, belongs to: reset or delete it to see what your product does.
+	Credentials *credentials.Manager
+	Tenant      store.TenantID
+	Domain      string // "acme.example"
+	Username    string
+	Password    string
+
+	// Addr is where clients begin in the clear and use STARTTLS, AddrTLS where
+	// TLS comes first, both as "127.0.0.1:port".
+	Addr, AddrTLS string
+
+	tb       testing.TB
+	mu       sync.Mutex
+	messages []Message
+}
+
+// A Message is a submission that a [Relay] accepted.
+type Message struct {
+	*relay.Message        // the envelope; don't use its Content, which is gone
+	Data           []byte // header and body as forwarded
+}
+
+// NewRelay starts a relay that is shut down when the test ends.
+func NewRelay(tb testing.TB) *Relay {
+	tb.Helper()
+	r := NewUnstartedRelay(tb)
+	r.Start()
+	return r
+}
+
+// NewUnstartedRelay makes a relay that doesn't listen yet, so that its Server
+// can be changed before Start.
+func NewUnstartedRelay(tb testing.TB) *Relay {
+	tb.Helper()
+	ctx := context.Background()
+	// A password hash of the usual cost would take most of a test's time.
+	creds := &credentials.Manager{Store: new(memory.Store), Cost: credentials.Cost{MemoryKiB: 64, Time: 1, Threads: 1}, Logger: quiet}
+	r := &Relay{Credentials: creds, Tenant: "acme", Domain: "acme.example", tb: tb}
+	acme := creds.Tenant(r.Tenant)
+	if _, err := acme.AddDomain(ctx, r.Domain); err != nil {
+		tb.Fatal(err)
+	}
+	user, password, err := acme.AddUser(ctx, r.Domain, "test")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r.Username, r.Password = user.Username, password.Reveal()
+	r.Server = &relay.Server{
+		Hostname:    "relay.test",
+		Credentials: creds,
+		Forwarder:   relay.ForwarderFunc(func(context.Context, *relay.Message) error { return nil }),
+		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{Certificate()}},
+		Logger:      quiet,
+	}
+	return r
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// Start begins to listen on two free ports of the loopback interface.
+func (r *Relay) Start() {
+	r.tb.Helper()
+	r.Server.Forwarder = recorder{r, r.Server.Forwarder}
+	r.Addr = r.serve(r.Server.Serve)
+	if r.Server.TLSConfig != nil {
+		r.AddrTLS = r.serve(r.Server.ServeTLS)
+	}
+	r.tb.Cleanup(func() { r.Server.Close() })
+}
+
+func (r *Relay) serve(serve func(net.Listener) error) string {
+	r.tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := serve(l); !errors.Is(err, relay.ErrServerClosed) {
+			r.tb.Errorf("relaytest: %v", err)
+		}
+	}()
+	r.tb.Cleanup(func() { <-done })
+	return l.Addr().String()
+}
+
+// Messages returns what was accepted so far. A client that was answered 250
+// finds its message here.
+func (r *Relay) Messages() []Message {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Message(nil), r.messages...)
+}
+
+// ClientTLS returns a configuration with which a client trusts the relay.
+func (r *Relay) ClientTLS() *tls.Config { return ClientTLS() }
+
+// recorder records what the next Forwarder takes.
+type recorder struct {
+	r    *Relay
+	next relay.Forwarder
+}
+
+func (f recorder) Forward(ctx context.Context, m *relay.Message) error {
+	data, err := io.ReadAll(m.Content())
+	if err != nil {
+		return err
+	}
+	if err := f.next.Forward(ctx, m); err != nil {
+		return err
+	}
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.r.messages = append(f.r.messages, Message{m, data})
+	return nil
+}

@@ -1,0 +1,304 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+)
+
+// A Server takes mail from SMTP users over TLS and hands it to a [Forwarder].
+//
+// Fill in the fields, then call one or more of Serve, ServeTLS, ListenAndServe
+// and ListenAndServeTLS, each in a goroutine of its own; they return
+// [ErrServerClosed] after Shutdown or Close. The fields must not be changed
+// after that. A Server that was shut down can't be used again.
+type Server struct {
+	// Hostname is the name of this server in greetings, Received lines and
+	// Message-IDs: a fully qualified domain name. Empty means the name the
+	// operating system reports.
+	Hostname string
+
+	// Credentials decides on logins. Required.
+	Credentials *credentials.Manager
+
+	// Forwarder takes the messages; what it answers is what the client is
+	// answered. Required.
+	Forwarder Forwarder
+
+	// TLSConfig holds the certificate, best as a GetCertificate function, so
+	// that it can be renewed without a restart. TLS versions before 1.2 are
+	// never used (RFC 8314 section 4.1). Required, unless InsecureAuth is set.
+	TLSConfig *tls.Config
+
+	// AllowSender decides whether a user may send from an address: the
+	// envelope sender (unless it is empty), each address in From, and the
+	// one in Sender. Nil means [ExactDomain]. A *ReplyError it returns is
+	// the client's answer, with the field put in front of its text; any other
+	// error means that there is no answer now (451).
+	AllowSender func(ctx context.Context, id credentials.Identity, addr string) error
+
+	// AllowRecipient decides whether a user may send to an address. Nil means
+	// that every recipient is allowed. Errors are as for AllowSender.
+	AllowRecipient func(ctx context.Context, id credentials.Identity, addr string) error
+
+	// MaxMessageBytes is the largest message that is accepted, header
+	// included. Zero means 25 MiB.
+	MaxMessageBytes int64
+
+	// MaxRecipients is the largest number of recipients of one message. Zero
+	// means 1000; less than 100 breaks RFC 5321 section 4.5.3.1.8.
+	MaxRecipients int
+
+	// MaxConns is the number of connections served at once, and
+	// MaxConnsPerAddr that of one client address (an IPv6 address counts as
+	// its /64 network). Who comes after that is told 421. Zero means 4096 in
+	// all and 128 an address.
+	MaxConns        int
+	MaxConnsPerAddr int
+
+	// MaxAuthTries is how many failed logins one connection may have. Zero
+	// means 3.
+	MaxAuthTries int
+
+	// LoginTimeout is how long a client may take from connecting to having
+	// logged in. Zero means one minute.
+	LoginTimeout time.Duration
+
+	// IdleTimeout is how long a client may send nothing at all. Zero means
+	// five minutes, the least RFC 5321 section 4.5.3.2.7 wants.
+	IdleTimeout time.Duration
+
+	// MessageTimeout is how long a message may take from MAIL to the end of
+	// its data. Zero means 30 minutes.
+	MessageTimeout time.Duration
+
+	// MinBodyRate is the least average speed of a message's data, in bytes a
+	// second; a message may lag behind it by IdleTimeout. Zero means 256.
+	MinBodyRate int
+
+	// InsecureAuth allows login and mail without TLS. It is for tests and for
+	// private networks whose tools can't do TLS: passwords then cross the
+	// network in the clear.
+	InsecureAuth bool
+
+	// OnEvent, if set, is told of logins, messages and sessions cut off. It is
+	// called from many goroutines at once and delays the client it is about.
+	OnEvent func(Event)
+
+	// Logger gets the same events, and troubles. Nil means slog.Default().
+	Logger *slog.Logger
+
+	start    sync.Once
+	startErr error
+	host     string
+	tls      *tls.Config
+	smtp     *smtp.Server
+	door     *door // where go-smtp accepts what this server has let in
+	ctx      context.Context
+	cancel   context.CancelFunc
+	unsub    func()
+
+	mu        sync.Mutex
+	closed    bool
+	empty     chan struct{} // closed when closed is set and conns is empty
+	listeners map[*net.Listener]struct{}
+	conns     map[*conn]struct{}
+	perAddr   map[addrKey]int
+	sessions  map[*session]struct{} // those that are logged in
+}
+
+// ErrServerClosed is returned by Serve and its kin after Shutdown or Close.
+var ErrServerClosed = errors.New("relay: server closed")
+
+// ListenAndServe listens on the TCP address addr and serves clients that begin
+// in the clear and switch to TLS with STARTTLS. Empty means ":587".
+func (s *Server) ListenAndServe(addr string) error {
+	l, err := net.Listen("tcp", cmp.Or(addr, ":587"))
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	return s.Serve(l)
+}
+
+// ListenAndServeTLS listens on the TCP address addr and serves clients that
+// speak TLS from the first byte (RFC 8314). Empty means ":465".
+func (s *Server) ListenAndServeTLS(addr string) error {
+	l, err := net.Listen("tcp", cmp.Or(addr, ":465"))
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	return s.ServeTLS(l)
+}
+
+// Serve accepts connections from l that begin in the clear and switch to TLS
+// with STARTTLS. It closes l when it returns.
+func (s *Server) Serve(l net.Listener) error { return s.serve(l, false) }
+
+// ServeTLS accepts connections from l that speak TLS from the first byte. l
+// itself hands out plain connections. It closes l when it returns.
+func (s *Server) ServeTLS(l net.Listener) error { return s.serve(l, true) }
+
+func (s *Server) serve(l net.Listener, implicitTLS bool) error {
+	defer l.Close()
+	s.start.Do(func() { s.startErr = s.setUp() })
+	if s.startErr != nil {
+		return s.startErr
+	}
+	if implicitTLS && s.tls == nil {
+		return errors.New("relay: ServeTLS needs Server.TLSConfig")
+	}
+	if !s.addListener(&l) {
+		return ErrServerClosed
+	}
+	defer s.removeListener(&l)
+	return s.acceptFrom(l, implicitTLS)
+}
+
+// setUp checks the fields and starts what Serve and ServeTLS share.
+func (s *Server) setUp() error {
+	switch {
+	case s.Credentials == nil:
+		return errors.New("relay: Server.Credentials is required")
+	case s.Forwarder == nil:
+		return errors.New("relay: Server.Forwarder is required")
+	case s.TLSConfig == nil && !s.InsecureAuth:
+		return errors.New("relay: Server.TLSConfig is required (or InsecureAuth, for tests)")
+	}
+	s.host = s.Hostname
+	if s.host == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("relay: Server.Hostname is empty and the system has none: %w", err)
+		}
+		s.host = name
+	}
+	if !isHostname(s.host) {
+		return fmt.Errorf("relay: Server.Hostname %q is no host name", s.host)
+	}
+	if s.TLSConfig != nil {
+		s.tls = s.TLSConfig.Clone()
+		s.tls.MinVersion = max(s.tls.MinVersion, tls.VersionTLS12)
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.unsub = s.Credentials.Subscribe(s.onCredentials)
+	s.door = &door{conns: make(chan net.Conn), done: make(chan struct{})}
+	s.smtp = s.newSMTP()
+	go s.smtp.Serve(s.door)
+	return nil
+}
+
+// newSMTP makes the go-smtp server. What it could limit or time out is limited
+// here instead, once, for DATA and BDAT alike; of TLS it knows nothing (see conn).
+func (s *Server) newSMTP() *smtp.Server {
+	srv := smtp.NewServer(smtp.BackendFunc(s.newSession))
+	srv.Domain = s.host
+	srv.MaxRecipients = s.maxRecipients()
+	srv.MaxLineLength = maxLine
+	srv.AllowInsecureAuth = true
+	srv.EnableSMTPUTF8 = true
+	srv.EnableDSN = true
+	srv.EnableREQUIRETLS = true
+	srv.ErrorLog = smtpLog{s.logger()}
+	return srv
+}
+
+// maxLine bounds a command line and a line of a message sent with DATA. RFC
+// 5321 section 4.5.3.1.6 says 1000; many tools write whole documents in a line.
+const maxLine = 64 << 10
+
+// Shutdown stops the server gently: it closes the listeners, tells idle clients
+// 421, lets messages in progress finish, and returns when the last connection is
+// gone. If ctx ends first, it returns ctx's error; the connections that are
+// left stay until they are done, or until Close.
+func (s *Server) Shutdown(ctx context.Context) error {
+	for _, c := range s.stop() {
+		c.drain()
+	}
+	select {
+	case <-s.gone():
+		s.release()
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close stops the server at once: it closes listeners and connections and ends
+// the context of every Forward in progress. Messages that were not answered
+// with 250 were not accepted.
+func (s *Server) Close() error {
+	conns := s.stop()
+	s.release()
+	for _, c := range conns {
+		c.Conn.Close()
+	}
+	return nil
+}
+
+// stop closes the listeners, so that nobody new comes in, and returns the
+// connections there are.
+func (s *Server) stop() []*conn {
+	s.start.Do(func() { s.startErr = ErrServerClosed })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for l := range s.listeners {
+		(*l).Close()
+	}
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// gone returns a channel that is closed once the last connection has ended.
+func (s *Server) gone() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.empty == nil {
+		s.empty = make(chan struct{})
+		if len(s.conns) == 0 {
+			close(s.empty)
+		}
+	}
+	return s.empty
+}
+
+// release ends what setUp started. It may be called more than once.
+func (s *Server) release() {
+	if s.door == nil {
+		return // never started
+	}
+	s.unsub()
+	s.cancel()
+	s.door.Close()
+}
+
+func (s *Server) maxMessageBytes() int64        { return cmp.Or(s.MaxMessageBytes, 25<<20) }
+func (s *Server) maxRecipients() int            { return cmp.Or(s.MaxRecipients, 1000) }
+func (s *Server) maxConns() int                 { return cmp.Or(s.MaxConns, 4096) }
+func (s *Server) maxConnsPerAddr() int          { return cmp.Or(s.MaxConnsPerAddr, 128) }
+func (s *Server) maxAuthTries() int             { return cmp.Or(s.MaxAuthTries, 3) }
+func (s *Server) loginTimeout() time.Duration   { return cmp.Or(s.LoginTimeout, time.Minute) }
+func (s *Server) idleTimeout() time.Duration    { return cmp.Or(s.IdleTimeout, 5*time.Minute) }
+func (s *Server) messageTimeout() time.Duration { return cmp.Or(s.MessageTimeout, 30*time.Minute) }
+func (s *Server) minBodyRate() int              { return cmp.Or(s.MinBodyRate, 256) }
+
+func (s *Server) logger() *slog.Logger {
+	if s.Logger != nil {
+		return s.Logger
+	}
+	return slog.Default()
+}

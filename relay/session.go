@@ -1,0 +1,273 @@
+package relay
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+)
+
+// A session is one client's dialogue, as go-smtp's backend. Its methods are
+// called one after the other, with one exception: for a message sent with BDAT
+// Data has a goroutine of its own, which an aborted transaction can outlive.
+// What belongs to a message is therefore in its transaction.
+type session struct {
+	srv    *Server
+	conn   *conn
+	failed int // logins
+
+	mu       sync.Mutex
+	identity credentials.Identity // the zero Identity before login
+	tx       *transaction
+}
+
+// A transaction is one message on its way in, from MAIL to the end of its data.
+type transaction struct {
+	id          credentials.Identity
+	from        string
+	to          []Recipient
+	options     Options
+	size        int64 // as the client declared it; 0 if it didn't
+	started     time.Time
+	bodyStarted time.Time
+}
+
+func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
+	return &session{srv: s, conn: c.Conn().(*conn)}, nil
+}
+
+// Mail begins a transaction (RFC 5321 section 4.1.1.2). The sender's domain is
+// checked here already, so that a misconfigured tool learns early.
+func (s *session) Mail(from string, opts *smtp.MailOptions) error {
+	if refusal := s.mayBegin(opts); refusal != (reply{}) {
+		return refusal.smtp()
+	}
+	id := s.user()
+	ctx, cancel := s.context()
+	defer cancel()
+	if refusal := s.stillValid(ctx, id); refusal != (reply{}) {
+		return refusal.smtp()
+	}
+	if from != "" {
+		var refusal reply
+		if from, refusal = pathAddress(from, opts.UTF8, replyBadSender); refusal == (reply{}) {
+			refusal = s.checkSender(ctx, id, "MAIL FROM", from)
+		}
+		if refusal != (reply{}) {
+			s.refuse(&MessageRefused{Identity: id, Field: "MAIL FROM", From: from}, refusal)
+			return refusal.smtp()
+		}
+	}
+	s.begin(&transaction{id: id, from: from, size: opts.Size, started: time.Now(), options: Options{
+		Body:       string(opts.Body),
+		UTF8:       opts.UTF8,
+		RequireTLS: opts.RequireTLS,
+		Return:     string(opts.Return),
+		EnvelopeID: opts.EnvelopeID,
+	}})
+	return nil
+}
+
+// mayBegin checks what has to be so before MAIL, whatever its address.
+func (s *session) mayBegin(opts *smtp.MailOptions) reply {
+	switch {
+	case s.conn.closing.Load():
+		return replyShutdown
+	case !s.mayLogIn():
+		return replyTLSFirst
+	case s.user() == credentials.Identity{}:
+		return replyLoginFirst
+	case s.current() != nil:
+		return replyNested
+	case opts.RequireTLS && !s.conn.secure:
+		return replyRequireTLS
+	case opts.Size > s.srv.maxMessageBytes():
+		return s.srv.replyTooLarge()
+	}
+	return reply{}
+}
+
+// Rcpt adds a recipient (RFC 5321 section 4.1.1.3). One that is named twice
+// gets one copy.
+func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
+	tx := s.current()
+	if tx == nil || s.conn.closing.Load() {
+		return replyShutdown.smtp()
+	}
+	addr, refusal := pathAddress(to, tx.options.UTF8, replyBadRecipient)
+	if refusal == (reply{}) {
+		refusal = s.checkRecipient(tx.id, addr)
+	}
+	if refusal != (reply{}) {
+		s.refuse(&MessageRefused{Identity: tx.id, Field: "RCPT TO", From: tx.from, To: addr}, refusal)
+		return refusal.smtp()
+	}
+	for _, r := range tx.to {
+		if r.Address == addr {
+			return nil
+		}
+	}
+	r := Recipient{Address: addr}
+	for _, n := range opts.Notify {
+		r.Notify = append(r.Notify, string(n))
+	}
+	if opts.OriginalRecipient != "" {
+		r.OriginalRecipient = string(opts.OriginalRecipientType) + ";" + opts.OriginalRecipient
+	}
+	tx.to = append(tx.to, r)
+	return nil
+}
+
+// Data receives the message and has it forwarded. go-smtp sends the error it
+// returns as the reply to the message; 250 is one, because it carries the id.
+func (s *session) Data(r io.Reader) error {
+	tx := s.current()
+	if tx == nil || s.conn.closing.Load() {
+		return replyShutdown.smtp()
+	}
+	s.conn.beginBody(tx)
+	defer s.conn.endBody(tx)
+
+	m := &Message{ID: newID(), Identity: tx.id, From: tx.from, To: tx.to, Options: tx.options, Remote: s.conn.remote}
+	in, refusal := s.receive(r, tx)
+	if in != nil {
+		defer in.Close()
+	}
+	if refusal == (reply{}) {
+		refusal = s.submit(m, in)
+	}
+	if refusal != (reply{}) {
+		s.refuse(&MessageRefused{ID: m.ID, Identity: tx.id, Field: "data", From: tx.from}, refusal)
+		return refusal.smtp()
+	}
+	s.srv.emit(&MessageAccepted{
+		ID: m.ID, Identity: m.Identity, Remote: m.Remote,
+		From: m.From, Recipients: len(m.To), Size: m.Size(),
+	})
+	return replyAccepted(m.ID).smtp()
+}
+
+// receive reads the whole content. A line that broke can look like the end of a
+// message sent with BDAT, which is why it fails closed here: what was cut short
+// must never be taken for whole.
+func (s *session) receive(r io.Reader, tx *transaction) (*content, reply) {
+	in, err := receive(r, s.srv.maxMessageBytes(), tx.size)
+	if s.conn.broken.Load() || s.conn.closing.Load() {
+		return in, replyCutShort
+	}
+	// go-smtp drops a bare CR that follows a dot at the beginning of a line.
+	if _, bdat := r.(*io.PipeReader); err == nil && !bdat && s.conn.sawBareCR() {
+		err = errBareCR
+	}
+	if err == nil {
+		return in, reply{}
+	}
+	refusal := s.refusalOf(err)
+	if in.endless {
+		s.conn.end(refusal)
+	}
+	return in, refusal
+}
+
+// refusalOf makes a reply of what receive didn't like.
+func (s *session) refusalOf(err error) reply {
+	if err == errTooLarge {
+		return s.srv.replyTooLarge()
+	}
+	if refusal, ok := contentRefusals[err]; ok {
+		return refusal
+	}
+	s.srv.logger().Error("relay: receiving a message failed", "error", err)
+	if isDiskFull(err) {
+		return replyNoSpace
+	}
+	return replyTrouble
+}
+
+// submit checks the header, completes it and forwards the message. The login is
+// looked at once more just before: after a reset nothing more is accepted.
+func (s *session) submit(m *Message, in *content) reply {
+	ctx, cancel := s.context()
+	defer cancel()
+	h, err := parseHeader(in.header)
+	if err != nil {
+		return replyBadContent(err.Error())
+	}
+	if refusal := s.checkHeader(ctx, m.Identity, h); refusal != (reply{}) {
+		return refusal
+	}
+	if refusal := s.stillValid(ctx, m.Identity); refusal != (reply{}) {
+		return refusal
+	}
+	m.Received = time.Now().UTC().Truncate(time.Microsecond)
+	m.SetContent(in.rest, in.restSize)
+	m.prefix = s.srv.complete(m, h, s.conn.secure)
+	return s.forward(ctx, m)
+}
+
+// forward calls the Forwarder; a panic in it is a trouble of this message only.
+func (s *session) forward(ctx context.Context, m *Message) (refusal reply) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.srv.logPanic("Forwarder", p)
+			refusal = replyTrouble
+		}
+	}()
+	err := s.srv.Forwarder.Forward(ctx, m)
+	if err == nil {
+		return reply{}
+	}
+	s.srv.logger().Warn("relay: message not forwarded", "id", m.ID, "error", err)
+	return replyFor(err)
+}
+
+// forwardTimeout is how long a Forwarder may take. RFC 5321 section 4.5.3.2.6
+// has the client wait ten minutes; past that our 250 would find nobody.
+const forwardTimeout = 9 * time.Minute
+
+func (s *session) context() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.srv.ctx, forwardTimeout)
+}
+
+// Reset forgets the transaction.
+func (s *session) Reset() { s.begin(nil) }
+
+// Logout is called when the connection ends, under go-smtp's lock.
+func (s *session) Logout() error {
+	s.srv.mu.Lock()
+	defer s.srv.mu.Unlock()
+	delete(s.srv.sessions, s)
+	return nil
+}
+
+func (s *session) begin(tx *transaction) {
+	s.mu.Lock()
+	s.tx = tx
+	s.mu.Unlock()
+	s.conn.beginTransaction(tx)
+}
+
+func (s *session) current() *transaction {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tx
+}
+
+func (s *session) user() credentials.Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identity
+}
+
+// refuse reports a refusal.
+func (s *session) refuse(e *MessageRefused, r reply) {
+	e.Remote, e.Code, e.Reason = s.conn.remote, r.code, r.text
+	if r.field != "" {
+		e.Field = r.field
+	}
+	s.srv.emit(e)
+}
