@@ -35,8 +35,8 @@ type Domain struct {
 // domain. The username is its key. The password's hash is not part of it, so a
 // User can be shown, logged and encoded without giving anything away.
 //
-// Times are UTC in whole microseconds, made so by the caller; a zero time means
-// "never".
+// Times are UTC in whole microseconds, made so by the caller; the zero time
+// means "never".
 type User struct {
 	Tenant   TenantID
 	Domain   string
@@ -57,7 +57,7 @@ type User struct {
 // username (users), in byte order. Pages are keyed, not numbered: what is added
 // or deleted meanwhile neither repeats nor skips another entry.
 type Page struct {
-	After string // the last name or username of the page before; "" starts at the beginning
+	After string // only entries after this one, which need not exist (any more); "" starts at the beginning
 	Limit int    // at most this many entries; zero or less means DefaultLimit
 }
 
@@ -94,13 +94,18 @@ var (
 // A Store remembers domains and users.
 //
 // Each method is atomic: it happens whole or, with an error matching one of
-// ErrNotFound, ErrTaken and ErrConflict, not at all. What a method that returned nil has
-// done is durable, and is seen by every later call, by any process that shares
-// the store. Methods are safe for concurrent use. They honour ctx: one that has
-// already ended makes them fail with its error and change nothing.
+// ErrNotFound, ErrTaken and ErrConflict, not at all. What a method that
+// returned nil has done is durable, and is seen by every later call, by any
+// process that shares the store. Methods are safe for concurrent use. A context
+// that has already ended makes them fail with its error and change nothing.
 //
-// Names, usernames and tenants compare byte by byte, whatever case, accents or
-// trailing spaces they have. Text comes back exactly as it went in.
+// Tenants, domain names and usernames compare and sort byte by byte, whatever
+// case, accents or trailing spaces they have. Text, times and addresses come
+// back exactly as they went in.
+//
+// Callers pass valid UTF-8 without U+0000. Tenants, domain names and usernames
+// of up to 255 bytes, and names and hashes of up to 1,024, are stored. An
+// adapter may refuse longer ones with an error of its own, but never cuts them.
 type Store interface {
 	// AddDomain records a domain. ErrTaken: a domain of this name exists,
 	// whoever it belongs to.
@@ -110,31 +115,34 @@ type Store interface {
 	Domains(ctx context.Context, tenant TenantID, page Page) ([]Domain, error)
 
 	// DeleteDomain removes the tenant's domain and every user of it, in one
-	// step. The usernames stay on record and are never issued again.
-	// ErrNotFound: the tenant has no such domain.
+	// step. The usernames stay on record and are never issued again. The name
+	// of the domain can be added again, by any tenant, and no user comes back
+	// with it. ErrNotFound: the tenant has no such domain.
 	DeleteDomain(ctx context.Context, tenant TenantID, name string) error
 
-	// AddUser records a user with the hash of its password. ErrNotFound: the
-	// tenant u.Tenant has no domain u.Domain. ErrTaken: the username was
-	// issued before, to anybody, even if that user or its domain is gone.
+	// AddUser records a user as it is given, and the hash of its password.
+	// ErrNotFound: the tenant u.Tenant has no domain u.Domain. ErrTaken: the
+	// username was issued before, to anybody, even if that user or its domain
+	// is gone. If both hold, either is returned.
 	AddUser(ctx context.Context, u User, hash string) error
 
-	// User returns one user of the tenant. ErrNotFound: it has none such.
+	// User returns one user of the tenant. ErrNotFound: the tenant has no such
+	// user.
 	User(ctx context.Context, tenant TenantID, username string) (User, error)
 
 	// Users lists the users of the tenant's domain by username. ErrNotFound:
 	// the tenant has no such domain (one without users is an empty list).
 	Users(ctx context.Context, tenant TenantID, domain string, page Page) ([]User, error)
 
-	// RenameUser changes the user's Name and nothing else. ErrNotFound: the
-	// tenant has no such user.
+	// RenameUser changes the user's Name and nothing else. The name may be the
+	// one it has. ErrNotFound: the tenant has no such user.
 	RenameUser(ctx context.Context, tenant TenantID, username, name string) error
 
-	// SetPassword replaces the user's hash, sets PasswordSet to at and counts
-	// Generation up by one, if Generation is still the one given. Of
-	// several calls with the same generation exactly one succeeds.
-	// ErrConflict: the generation is another. ErrNotFound: the tenant has no
-	// such user.
+	// SetPassword replaces the user's hash, sets PasswordSet to at, counts
+	// Generation up by one, and changes nothing else, if Generation is still
+	// the one given. Of several calls with the same generation exactly one
+	// succeeds. ErrConflict: the generation is another. ErrNotFound: the
+	// tenant has no such user.
 	SetPassword(ctx context.Context, tenant TenantID, username string, generation int64, hash string, at time.Time) error
 
 	// DeleteUser removes the user. Its username stays on record and is never

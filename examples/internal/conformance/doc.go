@@ -1,0 +1,4 @@
+// Package conformance runs the suite of package storetest against every store
+// that comes with gatepost, on every database and driver it is tested with. It
+// has nothing to import: it lives here because the drivers do.
+package conformance

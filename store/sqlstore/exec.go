@@ -1,0 +1,179 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// maxTries is how often a write is tried that the database gave up in favour
+// of another.
+const maxTries = 10
+
+// prepared returns the prepared statement for a query. A statement is prepared
+// once for the Store (database/sql takes care of each connection) and goes
+// with the database.
+func (s *Store) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+	if st, ok := s.stmts.Load(query); ok {
+		return st.(*sql.Stmt), nil
+	}
+	text, err := s.sql(query)
+	if err != nil {
+		return nil, err
+	}
+	st, err := s.db.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if first, ok := s.stmts.LoadOrStore(query, st); ok {
+		st.Close() // another goroutine was faster
+		return first.(*sql.Stmt), nil
+	}
+	return st, nil
+}
+
+// exec runs a writing statement by itself and returns the number of rows it
+// changed.
+func (s *Store) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
+	err = s.write(ctx, func() error {
+		st, err := s.prepared(ctx, query)
+		if err != nil {
+			return err
+		}
+		changed, err = rowsAffected(st.ExecContext(ctx, args...))
+		return err
+	})
+	return changed, err
+}
+
+// inTx runs f in a transaction, which is committed if f returns nil. f may run
+// more than once. Its first statement must write: SQLite then takes the write
+// lock at once, waiting if need be. A transaction that begins by reading can't
+// wait, because what it read may be old by then.
+func (s *Store) inTx(ctx context.Context, f func(tx) error) error {
+	return s.write(ctx, func() error {
+		// In PostgreSQL and MySQL statements see what others committed
+		// before; what must not change meanwhile is locked.
+		opts := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+		if s.dialect == SQLite {
+			opts = nil // it has one level, which is enough, and drivers refuse to hear of others
+		}
+		t, err := s.db.BeginTx(ctx, opts)
+		if err != nil {
+			return err
+		}
+		defer t.Rollback() // does nothing after Commit
+		if err := f(tx{t, s}); err != nil {
+			return err
+		}
+		return t.Commit()
+	})
+}
+
+// A tx is a transaction that takes queries as they are in the source. It does
+// not use prepared statements, which would need a second connection.
+type tx struct {
+	*sql.Tx
+	s *Store
+}
+
+func (t tx) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
+	text, err := t.s.sql(query)
+	if err != nil {
+		return 0, err
+	}
+	return rowsAffected(t.ExecContext(ctx, text, args...))
+}
+
+func (t tx) exists(ctx context.Context, query string, args ...any) (bool, error) {
+	text, err := t.s.sql(query)
+	if err != nil {
+		return false, err
+	}
+	return exists(t.QueryRowContext(ctx, text, args...))
+}
+
+// write calls f, which writes one transaction, alone among the writers of this
+// Store if the database is SQLite. It calls f again as long as the database
+// rolled the transaction back to let another one pass.
+func (s *Store) write(ctx context.Context, f func() error) error {
+	if s.dialect == SQLite {
+		select {
+		case s.writer <- struct{}{}:
+			defer func() { <-s.writer }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for try := 1; ; try++ {
+		err := f()
+		if err == nil || try == maxTries || !s.rolledBack(err) {
+			return err
+		}
+		if err := sleep(ctx, rand.N(time.Duration(try)*10*time.Millisecond)); err != nil {
+			return err
+		}
+	}
+}
+
+// rolledBack reports whether err says that the database chose the transaction
+// to be the victim of a deadlock or the like.
+func (s *Store) rolledBack(err error) bool {
+	switch s.dialect {
+	case Postgres:
+		var e interface{ SQLState() string } // both pgx and lib/pq
+		if !errors.As(err, &e) {
+			return false
+		}
+		state := e.SQLState()
+		return state == "40001" || state == "40P01" // serialization_failure, deadlock_detected
+	case MySQL:
+		// go-sql-driver/mysql has no method that tells the number, and
+		// begins the text with it.
+		for _, number := range []string{"1213", "1205", "1020"} { // deadlock, lock wait timeout, record has changed
+			if strings.Contains(err.Error(), "Error "+number+" (HY000)") || strings.Contains(err.Error(), "Error "+number+" (40001)") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func rowsAffected(r sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+func exists(row *sql.Row) (bool, error) {
+	var one int
+	err := row.Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// failed says which operation err is from. Nil stays nil.
+func failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("sqlstore: %s: %w", op, err)
+}

@@ -1,0 +1,258 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"strings"
+	"time"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Migrate makes the tables, or brings them up to date. It can be called at
+// every start, from many processes at once: one does the work, the others wait
+// for it, and where nothing is to be done nothing is. It fails if the tables
+// were made by a newer version of this package, and if the database is set up
+// in a way that can't keep the promises of [store.Store]; the error says what
+// to change.
+func (s *Store) Migrate(ctx context.Context) error {
+	return failed("migrate", s.migrate(ctx))
+}
+
+func (s *Store) migrate(ctx context.Context) error {
+	steps, err := s.steps()
+	if err != nil {
+		return err
+	}
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	switch s.dialect {
+	case SQLite:
+		return s.migrateSQLite(ctx, conn, steps)
+	case Postgres:
+		return s.migratePostgres(ctx, conn, steps)
+	default:
+		return s.migrateMySQL(ctx, conn, steps)
+	}
+}
+
+// steps returns the statements of each migration, in order.
+func (s *Store) steps() ([][]string, error) {
+	files, err := fs.Glob(migrations, "migrations/"+strings.ToLower(s.dialect.String())+"/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	var steps [][]string
+	for _, file := range files { // sorted by name, so by number
+		text, err := migrations.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var step []string
+		for statement := range strings.SplitSeq(uncommented(string(text)), ";") {
+			if statement = strings.TrimSpace(statement); statement == "" {
+				continue
+			}
+			if statement, err = s.sql(statement); err != nil {
+				return nil, err
+			}
+			step = append(step, statement)
+		}
+		steps = append(steps, step)
+	}
+	return steps, nil
+}
+
+// uncommented returns SQL without the lines that are comments.
+func uncommented(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "--") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// An execer is a *sql.Conn or a *sql.Tx.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// apply runs those steps that the database doesn't have yet. Nobody else may
+// do so at the same time. The table of versions has a row for each step.
+func (s *Store) apply(ctx context.Context, db execer, steps [][]string) error {
+	latest, err := s.sql(`SELECT COALESCE(MAX(version), 0) FROM {schema}`)
+	if err != nil {
+		return err
+	}
+	record, err := s.sql(`INSERT INTO {schema} (version) VALUES (?)`)
+	if err != nil {
+		return err
+	}
+	var version int
+	if err := db.QueryRowContext(ctx, latest).Scan(&version); err != nil {
+		return err
+	}
+	if version > len(steps) {
+		return fmt.Errorf("the database has version %d of the tables and this program knows only up to %d: it was migrated by a newer program, use that", version, len(steps))
+	}
+	for version < len(steps) {
+		for _, statement := range steps[version] {
+			if _, err := db.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("version %d: %w", version+1, err)
+			}
+		}
+		version++
+		if _, err := db.ExecContext(ctx, record, version); err != nil {
+			return fmt.Errorf("version %d: %w", version, err)
+		}
+	}
+	return nil
+}
+
+// createSchema makes the table of versions. It is not a migration, because it
+// says which there were.
+const createSchema = `CREATE TABLE IF NOT EXISTS {schema} (version INTEGER NOT NULL PRIMARY KEY)`
+
+func (s *Store) migrateSQLite(ctx context.Context, conn *sql.Conn, steps [][]string) error {
+	if err := checkSQLite(ctx, conn); err != nil {
+		return err
+	}
+	create, err := s.sql(createSchema)
+	if err != nil {
+		return err
+	}
+	// As with every transaction the first statement writes; see inTx.
+	lock, err := s.sql(`DELETE FROM {schema} WHERE version < 0`)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func() error {
+		if _, err := conn.ExecContext(ctx, create); err != nil {
+			return err
+		}
+		return inTxOf(ctx, conn, func(tx *sql.Tx) error {
+			if _, err := tx.ExecContext(ctx, lock); err != nil {
+				return err
+			}
+			return s.apply(ctx, tx, steps)
+		})
+	})
+}
+
+// checkSQLite makes sure that commits are durable and that processes wait for
+// each other. It sets what the file remembers, and asks for what each
+// connection must be told.
+func checkSQLite(ctx context.Context, conn *sql.Conn) error {
+	var timeout, synchronous int
+	if err := conn.QueryRowContext(ctx, `PRAGMA busy_timeout`).Scan(&timeout); err != nil {
+		return err
+	}
+	if timeout <= 0 {
+		return errors.New("SQLite would not wait for other processes: add _pragma=busy_timeout(10000) to the data source name")
+	}
+	if err := conn.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
+		return err
+	}
+	if synchronous < 2 { // FULL
+		return errors.New("SQLite could forget commits when the power fails: add _pragma=synchronous(FULL) to the data source name")
+	}
+	return writeAhead(ctx, conn)
+}
+
+// writeAhead switches the file to write-ahead logging, if it isn't.
+func writeAhead(ctx context.Context, conn *sql.Conn) error {
+	for try := 1; ; try++ {
+		var mode string
+		err := conn.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode)
+		if err == nil && mode != "wal" {
+			err = conn.QueryRowContext(ctx, `PRAGMA journal_mode = WAL`).Scan(&mode)
+		}
+		switch {
+		case err == nil && mode == "wal":
+			return nil
+		case err == nil:
+			return fmt.Errorf("SQLite can't keep a write-ahead log here (journal mode %q): use a file on a local disk", mode)
+		case try == maxTries:
+			return err
+		}
+		// The switch doesn't wait for others who do it, whatever the timeout.
+		if err := sleep(ctx, time.Duration(try)*20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) migratePostgres(ctx context.Context, conn *sql.Conn, steps [][]string) error {
+	var encoding string
+	if err := conn.QueryRowContext(ctx, `SHOW server_encoding`).Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("the encoding of the database is %s, which can't hold every name: create it with ENCODING 'UTF8'", encoding)
+	}
+	create, err := s.sql(createSchema)
+	if err != nil {
+		return err
+	}
+	return inTxOf(ctx, conn, func(tx *sql.Tx) error {
+		// CREATE TABLE IF NOT EXISTS alone fails when two do it at once.
+		key := fnv.New64a()
+		key.Write([]byte(create))
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(key.Sum64())); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, create); err != nil {
+			return err
+		}
+		return s.apply(ctx, tx, steps)
+	})
+}
+
+// migrateMySQL works without a transaction, as MySQL commits after each
+// statement that changes tables. A migration that was cut short is run again
+// from its beginning.
+func (s *Store) migrateMySQL(ctx context.Context, conn *sql.Conn, steps [][]string) error {
+	create, err := s.sql(createSchema)
+	if err != nil {
+		return err
+	}
+	// The name of a lock holds for the whole server.
+	const name = `SHA1(CONCAT(COALESCE(DATABASE(), ''), ' ', ?))`
+	var got sql.NullInt64
+	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+name+`, 60)`, create).Scan(&got); err != nil {
+		return err
+	}
+	if got.Int64 != 1 {
+		return errors.New("another process has been migrating the database for a minute")
+	}
+	defer conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(`+name+`)`, create)
+	if _, err := conn.ExecContext(ctx, create+` ENGINE = InnoDB`); err != nil {
+		return err
+	}
+	return s.apply(ctx, conn, steps)
+}
+
+// inTxOf runs f in a transaction of the connection.
+func inTxOf(ctx context.Context, conn *sql.Conn, f func(*sql.Tx) error) error {
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // does nothing after Commit
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

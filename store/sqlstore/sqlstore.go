@@ -1,0 +1,140 @@
+// Package sqlstore keeps a relay's domains and users in a SQL database:
+// SQLite, PostgreSQL, MariaDB or MySQL.
+//
+// It works on a database that the caller has opened and will close, with a
+// driver of the caller's choice, and imports none itself:
+//
+//	db, err := sql.Open("pgx", "postgres://localhost/product")
+//	...
+//	st := sqlstore.New(db, sqlstore.Postgres)
+//	if err := st.Migrate(ctx); err != nil { ... }
+//
+// The tables are the Store's own; their names begin with [Store.Prefix], so
+// they can live in the product's database. Any number of processes may use the
+// same tables at once.
+//
+// # SQLite
+//
+// Any driver for database/sql will do. What SQLite keeps for each connection
+// belongs in the data source name, because a pool opens connections when it
+// likes. With modernc.org/sqlite as with github.com/ncruces/go-sqlite3 that is
+//
+//	file:gatepost.db?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)
+//
+// The first lets a writer wait for another process, the second makes a commit
+// survive a power cut. Migrate refuses a database that was opened without
+// either, and switches the file to write-ahead logging, in which readers never
+// wait. Writers of one Store wait in line rather than meet SQLITE_BUSY, so use
+// one Store for one file in a process. A database in memory (":memory:") would
+// be another one for each connection and is refused; see store/memory.
+//
+// # PostgreSQL
+//
+// PostgreSQL 13 or later, in a database whose encoding is UTF8. Tested with
+// github.com/jackc/pgx/v5/stdlib and github.com/lib/pq.
+//
+// # MySQL and MariaDB
+//
+// MySQL 8 or MariaDB 10.6, or later, with InnoDB. Tested with
+// github.com/go-sql-driver/mysql; no parameter of its data source name
+// matters here.
+package sqlstore
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A Dialect is the SQL of one kind of database.
+type Dialect int
+
+// The dialects. The zero Dialect is none of them.
+const (
+	SQLite   Dialect = iota + 1
+	Postgres         // PostgreSQL
+	MySQL            // MySQL and MariaDB
+)
+
+// String returns the dialect's name as messages write it.
+func (d Dialect) String() string {
+	switch d {
+	case SQLite:
+		return "SQLite"
+	case Postgres:
+		return "PostgreSQL"
+	case MySQL:
+		return "MySQL"
+	}
+	return fmt.Sprintf("Dialect(%d)", int(d))
+}
+
+// DefaultPrefix is what the names of the tables begin with unless
+// [Store.Prefix] says otherwise.
+const DefaultPrefix = "gatepost_"
+
+// A Store is a [store.Store] in a SQL database. Make one with [New], and run
+// [Store.Migrate] before its first use. It holds nothing that needs closing:
+// whoever opened the database closes it.
+type Store struct {
+	// Prefix begins the name of each table: at most 32 letters a to z,
+	// digits and underscores. It is set before first use, and stays. The
+	// empty Prefix means DefaultPrefix.
+	Prefix string
+
+	db      *sql.DB
+	dialect Dialect
+	stmts   sync.Map      // from query, as in the source, to *sql.Stmt
+	writer  chan struct{} // held by whoever writes; SQLite only
+}
+
+var _ store.Store = (*Store)(nil)
+
+// New returns a Store on db, which must be a database of the dialect's kind.
+// It does not use db yet.
+func New(db *sql.DB, dialect Dialect) *Store {
+	return &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
+}
+
+// sql returns a query as the database takes it. In the source, queries have ?
+// for arguments, {name} for tables, and PostgreSQL's words elsewhere.
+func (s *Store) sql(query string) (string, error) {
+	prefix := s.Prefix
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	if strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || len(prefix) > 32 {
+		return "", fmt.Errorf("sqlstore: the table prefix %q is not of at most 32 of a-z, 0-9 and _", prefix)
+	}
+	query = strings.NewReplacer("{", prefix, "}", "").Replace(query)
+	switch s.dialect {
+	case SQLite:
+		return strings.ReplaceAll(query, " FOR SHARE", ""), nil
+	case Postgres:
+		return numbered(query), nil
+	case MySQL:
+		query = strings.ReplaceAll(query, " FOR SHARE", " LOCK IN SHARE MODE") // the form that MariaDB knows, too
+		if q, ok := strings.CutSuffix(query, " ON CONFLICT DO NOTHING"); ok {
+			query = strings.Replace(q, "INSERT", "INSERT IGNORE", 1)
+		}
+		return query, nil
+	}
+	return "", fmt.Errorf("sqlstore: there is no %v", s.dialect)
+}
+
+// numbered replaces each ? of a query by $1, $2 and so on.
+func numbered(query string) string {
+	var b strings.Builder
+	for i := 1; ; i++ {
+		before, after, found := strings.Cut(query, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		fmt.Fprintf(&b, "$%d", i)
+		query = after
+	}
+}

@@ -1,0 +1,247 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// userColumns are what scanUser reads.
+const userColumns = `tenant, domain, username, name, generation, created, password_set, last_connection, last_from`
+
+// AddUser implements [store.Store].
+func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
+	if err := errors.Join(fits(string(u.Tenant), u.Domain, u.Username), fitsLong(u.Name, hash)); err != nil {
+		return failed("add user", err)
+	}
+	err := s.inTx(ctx, func(tx tx) error {
+		n, err := tx.exec(ctx, `INSERT INTO {usernames} (username) VALUES (?) ON CONFLICT DO NOTHING`, u.Username)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return store.ErrTaken
+		}
+		// The lock keeps the domain from being deleted before the commit.
+		ok, err := tx.exists(ctx, `SELECT 1 FROM {domains} WHERE name = ? AND tenant = ? FOR SHARE`, u.Domain, string(u.Tenant))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return store.ErrNotFound
+		}
+		_, err = tx.exec(ctx, `INSERT INTO {users} (`+userColumns+`, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(u.Tenant), u.Domain, u.Username, u.Name, u.Generation, u.Created.UnixMicro(), u.PasswordSet.UnixMicro(),
+			u.LastConnection.UnixMicro(), addrText(u.LastConnectionFrom), hash)
+		return err
+	})
+	return failed("add user", err)
+}
+
+// User implements [store.Store].
+func (s *Store) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
+	u, _, err := s.Lookup(ctx, username)
+	if err == nil && u.Tenant != tenant {
+		err = failed("look up user", store.ErrNotFound)
+	}
+	if err != nil {
+		return store.User{}, err
+	}
+	return u, nil
+}
+
+// Users implements [store.Store].
+func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
+	list, err := s.users(ctx, tenant, domain, page)
+	if err == nil && len(list) == 0 {
+		err = s.hasDomain(ctx, tenant, domain)
+	}
+	return list, failed("list users", err)
+}
+
+func (s *Store) users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
+	st, err := s.prepared(ctx, `SELECT `+userColumns+` FROM {users} WHERE domain = ? AND tenant = ? AND username > ? ORDER BY username LIMIT ?`)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := st.QueryContext(ctx, domain, string(tenant), page.After, page.Size())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []store.User
+	for rows.Next() {
+		u, err := scanUser(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, u)
+	}
+	return list, rows.Err()
+}
+
+// hasDomain returns ErrNotFound if the tenant has no such domain.
+func (s *Store) hasDomain(ctx context.Context, tenant store.TenantID, domain string) error {
+	st, err := s.prepared(ctx, `SELECT 1 FROM {domains} WHERE name = ? AND tenant = ?`)
+	if err != nil {
+		return err
+	}
+	ok, err := exists(st.QueryRowContext(ctx, domain, string(tenant)))
+	if err == nil && !ok {
+		err = store.ErrNotFound
+	}
+	return err
+}
+
+// RenameUser implements [store.Store].
+func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
+	if err := fitsLong(name); err != nil {
+		return failed("rename user", err)
+	}
+	err := s.change(
+		func() (int64, error) {
+			return s.exec(ctx, `UPDATE {users} SET name = ? WHERE username = ? AND tenant = ?`, name, username, string(tenant))
+		},
+		func() (bool, error) {
+			u, err := s.User(ctx, tenant, username)
+			return u.Name == name, err
+		})
+	return failed("rename user", err)
+}
+
+// SetPassword implements [store.Store].
+func (s *Store) SetPassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at time.Time) error {
+	if err := fitsLong(hash); err != nil {
+		return failed("set password", err)
+	}
+	err := s.change(
+		func() (int64, error) {
+			return s.exec(ctx, `UPDATE {users} SET hash = ?, password_set = ?, generation = generation + 1
+				WHERE username = ? AND tenant = ? AND generation = ?`,
+				hash, at.UnixMicro(), username, string(tenant), generation)
+		},
+		func() (bool, error) {
+			u, err := s.User(ctx, tenant, username)
+			if err == nil && u.Generation != generation {
+				err = store.ErrConflict
+			}
+			return false, err
+		})
+	return failed("set password", err)
+}
+
+// DeleteUser implements [store.Store].
+func (s *Store) DeleteUser(ctx context.Context, tenant store.TenantID, username string) error {
+	n, err := s.exec(ctx, `DELETE FROM {users} WHERE username = ? AND tenant = ?`, username, string(tenant))
+	if err == nil && n == 0 {
+		err = store.ErrNotFound
+	}
+	return failed("delete user", err)
+}
+
+// Lookup implements [store.Store]. It is one query, by primary key.
+func (s *Store) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	st, err := s.prepared(ctx, `SELECT `+userColumns+`, hash FROM {users} WHERE username = ?`)
+	if err != nil {
+		return store.User{}, "", failed("look up user", err)
+	}
+	var hash string
+	u, err := scanUser(st.QueryRowContext(ctx, username), &hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return store.User{}, "", failed("look up user", err)
+	}
+	return u, hash, nil
+}
+
+// Connected implements [store.Store]. It is one statement, unless there is
+// nothing to change.
+func (s *Store) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+	err := s.change(
+		func() (int64, error) {
+			return s.exec(ctx, `UPDATE {users} SET last_connection = ?, last_from = ? WHERE username = ? AND last_connection < ?`,
+				at.UnixMicro(), addrText(from), username, at.UnixMicro())
+		},
+		func() (bool, error) {
+			u, _, err := s.Lookup(ctx, username)
+			return !at.After(u.LastConnection), err
+		})
+	return failed("record connection", err)
+}
+
+// change calls update, which changes one user and returns the number of rows
+// it changed. If there were none, look says why: with an error, or with true
+// if the user was fine already (MySQL doesn't count rows that were so before).
+// Otherwise somebody else has changed the user meanwhile, and update is called
+// again.
+func (s *Store) change(update func() (int64, error), look func() (bool, error)) error {
+	for range maxTries {
+		if n, err := update(); err != nil || n > 0 {
+			return err
+		}
+		if done, err := look(); err != nil || done {
+			return err
+		}
+	}
+	return errors.New("the user changes all the time")
+}
+
+// scanUser reads userColumns, and what was selected after them into more.
+func scanUser(row interface{ Scan(...any) error }, more ...any) (store.User, error) {
+	var u store.User
+	var created, passwordSet, lastConnection int64
+	var from string
+	err := row.Scan(append([]any{&u.Tenant, &u.Domain, &u.Username, &u.Name, &u.Generation,
+		&created, &passwordSet, &lastConnection, &from}, more...)...)
+	if err != nil {
+		return store.User{}, err
+	}
+	u.Created = time.UnixMicro(created).UTC()
+	u.PasswordSet = time.UnixMicro(passwordSet).UTC()
+	u.LastConnection = time.UnixMicro(lastConnection).UTC()
+	if from != "" {
+		if u.LastConnectionFrom, err = netip.ParseAddr(from); err != nil {
+			return store.User{}, fmt.Errorf("user %q: %w", u.Username, err)
+		}
+	}
+	return u, nil
+}
+
+// addrText is the text of an address; the zero Addr is empty.
+func addrText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// The sizes of columns. They are checked here because MySQL, when it isn't in
+// strict mode, cuts what is too long.
+const (
+	maxKey  = 255
+	maxLong = 1024
+)
+
+func fits(keys ...string) error {
+	return shorter(maxKey, keys)
+}
+
+func fitsLong(texts ...string) error {
+	return shorter(maxLong, texts)
+}
+
+func shorter(size int, texts []string) error {
+	for _, text := range texts {
+		if len(text) > size {
+			return fmt.Errorf("a text of %d bytes is longer than %d", len(text), size)
+		}
+	}
+	return nil
+}

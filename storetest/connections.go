@@ -1,0 +1,91 @@
+package storetest
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+var (
+	addr4 = netip.MustParseAddr("192.0.2.7")
+	addr6 = netip.MustParseAddr("2001:db8::7")
+)
+
+var connectionPromises = []promise{
+	{
+		name:  "Connected/Records",
+		words: "Connected records a successful login at the given time from the given address, as the user's LastConnection and LastConnectionFrom.",
+		check: func(t *tester) {
+			t.fill([]string{"u1", "u2"}, nil)
+			u := newUser(acme, acmeDomain, "u1")
+			for i, from := range []netip.Addr{
+				addr4, addr6, netip.MustParseAddr("::ffff:192.0.2.7"), netip.MustParseAddr("fe80::1%eth0"),
+				netip.IPv4Unspecified(), netip.IPv6Unspecified(), {},
+			} {
+				u.LastConnection, u.LastConnectionFrom = day.Add(time.Duration(i)*time.Microsecond), from
+				t.ok(t.Connected(t.Context(), "u1", u.LastConnection, from), "Connected from %v", from)
+				t.holds(u, hashOf("u1"))
+			}
+			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
+		},
+	},
+	{
+		name:  "Connected/NeverMovesBack",
+		words: "A time that is not after the one on record changes nothing and is no error, so nodes may report in any order.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			t.ok(t.Connected(t.Context(), "u1", day, addr4), "Connected")
+			u := newUser(acme, acmeDomain, "u1")
+			u.LastConnection, u.LastConnectionFrom = day, addr4
+			for _, at := range []time.Time{day, day.Add(-time.Microsecond), day.AddDate(-1, 0, 0), {}} {
+				t.ok(t.Connected(t.Context(), "u1", at, addr6), "Connected at %v, after %v", at, day)
+				t.holds(u, hashOf("u1"))
+			}
+			u.LastConnection, u.LastConnectionFrom = day.Add(time.Microsecond), addr6
+			t.ok(t.Connected(t.Context(), "u1", u.LastConnection, addr6), "Connected a microsecond later")
+			t.holds(u, hashOf("u1"))
+		},
+	},
+	{
+		name:  "Connected/NotFound",
+		words: "ErrNotFound: there is no such user.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			t.fails(t.Connected(t.Context(), "nobody", day, addr4), store.ErrNotFound, "Connected of an unknown user")
+			t.ok(t.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
+			t.fails(t.Connected(t.Context(), "u1", day, addr4), store.ErrNotFound, "Connected of a deleted user")
+			t.gone(newUser(acme, acmeDomain, "u1"))
+		},
+	},
+	{
+		name:  "Times/ToTheMicrosecond",
+		words: `Text, times and addresses come back exactly as they went in. Times are UTC in whole microseconds, made so by the caller; the zero time means "never".`,
+		check: func(t *tester) {
+			t.fill(nil, nil)
+			for i, at := range []time.Time{
+				{},
+				time.Unix(0, 0).UTC(),
+				time.UnixMicro(1).UTC(),
+				time.UnixMicro(-1).UTC(),
+				day,
+				time.Date(2026, time.October, 25, 1, 0, 0, 1000, time.UTC), // in the hour that clocks repeat
+				time.Date(1815, time.December, 10, 0, 0, 0, 999_999_000, time.UTC),
+				time.Date(9999, time.December, 31, 23, 59, 59, 999_999_000, time.UTC),
+			} {
+				u := newUser(acme, acmeDomain, "u"+string(rune('a'+i)))
+				u.Created, u.PasswordSet, u.LastConnection = at, at, at
+				t.ok(t.AddUser(t.Context(), u, "x"), "AddUser at %v", at)
+				t.holds(u, "x")
+
+				d := store.Domain{Tenant: acme, Name: u.Username + ".example", Created: at}
+				t.ok(t.AddDomain(t.Context(), d), "AddDomain at %v", at)
+				list, err := t.Domains(t.Context(), acme, store.Page{After: acmeDomain, Limit: 100})
+				t.ok(err, "Domains")
+				if len(list) != i+1 || list[i] != d {
+					t.Errorf("Domains: got %+v, want %+v at the end", list, d)
+				}
+			}
+		},
+	},
+}

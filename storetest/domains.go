@@ -1,0 +1,126 @@
+package storetest
+
+import (
+	"slices"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+var domainPromises = []promise{
+	{
+		name:  "AddDomain/Records",
+		words: "AddDomain records a domain.",
+		check: func(t *tester) {
+			want := t.addDomain(acme, acmeDomain)
+			list, err := t.Domains(t.Context(), acme, store.Page{})
+			t.ok(err, "Domains(%q)", acme)
+			if !slices.Equal(list, []store.Domain{want}) {
+				t.Errorf("Domains(%q): got %+v, want only %+v", acme, list, want)
+			}
+		},
+	},
+	{
+		name:  "AddDomain/Taken",
+		words: "ErrTaken: a domain of this name exists, whoever it belongs to.",
+		check: func(t *tester) {
+			first := t.addDomain(acme, acmeDomain)
+			second := store.Domain{Tenant: rival, Name: acmeDomain, Created: day.AddDate(1, 0, 0)}
+			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain by another tenant")
+			second.Tenant = acme
+			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain twice by one tenant")
+
+			list, err := t.Domains(t.Context(), acme, store.Page{})
+			t.ok(err, "Domains(%q)", acme)
+			if !slices.Equal(list, []store.Domain{first}) {
+				t.Errorf("Domains(%q) after it: got %+v, want only %+v", acme, list, first)
+			}
+			if list := t.domainNames(rival, store.Page{}); len(list) > 0 {
+				t.Errorf("Domains(%q) after it: got %q, want none", rival, list)
+			}
+		},
+	},
+	{
+		name:  "Domains/OfOneTenant",
+		words: "Domains lists the tenant's domains by name. An unknown tenant has none.",
+		check: func(t *tester) {
+			for _, name := range []string{"b.example", "a.example", "c.example"} {
+				t.addDomain(acme, name)
+			}
+			t.addDomain(rival, "a.rival.example")
+			for tenant, want := range map[store.TenantID][]string{
+				acme:     {"a.example", "b.example", "c.example"},
+				rival:    {"a.rival.example"},
+				"nobody": nil,
+			} {
+				if got := t.domainNames(tenant, store.Page{}); !slices.Equal(got, want) {
+					t.Errorf("Domains(%q): got %q, want %q", tenant, got, want)
+				}
+			}
+		},
+	},
+	{
+		name:  "DeleteDomain/UsersGoWithIt",
+		words: "DeleteDomain removes the tenant's domain and every user of it, in one step.",
+		check: func(t *tester) {
+			t.fill([]string{"u1", "u2", "u3"}, []string{"r1"})
+			t.addDomain(acme, "other.example")
+			other := t.addUser(acme, "other.example", "o1")
+
+			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
+			for _, username := range []string{"u1", "u2", "u3"} {
+				t.gone(newUser(acme, acmeDomain, username))
+			}
+			_, err := t.Users(t.Context(), acme, acmeDomain, store.Page{})
+			t.fails(err, store.ErrNotFound, "Users of the deleted domain")
+			if got := t.domainNames(acme, store.Page{}); !slices.Equal(got, []string{"other.example"}) {
+				t.Errorf("Domains(%q): got %q, want the other one only", acme, got)
+			}
+			t.holds(other, hashOf("o1"))
+			t.holds(newUser(rival, rivalDomain, "r1"), hashOf("r1"))
+		},
+	},
+	{
+		name:  "DeleteDomain/UsernamesStayOnRecord",
+		words: "The usernames stay on record and are never issued again.",
+		check: func(t *tester) {
+			t.fill([]string{"u1", "u2"}, nil)
+			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
+			t.addDomain(acme, acmeDomain)
+			for _, u := range []store.User{
+				newUser(acme, acmeDomain, "u1"),
+				newUser(rival, rivalDomain, "u2"),
+			} {
+				t.fails(t.AddUser(t.Context(), u, "x"), store.ErrTaken, "AddUser(%q, %q) again", u.Tenant, u.Username)
+			}
+		},
+	},
+	{
+		name: "DeleteDomain/NameIsFreeAgain",
+		words: "The name of the domain can be added again, by any tenant, and no user comes back with it. " +
+			"while it exists, nobody else can add the same name.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
+			t.addDomain(rival, acmeDomain)
+			list, err := t.Users(t.Context(), rival, acmeDomain, store.Page{})
+			t.ok(err, "Users of the new domain")
+			if len(list) > 0 {
+				t.Errorf("Users of the new domain: got %+v, want none", list)
+			}
+			t.gone(newUser(acme, acmeDomain, "u1"))
+			t.gone(newUser(rival, acmeDomain, "u1"))
+			t.addUser(rival, acmeDomain, "u2")
+		},
+	},
+	{
+		name:  "DeleteDomain/NotFound",
+		words: "ErrNotFound: the tenant has no such domain.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			t.fails(t.DeleteDomain(t.Context(), acme, "no.example"), store.ErrNotFound, "DeleteDomain of an unknown domain")
+			t.fails(t.DeleteDomain(t.Context(), acme, "x."+acmeDomain), store.ErrNotFound, "DeleteDomain of a subdomain")
+			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
+			t.fails(t.DeleteDomain(t.Context(), acme, acmeDomain), store.ErrNotFound, "DeleteDomain for the second time")
+		},
+	},
+}

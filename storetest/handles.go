@@ -1,0 +1,108 @@
+package storetest
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+var handlePromises = []promise{
+	{
+		name:  "Handles/SeeEachOther",
+		words: "What a method that returned nil has done is durable, and is seen by every later call, by any process that shares the store.",
+		check: func(t *tester) {
+			other := *t
+			other.Store = t.open()
+			// Each handle has read, and could have kept, what the other then changes.
+			t.fill([]string{"u1"}, nil)
+			u := newUser(acme, acmeDomain, "u1")
+			other.holds(u, hashOf("u1"))
+
+			t.ok(t.SetPassword(t.Context(), acme, "u1", 1, "second hash", day), "SetPassword")
+			u.Generation = 2
+			other.holds(u, "second hash")
+
+			other.ok(other.RenameUser(t.Context(), acme, "u1", "renamed"), "RenameUser")
+			u.Name = "renamed"
+			t.holds(u, "second hash")
+
+			t.ok(t.Connected(t.Context(), "u1", day, addr4), "Connected")
+			u.LastConnection, u.LastConnectionFrom = day, addr4
+			other.holds(u, "second hash")
+
+			other.ok(other.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
+			t.gone(u)
+			t.fails(t.AddUser(t.Context(), u, "x"), store.ErrTaken, "AddUser of what the other handle deleted")
+
+			u2 := t.addUser(acme, acmeDomain, "u2")
+			other.holds(u2, hashOf("u2"))
+			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
+			other.gone(u2)
+			if got := other.domainNames(acme, store.Page{}); len(got) > 0 {
+				t.Errorf("Domains: got %q after the other handle deleted it", got)
+			}
+			third := *t
+			third.Store = t.open()
+			third.fails(third.AddDomain(t.Context(), store.Domain{Tenant: acme, Name: rivalDomain, Created: day}),
+				store.ErrTaken, "AddDomain of what the first handle added")
+		},
+	},
+	{
+		name:  "Context/Ended",
+		words: "A context that has already ended makes them fail with its error and change nothing.",
+		check: func(t *tester) {
+			t.fill([]string{"u1", "u2"}, nil)
+			cancelled, cancel := context.WithCancel(t.Context())
+			cancel()
+			overdue, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+			defer cancel()
+			for _, ctx := range []context.Context{cancelled, overdue} {
+				for name, call := range t.everyCall(ctx) {
+					t.fails(call(), ctx.Err(), "%s, context ended", name)
+				}
+				t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
+				t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
+				if got := t.domainNames(acme, store.Page{}); !slices.Equal(got, []string{acmeDomain}) {
+					t.Errorf("Domains: got %q, want only %q", got, acmeDomain)
+				}
+			}
+			// The same calls do work, and nothing was used up by those that failed.
+			t.addDomain(acme, "new.example")
+			t.addUser(acme, acmeDomain, "u3")
+		},
+	},
+}
+
+// everyCall returns a call of each method, all of which would succeed after
+// fill with the users u1 and u2 if ctx let them.
+func (t *tester) everyCall(ctx context.Context) map[string]func() error {
+	return map[string]func() error{
+		"AddDomain": func() error {
+			return t.AddDomain(ctx, store.Domain{Tenant: acme, Name: "new.example", Created: day})
+		},
+		"Domains": func() error {
+			_, err := t.Domains(ctx, acme, store.Page{})
+			return err
+		},
+		"DeleteDomain": func() error { return t.DeleteDomain(ctx, acme, acmeDomain) },
+		"AddUser":      func() error { return t.AddUser(ctx, newUser(acme, acmeDomain, "u3"), "x") },
+		"User": func() error {
+			_, err := t.User(ctx, acme, "u1")
+			return err
+		},
+		"Users": func() error {
+			_, err := t.Users(ctx, acme, acmeDomain, store.Page{})
+			return err
+		},
+		"RenameUser":  func() error { return t.RenameUser(ctx, acme, "u1", "renamed") },
+		"SetPassword": func() error { return t.SetPassword(ctx, acme, "u1", 1, "x", day) },
+		"DeleteUser":  func() error { return t.DeleteUser(ctx, acme, "u2") },
+		"Lookup": func() error {
+			_, _, err := t.Lookup(ctx, "u1")
+			return err
+		},
+		"Connected": func() error { return t.Connected(ctx, "u1", day, addr4) },
+	}
+}

@@ -1,0 +1,154 @@
+package storetest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// bytewise is a list in byte order that other orders sort differently: those
+// that ignore case, know languages, or compare UTF-16.
+var bytewise = []string{
+	" lead", "-a", "10", "9", "A", "B", "Z", "_", "a", "a ", "a  ", "a-b", "a.b", "ab", "b", "z", "~",
+	"\u00e4", "\u00e9", "\u0130", "\ufb01", "\uffdd", "\U0001f4ee",
+}
+
+var listPromises = []promise{
+	{
+		name:  "Page/ByteOrder",
+		words: "A Page asks for one page of a list that is ordered by name (domains) or by username (users), in byte order.",
+		check: func(t *tester) {
+			t.fill(nil, nil)
+			for i := range bytewise {
+				name := bytewise[(i*7+3)%len(bytewise)] // not in order
+				t.addUser(acme, acmeDomain, name)
+				t.addDomain("lister", name)
+			}
+			if got := t.usernames(store.Page{}); !slices.Equal(got, bytewise) {
+				t.Errorf("Users:\n got %q\nwant %q", got, bytewise)
+			}
+			if got := t.domainNames("lister", store.Page{}); !slices.Equal(got, bytewise) {
+				t.Errorf("Domains:\n got %q\nwant %q", got, bytewise)
+			}
+			for i, after := range bytewise {
+				if got, want := t.usernames(store.Page{After: after}), bytewise[i+1:]; !slices.Equal(got, want) {
+					t.Errorf("Users after %q:\n got %q\nwant %q", after, got, want)
+				}
+				if got, want := t.domainNames("lister", store.Page{After: after}), bytewise[i+1:]; !slices.Equal(got, want) {
+					t.Errorf("Domains after %q:\n got %q\nwant %q", after, got, want)
+				}
+			}
+		},
+	},
+	{
+		name:  "Page/AThousandUsers",
+		words: "at most this many entries; zero or less means DefaultLimit",
+		check: func(t *tester) {
+			t.fill(nil, []string{"u0500x"})
+			want := t.addMany(1000)
+			for _, limit := range []int{0, -1, 1, 7, 99, 250, 999, 1000, 1001, math.MaxInt32} {
+				first := t.usernames(store.Page{Limit: limit})
+				size := min(store.Page{Limit: limit}.Size(), len(want))
+				if !slices.Equal(first, want[:size]) {
+					t.Errorf("Users, limit %d: got %d users, want the first %d", limit, len(first), size)
+				}
+			}
+			for _, limit := range []int{0, 7, 250, 1000} {
+				if got := t.walk(limit, nil); !slices.Equal(got, want) {
+					t.Errorf("all pages of limit %d: got %d users, want all %d once and in order", limit, len(got), len(want))
+				}
+			}
+		},
+	},
+	{
+		name:  "Page/Domains",
+		words: "at most this many entries; zero or less means DefaultLimit",
+		check: func(t *tester) {
+			var want []string
+			for i := range store.DefaultLimit + 5 {
+				want = append(want, fmt.Sprintf("d%03d.example", i))
+				t.addDomain(acme, want[i])
+			}
+			if got := t.domainNames(acme, store.Page{}); !slices.Equal(got, want[:store.DefaultLimit]) {
+				t.Errorf("Domains: got %d, want the first %d", len(got), store.DefaultLimit)
+			}
+			var got []string
+			for page := (store.Page{Limit: 8}); ; page.After = got[len(got)-1] {
+				names := t.domainNames(acme, page)
+				if len(names) == 0 || len(got) > len(want) {
+					break
+				}
+				got = append(got, names...)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("all pages of limit 8: got %q, want %q", got, want)
+			}
+		},
+	},
+	{
+		name: "Page/ChangesMeanwhile",
+		words: "Pages are keyed, not numbered: what is added or deleted meanwhile neither repeats nor skips another entry. " +
+			"only entries after this one, which need not exist (any more)",
+		check: func(t *tester) {
+			t.fill(nil, nil)
+			all := t.addMany(40)
+			// Between pages, delete the last user seen and add one before it.
+			n := 0
+			got := t.walk(10, func(last string) {
+				n++
+				t.ok(t.DeleteUser(t.Context(), acme, last), "DeleteUser(%q)", last)
+				t.addUser(acme, acmeDomain, fmt.Sprintf("a%d", n))
+			})
+			if !slices.Equal(got, all) {
+				t.Errorf("all pages: got %q, want %q", got, all)
+			}
+		},
+	},
+}
+
+// addMany adds n users to acme's domain, several at a time, and returns their
+// usernames in order.
+func (t *tester) addMany(n int) []string {
+	t.Helper()
+	names := make([]string, n)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	const workers = 8
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				names[i] = fmt.Sprintf("u%04d", i)
+				errs[i] = t.AddUser(t.Context(), newUser(acme, acmeDomain, names[i]), hashOf(names[i]))
+			}
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		t.ok(err, "AddUser(%q)", names[i])
+	}
+	return names
+}
+
+// walk returns the usernames of acme's domain, page by page, and calls between
+// (if not nil) with the last username of each page before it asks for the next.
+func (t *tester) walk(limit int, between func(last string)) []string {
+	t.Helper()
+	var all []string
+	page := store.Page{Limit: limit}
+	for range 10_000 {
+		names := t.usernames(page)
+		if len(names) == 0 {
+			return all
+		}
+		all = append(all, names...)
+		page.After = names[len(names)-1]
+		if between != nil {
+			between(page.After)
+		}
+	}
+	t.Fatalf("Users, limit %d: the pages never end", limit)
+	return nil
+}

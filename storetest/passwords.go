@@ -1,0 +1,57 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+var passwordPromises = []promise{
+	{
+		name:  "SetPassword/Replaces",
+		words: "SetPassword replaces the user's hash, sets PasswordSet to at, counts Generation up by one, and changes nothing else, if Generation is still the one given.",
+		check: func(t *tester) {
+			t.fill([]string{"u1", "u2"}, nil)
+			u := newUser(acme, acmeDomain, "u1")
+			u.LastConnection, u.LastConnectionFrom = day.Add(time.Minute), addr4
+			t.ok(t.Connected(t.Context(), "u1", u.LastConnection, u.LastConnectionFrom), "Connected")
+
+			later := day.Add(time.Hour + time.Microsecond)
+			t.ok(t.SetPassword(t.Context(), acme, "u1", 1, "second hash", later), "SetPassword, generation 1")
+			u.Generation, u.PasswordSet = 2, later
+			t.holds(u, "second hash")
+
+			// The hash and the time may be the ones it has: it is a reset all the same.
+			t.ok(t.SetPassword(t.Context(), acme, "u1", 2, "second hash", later), "SetPassword, generation 2")
+			u.Generation = 3
+			t.holds(u, "second hash")
+			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
+		},
+	},
+	{
+		name:  "SetPassword/Conflict",
+		words: "ErrConflict: the generation is another.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			t.ok(t.SetPassword(t.Context(), acme, "u1", 1, "second hash", day), "SetPassword, generation 1")
+			for _, generation := range []int64{-1, 0, 1, 3} {
+				err := t.SetPassword(t.Context(), acme, "u1", generation, "x", day.Add(time.Hour))
+				t.fails(err, store.ErrConflict, "SetPassword, generation %d of 2", generation)
+			}
+			u := newUser(acme, acmeDomain, "u1")
+			u.Generation = 2
+			t.holds(u, "second hash")
+		},
+	},
+	{
+		name:  "SetPassword/NotFound",
+		words: "ErrNotFound: the tenant has no such user.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			t.ok(t.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
+			t.fails(t.SetPassword(t.Context(), acme, "u1", 1, "x", day), store.ErrNotFound, "SetPassword of a deleted user")
+			t.fails(t.SetPassword(t.Context(), acme, "u1", 2, "x", day), store.ErrNotFound, "SetPassword of a deleted user, other generation")
+			t.gone(newUser(acme, acmeDomain, "u1"))
+		},
+	},
+}

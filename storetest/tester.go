@@ -1,0 +1,161 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// Two tenants, with a domain each, that most cases begin with.
+const (
+	acme  store.TenantID = "acme"
+	rival store.TenantID = "rival"
+
+	acmeDomain  = "acme.example"
+	rivalDomain = "rival.example"
+)
+
+// day is when everything in a case happens, give or take. Its microseconds are
+// no whole milliseconds.
+var day = time.Date(2026, time.March, 29, 1, 59, 59, 987_654_000, time.UTC)
+
+// A tester is the store of one case, with the checks that cases have in common.
+type tester struct {
+	*testing.T
+	store.Store
+	open  func() store.Store
+	other store.Store // the second handle of a race
+}
+
+// fill adds both domains and, to each, the users named.
+func (t *tester) fill(ofAcme, ofRival []string) {
+	t.Helper()
+	t.addDomain(acme, acmeDomain)
+	t.addDomain(rival, rivalDomain)
+	for _, username := range ofAcme {
+		t.addUser(acme, acmeDomain, username)
+	}
+	for _, username := range ofRival {
+		t.addUser(rival, rivalDomain, username)
+	}
+}
+
+func (t *tester) addDomain(tenant store.TenantID, name string) store.Domain {
+	t.Helper()
+	d := store.Domain{Tenant: tenant, Name: name, Created: day}
+	t.ok(t.AddDomain(t.Context(), d), "AddDomain(%q, %q)", tenant, name)
+	return d
+}
+
+// newUser returns a user as credentials would make it.
+func newUser(tenant store.TenantID, domain, username string) store.User {
+	return store.User{
+		Tenant: tenant, Domain: domain, Username: username,
+		Name: "the shop", Generation: 1, Created: day, PasswordSet: day,
+	}
+}
+
+// hashOf is the hash that addUser gives a user.
+func hashOf(username string) string { return "$hash of " + username }
+
+func (t *tester) addUser(tenant store.TenantID, domain, username string) store.User {
+	t.Helper()
+	u := newUser(tenant, domain, username)
+	t.ok(t.AddUser(t.Context(), u, hashOf(username)), "AddUser(%q, %q, %q)", tenant, domain, username)
+	return u
+}
+
+// ok ends the case if err is not nil; the rest is the call, for the message.
+func (t *tester) ok(err error, format string, args ...any) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", fmt.Sprintf(format, args...), err)
+	}
+}
+
+// fails reports err if it doesn't match want.
+func (t *tester) fails(err, want error, format string, args ...any) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: got error %v, want %q", fmt.Sprintf(format, args...), err, want)
+	}
+}
+
+// holds checks that every way to read u finds it, with its hash.
+func (t *tester) holds(u store.User, hash string) {
+	t.Helper()
+	got, err := t.User(t.Context(), u.Tenant, u.Username)
+	t.ok(err, "User(%q, %q)", u.Tenant, u.Username)
+	t.same(got, u, "User")
+	got, gotHash, err := t.Lookup(t.Context(), u.Username)
+	t.ok(err, "Lookup(%q)", u.Username)
+	t.same(got, u, "Lookup")
+	if gotHash != hash {
+		t.Errorf("Lookup(%q): got hash %q, want %q", u.Username, gotHash, hash)
+	}
+	list, err := t.Users(t.Context(), u.Tenant, u.Domain, store.Page{Limit: 10_000})
+	t.ok(err, "Users(%q, %q)", u.Tenant, u.Domain)
+	for _, got := range list {
+		if got.Username == u.Username {
+			t.same(got, u, "Users")
+			return
+		}
+	}
+	t.Errorf("Users(%q, %q): no %q among %d users", u.Tenant, u.Domain, u.Username, len(list))
+}
+
+func (t *tester) same(got, want store.User, method string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s(%q):\n got %+v\nwant %+v", method, want.Username, got, want)
+	}
+}
+
+// gone checks that no call finds the user any more.
+func (t *tester) gone(u store.User) {
+	t.Helper()
+	ctx := t.Context()
+	_, err := t.User(ctx, u.Tenant, u.Username)
+	t.fails(err, store.ErrNotFound, "User(%q, %q)", u.Tenant, u.Username)
+	_, _, err = t.Lookup(ctx, u.Username)
+	t.fails(err, store.ErrNotFound, "Lookup(%q)", u.Username)
+	t.fails(t.RenameUser(ctx, u.Tenant, u.Username, "x"), store.ErrNotFound, "RenameUser(%q, %q)", u.Tenant, u.Username)
+	t.fails(t.SetPassword(ctx, u.Tenant, u.Username, u.Generation, "x", day), store.ErrNotFound, "SetPassword(%q, %q)", u.Tenant, u.Username)
+	t.fails(t.DeleteUser(ctx, u.Tenant, u.Username), store.ErrNotFound, "DeleteUser(%q, %q)", u.Tenant, u.Username)
+	t.fails(t.Connected(ctx, u.Username, day, addr4), store.ErrNotFound, "Connected(%q)", u.Username)
+}
+
+// domainNames returns the tenant's first domains.
+func (t *tester) domainNames(tenant store.TenantID, page store.Page) []string {
+	t.Helper()
+	list, err := t.Domains(t.Context(), tenant, page)
+	t.ok(err, "Domains(%q, %+v)", tenant, page)
+	var names []string
+	for _, d := range list {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+// usernames returns the usernames of acme's domain on the page.
+func (t *tester) usernames(page store.Page) []string {
+	t.Helper()
+	list, err := t.Users(t.Context(), acme, acmeDomain, page)
+	t.ok(err, "Users(%q, %q, %+v)", acme, acmeDomain, page)
+	var names []string
+	for _, u := range list {
+		names = append(names, u.Username)
+	}
+	return names
+}
+
+// either reports err if it matches neither.
+func (t *tester) either(err, one, other error, format string, args ...any) {
+	t.Helper()
+	if !errors.Is(err, one) && !errors.Is(err, other) {
+		t.Errorf("%s: got error %v, want %q or %q", fmt.Sprintf(format, args...), err, one, other)
+	}
+}

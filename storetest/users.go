@@ -1,0 +1,198 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+var userPromises = []promise{
+	{
+		name:  "AddUser/AsGiven",
+		words: "AddUser records a user as it is given, and the hash of its password.",
+		check: func(t *tester) {
+			t.fill(nil, nil)
+			fresh := newUser(acme, acmeDomain, "fresh")
+			t.ok(t.AddUser(t.Context(), fresh, "one hash"), "AddUser")
+			imported := store.User{
+				Tenant: acme, Domain: acmeDomain, Username: "imported", Name: "", Generation: 7,
+				Created: day, PasswordSet: day.Add(time.Hour),
+				LastConnection: day.Add(2 * time.Hour), LastConnectionFrom: addr6,
+			}
+			t.ok(t.AddUser(t.Context(), imported, "another hash"), "AddUser")
+			t.holds(fresh, "one hash")
+			t.holds(imported, "another hash")
+		},
+	},
+	{
+		name:  "AddUser/NotFound",
+		words: "ErrNotFound: the tenant u.Tenant has no domain u.Domain.",
+		check: func(t *tester) {
+			t.fill(nil, nil)
+			t.fails(t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x"), store.ErrNotFound, "AddUser to an unknown domain")
+			t.fails(t.AddUser(t.Context(), newUser(acme, rivalDomain, "u1"), "x"), store.ErrNotFound, "AddUser to another tenant's domain")
+			t.gone(newUser(acme, rivalDomain, "u1"))
+			t.gone(newUser(rival, rivalDomain, "u1"))
+		},
+	},
+	{
+		name:  "AddUser/WholeOrNotAtAll",
+		words: "Each method is atomic: it happens whole or, with an error matching one of ErrNotFound, ErrTaken and ErrConflict, not at all.",
+		check: func(t *tester) {
+			t.fill(nil, nil)
+			t.fails(t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x"), store.ErrNotFound, "AddUser to an unknown domain")
+			// What was refused has not used the username up.
+			u := t.addUser(acme, acmeDomain, "u1")
+			t.holds(u, hashOf("u1"))
+		},
+	},
+	{
+		name:  "AddUser/Taken",
+		words: "ErrTaken: the username was issued before, to anybody, even if that user or its domain is gone.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			again := newUser(acme, acmeDomain, "u1")
+			again.Name, again.Generation = "an impostor", 9
+			t.fails(t.AddUser(t.Context(), again, "x"), store.ErrTaken, "AddUser twice")
+			again.Tenant, again.Domain = rival, rivalDomain
+			t.fails(t.AddUser(t.Context(), again, "x"), store.ErrTaken, "AddUser of another tenant's username")
+			t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
+			if list, err := t.Users(t.Context(), rival, rivalDomain, store.Page{}); err != nil || len(list) > 0 {
+				t.Errorf("Users(%q) after it: got %+v, %v, want none", rivalDomain, list, err)
+			}
+		},
+	},
+	{
+		name:  "AddUser/TakenInMissingDomain",
+		words: "If both hold, either is returned.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			err := t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x")
+			t.either(err, store.ErrNotFound, store.ErrTaken, "AddUser of a username in use, to an unknown domain")
+			t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
+		},
+	},
+	{
+		name:  "User/OfTheTenant",
+		words: "User returns one user of the tenant. ErrNotFound: the tenant has no such user.",
+		check: func(t *tester) {
+			t.fill([]string{"u1", "u2"}, []string{"r1"})
+			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
+			_, err := t.User(t.Context(), acme, "u3")
+			t.fails(err, store.ErrNotFound, "User of an unknown username")
+			_, err = t.User(t.Context(), "nobody", "u1")
+			t.fails(err, store.ErrNotFound, "User of an unknown tenant")
+		},
+	},
+	{
+		name:  "Users/OfTheDomain",
+		words: "Users lists the users of the tenant's domain by username.",
+		check: func(t *tester) {
+			t.fill([]string{"b", "c", "a"}, []string{"r1"})
+			t.addDomain(acme, "other.example")
+			t.addUser(acme, "other.example", "o1")
+			if got, want := t.usernames(store.Page{}), []string{"a", "b", "c"}; !slices.Equal(got, want) {
+				t.Errorf("Users: got %q, want %q", got, want)
+			}
+		},
+	},
+	{
+		name:  "Users/NotFound",
+		words: "ErrNotFound: the tenant has no such domain (one without users is an empty list).",
+		check: func(t *tester) {
+			t.fill(nil, nil)
+			if got := t.usernames(store.Page{}); len(got) > 0 {
+				t.Errorf("Users of a domain without any: got %q", got)
+			}
+			_, err := t.Users(t.Context(), acme, "no.example", store.Page{})
+			t.fails(err, store.ErrNotFound, "Users of an unknown domain")
+			// Not even when the page would be empty anyway.
+			_, err = t.Users(t.Context(), acme, "no.example", store.Page{After: "zzz"})
+			t.fails(err, store.ErrNotFound, "Users of an unknown domain, last page")
+		},
+	},
+	{
+		name:  "RenameUser/NameOnly",
+		words: "RenameUser changes the user's Name and nothing else.",
+		check: func(t *tester) {
+			t.fill([]string{"u1", "u2"}, nil)
+			t.ok(t.Connected(t.Context(), "u1", day.Add(time.Hour), addr4), "Connected")
+			t.ok(t.RenameUser(t.Context(), acme, "u1", "the new shop"), "RenameUser")
+			u := newUser(acme, acmeDomain, "u1")
+			u.Name, u.LastConnection, u.LastConnectionFrom = "the new shop", day.Add(time.Hour), addr4
+			t.holds(u, hashOf("u1"))
+			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
+		},
+	},
+	{
+		name:  "RenameUser/SameName",
+		words: "The name may be the one it has.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			u := newUser(acme, acmeDomain, "u1")
+			t.ok(t.RenameUser(t.Context(), acme, "u1", u.Name), "RenameUser to the name it has")
+			t.holds(u, hashOf("u1"))
+		},
+	},
+	{
+		name:  "DeleteUser/ThatOne",
+		words: "DeleteUser removes the user. ErrNotFound: the tenant has no such user.",
+		check: func(t *tester) {
+			t.fill([]string{"u1", "u2"}, nil)
+			t.ok(t.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
+			t.gone(newUser(acme, acmeDomain, "u1"))
+			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
+			if got, want := t.usernames(store.Page{}), []string{"u2"}; !slices.Equal(got, want) {
+				t.Errorf("Users: got %q, want %q", got, want)
+			}
+			t.gone(newUser(acme, acmeDomain, "never there"))
+		},
+	},
+	{
+		name:  "DeleteUser/UsernameStaysOnRecord",
+		words: "Its username stays on record and is never issued again.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			t.ok(t.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
+			for _, u := range []store.User{newUser(acme, acmeDomain, "u1"), newUser(rival, rivalDomain, "u1")} {
+				t.fails(t.AddUser(t.Context(), u, "x"), store.ErrTaken, "AddUser(%q, %q) after DeleteUser", u.Tenant, u.Username)
+				t.gone(u)
+			}
+		},
+	},
+	{
+		name:  "Tenants/Apart",
+		words: "What belongs to another tenant is not found either: nobody learns that it exists.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			ctx, u := t.Context(), newUser(acme, acmeDomain, "u1")
+			_, err := t.User(ctx, rival, "u1")
+			t.fails(err, store.ErrNotFound, "User of another tenant")
+			_, err = t.Users(ctx, rival, acmeDomain, store.Page{})
+			t.fails(err, store.ErrNotFound, "Users of another tenant's domain")
+			t.fails(t.RenameUser(ctx, rival, "u1", "mine"), store.ErrNotFound, "RenameUser of another tenant")
+			t.fails(t.SetPassword(ctx, rival, "u1", 1, "x", day), store.ErrNotFound, "SetPassword of another tenant")
+			t.fails(t.SetPassword(ctx, rival, "u1", 2, "x", day), store.ErrNotFound, "SetPassword of another tenant, wrong generation")
+			t.fails(t.DeleteUser(ctx, rival, "u1"), store.ErrNotFound, "DeleteUser of another tenant")
+			t.fails(t.DeleteDomain(ctx, rival, acmeDomain), store.ErrNotFound, "DeleteDomain of another tenant")
+			t.holds(u, hashOf("u1"))
+		},
+	},
+	{
+		name:  "Lookup/WhoeverItBelongsTo",
+		words: "Lookup returns a user and the hash of its password, whoever it belongs to. ErrNotFound: there is no such user.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, []string{"r1"})
+			t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
+			t.holds(newUser(rival, rivalDomain, "r1"), hashOf("r1"))
+			for _, username := range []string{"", "u", "u11", acmeDomain, "%", "u_"} {
+				u, hash, err := t.Lookup(t.Context(), username)
+				t.fails(err, store.ErrNotFound, "Lookup(%q)", username)
+				if err != nil && (hash != "" || u != store.User{}) {
+					t.Errorf("Lookup(%q) returned %+v and hash %q beside its error", username, u, hash)
+				}
+			}
+		},
+	},
+}
