@@ -183,10 +183,14 @@ func keyOf(a netip.Addr) addrKey {
 // remoteAddr returns the client's address, or the zero Addr if the connection
 // is of another kind than TCP.
 func remoteAddr(nc net.Conn) netip.Addr {
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap().WithZone("")
+	var ap netip.AddrPort
+	switch a := nc.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case nil: // a wrapper that never learned it
+	default:
+		ap, _ = netip.ParseAddrPort(a.String())
 	}
-	ap, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
 	return ap.Addr().Unmap().WithZone("")
 }
 

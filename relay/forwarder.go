@@ -63,9 +63,9 @@ func (e *ReplyError) Error() string {
 	return b.String()
 }
 
-// Temporary reports whether the reply is of the 4yz class: the same may work
-// later (RFC 5321 section 4.2.1).
-func (e *ReplyError) Temporary() bool { return e.Code/100 == 4 }
+// Temporary reports whether the same may work later: whether the reply is of
+// another class than 5yz (RFC 5321 section 4.2.1).
+func (e *ReplyError) Temporary() bool { return e.Code/100 != 5 }
 
 // A RefusedError says that a message was not taken because of some of its
 // recipients. Those it doesn't name were not refused, and nothing was sent to

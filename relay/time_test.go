@@ -298,4 +298,3 @@ func took(t *testing.T, start time.Time, want time.Duration) {
 		t.Errorf("it took %v, want %v", got, want)
 	}
 }
-
