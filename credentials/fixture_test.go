@@ -33,6 +33,7 @@ type fixture struct {
 	acme     credentials.Tenant
 	user     store.User
 	password credentials.Password
+	guesses  int
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -78,13 +79,14 @@ func (f *fixture) lastConnection() (time.Time, netip.Addr) {
 // A spy is a store that a test can look into and make fail.
 type spy struct {
 	store.Store
-	mu        sync.Mutex
-	lookup    func() error // asked before each Lookup, if set
-	connected func() error // asked before each Connected, if set
-	hash      string       // answered by Lookup instead of the hash, if set
-	taken     int          // this many AddUsers say ErrTaken
-	passwords []string     // the hashes that were stored
-	usernames []string     // those that Lookup was asked for
+	mu          sync.Mutex
+	lookup      func() error // asked before each Lookup, if set
+	connected   func() error // asked before each Connected, if set
+	hash        string       // answered by Lookup instead of the hash, if set
+	taken       int          // this many AddUsers say ErrTaken
+	passwords   []string     // the hashes that were stored
+	usernames   []string     // those that Lookup was asked for
+	connections int          // calls of Connected
 }
 
 func (s *spy) Lookup(ctx context.Context, username string) (store.User, string, error) {
@@ -104,6 +106,9 @@ func (s *spy) Lookup(ctx context.Context, username string) (store.User, string, 
 }
 
 func (s *spy) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+	s.mu.Lock()
+	s.connections++
+	s.mu.Unlock()
 	if s.connected != nil {
 		if err := s.connected(); err != nil {
 			return err

@@ -193,7 +193,7 @@ func TestDescriptiveNames(t *testing.T) {
 		"WordPress":                   "WordPress",
 		"  Shop (new)\t\n":            "Shop (new)",
 		`O'Reilly "CRM" <b>; DROP --`: `O'Reilly "CRM" <b>; DROP --`,
-		"Größe 👩‍👩‍👧":                "Größe 👩‍👩‍👧",
+		"Größe 👩‍👩‍👧":                 "Größe 👩‍👩‍👧",
 		"two  spaces":                 "two  spaces",
 		strings.Repeat("ü", 64):       strings.Repeat("ü", 64),
 	} {
