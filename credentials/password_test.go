@@ -5,7 +5,6 @@ import (
 	"encoding/gob"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -117,7 +116,8 @@ func TestPasswordShowsThatItIsRedacted(t *testing.T) {
 	if err := gob.NewEncoder(io.Discard).Encode(p); err == nil {
 		t.Error("gob takes it")
 	}
-	if err := json.Unmarshal([]byte(`"[redacted]"`), &p); err == nil {
+	var request struct{ Password credentials.Password }
+	if err := json.Unmarshal([]byte(`{"Password": "[redacted]"}`), &request); err == nil {
 		t.Error("JSON is decoded into a Password")
 	}
 }
@@ -195,13 +195,5 @@ func TestPasswordsAreMadeOf130RandomBits(t *testing.T) {
 	}
 	if len(letters) < 32 { // 26 letters out of 32 are 130 bits
 		t.Errorf("passwords are made of only %d letters", len(letters))
-	}
-}
-
-func TestDecodedPasswordsDontComeBack(t *testing.T) {
-	var p credentials.Password
-	var target *json.UnmarshalTypeError
-	if err := json.Unmarshal([]byte(`"x"`), &p); !errors.As(err, &target) {
-		t.Errorf("got %v", err)
 	}
 }

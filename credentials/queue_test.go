@@ -26,7 +26,7 @@ type desk struct {
 func newDesk(t *testing.T) *desk {
 	d := &desk{queue: new(queue)}
 	for range runtime.GOMAXPROCS(0) {
-		if err := d.acquire(t.Context(), stranger, netip.Prefix{}, true); err != nil {
+		if err := d.acquire(t.Context(), claim{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,9 +34,9 @@ func newDesk(t *testing.T) *desk {
 }
 
 // wait queues up, and is served for no time when its turn has come.
-func (d *desk) wait(ctx context.Context, who string, c class, prefix netip.Prefix) {
+func (d *desk) wait(ctx context.Context, who string, c claim) {
 	go func() {
-		err := d.acquire(ctx, c, prefix, true)
+		err := d.acquire(ctx, c)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if err != nil {
@@ -68,18 +68,46 @@ func wantServed(t *testing.T, got []string, want ...string) {
 	}
 }
 
-func TestQueueServesPrefixesInTurn(t *testing.T) {
+func TestQueueServesWhoAsksForLeast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		for i := range 100 {
-			d.wait(t.Context(), fmt.Sprint("flood", i), stranger, testPrefix(1))
+		for i := range 500 { // 10 addresses with 50 each
+			d.wait(t.Context(), "flood", claim{prefix: testPrefix(i % 10), bounded: true})
 		}
-		d.wait(t.Context(), "quiet", stranger, testPrefix(2))
-		wantServed(t, d.serve(4), "flood0", "quiet", "flood1", "flood2")
-		d.wait(t.Context(), "quiet", stranger, testPrefix(2))
-		d.wait(t.Context(), "other", stranger, testPrefix(3))
-		wantServed(t, d.serve(4), "flood3", "quiet", "other", "flood4")
-		d.serve(95)
+		d.wait(t.Context(), "quiet1", claim{prefix: testPrefix(11), bounded: true})
+		d.wait(t.Context(), "quiet2", claim{prefix: testPrefix(12), bounded: true})
+		wantServed(t, d.serve(4), "quiet1", "flood", "quiet2", "flood")
+		d.serve(498)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		for i := range 50 { // one each from 50 addresses that have guessed before
+			d.wait(t.Context(), "flood", claim{prefix: testPrefix(i), guesses: 1, bounded: true})
+		}
+		d.wait(t.Context(), "quiet", claim{prefix: testPrefix(60), bounded: true})
+		wantServed(t, d.serve(3), "quiet", "flood", "flood")
+		d.serve(48)
+	})
+}
+
+func TestQueueServesEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		for i := range 3 {
+			for range 10 {
+				d.wait(t.Context(), fmt.Sprint("many", i), claim{prefix: testPrefix(i), bounded: true})
+			}
+		}
+		seen := make(map[string]int)
+		for i := range 12 { // and all the time somebody asks for less
+			d.wait(t.Context(), "few", claim{prefix: testPrefix(10 + i), bounded: true})
+			seen[d.serve(1)[0]]++
+		}
+		want := map[string]int{"few": 6, "many0": 2, "many1": 2, "many2": 2}
+		if !reflect.DeepEqual(seen, want) {
+			t.Errorf("served %v, want %v", seen, want)
+		}
+		d.serve(30)
 	})
 }
 
@@ -87,10 +115,10 @@ func TestQueueGivesResidentsHalf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		for i := range 500 { // a flood from 500 addresses
-			d.wait(t.Context(), fmt.Sprint("flood", i), stranger, testPrefix(i))
+			d.wait(t.Context(), fmt.Sprint("flood", i), claim{class: stranger, prefix: testPrefix(i), bounded: true})
 		}
-		d.wait(t.Context(), "resident1", resident, testPrefix(600))
-		d.wait(t.Context(), "resident2", resident, testPrefix(600))
+		d.wait(t.Context(), "resident1", claim{class: resident, prefix: testPrefix(600), bounded: true})
+		d.wait(t.Context(), "resident2", claim{class: resident, prefix: testPrefix(600), bounded: true})
 		wantServed(t, d.serve(4), "flood0", "resident1", "flood1", "resident2")
 		wantServed(t, d.serve(2), "flood2", "flood3")
 		d.serve(496)
@@ -102,14 +130,14 @@ func TestQueueIsBounded(t *testing.T) {
 		d := newDesk(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		for i := range maxWaiting {
-			d.wait(ctx, "waiting", stranger, testPrefix(i/maxWaitingPerPrefix))
+			d.wait(ctx, "waiting", claim{class: stranger, prefix: testPrefix(i / maxWaitingPerPrefix), bounded: true})
 			if i == maxWaitingPerPrefix {
-				if err := d.acquire(ctx, stranger, testPrefix(0), true); !errors.Is(err, errQueueFull) {
+				if err := d.acquire(ctx, claim{prefix: testPrefix(0), bounded: true}); !errors.Is(err, errQueueFull) {
 					t.Errorf("one too many of a prefix: %v", err)
 				}
 			}
 		}
-		if err := d.acquire(ctx, stranger, testPrefix(9999), true); !errors.Is(err, errQueueFull) {
+		if err := d.acquire(ctx, claim{prefix: testPrefix(9999), bounded: true}); !errors.Is(err, errQueueFull) {
 			t.Errorf("one too many: %v", err)
 		}
 		cancel()
@@ -136,7 +164,7 @@ func TestQueueLosesNoTurn(t *testing.T) {
 				go cancel() // at the same time as its turn, perhaps
 			}
 			defer cancel()
-			if q.acquire(ctx, class(i%2), testPrefix(i%7), false) != nil {
+			if q.acquire(ctx, claim{class: class(i % 2), prefix: testPrefix(i % 7)}) != nil {
 				return
 			}
 			mu.Lock()

@@ -85,15 +85,11 @@ func (m *Manager) land(f flight) {
 // hash waits until the brakes let the attempt pass and its turn has come, and
 // checks the password.
 func (m *Manager) hash(ctx context.Context, a *attempt) (ok bool, err error) {
-	c := stranger
-	if a.home {
-		c = resident
-	}
 	for {
 		if err := m.brake(ctx, a); err != nil {
 			return false, busy(err)
 		}
-		if err := m.queue.acquire(ctx, c, a.prefix, true); err != nil {
+		if err := m.queue.acquire(ctx, m.claim(a)); err != nil {
 			return false, busy(err)
 		}
 		// While it waited others may have guessed wrong, or found out the same.
@@ -111,6 +107,16 @@ func (m *Manager) hash(ctx context.Context, a *attempt) (ok bool, err error) {
 	ok = a.hash.matches(a.password) && a.known
 	m.remember(a, ok)
 	return ok, nil
+}
+
+func (m *Manager) claim(a *attempt) claim {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := claim{class: stranger, prefix: a.prefix, guesses: m.brakes.guesses(a.prefix), bounded: true}
+	if a.home {
+		c.class = resident
+	}
+	return c
 }
 
 // brake waits until the brakes let the attempt pass, or fails at once if that
