@@ -35,7 +35,7 @@ type Manager struct {
 	key    []byte // for digests; lives in this process only
 	decoy  phc    // stands in for the hash of a user that doesn't exist
 
-	mu       sync.Mutex // guards what follows up to queue
+	mu       sync.Mutex // guards the next four
 	verified lru[digest, struct{}]
 	refused  lru[digest, struct{}]
 	flights  map[flight]chan struct{}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -209,7 +208,7 @@ func (t Tenant) username(username string) error {
 // newPassword makes a password and its hash. It waits for its turn to hash as
 // long as ctx allows.
 func (m *Manager) newPassword(ctx context.Context) (Password, string, error) {
-	if err := m.queue.acquire(ctx, resident, netip.Prefix{}, false); err != nil {
+	if err := m.queue.acquire(ctx, claim{class: resident}); err != nil {
 		return Password{}, "", busy(err)
 	}
 	defer m.queue.release()
