@@ -28,6 +28,7 @@ type conn struct {
 	secure   bool      // TLS is active
 	accepted time.Time // when the client connected
 
+	line    int    // length so far of the command line that is coming in
 	in      []byte // read but not yet given out; only while STARTTLS may come
 	partial bool   // in begins in the middle of a line
 	out     []byte // replies not yet sent
@@ -45,6 +46,7 @@ type conn struct {
 	check    func()       // looks whether the login still holds, or ends it; nil before login
 	tx       *transaction // the mail transaction in progress
 	body     bool         // its data is being received
+	bdat     bool         // with BDAT
 	received int64        // bytes of that data so far
 	lastCR   bool         // the last byte read was a CR
 	bareCR   bool         // a CR without LF came in since MAIL
@@ -154,7 +156,9 @@ func (c *conn) fill(p []byte) (int, error) {
 		n, err := c.Conn.Read(p)
 		switch {
 		case n > 0:
-			c.saw(p[:n])
+			if !c.saw(p[:n]) {
+				return 0, c.hangup("421 4.5.2 the line is too long\r\n")
+			}
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if bye := c.expired(); bye != "" {
@@ -232,13 +236,27 @@ func (c *conn) goodbye() string {
 	return c.farewell
 }
 
-// saw takes note of what came in.
-func (c *conn) saw(p []byte) {
+// saw takes note of what came in. It reports false if that is a command line
+// without an end.
+func (c *conn) saw(p []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.body {
 		c.received += int64(len(p))
+		c.line = 0
+	} else if i := bytes.LastIndexByte(p, '\n'); i >= 0 {
+		c.line = len(p) - i - 1
+	} else {
+		c.line += len(p)
 	}
+	if !c.bdat {
+		c.watchCR(p)
+	}
+	return c.line <= maxLine
+}
+
+// watchCR looks for a CR without LF.
+func (c *conn) watchCR(p []byte) {
 	for i := 0; i < len(p); i++ {
 		if c.lastCR && p[i] != '\n' {
 			c.bareCR = true
@@ -340,15 +358,15 @@ func (c *conn) loggedIn(check func()) {
 func (c *conn) beginTransaction(tx *transaction) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.tx, c.body, c.bareCR = tx, false, false
+	c.tx, c.body, c.bdat, c.bareCR = tx, false, false, false
 }
 
-func (c *conn) beginBody(tx *transaction) {
+func (c *conn) beginBody(tx *transaction, bdat bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tx == tx {
 		tx.bodyStarted = time.Now()
-		c.body, c.received = true, 0
+		c.body, c.bdat, c.received = true, bdat, 0
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-
-	"github.com/emersion/go-smtp"
 )
 
 const (
@@ -56,7 +54,7 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 func receive(r io.Reader, limit, declared int64) (*content, error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
-	c := &content{mem: make([]byte, 0, min(max(declared, 2<<10)+1<<10, maxInMemory))}
+	c := &content{mem: make([]byte, 0, min(declared+declared/64, maxInMemory))}
 	var fault error
 	var lines lineEnds
 	for read := int64(0); ; {
@@ -68,13 +66,12 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 		if fault == nil && c.size > limit {
 			fault = errTooLarge
 		}
-		if stuck := lines.stuck(buf[:n]); fault != nil && (stuck || read > 2*limit+maxInMemory) {
+		if fault != nil && (lines.stuck(buf[:n]) || read > 2*limit+maxInMemory) {
 			c.endless = true
 			return c, fault
 		}
+		lines.keepTail(buf[:n])
 		switch {
-		case errors.Is(err, smtp.ErrTooLongLine):
-			return c, errLineTooLong
 		case err != nil && err != io.EOF:
 			return c, err
 		case err == io.EOF && fault != nil:
@@ -142,10 +139,11 @@ func headerEnd(b []byte) int {
 	return -1
 }
 
-// lineEnds watches the line ends of a stream.
+// lineEnds watches the lines of a stream.
 type lineEnds struct {
-	cr   bool   // the last byte was a CR
-	tail []byte // the last few bytes
+	cr     bool   // the last byte was a CR
+	length int    // of the line so far
+	tail   []byte // the last few bytes
 }
 
 // scan hands b on in pieces, with every bare LF made CRLF. A bare CR and a NUL
@@ -162,6 +160,9 @@ func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
 		if n >= 0 {
 			line = b[i : i+n]
 		}
+		if l.length += len(line); l.length > maxLine {
+			return errLineTooLong
+		}
 		switch cr := bytes.IndexByte(line, '\r'); {
 		case l.cr && len(line) > 0, cr >= 0 && cr < len(line)-1:
 			return errBareCR
@@ -177,7 +178,7 @@ func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
 			}
 			start = i + n
 		}
-		l.cr = false
+		l.cr, l.length = false, 0
 		i += n + 1
 	}
 	return write(b[start:])
@@ -189,14 +190,14 @@ const stuckEnd = "\r\r\n.\r\n"
 
 // stuck reports whether the stream, continued by b, held stuckEnd.
 func (l *lineEnds) stuck(b []byte) bool {
-	const n = len(stuckEnd) - 1
-	seam := append(l.tail, b[:min(n, len(b))]...)
-	found := bytes.Contains(seam, []byte(stuckEnd)) || bytes.Contains(b, []byte(stuckEnd))
-	if len(b) >= n {
-		seam = append(l.tail[:0], b[len(b)-n:]...)
-	}
-	l.tail = append(l.tail[:0], seam[max(0, len(seam)-n):]...)
-	return found
+	seam := append(l.tail, b[:min(len(stuckEnd), len(b))]...)
+	return bytes.Contains(seam, []byte(stuckEnd)) || bytes.Contains(b, []byte(stuckEnd))
+}
+
+// keepTail remembers the end of the stream, for stuck.
+func (l *lineEnds) keepTail(b []byte) {
+	l.tail = append(l.tail, b[max(0, len(b)-len(stuckEnd)):]...)
+	l.tail = l.tail[max(0, len(l.tail)-len(stuckEnd)):]
 }
 
 func isDiskFull(err error) bool {

@@ -178,7 +178,6 @@ var corrections = map[string]string{
 	"501 5.5.2 Was expecting MAIL arg syntax of FROM:<address>": "501 5.1.7 malformed sender, use MAIL FROM:<address>",
 	"501 5.5.2 Was expecting RCPT arg syntax of TO:<address>":   "501 5.1.3 malformed recipient, use RCPT TO:<address>",
 	"501 5.5.2 Bad command":                                     "500 5.5.2 command not recognized",
-	"500 5.4.0 Too long line, closing connection":               "421 4.5.2 the line is too long",
 	"235 2.0.0 Authentication succeeded":                        "235 2.7.0 logged in",
 	"354 Go ahead. End your data with <CR><LF>.<CR><LF>":        "354 end the data with <CR><LF>.<CR><LF>",
 }

@@ -129,11 +129,12 @@ func (s *session) Data(r io.Reader) error {
 	if tx == nil || s.conn.closing.Load() {
 		return replyShutdown.smtp()
 	}
-	s.conn.beginBody(tx)
+	_, bdat := r.(*io.PipeReader)
+	s.conn.beginBody(tx, bdat)
 	defer s.conn.endBody(tx)
 
 	m := &Message{ID: newID(), Identity: tx.id, From: tx.from, To: tx.to, Options: tx.options, Remote: s.conn.remote}
-	in, refusal := s.receive(r, tx)
+	in, refusal := s.receive(r, tx, bdat)
 	if in != nil {
 		defer in.Close()
 	}
@@ -154,13 +155,13 @@ func (s *session) Data(r io.Reader) error {
 // receive reads the whole content. A line that broke can look like the end of a
 // message sent with BDAT, which is why it fails closed here: what was cut short
 // must never be taken for whole.
-func (s *session) receive(r io.Reader, tx *transaction) (*content, reply) {
+func (s *session) receive(r io.Reader, tx *transaction, bdat bool) (*content, reply) {
 	in, err := receive(r, s.srv.maxMessageBytes(), tx.size)
 	if s.conn.broken.Load() || s.conn.closing.Load() {
 		return in, replyCutShort
 	}
 	// go-smtp drops a bare CR that follows a dot at the beginning of a line.
-	if _, bdat := r.(*io.PipeReader); err == nil && !bdat && s.conn.sawBareCR() {
+	if err == nil && !bdat && s.conn.sawBareCR() {
 		err = errBareCR
 	}
 	if err == nil {
