@@ -35,7 +35,7 @@ type content struct {
 	mem     []byte
 	file    *os.File
 	size    int64
-	endless bool // refused, and its end never comes
+	endless bool // refused, and its end is too far away to wait for
 }
 
 // Close removes the file, if there is one.
@@ -51,8 +51,8 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // receive reads a content to its end. Lines leave it ending in CRLF, whatever
 // they ended in (RFC 5321 section 2.3.8). One that is refused is read to its end
-// too, so that the reply comes when the client expects it; if that end can't be
-// waited for, the content is endless.
+// too, so that the reply comes when the client expects it; if that end is
+// too far away, the content is endless.
 func receive(r io.Reader, limit, declared int64) (*content, error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
@@ -68,7 +68,7 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 		if fault == nil && c.size > limit {
 			fault = errTooLarge
 		}
-		if stuck := lines.stuck(buf[:n]); fault != nil && (stuck || read > 2*limit+maxInMemory) {
+		if fault != nil && read > 2*limit+maxInMemory {
 			c.endless = true
 			return c, fault
 		}
@@ -144,8 +144,7 @@ func headerEnd(b []byte) int {
 
 // lineEnds watches the line ends of a stream.
 type lineEnds struct {
-	cr   bool   // the last byte was a CR
-	tail []byte // the last few bytes
+	cr bool // the last byte was a CR
 }
 
 // scan hands b on in pieces, with every bare LF made CRLF. A bare CR and a NUL
@@ -181,22 +180,6 @@ func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
 		i += n + 1
 	}
 	return write(b[start:])
-}
-
-// stuckEnd is the end of a message that go-smtp doesn't recognise: after a
-// doubled CR it takes the LF for data. A client that sent it waits for a reply.
-const stuckEnd = "\r\r\n.\r\n"
-
-// stuck reports whether the stream, continued by b, held stuckEnd.
-func (l *lineEnds) stuck(b []byte) bool {
-	const n = len(stuckEnd) - 1
-	seam := append(l.tail, b[:min(n, len(b))]...)
-	found := bytes.Contains(seam, []byte(stuckEnd)) || bytes.Contains(b, []byte(stuckEnd))
-	if len(b) >= n {
-		seam = append(l.tail[:0], b[len(b)-n:]...)
-	}
-	l.tail = append(l.tail[:0], seam[max(0, len(seam)-n):]...)
-	return found
 }
 
 func isDiskFull(err error) bool {

@@ -129,8 +129,9 @@ func (s *session) Data(r io.Reader) error {
 	if tx == nil || s.conn.closing.Load() {
 		return replyShutdown.smtp()
 	}
-	s.conn.beginBody(tx)
-	defer s.conn.endBody(tx)
+	_, chunked := r.(*io.PipeReader)
+	s.conn.beginBody(tx, !chunked)
+	defer s.conn.endBody(tx, !chunked)
 
 	m := &Message{ID: newID(), Identity: tx.id, From: tx.from, To: tx.to, Options: tx.options, Remote: s.conn.remote}
 	in, refusal := s.receive(r, tx)
@@ -159,8 +160,7 @@ func (s *session) receive(r io.Reader, tx *transaction) (*content, reply) {
 	if s.conn.broken.Load() || s.conn.closing.Load() {
 		return in, replyCutShort
 	}
-	// go-smtp drops a bare CR that follows a dot at the beginning of a line.
-	if _, bdat := r.(*io.PipeReader); err == nil && !bdat && s.conn.sawBareCR() {
+	if _, chunked := r.(*io.PipeReader); err == nil && !chunked && s.conn.bareCR {
 		err = errBareCR
 	}
 	if err == nil {
