@@ -326,6 +326,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	case c.mute:
 		c.mute = false
 	case !c.closing.Load():
+		if string(p) == chunkTaken {
+			c.awaitBody()
+		}
 		c.out = c.appendReply(c.out, p)
 		// RFC 5321 section 3.8: after 421 the channel is closed.
 		if bytes.HasPrefix(p, []byte("421 ")) {
@@ -333,6 +336,20 @@ func (c *conn) Write(p []byte) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// chunkTaken is go-smtp's reply to a chunk that isn't the last.
+const chunkTaken = "250 2.0.0 Continue\r\n"
+
+// awaitBody waits until the Data call that go-smtp began with the first chunk is
+// under way, so that RSET finds it.
+func (c *conn) awaitBody() {
+	c.mu.Lock()
+	tx := c.tx
+	c.mu.Unlock()
+	if tx != nil {
+		<-tx.began
+	}
 }
 
 func (c *conn) flush() error {
@@ -371,8 +388,8 @@ func (c *conn) beginTransaction(tx *transaction) {
 	c.tx, c.body = tx, false
 }
 
-func (c *conn) beginBody(tx *transaction, data bool) {
-	if data { // else this is not the goroutine that reads
+func (c *conn) beginBody(tx *transaction) {
+	if tx.chunks == nil { // else this is not the goroutine that reads
 		c.data, c.bareCR = true, false
 	}
 	c.mu.Lock()
@@ -383,8 +400,8 @@ func (c *conn) beginBody(tx *transaction, data bool) {
 	}
 }
 
-func (c *conn) endBody(tx *transaction, data bool) {
-	if data {
+func (c *conn) endBody(tx *transaction) {
+	if tx.chunks == nil {
 		c.data = false
 	}
 	c.mu.Lock()

@@ -23,6 +23,7 @@ var (
 	errNUL         = errors.New("NUL")
 	errHeaderSize  = errors.New("header too large")
 	errLineTooLong = errors.New("line too long")
+	errAbandoned   = errors.New("abandoned")
 )
 
 // A content is a message as it was received: the header in memory, and the rest
@@ -75,6 +76,8 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 		switch {
 		case errors.Is(err, smtp.ErrTooLongLine):
 			return c, errLineTooLong
+		case errors.Is(err, smtp.ErrDataReset):
+			return c, errAbandoned
 		case err != nil && err != io.EOF:
 			return c, err
 		case err == io.EOF && fault != nil:

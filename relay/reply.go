@@ -58,6 +58,7 @@ var (
 var contentRefusals = map[error]reply{
 	errBareCR:      replyBareCR,
 	errNUL:         replyBadContent("the message holds a NUL byte"),
+	errAbandoned:   {code: 451, enhanced: "4.4.0", text: "the client abandoned the message"},
 	errHeaderSize:  {code: 552, enhanced: "5.3.4", text: fmt.Sprintf("the header is larger than %d bytes", maxHeader)},
 	errLineTooLong: replyBadContent(fmt.Sprintf("a line is longer than %d bytes", maxLine)),
 }
