@@ -2,8 +2,10 @@ package relay_test
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
 )
@@ -111,3 +113,83 @@ func playEndOfData(t *testing.T, head, stream, packets, want string, ok bool) {
 		t.Errorf("the message arrived as\n   %q, want\n   %q", got[0], want)
 	}
 }
+
+// TestStallWithinBody stops sending in the middle of a body until the time is
+// up, and then goes on with what would be commands.
+func TestStallWithinBody(t *testing.T) {
+	for name, begun := range map[string]string{
+		"DATA":                 "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
+		"DATA in a line":       "DATA\r\nFrom: shop@acme.example\r\n\r\nhel",
+		"DATA after dot":       "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n.",
+		"DATA after CR":        "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r",
+		"BDAT":                 "BDAT 500\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
+		"BDAT LAST":            "BDAT 500 LAST\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
+		"BDAT between chunks":  chunk(hello, false),
+		"BDAT LAST of nothing": "BDAT 500 LAST\r\n",
+	} {
+		for _, secure := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s secure=%v", name, secure), func(t *testing.T) {
+				t.Parallel()
+				r := startRelay(t, func(s *relay.Server) {
+					s.InsecureAuth = true
+					s.IdleTimeout = 200 * time.Millisecond
+				})
+				c := loginPlain(t, r)
+				if secure {
+					c = login(t, r)
+				}
+				c.send(envelope + begun)
+				time.Sleep(400 * time.Millisecond)
+				io.WriteString(c.conn, "\r\n.\r\nRSET\r\n"+smuggled+".\r\nQUIT\r\n") // may find it closed
+				for _, line := range c.rest() {
+					if strings.Contains(line, "accepted as") || strings.HasPrefix(line, "221") {
+						t.Errorf("the server answered %q", line)
+					}
+				}
+				accepted(t, r, 0)
+				stillServes(t, r)
+			})
+		}
+	}
+}
+
+// TestDisconnectWithinBody ends the client's side before the body's end has
+// come. The reply, which the client can still read, is no 250.
+func TestDisconnectWithinBody(t *testing.T) {
+	for name, begun := range map[string]string{
+		"DATA":                  "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
+		"DATA in the end":       "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n.\r",
+		"DATA after bare LF":    "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\n.\n",
+		"BDAT":                  "BDAT 500\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
+		"BDAT LAST":             "BDAT 500 LAST\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
+		"BDAT LAST, one short":  fmt.Sprintf("BDAT %d LAST\r\n%s", len(hello)+1, hello),
+		"BDAT LAST, nothing":    "BDAT 500 LAST\r\n",
+		"BDAT LAST, 2nd chunk":  chunk(hello, false) + "BDAT 1 LAST\r\n",
+		"BDAT LAST, large":      "BDAT 9000000 LAST\r\nFrom: shop@acme.example\r\n\r\n" + strings.Repeat(filler, 5000),
+		"BDAT, all but LAST":    chunk(hello, false),
+		"BDAT, half of command": chunk(hello, false) + "BDAT 0 LAS",
+		"BDAT, LAST without LF": chunk(hello, false) + "BDAT 0 LAST",
+	} {
+		for _, secure := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s secure=%v", name, secure), func(t *testing.T) {
+				t.Parallel()
+				r := startRelay(t, func(s *relay.Server) { s.InsecureAuth = true })
+				c := loginPlain(t, r)
+				if secure {
+					c = login(t, r)
+				}
+				c.send(envelope + begun)
+				c.closeWrite()
+				for _, line := range c.rest() {
+					if strings.Contains(line, "accepted as") {
+						t.Errorf("the server answered %q", line)
+					}
+				}
+				accepted(t, r, 0)
+				stillServes(t, r)
+			})
+		}
+	}
+}
+
+const filler = "The quick brown fox jumps over the lazy dog, and then once more, and again.\r\n"
