@@ -33,11 +33,12 @@ type conn struct {
 	data    bool         // what comes in is a message sent with DATA
 	bareCR  bool         // it held a CR without LF
 	out     []byte       // replies not yet sent
+	midLine bool         // the last reply written has no end yet
 	mute    bool         // swallow the next reply: no second greeting after STARTTLS
 	err     error        // what every further Read returns
 	moved   bool         // STARTTLS gave the socket to another conn
 
-	closing atomic.Bool // a 421 is on its way; nothing else is accepted or sent
+	closing atomic.Bool // it has ended, or a 421 is on its way; nothing else is accepted or sent
 	broken  atomic.Bool // the client's side has ended or failed
 
 	mu       sync.Mutex
@@ -174,6 +175,7 @@ func (c *conn) startTLS(more bool) error {
 	}
 	next, err := c.srv.handshake(c)
 	if err != nil {
+		c.closing.Store(true) // nothing more is said in the clear
 		return c.fail(err)
 	}
 	next.mute = true
@@ -320,18 +322,23 @@ func (c *conn) hangup(reply string) error {
 }
 
 // Write gathers a reply; the next Read or Close sends it. That makes one
-// packet of the replies to pipelined commands (RFC 2920 section 3.2).
+// packet of the replies to pipelined commands (RFC 2920 section 3.2). go-smtp
+// writes a line at once, except for one that is too long.
 func (c *conn) Write(p []byte) (int, error) {
+	tail := c.midLine
+	c.midLine = !bytes.HasSuffix(p, []byte("\n"))
 	switch {
+	case tail:
 	case c.mute:
 		c.mute = false
 	case !c.closing.Load():
 		if string(p) == chunkTaken {
 			c.awaitBody()
 		}
+		n := len(c.out)
 		c.out = c.appendReply(c.out, p)
 		// RFC 5321 section 3.8: after 421 the channel is closed.
-		if bytes.HasPrefix(p, []byte("421 ")) {
+		if bytes.HasPrefix(c.out[n:], []byte("421 ")) {
 			c.closing.Store(true)
 		}
 	}
@@ -370,6 +377,7 @@ func (c *conn) Close() error {
 		return nil
 	}
 	c.flush()
+	c.closing.Store(true)
 	c.srv.forget(c)
 	return c.Conn.Close()
 }
