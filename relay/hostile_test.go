@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -135,3 +136,29 @@ func lines(l ...string) string { return strings.Join(l, "\r\n") + "\r\n" }
 var _ = tls.VersionTLS12
 var _ = errors.Is
 var _ net.Conn
+
+// sendAnyway sends what the server may not want to read to its end.
+func (c *client) sendAnyway(s string) {
+	c.conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(c.conn, s)
+}
+
+// dialRaw is as dial, without the TLS handshake.
+func dialRaw(t testing.TB, r *relaytest.Relay, implicitTLS bool) *client {
+	t.Helper()
+	addr := r.Addr
+	if implicitTLS {
+		addr = r.AddrTLS
+	}
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	return newClient(t, nc)
+}
+
+// errorLog returns a logger that writes what is logged as an error to w.
+func errorLog(t testing.TB, w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelError}))
+}
