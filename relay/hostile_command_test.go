@@ -32,8 +32,8 @@ func TestCommandsAfterTheEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			logged := new(strings.Builder)
-			r := startRelay(t, func(s *relay.Server) { s.Logger = errorLog(t, logged) })
+			logged := new(syncBuilder)
+			r := startRelay(t, func(s *relay.Server) { s.Logger = errorLog(logged) })
 			for _, more := range []string{after, bdat, chunk(hello, true), "MAIL FROM:<shop@acme.example>\r\n", "\x00\r\n\r\n"} {
 				c := login(t, r)
 				c.sendAnyway(send + expand(r, more))
@@ -45,8 +45,8 @@ func TestCommandsAfterTheEnd(t *testing.T) {
 			}
 			accepted(t, r, 0)
 			r.Server.Close()
-			if logged.Len() > 0 {
-				t.Errorf("what a client sends is no trouble of the server's: %.500s", logged)
+			if s := logged.String(); s != "" {
+				t.Errorf("what a client sends is no trouble of the server's: %.500s", s)
 			}
 		})
 	}

@@ -159,6 +159,6 @@ func dialRaw(t testing.TB, r *relaytest.Relay, implicitTLS bool) *client {
 }
 
 // errorLog returns a logger that writes what is logged as an error to w.
-func errorLog(t testing.TB, w io.Writer) *slog.Logger {
+func errorLog(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelError}))
 }
