@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"github.com/emersion/go-smtp"
 )
 
 const (
@@ -21,6 +23,7 @@ var (
 	errNUL         = errors.New("NUL")
 	errHeaderSize  = errors.New("header too large")
 	errLineTooLong = errors.New("line too long")
+	errAbandoned   = errors.New("abandoned")
 )
 
 // A content is a message as it was received: the header in memory, and the rest
@@ -33,7 +36,7 @@ type content struct {
 	mem     []byte
 	file    *os.File
 	size    int64
-	endless bool // refused, and its end never comes
+	endless bool // refused, and its end is too far away to wait for
 }
 
 // Close removes the file, if there is one.
@@ -49,8 +52,8 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // receive reads a content to its end. Lines leave it ending in CRLF, whatever
 // they ended in (RFC 5321 section 2.3.8). One that is refused is read to its end
-// too, so that the reply comes when the client expects it; if that end can't be
-// waited for, the content is endless.
+// too, so that the reply comes when the client expects it; if that end is
+// too far away, the content is endless.
 func receive(r io.Reader, limit, declared int64) (*content, error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
@@ -66,12 +69,13 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 		if fault == nil && c.size > limit {
 			fault = errTooLarge
 		}
-		if fault != nil && (lines.stuck(buf[:n]) || read > 2*limit+maxInMemory) {
+		if fault != nil && read > 2*limit+maxInMemory {
 			c.endless = true
 			return c, fault
 		}
-		lines.keepTail(buf[:n])
 		switch {
+		case errors.Is(err, smtp.ErrDataReset):
+			return c, errAbandoned
 		case err != nil && err != io.EOF:
 			return c, err
 		case err == io.EOF && fault != nil:
@@ -141,9 +145,8 @@ func headerEnd(b []byte) int {
 
 // lineEnds watches the lines of a stream.
 type lineEnds struct {
-	cr     bool   // the last byte was a CR
-	length int    // of the line so far
-	tail   []byte // the last few bytes
+	cr     bool // the last byte was a CR
+	length int  // of the line so far
 }
 
 // scan hands b on in pieces, with every bare LF made CRLF. A bare CR and a NUL
@@ -182,22 +185,6 @@ func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
 		i += n + 1
 	}
 	return write(b[start:])
-}
-
-// stuckEnd is the end of a message that go-smtp doesn't recognise: after a
-// doubled CR it takes the LF for data. A client that sent it waits for a reply.
-const stuckEnd = "\r\r\n.\r\n"
-
-// stuck reports whether the stream, continued by b, held stuckEnd.
-func (l *lineEnds) stuck(b []byte) bool {
-	seam := append(l.tail, b[:min(len(stuckEnd), len(b))]...)
-	return bytes.Contains(seam, []byte(stuckEnd)) || bytes.Contains(b, []byte(stuckEnd))
-}
-
-// keepTail remembers the end of the stream, for stuck.
-func (l *lineEnds) keepTail(b []byte) {
-	l.tail = append(l.tail, b[max(0, len(b)-len(stuckEnd)):]...)
-	l.tail = l.tail[max(0, len(l.tail)-len(stuckEnd)):]
 }
 
 func isDiskFull(err error) bool {
