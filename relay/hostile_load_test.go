@@ -127,6 +127,7 @@ func TestConnectionsOverTheLimit(t *testing.T) {
 // TestRandomBytes sends noise for a while, before and after login, in the clear
 // and over TLS. The server goes on serving, and what it accepted is proper mail.
 func TestRandomBytes(t *testing.T) {
+	t.Parallel()
 	long := 3 * time.Second
 	if os.Getenv("REQUIRE_SERVICES") == "1" {
 		long = 30 * time.Second
