@@ -30,8 +30,7 @@ type conn struct {
 
 	in      bytes.Buffer // read but not yet given out
 	partial int          // how much of the line at the beginning of in was given out
-	data    bool         // what comes in is a message sent with DATA
-	bareCR  bool         // it held a CR without LF
+	owed    string       // to be given out before in
 	out     []byte       // replies not yet sent
 	midLine bool         // the last reply written has no end yet
 	mute    bool         // swallow the next reply: no second greeting after STARTTLS
@@ -67,13 +66,18 @@ func (c *conn) Read(p []byte) (int, error) {
 		if bye, over := c.over(); over {
 			return 0, c.hangup(bye)
 		}
+		if c.owed != "" {
+			n := copy(p, c.owed)
+			c.owed = c.owed[n:]
+			return n, nil
+		}
 		if n := c.piece(len(p), scan); n > 0 {
 			line := c.in.Bytes()[:n]
 			if scan && c.partial == 0 && bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
 				return 0, c.startTLS(c.in.Len() > n)
 			}
 			n = copy(p, line)
-			if c.partial += n; line[n-1] == '\n' || c.data {
+			if c.partial += n; line[n-1] == '\n' {
 				c.partial = 0
 			}
 			if c.partial > maxLine {
@@ -86,7 +90,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if !c.data && len(p) > smtpBuffer {
+		if len(p) > smtpBuffer {
 			return n, nil
 		}
 		c.in.Write(p[:n])
@@ -95,17 +99,15 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 // piece returns how much of what was read is given out at once; 0 means that
-// more has to be read first. It is never more than one command, or than what
-// belongs to one message: what go-smtp has in its own buffer it runs, even
-// after a 421 or QUIT. Only for a chunk of BDAT does it ask for more than fits
-// in that buffer, and then for no more than the chunk still has.
+// more has to be read first. It is never more than one command: what go-smtp has
+// in its own buffer it runs, even after a 421 or QUIT. Only for a chunk of BDAT
+// does it ask for more than fits in that buffer, and then for no more than the
+// chunk still has.
 func (c *conn) piece(limit int, scan bool) int {
 	b := c.in.Bytes()
 	switch {
 	case len(b) == 0:
 		return 0
-	case c.data:
-		return c.dataPiece(b)
 	case limit > smtpBuffer:
 		return len(b)
 	}
@@ -116,33 +118,6 @@ func (c *conn) piece(limit int, scan bool) int {
 		return 0 // half a line can't be told from STARTTLS
 	}
 	return len(b)
-}
-
-// dataPiece is piece for a message sent with DATA. The line that may end it is
-// the last of its piece. A bare CR is made a question mark: go-smtp drops it
-// after a dot, and after another CR it would miss the end of the message.
-func (c *conn) dataPiece(b []byte) int {
-	n := len(b)
-	if b[0] == '.' || b[0] == '\r' || b[0] == '\n' {
-		if i := bytes.IndexByte(b, '\n'); i >= 0 {
-			n = i + 1
-		}
-	} else if i := bytes.Index(b, []byte("\n.")); i >= 0 {
-		n = i + 1
-	}
-	if b[n-1] == '\r' {
-		n-- // bare or not: the next byte tells
-	}
-	for i := 0; i < n; i++ {
-		next := bytes.IndexByte(b[i:n], '\r')
-		if next < 0 {
-			break
-		}
-		if i += next; b[i+1] != '\n' {
-			b[i], c.bareCR = '?', true
-		}
-	}
-	return n
 }
 
 // scansCommands reports whether the next line could be a STARTTLS command.
@@ -402,9 +377,6 @@ func (c *conn) beginTransaction(tx *transaction) {
 }
 
 func (c *conn) beginBody(tx *transaction) {
-	if tx.chunks == nil { // else this is not the goroutine that reads
-		c.data, c.bareCR = true, false
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tx == tx {
@@ -414,9 +386,6 @@ func (c *conn) beginBody(tx *transaction) {
 }
 
 func (c *conn) endBody(tx *transaction) {
-	if tx.chunks == nil {
-		c.data = false
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tx == tx {

@@ -164,6 +164,11 @@ func (s *session) Data(r io.Reader) error {
 	s.conn.beginBody(tx)
 	defer s.conn.endBody(tx)
 
+	if tx.chunks == nil {
+		data := &dataReader{c: s.conn}
+		defer data.Close()
+		r = data
+	}
 	m := &Message{ID: newID(), Identity: tx.id, From: tx.from, To: tx.to, Options: tx.options, Remote: s.conn.remote}
 	in, refusal := s.receive(r, tx)
 	if in != nil {
@@ -190,9 +195,6 @@ func (s *session) receive(r io.Reader, tx *transaction) (*content, reply) {
 	in, err := receive(r, s.srv.maxMessageBytes(), tx.size)
 	if s.conn.broken.Load() || s.conn.closing.Load() {
 		return in, replyCutShort
-	}
-	if err == nil && tx.chunks == nil && s.conn.bareCR {
-		err = errBareCR
 	}
 	if err == nil {
 		return in, reply{}
