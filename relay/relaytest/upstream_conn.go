@@ -309,7 +309,7 @@ func (c *upstreamConn) data(text string) bool {
 // (RFC 5321 section 4.5.2).
 func (c *upstreamConn) readDotted() ([]byte, bool) {
 	var content []byte
-	for begin := true; ; {
+	for begin, cr := true, false; ; {
 		line, err := c.r.ReadSlice('\n')
 		if err != nil && err != bufio.ErrBufferFull {
 			return nil, false
@@ -320,7 +320,8 @@ func (c *upstreamConn) readDotted() ([]byte, bool) {
 		if begin && line[0] == '.' {
 			line = line[1:]
 		}
-		begin = bytes.HasSuffix(line, []byte("\r\n"))
+		begin = bytes.HasSuffix(line, []byte("\r\n")) || cr && string(line) == "\n"
+		cr = bytes.HasSuffix(line, []byte("\r"))
 		if !c.u.Discard {
 			content = append(content, line...)
 		}
@@ -344,6 +345,9 @@ func (c *upstreamConn) bdat(arg, text string) bool {
 		c.w.Flush()
 		_, err := c.r.Discard(int(size))
 		return err == nil
+	}
+	if int64(c.r.Buffered()) < size {
+		c.w.Flush()
 	}
 	if c.u.Discard {
 		_, err = c.r.Discard(int(size))
