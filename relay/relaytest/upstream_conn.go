@@ -280,9 +280,12 @@ func (c *upstreamConn) readLine() (string, bool) {
 }
 
 func (c *upstreamConn) data(text string) bool {
-	if c.tx == nil || len(c.tx.To) == 0 {
+	if text == "" && (c.tx == nil || len(c.tx.To) == 0) {
 		c.reply("", "503 5.5.1 No valid recipients")
 		return true
+	}
+	if c.tx == nil {
+		c.tx = &Delivery{Conn: c.n, TLS: c.tls, Hello: c.hello, Username: c.username}
 	}
 	c.reply(text, "354 Go ahead")
 	if !positive(text) {

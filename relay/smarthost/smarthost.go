@@ -84,7 +84,7 @@ type Forwarder struct {
 // Forward hands m to the upstream; see the package's documentation for what the
 // errors mean. It ends with ctx, at whatever step it is.
 func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
-	f.once.Do(f.init)
+	f.once.Do(f.setup)
 	answer, err := f.pool.Send(ctx, "", m)
 	if err == nil {
 		f.logger().DebugContext(ctx, "message handed to the upstream",
@@ -102,14 +102,14 @@ func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 // Close closes the connections that are idle, and those in use when their
 // message is done. Forward fails from then on. It returns nil.
 func (f *Forwarder) Close() error {
-	f.once.Do(f.init)
+	f.once.Do(f.setup)
 	f.pool.Close()
 	return nil
 }
 
-// init makes the pool. Everything else that can be wrong with the fields is an
+// setup makes the pool. Everything else that can be wrong with the fields is an
 // error of the first connection.
-func (f *Forwarder) init() {
+func (f *Forwarder) setup() {
 	d := &outbound.Dialer{
 		Addr: f.Addr, TLS: f.mode(), TLSConfig: f.TLSConfig,
 		Username: f.Username, Password: f.Password,
