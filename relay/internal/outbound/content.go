@@ -139,23 +139,23 @@ func (e *encoder) append(dst, src []byte) ([]byte, error) {
 	if bytes.IndexByte(src, 0) >= 0 {
 		return dst, errBare()
 	}
-	for len(src) > 0 {
-		line, complete := src, false
-		if i := bytes.IndexByte(src, '\n'); i >= 0 {
-			line, complete = src[:i+1], true
+	from := 0 // what is not yet appended
+	for at := 0; at < len(src); {
+		if e.stuff && e.begin && src[at] == '.' {
+			dst = append(append(dst, src[from:at]...), '.')
+			from = at
+		}
+		line, complete := src[at:], false
+		if i := bytes.IndexByte(line, '\n'); i >= 0 {
+			line, complete = line[:i+1], true
 		}
 		if !e.wellFormed(line, complete) {
 			return dst, errBare()
 		}
-		if e.stuff && e.begin && line[0] == '.' {
-			dst = append(dst, '.')
-		}
-		dst = append(dst, line...)
-		src = src[len(line):]
-		e.begin = complete
-		e.cr = line[len(line)-1] == '\r'
+		e.begin, e.cr = complete, line[len(line)-1] == '\r'
+		at += len(line)
 	}
-	return dst, nil
+	return append(dst, src[from:]...), nil
 }
 
 // wellFormed reports whether the CRs of a line, or of a part of one, are where
