@@ -140,7 +140,7 @@ func (u *Upstream) Start() {
 func (u *Upstream) Addr() string { return u.listener.Addr().String() }
 
 // ClientTLS returns a configuration with which a client trusts its certificate,
-// which is for "localhost", 127.0.0.1 and ::1.
+// which is for "localhost", 127.0.0.1 and ::1. ServerName is not set.
 func (u *Upstream) ClientTLS() *tls.Config { return u.client.Clone() }
 
 // Deliveries returns what was accepted so far, in that order.

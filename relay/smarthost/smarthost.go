@@ -87,8 +87,8 @@ func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 	f.once.Do(f.setup)
 	answer, err := f.pool.Send(ctx, "", m)
 	if err == nil {
-		f.logger().DebugContext(ctx, "message handed to the upstream",
-			"message", m.ID, "upstream", f.Addr, "reply", answer)
+		f.logger().LogAttrs(ctx, slog.LevelDebug, "message handed to the upstream",
+			slog.String("message", m.ID), slog.String("upstream", f.Addr), slog.String("reply", answer))
 		return nil
 	}
 	f.report(ctx, err)

@@ -27,10 +27,10 @@ func (s *tape) SetDeadline(time.Time) error { return nil }
 func (s *tape) LocalAddr() net.Addr         { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} }
 
 // converse sends a message to a server that says the given things.
-func converse(says []byte) (heard string, err error) {
+func converse(mode TLSMode, says []byte) (heard string, err error) {
 	s := &tape{says: bytes.NewReader(says)}
 	c := newConn(s, "host", timeouts{})
-	d := &Dialer{TLS: None, Username: "user", Password: credentials.NewPassword("secret"), Hostname: "relay.example"}
+	d := &Dialer{TLS: mode, Username: "user", Password: credentials.NewPassword("secret"), Hostname: "relay.example"}
 	c.begin(context.Background())
 	err = c.setup(d)
 	c.end()
@@ -57,7 +57,7 @@ func FuzzDialogue(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, says []byte) {
-		heard, err := converse(says)
+		heard, err := converse(None, says)
 		whole := strings.Contains(heard, "\r\n..the content\r\n.\r\n") || strings.Contains(heard, " LAST\r\n"+fuzzContent)
 		if err == nil && !whole {
 			t.Errorf("taken, but never sent: %q", heard)
@@ -75,12 +75,21 @@ func FuzzDialogue(f *testing.F) {
 }
 
 func TestConverse(t *testing.T) {
-	heard, err := converse([]byte("220 hi\r\n250-host\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n235 ok\r\n" +
+	heard, err := converse(None, []byte("220 hi\r\n250-host\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n235 ok\r\n"+
 		"250 a\r\n250 b\r\n250 c\r\n354 go\r\n250 done\r\n221 bye\r\n"))
 	want := "EHLO relay.example\r\nAUTH PLAIN AHVzZXIAc2VjcmV0\r\n" +
 		"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<c@example.com>\r\nDATA\r\n" +
 		"Subject: x\r\n\r\n..the content\r\n.\r\nQUIT\r\n"
 	if err != nil || heard != want {
 		t.Errorf("%v\ngot  %q\nwant %q", err, heard, want)
+	}
+}
+
+// A server that lost its STARTTLS on the way gets mail, if that is the policy, but
+// never a password.
+func TestNoPasswordWithoutTLS(t *testing.T) {
+	heard, err := converse(Opportunistic, []byte("220 hi\r\n250-host\r\n250 AUTH PLAIN LOGIN\r\n235 ok\r\n"))
+	if err == nil || heard != "EHLO relay.example\r\n" {
+		t.Errorf("%v, %q", err, heard)
 	}
 }

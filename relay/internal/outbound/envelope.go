@@ -148,6 +148,9 @@ func (c *Conn) accepted(step Step) error {
 
 // isLost reports whether err is the end of the connection.
 func isLost(err error) bool {
+	if err == nil {
+		return false
+	}
 	var e *Error
 	return errors.As(err, &e) && e.Lost
 }

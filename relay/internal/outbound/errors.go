@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/gatepost-mail/gatepost/relay"
 )
@@ -108,7 +109,8 @@ func (c *Conn) fail(step Step, err error) error {
 		err = ctxErr
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("no answer within %v", c.times.of(step))
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		err = errors.New("the server closed the connection")
 	}
 	return &Error{Host: c.host, Step: step, Err: err, Lost: true}
