@@ -28,7 +28,6 @@ type Conn struct {
 
 	usable    bool // for another message
 	messages  int  // how many were begun
-	key       string
 	idleSince time.Time
 
 	ctx  context.Context // of the call in progress
