@@ -11,8 +11,8 @@ import (
 )
 
 // An Upstream is an SMTP server for tests, listening on a port of the loopback
-// interface that the system chose. It offers STARTTLS with a certificate of its
-// own and every extension the relay knows, accepts all mail and remembers it.
+// interface that the system chose. It offers STARTTLS with [Certificate]
+// and every extension the relay knows, accepts all mail and remembers it.
 //
 // The zero value is ready to Start. The fields must not be changed after that.
 // Methods are safe for concurrent use.
@@ -45,7 +45,6 @@ type Upstream struct {
 
 	listener net.Listener
 	server   *tls.Config
-	client   *tls.Config
 	done     chan struct{}
 	wg       sync.WaitGroup
 
@@ -122,9 +121,7 @@ func (u *Upstream) Start() {
 	if u.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		panic(fmt.Sprintf("relaytest: listening: %v", err))
 	}
-	if u.server, u.client, err = selfSigned(); err != nil {
-		panic(fmt.Sprintf("relaytest: making a certificate: %v", err))
-	}
+	u.server = &tls.Config{Certificates: []tls.Certificate{Certificate()}}
 	if u.Extensions == nil {
 		u.Extensions = DefaultExtensions()
 	}
@@ -139,9 +136,8 @@ func (u *Upstream) Start() {
 // Addr returns the host and port it listens on.
 func (u *Upstream) Addr() string { return u.listener.Addr().String() }
 
-// ClientTLS returns a configuration with which a client trusts its certificate,
-// which is for "localhost", 127.0.0.1 and ::1. ServerName is not set.
-func (u *Upstream) ClientTLS() *tls.Config { return u.client.Clone() }
+// ClientTLS returns a configuration with which a client trusts it.
+func (u *Upstream) ClientTLS() *tls.Config { return ClientTLS() }
 
 // Deliveries returns what was accepted so far, in that order.
 func (u *Upstream) Deliveries() []Delivery {

@@ -31,9 +31,7 @@ func TestUpstream(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cfg := up.ClientTLS()
-	cfg.ServerName = "127.0.0.1"
-	do(c.StartTLS(cfg))
+	do(c.StartTLS(up.ClientTLS()))
 	do(c.Auth(smtp.PlainAuth("", "user", "secret", "127.0.0.1")))
 	do(c.Mail("a@example.org"))
 	do(c.Rcpt("b@example.com"))

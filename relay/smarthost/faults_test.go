@@ -1,8 +1,10 @@
 package smarthost_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -68,15 +70,23 @@ func TestUpstreamFails(t *testing.T) {
 	}
 }
 
-// A reply from before the first message is about us: nothing that could become
+// A reply that is about us, or about the connection, is nothing that could become
 // the answer to a client.
-func TestSetupRepliesAreNoAnswers(t *testing.T) {
-	for _, at := range []string{relaytest.Greeting, "EHLO", "STARTTLS"} {
-		err := forward(t, start(t, &relaytest.Upstream{Script: on(at, relaytest.Answer{Text: "535 5.7.8 no"})}), message(hello, "b@example.com"))
-		wantTemporary(t, err, "535 5.7.8")
+func TestRepliesThatAreNoAnswers(t *testing.T) {
+	for at, reply := range map[string]string{
+		relaytest.Greeting: "535 5.7.8 no", "EHLO": "535 5.7.8 no", "STARTTLS": "535 5.7.8 no",
+		"MAIL": "530 5.7.0 log in", "RCPT": "530 5.7.0 log in", "BDAT": "421 4.3.2 later", relaytest.EndOfData: "421 4.3.2 later",
+	} {
+		f := start(t, &relaytest.Upstream{Script: on(at, relaytest.Answer{Text: reply})})
+		var log bytes.Buffer
+		f.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		err := forward(t, f, message(hello, "b@example.com"))
 		var re *relay.ReplyError
-		if errors.As(err, &re) {
-			t.Errorf("%s: %+v", at, re)
+		if err == nil || !relay.Temporary(err) || !strings.Contains(err.Error(), reply) || errors.As(err, &re) {
+			t.Errorf("%s: %v", at, err)
+		}
+		if strings.HasPrefix(reply, "530") && !strings.Contains(log.String(), "level=ERROR") {
+			t.Errorf("%s: logged: %s", at, &log)
 		}
 	}
 }

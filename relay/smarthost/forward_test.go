@@ -17,7 +17,13 @@ import (
 func TestForward(t *testing.T) {
 	up := &relaytest.Upstream{}
 	f := start(t, up)
-	mustForward(t, f, message(hello, "b@example.com", "c@example.net"))
+	m := message(hello, "b@example.com", "c@example.net")
+	var delivered []string
+	m.OnDelivered = func(host, reply string) { delivered = append(delivered, host+": "+reply) }
+	mustForward(t, f, m)
+	if want := []string{"127.0.0.1: 250 2.0.0 Accepted"}; !slices.Equal(delivered, want) {
+		t.Errorf("OnDelivered: %q, want %q", delivered, want)
+	}
 	mustForward(t, f, &relay.Message{To: []relay.Recipient{{Address: "d@example.com"}}}) // null reverse-path, no content
 
 	got := up.Deliveries()

@@ -20,8 +20,10 @@ func start(t testing.TB, up *relaytest.Upstream) *smarthost.Forwarder {
 	t.Helper()
 	up.Start()
 	t.Cleanup(up.Close)
+	cfg := up.ClientTLS()
+	cfg.ServerName = "" // the certificate must be the one of Addr's host
 	f := &smarthost.Forwarder{
-		Addr: up.Addr(), TLSConfig: up.ClientTLS(), Hostname: "relay.example",
+		Addr: up.Addr(), TLSConfig: cfg, Hostname: "relay.example",
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	t.Cleanup(func() { f.Close() })

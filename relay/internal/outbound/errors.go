@@ -43,8 +43,8 @@ type Error struct {
 	Step Step
 
 	// Err is the cause: a *relay.ReplyError if the server refused the
-	// message. A reply from before the first message (Step is less than Mail)
-	// is only text here: it is about us, not about the message, and must not
+	// message. A reply that is about us or about the connection (one from
+	// before the first message, a 421, a 530) is only text here: it must not
 	// become an answer to the message's sender.
 	Err error
 
@@ -128,7 +128,10 @@ func (c *Conn) refuse(step Step, rp reply) error {
 	if lost {
 		c.usable = false
 	}
-	if step < Mail {
+	if rp.code == 530 { // RFC 4954 section 6: it wants a login, which we don't have
+		step = Auth
+	}
+	if step < Mail || lost {
 		return &Error{Host: c.host, Step: step, Err: errors.New(causeText(re)), Lost: lost}
 	}
 	return &Error{Host: c.host, Step: step, Err: re, Lost: lost}

@@ -6,7 +6,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// Send hands over a message. It returns the server's reply to the content, safe
+// Send hands over a message, and calls its OnDelivered. It returns the server's reply to the content, safe
 // to show. Any error means that the server took the message for no recipient
 // as far as anybody can know:
 //
@@ -29,5 +29,8 @@ func (c *Conn) Send(ctx context.Context, m *relay.Message) (answer string, err e
 	if err := c.envelope(m); err != nil {
 		return "", err
 	}
-	return c.content(m)
+	if answer, err = c.content(m); err == nil && m.OnDelivered != nil {
+		m.OnDelivered(c.host, answer)
+	}
+	return answer, err
 }
