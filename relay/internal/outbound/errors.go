@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
 )
@@ -108,13 +109,19 @@ func (c *Conn) fail(step Step, err error) error {
 	case ctxErr != nil:
 		err = ctxErr
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("no answer within %v", c.times.of(step))
+		err = timeoutError(c.times.of(step))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		err = errors.New("the server closed the connection")
 	}
 	return &Error{Host: c.host, Step: step, Err: err, Lost: true}
 }
+
+// A timeoutError says how long we waited.
+type timeoutError time.Duration
+
+func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %v", time.Duration(e)) }
+func (e timeoutError) Timeout() bool { return true }
 
 // refuse makes an error of a reply that isn't what the step needs.
 func (c *Conn) refuse(step Step, rp reply) error {
