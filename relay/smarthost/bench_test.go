@@ -128,7 +128,7 @@ func exchange(w *tls.Conn, r *bufio.Reader, b []byte, replies int) error {
 		switch {
 		case err != nil:
 			return err
-		case bytes.HasPrefix(line, []byte("250 ")), bytes.HasPrefix(line, []byte("354 ")), bytes.HasPrefix(line, []byte("220 ")):
+		case bytes.HasPrefix(line, []byte("250 ")), bytes.HasPrefix(line, []byte("354 ")), bytes.HasPrefix(line, []byte("220 ")), bytes.HasPrefix(line, []byte("235 ")):
 			replies--
 		case !bytes.HasPrefix(line, []byte("250-")):
 			return fmt.Errorf("%s", line)
