@@ -37,10 +37,16 @@ var said = refusals{
 var clients = []client{
 	{name: "curl", send: sendCurl},
 	{name: "swaks", send: sendSwaks},
-	{name: "python smtplib", send: sendPython, shows: refusals{
+	{name: "Python smtplib", send: sendPython, shows: refusals{
 		login: "SMTPAuthenticationError: (535, b'5.7.8 username or password is wrong')",
 	}},
-	{name: "go net/smtp", send: sendNetSMTP, shows: refusals{login: `535 "5.7.8 username or password is wrong"`}},
+	{name: "msmtp", send: sendMsmtp},
+	{name: "s-nail", send: sendSNail, composes: true},
+	{name: "Nodemailer", send: sendNodemailer, composes: true},
+	{name: "PHPMailer", send: sendPHPMailer, composes: true, shows: refusals{login: "SMTP Error: Could not authenticate."}},
+	{name: "go-mail", send: sendGoMail, composes: true, shows: refusals{login: `535 "5.7.8 username or password is wrong"`}},
+	{name: "Postfix", send: sendPostfix},
+	{name: "Go net/smtp", send: sendNetSMTP, shows: refusals{login: `535 "5.7.8 username or password is wrong"`}},
 }
 
 // texts are what has to arrive byte for byte.

@@ -17,9 +17,9 @@ import (
 // program is the path of the built quickstart.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
-func run(m *testing.M) int {
+func testMain(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "gatepost-e2e-*")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

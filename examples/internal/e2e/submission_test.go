@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/mail"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -72,6 +75,17 @@ func (s submission) raw() []byte {
 	}
 	b.WriteString("\r\n--b--\r\n")
 	return b.Bytes()
+}
+
+// tlsConfig trusts the relay and nobody else.
+func (s submission) tlsConfig() (*tls.Config, error) {
+	pem, err := os.ReadFile(s.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return &tls.Config{RootCAs: roots, ServerName: s.Server}, nil
 }
 
 // randomBytes returns the same n bytes each time.
