@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/big"
 	"net"
@@ -30,7 +31,7 @@ func certificate() (tls.Certificate, error) {
 	case err == nil && time.Now().Before(cert.Leaf.NotAfter):
 		return cert, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return cert, err
+		return cert, fmt.Errorf("%s and %s: %w", certificateFile, keyFile, err)
 	}
 	if err := makeCertificate(); err != nil {
 		return cert, err

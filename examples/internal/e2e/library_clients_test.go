@@ -99,14 +99,11 @@ func sendNetSMTP(_ *testing.T, s submission) (shown string, err error) {
 }
 
 func sendWithNetSMTP(s submission) error {
-	c, err := dialNetSMTP(s)
+	c, err := s.login()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.Auth(smtp.PlainAuth("", s.Username, s.Password, s.Server)); err != nil {
-		return err
-	}
 	if err := c.Mail(s.From); err != nil {
 		return err
 	}
@@ -124,6 +121,19 @@ func sendWithNetSMTP(s submission) error {
 		return err
 	}
 	return c.Quit()
+}
+
+// login connects with net/smtp and logs in.
+func (s submission) login() (*smtp.Client, error) {
+	c, err := dialNetSMTP(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Auth(smtp.PlainAuth("", s.Username, s.Password, s.Server)); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 func dialNetSMTP(s submission) (*smtp.Client, error) {
