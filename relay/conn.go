@@ -307,14 +307,14 @@ func (c *conn) hangup(reply string) error {
 func (c *conn) Write(p []byte) (int, error) {
 	tail := c.midLine
 	c.midLine = !bytes.HasSuffix(p, []byte("\n"))
+	if string(p) == chunkTaken {
+		c.awaitBody()
+	}
 	switch {
 	case tail:
 	case c.mute:
 		c.mute = false
 	case !c.closing.Load():
-		if string(p) == chunkTaken {
-			c.awaitBody()
-		}
 		n := len(c.out)
 		c.out = c.appendReply(c.out, p)
 		// RFC 5321 section 3.8: after 421 the channel is closed.
@@ -329,7 +329,7 @@ func (c *conn) Write(p []byte) (int, error) {
 const chunkTaken = "250 2.0.0 Continue\r\n"
 
 // awaitBody waits until the Data call that go-smtp began with the first chunk is
-// under way, so that RSET finds it.
+// under way: RSET has to find it, and it has to find its session.
 func (c *conn) awaitBody() {
 	c.mu.Lock()
 	tx := c.tx
