@@ -35,10 +35,10 @@ var listPromises = []promise{
 			}
 			for i, after := range bytewise {
 				if got, want := t.usernames(store.Page{After: after}), bytewise[i+1:]; !slices.Equal(got, want) {
-					t.Errorf("Users after %q:\n got %q\nwant %q", after, got, want)
+					t.Fatalf("Users after %q:\n got %q\nwant %q", after, got, want)
 				}
 				if got, want := t.domainNames("lister", store.Page{After: after}), bytewise[i+1:]; !slices.Equal(got, want) {
-					t.Errorf("Domains after %q:\n got %q\nwant %q", after, got, want)
+					t.Fatalf("Domains after %q:\n got %q\nwant %q", after, got, want)
 				}
 			}
 		},
@@ -95,12 +95,15 @@ var listPromises = []promise{
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			all := t.addMany(40)
-			// Between pages, delete the last user seen and add one before it.
+			// Between pages, what was seen is deleted or grows, in turn.
 			n := 0
 			got := t.walk(10, func(last string) {
-				n++
-				t.ok(t.DeleteUser(t.Context(), acme, last), "DeleteUser(%q)", last)
-				t.addUser(acme, acmeDomain, fmt.Sprintf("a%d", n))
+				if n++; n%2 == 1 {
+					t.ok(t.DeleteUser(t.Context(), acme, last), "DeleteUser(%q)", last)
+					return
+				}
+				t.addUser(acme, acmeDomain, fmt.Sprint("a", n))
+				t.addUser(acme, acmeDomain, fmt.Sprint("b", n))
 			})
 			if !slices.Equal(got, all) {
 				t.Errorf("all pages: got %q, want %q", got, all)

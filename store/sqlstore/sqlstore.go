@@ -107,7 +107,7 @@ func (s *Store) sql(query string) (string, error) {
 		prefix = DefaultPrefix
 	}
 	if strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || len(prefix) > 32 {
-		return "", fmt.Errorf("sqlstore: the table prefix %q is not of at most 32 of a-z, 0-9 and _", prefix)
+		return "", fmt.Errorf("the table prefix %q is not of at most 32 of a-z, 0-9 and _", prefix)
 	}
 	query = strings.NewReplacer("{", prefix, "}", "").Replace(query)
 	switch s.dialect {
@@ -122,7 +122,7 @@ func (s *Store) sql(query string) (string, error) {
 		}
 		return query, nil
 	}
-	return "", fmt.Errorf("sqlstore: there is no %v", s.dialect)
+	return "", fmt.Errorf("there is no dialect %v", s.dialect)
 }
 
 // numbered replaces each ? of a query by $1, $2 and so on.

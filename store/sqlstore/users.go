@@ -45,9 +45,14 @@ func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
 
 // User implements [store.Store].
 func (s *Store) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
-	u, _, err := s.Lookup(ctx, username)
+	u, err := s.user(ctx, tenant, username)
+	return u, failed("look up user", err)
+}
+
+func (s *Store) user(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
+	u, _, err := s.lookup(ctx, username)
 	if err == nil && u.Tenant != tenant {
-		err = failed("look up user", store.ErrNotFound)
+		err = store.ErrNotFound
 	}
 	if err != nil {
 		return store.User{}, err
@@ -108,7 +113,7 @@ func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username,
 			return s.exec(ctx, `UPDATE {users} SET name = ? WHERE username = ? AND tenant = ?`, name, username, string(tenant))
 		},
 		func() (bool, error) {
-			u, err := s.User(ctx, tenant, username)
+			u, err := s.user(ctx, tenant, username)
 			return u.Name == name, err
 		})
 	return failed("rename user", err)
@@ -126,7 +131,7 @@ func (s *Store) SetPassword(ctx context.Context, tenant store.TenantID, username
 				hash, at.UnixMicro(), username, string(tenant), generation)
 		},
 		func() (bool, error) {
-			u, err := s.User(ctx, tenant, username)
+			u, err := s.user(ctx, tenant, username)
 			if err == nil && u.Generation != generation {
 				err = store.ErrConflict
 			}
@@ -146,9 +151,14 @@ func (s *Store) DeleteUser(ctx context.Context, tenant store.TenantID, username 
 
 // Lookup implements [store.Store]. It is one query, by primary key.
 func (s *Store) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	u, hash, err := s.lookup(ctx, username)
+	return u, hash, failed("look up user", err)
+}
+
+func (s *Store) lookup(ctx context.Context, username string) (store.User, string, error) {
 	st, err := s.prepared(ctx, `SELECT `+userColumns+`, hash FROM {users} WHERE username = ?`)
 	if err != nil {
-		return store.User{}, "", failed("look up user", err)
+		return store.User{}, "", err
 	}
 	var hash string
 	u, err := scanUser(st.QueryRowContext(ctx, username), &hash)
@@ -156,7 +166,7 @@ func (s *Store) Lookup(ctx context.Context, username string) (store.User, string
 		err = store.ErrNotFound
 	}
 	if err != nil {
-		return store.User{}, "", failed("look up user", err)
+		return store.User{}, "", err
 	}
 	return u, hash, nil
 }
@@ -170,7 +180,7 @@ func (s *Store) Connected(ctx context.Context, username string, at time.Time, fr
 				at.UnixMicro(), addrText(from), username, at.UnixMicro())
 		},
 		func() (bool, error) {
-			u, _, err := s.Lookup(ctx, username)
+			u, _, err := s.lookup(ctx, username)
 			return !at.After(u.LastConnection), err
 		})
 	return failed("record connection", err)

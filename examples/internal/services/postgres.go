@@ -1,0 +1,71 @@
+package services
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+)
+
+var postgres server
+
+// Postgres returns the URL of a new database on PostgreSQL. Its encoding is
+// UTF8, and its collation is a language's if the server knows any.
+func Postgres(t testing.TB) (url string) {
+	t.Helper()
+	postgres.start(t, launchPostgres)
+	name := postgres.database()
+	if err := onPostgres(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	return postgresURL(name)
+}
+
+func launchPostgres(s *server) error {
+	const installed = "/usr/lib/postgresql/*/bin"
+	initdb, err := find("initdb", installed)
+	if err != nil {
+		return err
+	}
+	program, err := find("postgres", installed)
+	if err != nil {
+		return err
+	}
+	if err := s.makeDir(); err != nil {
+		return err
+	}
+	data := filepath.Join(s.dir, "data")
+	args := []string{"--pgdata=" + data, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"}
+	if err := s.prepare(initdb, append(args, "--locale-provider=icu", "--icu-locale=en-US")...); err != nil {
+		if err := s.prepare(initdb, args...); err != nil { // before version 15, or built without ICU
+			return err
+		}
+	}
+	return s.run(program, func(port string) []string {
+		return []string{"-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="}
+	}, func(ctx context.Context) error {
+		return onPostgres(ctx, "SELECT 1")
+	})
+}
+
+func onPostgres(ctx context.Context, statement string) error {
+	return onServer(ctx, "pgx", postgresURL("postgres"), statement)
+}
+
+func postgresURL(database string) string {
+	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", postgres.addr, database)
+}
+
+// onServer runs one statement on a connection of its own.
+func onServer(ctx context.Context, driver, dsn, statement string) error {
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.ExecContext(ctx, statement)
+	return err
+}

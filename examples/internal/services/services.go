@@ -1,0 +1,237 @@
+// Package services starts the database servers that tests need: private ones,
+// on loopback, with their data in a temporary directory. Each is started on
+// first use, once for a test binary, and stopped by [Main].
+//
+// A test whose server isn't installed is skipped, or fails if the environment
+// has REQUIRE_SERVICES=1.
+package services
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Main runs the tests, stops the servers they started, and exits. Call it from
+// TestMain.
+func Main(m *testing.M) {
+	code := m.Run()
+	for _, s := range []*server{&postgres, &mariadb} {
+		if err := s.stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// patience is how long a server may take to start or to stop.
+const patience = 60 * time.Second
+
+// errMissing means that a program is not installed.
+var errMissing = errors.New("not installed")
+
+// A server is a program that runs until the tests are done.
+type server struct {
+	once      sync.Once
+	err       error // of launch
+	dir       string
+	addr      string // 127.0.0.1 and the port
+	cmd       *exec.Cmd
+	exited    chan struct{}
+	mu        sync.Mutex
+	databases int
+}
+
+// start calls launch, once, which makes the data and calls run. It ends the
+// test if there is no server then.
+func (s *server) start(t testing.TB, launch func(*server) error) {
+	t.Helper()
+	s.once.Do(func() { s.err = launch(s) })
+	switch {
+	case errors.Is(s.err, errMissing) && os.Getenv("REQUIRE_SERVICES") != "1":
+		t.Skip(s.err)
+	case s.err != nil:
+		t.Fatal(s.err)
+	}
+}
+
+// database returns a name for a new database.
+func (s *server) database() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.databases++
+	return fmt.Sprintf("test%d", s.databases)
+}
+
+// makeDir makes the server's directory, owned by whoever it runs as.
+func (s *server) makeDir() error {
+	dir, err := os.MkdirTemp("", "gatepost-*")
+	if err != nil {
+		return err
+	}
+	s.dir = dir
+	if cred := credential(); cred != nil {
+		return os.Chown(dir, int(cred.Uid), int(cred.Gid))
+	}
+	return nil
+}
+
+// command is a program that runs in the server's directory, and ends when the
+// tests end, however they do.
+func (s *server) command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), "HOME="+s.dir, "LC_ALL=C.UTF-8")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential()}
+	dieWithParent(cmd.SysProcAttr)
+	return cmd
+}
+
+// prepare runs a program that makes the data directory.
+func (s *server) prepare(program string, args ...string) error {
+	cmd := s.command(program, args...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(program), err, tail(out))
+	}
+	return nil
+}
+
+// run starts the server on a free port, with the arguments made for that, and
+// returns when ping succeeds.
+func (s *server) run(program string, args func(port string) []string, ping func(ctx context.Context) error) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.addr = l.Addr().String()
+	l.Close()
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return err
+	}
+	logged, err := os.Create(filepath.Join(s.dir, "log"))
+	if err != nil {
+		return err
+	}
+	defer logged.Close()
+	s.cmd = s.command(program, args(port)...)
+	s.cmd.Stdout, s.cmd.Stderr = logged, logged
+	if err := s.spawn(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		if err = ping(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-s.exited:
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+			continue
+		}
+		out, _ := os.ReadFile(logged.Name())
+		return fmt.Errorf("%s doesn't start: %w\n%s", filepath.Base(program), err, tail(out))
+	}
+}
+
+// spawn starts s.cmd, and closes s.exited when it has ended. Its goroutine
+// keeps its thread: with the thread that started it the server would end.
+func (s *server) spawn() error {
+	s.exited = make(chan struct{})
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			s.cmd.Wait() // how it ended is of no interest
+			close(s.exited)
+		}
+	}()
+	err := <-started
+	if err != nil {
+		s.cmd = nil
+	}
+	return err
+}
+
+// stop ends the server, if it was started, and removes its data.
+func (s *server) stop() error {
+	if s.cmd != nil {
+		s.cmd.Process.Signal(syscall.SIGINT) // to PostgreSQL: now, but in good order
+		s.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-s.exited:
+		case <-time.After(patience):
+			s.cmd.Process.Kill()
+			<-s.exited
+		}
+	}
+	if s.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(s.dir)
+}
+
+// find returns the path of a program that is in PATH or in one of the
+// directories, which may be patterns; of several matches the last.
+func find(program string, dirs ...string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	for _, dir := range dirs {
+		matches, _ := filepath.Glob(filepath.Join(dir, program))
+		for _, path := range slices.Backward(matches) {
+			if path, err := exec.LookPath(path); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("%s is %w", program, errMissing)
+}
+
+// credential is whom the servers run as: database servers refuse to run as
+// root. Nil means as the tests do.
+func credential() *syscall.Credential {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	for _, name := range []string{"postgres", "mysql", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.ParseUint(u.Uid, 10, 32)
+		if err != nil {
+			continue
+		}
+		gid, err := strconv.ParseUint(u.Gid, 10, 32)
+		if err != nil {
+			continue
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	}
+	return nil
+}
+
+// tail returns the last few lines of a log.
+func tail(log []byte) []byte {
+	lines := bytes.Split(bytes.TrimSpace(log), []byte("\n"))
+	return bytes.Join(lines[max(0, len(lines)-20):], []byte("\n"))
+}

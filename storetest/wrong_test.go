@@ -1,0 +1,183 @@
+package storetest_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+	"github.com/gatepost-mail/gatepost/storetest"
+)
+
+// A mistake is a way to write a store wrongly, the case that finds it, and the
+// words that this case prints.
+type mistake struct {
+	make        func(store.Store) store.Store
+	name, words string
+}
+
+var mistakes = map[string]mistake{
+	"usernames are folded to lower case": {
+		make:  func(s store.Store) store.Store { return folded{s} },
+		name:  "Text/ByteByByte",
+		words: "compare and sort byte by byte, whatever case, accents or trailing spaces they have",
+	},
+	"trailing spaces don't count": {
+		make:  func(s store.Store) store.Store { return trimmed{s} },
+		name:  "Text/ByteByByte",
+		words: "whatever case, accents or trailing spaces they have",
+	},
+	"names are cut to fit the column": {
+		make:  func(s store.Store) store.Store { return cut{s} },
+		name:  "Text/Long",
+		words: "but never cuts them",
+	},
+	"times are kept in milliseconds": {
+		make:  func(s store.Store) store.Store { return milliseconds{s} },
+		name:  "Times/ToTheMicrosecond",
+		words: "Text, times and addresses come back exactly as they went in.",
+	},
+	"the latest report of a login wins": {
+		make:  func(s store.Store) store.Store { return lastReport{s, new(sync.Map)} },
+		name:  "Connected/NeverMovesBack",
+		words: "A time that is not after the one on record changes nothing and is no error",
+	},
+	"a login of an unknown user is ignored": {
+		make:  func(s store.Store) store.Store { return ignoresUnknown{s} },
+		name:  "Connected/NotFound",
+		words: "ErrNotFound: there is no such user.",
+	},
+	"a username is free after its user was deleted": {
+		make:  func(s store.Store) store.Store { return reissues{s} },
+		name:  "DeleteUser/UsernameStaysOnRecord",
+		words: "Its username stays on record and is never issued again.",
+	},
+	"a username is free after its domain was deleted": {
+		make:  func(s store.Store) store.Store { return reissues{s} },
+		name:  "DeleteDomain/UsernamesStayOnRecord",
+		words: "The usernames stay on record and are never issued again.",
+	},
+	"a refused user uses its username up": {
+		make:  func(s store.Store) store.Store { return burns{s, new(sync.Map)} },
+		name:  "AddUser/WholeOrNotAtAll",
+		words: "it happens whole or, with an error matching one of ErrNotFound, ErrTaken and ErrConflict, not at all",
+	},
+	"the tenant is not looked at": {
+		make:  func(s store.Store) store.Store { return anyTenant{s} },
+		name:  "Tenants/Apart",
+		words: "What belongs to another tenant is not found either: nobody learns that it exists.",
+	},
+	"adding one's own domain again is fine": {
+		make:  func(s store.Store) store.Store { return addsTwice{s} },
+		name:  "AddDomain/Taken",
+		words: "ErrTaken: a domain of this name exists, whoever it belongs to.",
+	},
+	"logins are answered from a cache": {
+		make:  func(s store.Store) store.Store { return cached{s, new(sync.Map)} },
+		name:  "Handles/SeeEachOther",
+		words: "is seen by every later call, by any process that shares the store",
+	},
+	"an unknown domain has no users": {
+		make:  func(s store.Store) store.Store { return emptyList{s} },
+		name:  "Users/NotFound",
+		words: "the tenant has no such domain (one without users is an empty list)",
+	},
+	"a page without a limit is everything": {
+		make:  func(s store.Store) store.Store { return unlimited{s} },
+		name:  "Page/AThousandUsers",
+		words: "at most this many entries; zero or less means DefaultLimit",
+	},
+	"pages are numbered": {
+		make:  func(s store.Store) store.Store { return numbered{s, new(sync.Map)} },
+		name:  "Page/ChangesMeanwhile",
+		words: "what is added or deleted meanwhile neither repeats nor skips another entry",
+	},
+	"lists are sorted as people would": {
+		make:  func(s store.Store) store.Store { return collated{s} },
+		name:  "Page/ByteOrder",
+		words: "ordered by name (domains) or by username (users), in byte order",
+	},
+	"renaming to the same name changes no row": {
+		make:  func(s store.Store) store.Store { return countsRows{s} },
+		name:  "RenameUser/SameName",
+		words: "The name may be the one it has.",
+	},
+	"the last reset wins": {
+		make:  func(s store.Store) store.Store { return anyGeneration{s} },
+		name:  "SetPassword/Conflict",
+		words: "ErrConflict: the generation is another.",
+	},
+	"a reset checks, then sets": {
+		make:  func(s store.Store) store.Store { return checksThenSets{s} },
+		name:  "Race/Resets",
+		words: "Of several calls with the same generation exactly one succeeds.",
+	},
+	"a user is added to a domain that was there a moment ago": {
+		make:  func(s store.Store) store.Store { return checksThenAdds{s} },
+		name:  "Race/DomainDeletedWhileUsersAreAdded",
+		words: "DeleteDomain removes the tenant's domain and every user of it, in one step.",
+	},
+	"the context is ignored": {
+		make:  func(s store.Store) store.Store { return deaf{s} },
+		name:  "Context/Ended",
+		words: "A context that has already ended makes them fail with its error and change nothing.",
+	},
+	"a store of its own for each process": {
+		make:  func(store.Store) store.Store { return new(memory.Store) },
+		name:  "Handles/SeeEachOther",
+		words: "What a method that returned nil has done is durable",
+	},
+}
+
+// variable names the mistake that the process started by TestMistakes makes.
+const variable = "STORETEST_MISTAKE"
+
+// TestMistakes shows that the suite fails for each of the mistakes, in the
+// case that stands for the promise, and in the promise's own words.
+func TestMistakes(t *testing.T) {
+	for name, m := range mistakes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWrongStore$", "-test.timeout=1m")
+			cmd.Env = append(os.Environ(), variable+"="+name)
+			out, err := cmd.CombinedOutput()
+			if exit := new(exec.ExitError); !errors.As(err, &exit) {
+				t.Fatalf("the suite passes (%v):\n%s", err, out)
+			}
+			failed := section(string(out), "--- FAIL: TestWrongStore/"+m.name+" ")
+			if failed == "" {
+				t.Fatalf("%s doesn't fail:\n%s", m.name, out)
+			}
+			if !strings.Contains(failed, "the promise: ") || !strings.Contains(failed, m.words) {
+				t.Errorf("%s doesn't print %q:\n%s", m.name, m.words, failed)
+			}
+		})
+	}
+}
+
+// TestWrongStore is run by TestMistakes, in a process of its own.
+func TestWrongStore(t *testing.T) {
+	m, ok := mistakes[os.Getenv(variable)]
+	if !ok {
+		t.Skip("only TestMistakes runs this")
+	}
+	storetest.Run(t, func(*testing.T) func() store.Store {
+		right := new(memory.Store)
+		return func() store.Store { return m.make(right) }
+	})
+}
+
+// section returns the part of a test's output that begins with the header and
+// ends before the next one.
+func section(out, header string) string {
+	_, rest, found := strings.Cut(out, header)
+	if !found {
+		return ""
+	}
+	own, _, _ := strings.Cut(rest, "--- FAIL: ")
+	return own
+}

@@ -1,0 +1,250 @@
+package storetest_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// Each of these is a right store with one method, or two, gone wrong; see
+// mistakes.
+
+type folded struct{ store.Store }
+
+func (s folded) AddUser(ctx context.Context, u store.User, hash string) error {
+	u.Username = strings.ToLower(u.Username)
+	return s.Store.AddUser(ctx, u, hash)
+}
+
+func (s folded) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	return s.Store.Lookup(ctx, strings.ToLower(username))
+}
+
+type trimmed struct{ store.Store }
+
+func (s trimmed) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	return s.Store.Lookup(ctx, strings.TrimRight(username, " "))
+}
+
+type cut struct{ store.Store }
+
+func (s cut) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
+	return s.Store.RenameUser(ctx, tenant, username, name[:min(len(name), 1024)])
+}
+
+type milliseconds struct{ store.Store }
+
+func (s milliseconds) AddUser(ctx context.Context, u store.User, hash string) error {
+	u.Created = u.Created.Truncate(time.Millisecond)
+	return s.Store.AddUser(ctx, u, hash)
+}
+
+// lastReport keeps the connections itself.
+type lastReport struct {
+	store.Store
+	last *sync.Map
+}
+
+type connection struct {
+	at   time.Time
+	from netip.Addr
+}
+
+func (s lastReport) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+	if _, _, err := s.Store.Lookup(ctx, username); err != nil {
+		return err
+	}
+	s.last.Store(username, connection{at, from})
+	return nil
+}
+
+func (s lastReport) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	u, hash, err := s.Store.Lookup(ctx, username)
+	if c, ok := s.last.Load(username); ok && err == nil {
+		u.LastConnection, u.LastConnectionFrom = c.(connection).at, c.(connection).from
+	}
+	return u, hash, err
+}
+
+type ignoresUnknown struct{ store.Store }
+
+func (s ignoresUnknown) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+	err := s.Store.Connected(ctx, username, at, from)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+type reissues struct{ store.Store }
+
+func (s reissues) AddUser(ctx context.Context, u store.User, hash string) error {
+	err := s.Store.AddUser(ctx, u, hash)
+	if _, _, gone := s.Lookup(ctx, u.Username); errors.Is(err, store.ErrTaken) && gone != nil {
+		return nil
+	}
+	return err
+}
+
+type burns struct {
+	store.Store
+	used *sync.Map
+}
+
+func (s burns) AddUser(ctx context.Context, u store.User, hash string) error {
+	if _, used := s.used.LoadOrStore(u.Username, true); used {
+		return store.ErrTaken
+	}
+	return s.Store.AddUser(ctx, u, hash)
+}
+
+type anyTenant struct{ store.Store }
+
+func (s anyTenant) User(ctx context.Context, _ store.TenantID, username string) (store.User, error) {
+	u, _, err := s.Lookup(ctx, username)
+	return u, err
+}
+
+type addsTwice struct{ store.Store }
+
+func (s addsTwice) AddDomain(ctx context.Context, d store.Domain) error {
+	err := s.Store.AddDomain(ctx, d)
+	if _, foreign := s.Users(ctx, d.Tenant, d.Name, store.Page{}); errors.Is(err, store.ErrTaken) && foreign == nil {
+		return nil
+	}
+	return err
+}
+
+type cached struct {
+	store.Store
+	hashes *sync.Map
+}
+
+func (s cached) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	u, hash, err := s.Store.Lookup(ctx, username)
+	if err == nil {
+		first, _ := s.hashes.LoadOrStore(username, hash)
+		hash = first.(string)
+	}
+	return u, hash, err
+}
+
+type emptyList struct{ store.Store }
+
+func (s emptyList) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
+	list, err := s.Store.Users(ctx, tenant, domain, page)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return list, err
+}
+
+type unlimited struct{ store.Store }
+
+func (s unlimited) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
+	if page.Limit == 0 {
+		page.Limit = 1 << 30
+	}
+	return s.Store.Users(ctx, tenant, domain, page)
+}
+
+// numbered remembers at which place of the list each page ended.
+type numbered struct {
+	store.Store
+	ends *sync.Map
+}
+
+func (s numbered) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
+	list, err := s.Store.Users(ctx, tenant, domain, store.Page{Limit: 1 << 30})
+	if err != nil {
+		return nil, err
+	}
+	start := 0
+	if end, ok := s.ends.Load(page.After); ok {
+		start = min(end.(int), len(list))
+	}
+	list = list[start:][:min(page.Size(), len(list)-start)]
+	if len(list) > 0 {
+		s.ends.Store(list[len(list)-1].Username, start+len(list))
+	}
+	return list, nil
+}
+
+type collated struct{ store.Store }
+
+func (s collated) Domains(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Domain, error) {
+	list, err := s.Store.Domains(ctx, tenant, page)
+	slices.SortStableFunc(list, func(a, b store.Domain) int {
+		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+	})
+	return list, err
+}
+
+type countsRows struct{ store.Store }
+
+func (s countsRows) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
+	if u, err := s.User(ctx, tenant, username); err == nil && u.Name == name {
+		return store.ErrNotFound
+	}
+	return s.Store.RenameUser(ctx, tenant, username, name)
+}
+
+type anyGeneration struct{ store.Store }
+
+func (s anyGeneration) SetPassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at time.Time) error {
+	err := s.Store.SetPassword(ctx, tenant, username, generation, hash, at)
+	for errors.Is(err, store.ErrConflict) {
+		var u store.User
+		if u, err = s.User(ctx, tenant, username); err == nil {
+			err = s.Store.SetPassword(ctx, tenant, username, u.Generation, hash, at)
+		}
+	}
+	return err
+}
+
+type checksThenSets struct{ store.Store }
+
+func (s checksThenSets) SetPassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at time.Time) error {
+	u, err := s.User(ctx, tenant, username)
+	if err != nil {
+		return err
+	}
+	if u.Generation != generation {
+		return store.ErrConflict
+	}
+	time.Sleep(time.Millisecond)
+	return anyGeneration(s).SetPassword(ctx, tenant, username, generation, hash, at)
+}
+
+type checksThenAdds struct{ store.Store }
+
+func (s checksThenAdds) AddUser(ctx context.Context, u store.User, hash string) error {
+	if _, err := s.Users(ctx, u.Tenant, u.Domain, store.Page{}); err != nil {
+		return err
+	}
+	time.Sleep(time.Millisecond)
+	err := s.Store.AddUser(ctx, u, hash)
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	// What a table of users without a look at that of domains would do.
+	const ghosts = "ghosts.example"
+	if err := s.AddDomain(ctx, store.Domain{Tenant: u.Tenant, Name: ghosts}); err != nil && !errors.Is(err, store.ErrTaken) {
+		return err
+	}
+	u.Domain = ghosts
+	return s.Store.AddUser(ctx, u, hash)
+}
+
+type deaf struct{ store.Store }
+
+func (s deaf) DeleteUser(ctx context.Context, tenant store.TenantID, username string) error {
+	return s.Store.DeleteUser(context.WithoutCancel(ctx), tenant, username)
+}
