@@ -125,6 +125,27 @@ func (s *Store) sql(query string) (string, error) {
 	return "", fmt.Errorf("there is no dialect %v", s.dialect)
 }
 
+// search returns the condition, with its arguments, that one of the columns
+// contains what the page searches for: nothing if that is nothing.
+func (s *Store) search(page store.Page, columns ...string) (condition string, args []any) {
+	if page.Search == "" {
+		return "", nil
+	}
+	contains := `instr(lower(%s), lower(?)) > 0`
+	switch s.dialect {
+	case Postgres: // in the C locale, because a Turkish one makes no i of an I
+		contains = `strpos(lower(%s COLLATE "C"), lower(CAST(? AS TEXT) COLLATE "C")) > 0`
+	case MySQL: // columns are binary, which has no case, and so is the argument, whatever the connection thinks
+		contains = `LOCATE(LOWER(CONVERT(CAST(? AS BINARY) USING utf8mb4) COLLATE utf8mb4_bin), LOWER(CONVERT(%s USING utf8mb4) COLLATE utf8mb4_bin)) > 0`
+	}
+	var conditions []string
+	for _, column := range columns {
+		conditions = append(conditions, fmt.Sprintf(contains, column))
+		args = append(args, page.Search)
+	}
+	return ` AND (` + strings.Join(conditions, ` OR `) + `)`, args
+}
+
 // numbered replaces each ? of a query by $1, $2 and so on.
 func numbered(query string) string {
 	var b strings.Builder
