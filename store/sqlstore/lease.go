@@ -169,25 +169,25 @@ func (s *Store) renew(ctx context.Context, leased []store.Delivery, until time.T
 
 // leasedColumns are what scanLeased reads: of a delivery d and its mail m,
 // which may be missing.
-const leasedColumns = `d.mail, d.n, d.recipient, d.notify, d.original, d.lease, d.leased_until, d.next, d.ready, d.attempts, d.delayed, d.reason,
+const leasedColumns = `d.mail, d.n, d.recipient, d.notify, d.original, d.lease, d.leased_until, d.next, d.ready, d.attempts, d.warned, d.reason,
 	m.id, m.tenant, m.domain, m.username, m.sender, m.remote, m.received, m.size, m.body, m.utf8, m.require_tls, m.ret, m.envelope_id`
 
 func scanLeased(rows *sql.Rows) (store.Leased, error) {
 	var l store.Leased
 	d := &l.Delivery
 	var recipient, notify, original, reason []byte
-	var leasedUntil, next, ready, delayed int64
+	var leasedUntil, next, ready, warned int64
 	var id, tenant, remote sql.NullString
 	var domain, username, sender, body, ret, envelopeID []byte
 	var received, size, utf8, requireTLS sql.NullInt64
-	err := rows.Scan(&d.Mail, &d.N, &recipient, &notify, &original, &d.Lease, &leasedUntil, &next, &ready, &d.Attempts, &delayed, &reason,
+	err := rows.Scan(&d.Mail, &d.N, &recipient, &notify, &original, &d.Lease, &leasedUntil, &next, &ready, &d.Attempts, &warned, &reason,
 		&id, &tenant, &domain, &username, &sender, &remote, &received, &size, &body, &utf8, &requireTLS, &ret, &envelopeID)
 	if err != nil {
 		return l, err
 	}
 	d.Recipient, d.Notify, d.OriginalRecipient, d.Reason = string(recipient), string(notify), string(original), string(reason)
 	d.LeasedUntil, d.Next = time.UnixMicro(leasedUntil).UTC(), time.UnixMicro(next).UTC()
-	d.Delayed, d.Held = delayed != 0, ready == heldReady
+	d.Delayed, d.Held = warned != 0, ready == heldReady
 	l.Mail = store.Mail{
 		ID: id.String, Tenant: store.TenantID(tenant.String), Domain: string(domain), Username: string(username), From: string(sender),
 		Received: time.UnixMicro(received.Int64).UTC(), Size: size.Int64, Body: string(body), UTF8: utf8.Int64 != 0,

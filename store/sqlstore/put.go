@@ -114,7 +114,7 @@ func notInID(r rune) bool {
 }
 
 var insertDeliveries = rowsQuery{`INSERT INTO {deliveries}
-	(mail, n, recipient, notify, original, lease, leased_until, next, ready, attempts, delayed, reason) VALUES ...`, tuple(12), ", "}
+	(mail, n, recipient, notify, original, lease, leased_until, next, ready, attempts, warned, reason) VALUES ...`, tuple(12), ", "}
 
 func deliveryRows(mail string, deliveries []store.Delivery) ([][]any, error) {
 	if n := len(deliveries); n == 0 || n > store.MaxDeliveries {

@@ -38,7 +38,7 @@ CREATE TABLE {deliveries} (
     next         INTEGER NOT NULL,
     ready        INTEGER NOT NULL,
     attempts     INTEGER NOT NULL,
-    delayed      INTEGER NOT NULL,
+    warned       INTEGER NOT NULL,
     reason       BLOB    NOT NULL,
     PRIMARY KEY (mail, n)
 ) STRICT, WITHOUT ROWID;
