@@ -36,7 +36,7 @@ func (s *Store) updateLater() rowsQuery {
 			`(?::text, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::bytea)`, ", "}
 	case MySQL:
 		return rowsQuery{`UPDATE {deliveries} AS d JOIN (...) AS v ON` + on + set,
-			`SELECT ? AS column1, ? AS column2, ? AS column3, ? AS column4, ? AS column5, ? AS column6, ? AS column7, ? AS column8`, " UNION ALL "}
+			`SELECT ? AS column1, ? AS column2, ? AS column3, ? AS column4, ? AS column5, ? AS column6, ? AS column7, CAST(? AS BINARY) AS column8`, " UNION ALL "}
 	default:
 		return rowsQuery{`UPDATE {deliveries} AS d` + set + ` FROM (VALUES ...) AS v WHERE` + on, tuple(8), ", "}
 	}
