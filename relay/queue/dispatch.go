@@ -13,7 +13,7 @@ import (
 
 // A parcel is a mail that this node works on. Its jobs share it.
 type parcel struct {
-	mail   store.Mail
+	mail store.Mail
 
 	// Guarded by dispatcher.mu:
 	charge int64 // what it counts for in dispatcher.memory

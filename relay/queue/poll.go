@@ -69,7 +69,7 @@ func (q *Queue) excess() (jobs []*job) {
 func (q *Queue) deferBusy(r *run, jobs []*job) {
 	defer q.forget(jobs...)
 	next := q.now().Add(leaseTime / 2)
-	outcomes := untouchedOf(jobs)
+	outcomes := q.untouchedOf(jobs)
 	for i := range outcomes {
 		outcomes[i].Next = next
 	}

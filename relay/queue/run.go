@@ -150,7 +150,7 @@ func (q *Queue) release(jobs []*job) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
 	defer cancel()
 	defer q.abandon(jobs)
-	if _, err := q.recordOnce(ctx, untouchedOf(jobs)); err != nil {
+	if _, err := q.recordOnce(ctx, q.untouchedOf(jobs)); err != nil {
 		q.logger().Warn("queue: a message is left to its lease", "id", jobs[0].parcel.mail.ID, "error", err)
 	}
 }
@@ -161,12 +161,14 @@ func (q *Queue) releaseIn(ctx context.Context, jobs []*job) {
 	if len(jobs) == 0 {
 		return
 	}
-	if _, err := q.settle(ctx, untouchedOf(jobs)); err != nil {
+	if _, err := q.settle(ctx, q.untouchedOf(jobs)); err != nil {
 		q.logger().Warn("queue: messages are left to their leases", "messages", len(jobs), "error", err)
 	}
 }
 
-func untouchedOf(jobs []*job) []store.Outcome {
+func (q *Queue) untouchedOf(jobs []*job) []store.Outcome {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	var outcomes []store.Outcome
 	for _, j := range jobs {
 		for i := range j.due {

@@ -25,7 +25,7 @@ func (q *Queue) tend(r *run) {
 		}
 		for _, j := range stuck {
 			q.logger().Error("queue: an attempt doesn't end, it is given up", "id", j.parcel.mail.ID, "destination", j.name)
-			go q.finish(r, j, all(j.due, errNoAnswer, nil))
+			go q.finish(r, j, all(q.dueOf(j), errNoAnswer, nil))
 		}
 	}
 }
@@ -50,6 +50,12 @@ func (q *Queue) look() (old, stuck []*job) {
 		}
 	}
 	return old, stuck
+}
+
+func (q *Queue) dueOf(j *job) []store.Delivery {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(j.due)
 }
 
 // renew renews the leases of jobs. Deliveries that somebody else has leased

@@ -59,9 +59,7 @@ func (q *Queue) start(r *run, j *job) []store.Delivery {
 	if ended && q.renew(r, []*job{j}) != nil {
 		return nil
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return append([]store.Delivery(nil), j.due...)
+	return q.dueOf(j)
 }
 
 // attempt hands a message on for the deliveries due. A recipient that is
