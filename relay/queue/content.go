@@ -24,8 +24,12 @@ var errUnworkable = errors.New("queue: set aside")
 // load returns the message of a parcel. It is read from the spool once, by the
 // first job of the parcel that needs it.
 func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
-	p.loading.Lock()
-	defer p.loading.Unlock()
+	select {
+	case <-p.loading:
+		defer func() { p.loading <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if p.message != nil {
 		return p.message, nil
 	}

@@ -20,9 +20,15 @@ type parcel struct {
 	share  int64 // what each job of it counts for in destination.memory
 	jobs   int   // how many are not finished
 
-	loading sync.Mutex
+	loading chan struct{}  // holds one token; who has it may look at what follows
 	message *relay.Message // nil until it is loaded
 	file    *os.File       // where its content is, if that is large
+}
+
+func newParcel(m *store.Mail) *parcel {
+	p := &parcel{mail: *m, loading: make(chan struct{}, 1)}
+	p.loading <- struct{}{}
+	return p
 }
 
 // A job is the work of one delivery: the recipients of a mail that go to one

@@ -76,7 +76,9 @@ func (q *Queue) keep(ctx context.Context, mail *store.Mail, ds []store.Delivery,
 	if !ok {
 		return nil
 	}
-	p := &parcel{mail: *mail, message: kept, charge: parcelCost + m.Size() + int64(len(ds))*deliveryCost}
+	p := newParcel(mail)
+	p.message = kept
+	p.charge = parcelCost + m.Size() + int64(len(ds))*deliveryCost
 	jobs := q.group(p, ds)
 	if !q.reserve(ctx, p, jobs) {
 		return nil

@@ -134,7 +134,7 @@ func (q *Queue) jobsOf(leased []store.Leased, until time.Time) (jobs []*job) {
 		due[d.Mail] = append(due[d.Mail], d)
 	}
 	for _, id := range ids {
-		p := &parcel{mail: *mails[id]}
+		p := newParcel(mails[id])
 		p.mail.ID = id
 		jobs = append(jobs, q.group(p, due[id])...)
 	}

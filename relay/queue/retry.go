@@ -38,14 +38,16 @@ func parkFor(c *closed, age time.Duration) time.Duration {
 	return wait + rand.N(wait/4)
 }
 
-// nextTry is when a deferred delivery is due: after wait, or when the mail
-// expires if that is sooner, for a last try.
+// nextTry is when a deferred delivery is due: after wait, or sooner if the mail
+// expires before, or if the sender is to be told of the delay before.
 func (q *Queue) nextTry(m *store.Mail, now time.Time, wait time.Duration) time.Time {
-	next := now.Add(wait).Truncate(time.Microsecond)
-	if last := m.Received.Add(q.expire()); last.After(now) && last.Before(next) {
-		return last.UTC().Truncate(time.Microsecond)
+	next := now.Add(wait)
+	for _, age := range []time.Duration{delayTime, q.expire()} {
+		if t := m.Received.Add(age); t.After(now) && t.Before(next) {
+			next = t
+		}
 	}
-	return next
+	return next.UTC().Truncate(time.Microsecond)
 }
 
 // health is what is known of a destination. It lives in memory: another node, or

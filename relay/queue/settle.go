@@ -15,8 +15,8 @@ import (
 // company.
 type settler struct {
 	mu   sync.Mutex
-	next *batch     // gathers; nil if nobody waits
-	turn sync.Mutex // held during a call of Settle
+	next *batch        // gathers; nil if nobody waits
+	last chan struct{} // closed when the batch before the next one is done
 }
 
 type batch struct {
@@ -39,9 +39,10 @@ func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (map[recip
 	s.mu.Lock()
 	b := s.next
 	first := b == nil
+	before := s.last
 	if first {
 		b = &batch{done: make(chan struct{})}
-		s.next = b
+		s.next, s.last = b, b.done
 	}
 	b.outcomes = append(b.outcomes, outcomes...)
 	s.mu.Unlock()
@@ -49,12 +50,13 @@ func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (map[recip
 		<-b.done
 		return b.lost, b.err
 	}
-	s.turn.Lock()
+	if before != nil {
+		<-before
+	}
 	s.mu.Lock()
 	s.next = nil
 	s.mu.Unlock()
 	b.lost, b.err = q.record(ctx, b.outcomes)
-	s.turn.Unlock()
 	close(b.done)
 	return b.lost, b.err
 }

@@ -15,6 +15,7 @@ var (
 	errStopped  = errors.New("queue: stopped") // Run has ended
 	errNoAnswer = errors.New("queue: no answer in time")
 	errNotTried = errors.New("queue: not tried")
+	errNobody   = errors.New("queue: the forwarder refused recipients, but none of these")
 	errPanic    = errors.New("queue: the forwarder panicked")
 )
 
@@ -68,13 +69,17 @@ func (q *Queue) start(r *run, j *job) []store.Delivery {
 func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([]result, error) {
 	m, err := q.load(ctx, p)
 	if err != nil {
-		return all(due, err, nil), errNotTried
+		return all(due, stopped(ctx, err), nil), errNotTried
 	}
 	var results []result
 	for len(due) > 0 {
 		host, reply, err := q.try(ctx, m, due)
 		refused, rest := split(due, err)
 		if len(refused) == 0 {
+			var re *relay.RefusedError
+			if errors.As(err, &re) {
+				err = errNobody
+			}
 			last := all(due, err, nil)
 			for i := range last {
 				last[i].host, last[i].reply = host, reply
@@ -104,16 +109,22 @@ func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery)
 	}()
 	err = q.Next.Forward(ctx, c)
 	if err != nil && !answered(err) {
-		switch ctx.Err() {
-		case context.DeadlineExceeded:
-			err = fmt.Errorf("%w: %w", errNoAnswer, err)
-		case context.Canceled:
-			err = fmt.Errorf("%w: %w", errStopped, err)
-		}
+		err = stopped(ctx, err)
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	return host, reply, err
+}
+
+// stopped says of an error whether it is only the end of ctx.
+func stopped(ctx context.Context, err error) error {
+	switch ctx.Err() {
+	case context.DeadlineExceeded:
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
+	case context.Canceled:
+		return fmt.Errorf("%w: %w", errStopped, err)
+	}
+	return err
 }
 
 // split takes those of due that err refuses by name from the rest.
