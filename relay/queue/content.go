@@ -85,17 +85,19 @@ func (p *parcel) checkSize(n int64) error {
 	return nil
 }
 
-// charge takes memory for a parcel whose content is to be read.
+// charge takes memory for a parcel whose content is to be read. One that only a
+// single worker needs may have it in any case, since workers are few.
 func (q *Queue) charge(p *parcel) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if p.charge == 0 {
-		if q.memory+p.mail.Size > q.maxMemory() {
-			return false
-		}
-		p.charge = p.mail.Size
-		q.memory += p.charge
+	if p.charge > 0 {
+		return true
 	}
+	if p.jobs > 1 && q.memory+p.mail.Size > q.maxMemory() {
+		return false
+	}
+	p.charge = p.mail.Size
+	q.memory += p.charge
 	return true
 }
 

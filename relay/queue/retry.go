@@ -34,7 +34,7 @@ func retrySchedule(attempt int) time.Duration {
 // until the destination has been probed, and longer the older the mail, so that
 // what has piled up doesn't go through the spool with each probe.
 func parkFor(c *closed, age time.Duration) time.Duration {
-	wait := max(time.Until(c.until), min(age/8, 30*time.Minute), time.Second)
+	wait := max(time.Until(c.until), min(age/16, 15*time.Minute), time.Second)
 	return wait + rand.N(wait/4)
 }
 
@@ -96,9 +96,9 @@ func (h *health) note(j *job, err error) (back bool) {
 }
 
 // probeAfter is how long a destination is left alone after so many failures:
-// from a second to five minutes.
+// from a second to two minutes.
 func probeAfter(fails int) time.Duration {
-	wait := min(time.Second<<min(fails-1, 10), 5*time.Minute)
+	wait := min(time.Second<<min(fails-1, 10), 2*time.Minute)
 	return wait + rand.N(wait/5)
 }
 
