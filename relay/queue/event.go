@@ -13,7 +13,8 @@ import (
 // Events are sent once the Spool has recorded what they say. Later versions may
 // add others.
 type Event interface {
-	event() (level slog.Level, what string, attrs []slog.Attr)
+	event() (level slog.Level, what string)
+	attrs() []slog.Attr
 }
 
 // A Subject is the recipient an [Event] is about, and its message.
@@ -66,34 +67,36 @@ type SetAside struct {
 	Reason string
 }
 
-func (e *Queued) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelDebug, "queued", e.attrs()
-}
-
-func (e *Delivered) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelInfo, "delivered", append(e.attrs(), slog.String("host", e.Host), slog.String("reply", e.Reply))
-}
-
-func (e *Deferred) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelInfo, "deferred", append(e.attrs(), slog.String("reason", e.Reason),
-		slog.Time("next", e.Next), slog.Int("attempt", e.Attempt))
-}
-
-func (e *Bounced) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelWarn, "bounced", append(e.attrs(), slog.String("reason", e.Reason))
-}
-
-func (e *Expired) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelWarn, "expired", append(e.attrs(), slog.String("reason", e.Reason), slog.Int("attempt", e.Attempt))
-}
-
-func (e *SetAside) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelError, "set aside", append(e.attrs(), slog.String("reason", e.Reason))
-}
+func (e *Queued) event() (slog.Level, string)    { return slog.LevelDebug, "queued" }
+func (e *Delivered) event() (slog.Level, string) { return slog.LevelInfo, "delivered" }
+func (e *Deferred) event() (slog.Level, string)  { return slog.LevelInfo, "deferred" }
+func (e *Bounced) event() (slog.Level, string)   { return slog.LevelWarn, "bounced" }
+func (e *Expired) event() (slog.Level, string)   { return slog.LevelWarn, "expired" }
+func (e *SetAside) event() (slog.Level, string)  { return slog.LevelError, "set aside" }
 
 func (s *Subject) attrs() []slog.Attr {
 	return append(make([]slog.Attr, 0, 8), slog.String("id", s.ID), slog.String("tenant", string(s.Tenant)),
 		slog.String("username", s.Username), slog.String("from", s.From), slog.String("to", s.Recipient))
+}
+
+func (e *Delivered) attrs() []slog.Attr {
+	return append(e.Subject.attrs(), slog.String("host", e.Host), slog.String("reply", e.Reply))
+}
+
+func (e *Deferred) attrs() []slog.Attr {
+	return append(e.Subject.attrs(), slog.String("reason", e.Reason), slog.Time("next", e.Next), slog.Int("attempt", e.Attempt))
+}
+
+func (e *Bounced) attrs() []slog.Attr {
+	return append(e.Subject.attrs(), slog.String("reason", e.Reason))
+}
+
+func (e *Expired) attrs() []slog.Attr {
+	return append(e.Subject.attrs(), slog.String("reason", e.Reason), slog.Int("attempt", e.Attempt))
+}
+
+func (e *SetAside) attrs() []slog.Attr {
+	return append(e.Subject.attrs(), slog.String("reason", e.Reason))
 }
 
 func subject(m *store.Mail, recipient string) Subject {
@@ -102,9 +105,9 @@ func subject(m *store.Mail, recipient string) Subject {
 
 // emit logs an event and tells the embedder.
 func (q *Queue) emit(e Event) {
-	level, what, attrs := e.event()
+	level, what := e.event()
 	if l := q.logger(); l.Enabled(context.Background(), level) {
-		l.LogAttrs(context.Background(), level, "queue: "+what, attrs...)
+		l.LogAttrs(context.Background(), level, "queue: "+what, e.attrs()...)
 	}
 	if q.OnEvent == nil {
 		return
