@@ -85,8 +85,7 @@ type attempt struct {
 	username string
 	password string
 	prefix   netip.Prefix
-	known    bool // there is such a user
-	home     bool // and it last connected from this prefix
+	home     bool // the user last connected from this prefix
 	hash     phc
 	digest   digest
 }
@@ -101,7 +100,6 @@ func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err err
 	}
 	switch {
 	case err == nil:
-		a.known = true
 		a.home = u.LastConnectionFrom.IsValid() && prefixOf(u.LastConnectionFrom) == a.prefix
 		if a.hash, err = parsePHC(hash); err != nil {
 			m.logger().ErrorContext(ctx, "credentials: the hash of a user can't be read",

@@ -77,7 +77,7 @@ func TestDeniedAlike(t *testing.T) {
 	} {
 		t.Run(tc.what, func(t *testing.T) {
 			at := netip.AddrFrom4([4]byte{203, 0, 113, byte(len(tc.what))})
-			for try, want := range []int64{1, 0, 0} {
+			for try, want := range []float64{1, 0, 0} {
 				cost := f.costs(func() {
 					id, err := f.Authenticate(t.Context(), tc.username, credentials.NewPassword(tc.password), at)
 					if err != credentials.ErrDenied || id != (credentials.Identity{}) {
@@ -85,7 +85,7 @@ func TestDeniedAlike(t *testing.T) {
 					}
 				})
 				if cost != want {
-					t.Errorf("try %d cost %d hashes, want %d", try+1, cost, want)
+					t.Errorf("try %d cost %v hashes, want %v", try+1, cost, want)
 				}
 			}
 		})
@@ -102,14 +102,14 @@ func TestOverlongIsDeniedWithoutWork(t *testing.T) {
 		wantError(t, f.login(f.user.Username, long, here), credentials.ErrDenied)
 		wantError(t, f.login("smtpnobody", long, here), credentials.ErrDenied)
 	}); cost != 0 {
-		t.Errorf("it cost %d hashes", cost)
+		t.Errorf("it cost %v hashes", cost)
 	}
 	a, b := long, long+"y" // cut alike, so this is one username
 	if cost := f.costs(func() {
 		wantError(t, f.login(a, "x", here), credentials.ErrDenied)
 		wantError(t, f.login(b, "x", here), credentials.ErrDenied)
 	}); cost != 1 {
-		t.Errorf("overlong usernames cost %d hashes", cost)
+		t.Errorf("overlong usernames cost %v hashes", cost)
 	}
 	// What is remembered of an overlong username is never taken for a user.
 	wantError(t, f.login(strings.Repeat("u", 255), "x", here), credentials.ErrDenied)
@@ -122,7 +122,7 @@ func TestRepeatedLoginsCostNoHash(t *testing.T) {
 			must(t, f.login(f.user.Username, f.password.Reveal(), here))
 		}
 	}); cost != 1 {
-		t.Errorf("1,000 logins cost %d hashes", cost)
+		t.Errorf("1,000 logins cost %v hashes", cost)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestStaleToolCostsNextToNothing(t *testing.T) {
 					wantError(t, f.login(f.user.Username, f.password.Reveal(), here), credentials.ErrDenied)
 				}
 			}); cost > 1 {
-				t.Errorf("1,000 knocks cost %d hashes", cost)
+				t.Errorf("1,000 knocks cost %v hashes", cost)
 			}
 		})
 	}
@@ -170,7 +170,7 @@ func TestSimultaneousStaleKnocksCostAFewHashes(t *testing.T) {
 		all.Wait()
 	})
 	if cost != 1 {
-		t.Errorf("it cost %d hashes", cost)
+		t.Errorf("it cost %v hashes", cost)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // guess tries n new passwords, one after the other, and returns how long it
 // took and how many were looked at.
-func (f *fixture) guess(username string, n int, from netip.Addr) (took time.Duration, looked int64) {
+func (f *fixture) guess(username string, n int, from netip.Addr) (took time.Duration, looked float64) {
 	f.t.Helper()
 	started := time.Now()
 	looked = f.costs(func() {
@@ -32,11 +32,11 @@ func TestWhoGuessesIsSlowedDown(t *testing.T) {
 	bubble(t, "at one username", func(t *testing.T, f *fixture) {
 		took, looked := f.guess(f.user.Username, 10, here)
 		if took != 0 || looked != 10 {
-			t.Errorf("the first 10 took %v, %d were looked at", took, looked)
+			t.Errorf("the first 10 took %v, %v were looked at", took, looked)
 		}
 		took, looked = f.guess(f.user.Username, 100, here)
 		if took < 390*time.Second || took > 410*time.Second || looked != 100 {
-			t.Errorf("100 more took %v, %d were looked at", took, looked)
+			t.Errorf("100 more took %v, %v were looked at", took, looked)
 		}
 		time.Sleep(41 * time.Second)
 		if took, _ := f.guess(f.user.Username, 10, here); took != 0 {
@@ -69,7 +69,7 @@ func TestWhoGuessesIsSlowedDown(t *testing.T) {
 		// The first 10, one more for each 4 of 5 seconds, and as many as may be
 		// hashing when the last token goes.
 		if looked < 10 || looked > 20 {
-			t.Errorf("%d were looked at", looked)
+			t.Errorf("%v were looked at", looked)
 		}
 	})
 	bubble(t, "one /64 is one guesser", func(t *testing.T, f *fixture) {

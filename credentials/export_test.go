@@ -1,7 +1,10 @@
 package credentials
 
-// Hashes returns how many hashes were computed so far.
-func (m *Manager) Hashes() int64 { return m.hashes.Load() }
+// Hashes returns how many hashes were computed so far: their work, counted in
+// hashes of the Manager's own cost.
+func (m *Manager) Hashes() float64 {
+	return float64(m.work.Load()) / float64(m.Cost.orDefault().work())
+}
 
 // MatchesPHC parses a PHC string and checks a password against it.
 func MatchesPHC(text, password string) (bool, error) {

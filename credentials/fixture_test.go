@@ -16,7 +16,7 @@ import (
 )
 
 // cheap is for tests that aren't about the cost.
-var cheap = credentials.Cost{MemoryKiB: 8, Time: 1, Threads: 1}
+var cheap = credentials.Cost{MemoryKiB: 16, Time: 2, Threads: 1}
 
 var (
 	here  = netip.MustParseAddr("192.0.2.1")
@@ -62,7 +62,7 @@ func (f *fixture) login(username, password string, from netip.Addr) error {
 }
 
 // costs reports how many hashes do computes.
-func (f *fixture) costs(do func()) int64 {
+func (f *fixture) costs(do func()) float64 {
 	before := f.Hashes()
 	do()
 	return f.Hashes() - before

@@ -85,7 +85,7 @@ func TestFloodedProcess(t *testing.T) {
 		right("stranger", stranger.Username, strangerPassword.Reveal(), there.Next(), limit)
 	}
 	flood.Wait()
-	t.Logf("%d hashes", f.Hashes())
+	t.Logf("%.0f hashes", f.Hashes())
 
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -41,8 +41,8 @@ type Manager struct {
 	flights  map[flight]chan struct{}
 	brakes   brakes
 
-	queue  queue
-	hashes atomic.Int64 // how many were computed, for tests
+	queue queue
+	work  atomic.Int64 // that went into hashes so far, for tests
 
 	subscribersMu sync.Mutex
 	subscribers   []*subscriber

@@ -152,6 +152,22 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
+// A turn that comes when its waiter is about to leave goes on to the next.
+func TestQueueTurnOfWhoLeaves(t *testing.T) {
+	// On one processor, one is woken by its context and runs after the release.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		d.wait(ctx, "one", claim{})
+		d.wait(t.Context(), "two", claim{})
+		cancel()
+		d.release()
+		synctest.Wait()
+		wantServed(t, d.served, "one left: context canceled", "two")
+	})
+}
+
 func TestQueueLosesNoTurn(t *testing.T) {
 	var q queue
 	var all sync.WaitGroup

@@ -212,9 +212,9 @@ func (m *Manager) newPassword(ctx context.Context) (Password, string, error) {
 		return Password{}, "", busy(err)
 	}
 	defer m.queue.release()
-	m.hashes.Add(1)
-	p := generatePassword()
-	return p, newPHC(p.Reveal(), m.Cost.orDefault()).encode(), nil
+	p, cost := generatePassword(), m.Cost.orDefault()
+	m.work.Add(cost.work())
+	return p, newPHC(p.Reveal(), cost).encode(), nil
 }
 
 // usernameLetters are those that people don't take for one another.

@@ -103,8 +103,8 @@ func (m *Manager) hash(ctx context.Context, a *attempt) (ok bool, err error) {
 		m.queue.release()
 	}
 	defer m.queue.release()
-	m.hashes.Add(1)
-	ok = a.hash.matches(a.password) && a.known
+	m.work.Add(a.hash.cost.work())
+	ok = a.hash.matches(a.password)
 	m.remember(a, ok)
 	return ok, nil
 }

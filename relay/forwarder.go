@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 )
 
@@ -117,11 +118,14 @@ func (e *RefusedError) Temporary() bool {
 
 // Temporary reports whether what failed with err is worth a retry. It is,
 // unless err (or an error it wraps) says otherwise by a method
-// Temporary() bool: when in doubt, mail is kept rather than given up.
+// Temporary() bool: when in doubt, mail is kept rather than given up. What
+// package net says about its errors doesn't count: for it a refused connection
+// is permanent.
 func Temporary(err error) bool {
 	var t interface{ Temporary() bool }
 	if errors.As(err, &t) {
-		return t.Temporary()
+		_, network := t.(net.Error)
+		return network || t.Temporary()
 	}
 	return true
 }

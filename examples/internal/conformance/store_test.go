@@ -23,7 +23,12 @@ func TestStore(t *testing.T) {
 // A Store needs no more than one connection at a time, so that it can't wait
 // for itself when the pool is small.
 func TestOneConnection(t *testing.T) {
+	done := make(map[sqlstore.Dialect]bool)
 	for _, b := range backends {
+		if done[b.dialect] {
+			continue
+		}
+		done[b.dialect] = true
 		t.Run(b.name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) func() store.Store {
 				db := b.openDB(t, b.create(t))
