@@ -20,6 +20,9 @@ import (
 //     settle those and try again with the rest;
 //   - a [*ReplyError] says with which SMTP reply the client is answered;
 //   - an error with a method Temporary() bool that returns false is final;
+//   - an error with a method Unreachable() bool that returns true is about the
+//     way there and not about this message, so that a queue can spare the others
+//     the attempt;
 //   - every other error is worth a retry.
 //
 // The message and its content are only valid until Forward returns. ctx ends

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -86,6 +87,10 @@ type Depth struct {
 	Oldest     time.Time // when the oldest mail was received; zero if there is none
 }
 
+// ErrFull means that a Spool has no room for what it was given: the disk is
+// full, or a quota is used up. Adapters return it wrapped, if they can tell.
+var ErrFull = errors.New("store: no room left")
+
 // A Spool keeps accepted mail until every recipient of it is settled. Like a
 // [Store] it may be shared by any number of processes, each method is atomic
 // and safe for concurrent use, and what a method that returned nil has done is
@@ -112,7 +117,8 @@ type Spool interface {
 	//
 	// A mail of this ID that exists already is left as it is, and Put returns
 	// nil: a Put whose outcome is unknown may be repeated. If Put fails, it
-	// has kept everything or nothing. An error of body, and a body of another
+	// has kept everything or nothing; ErrFull says that there was no room (an
+	// adapter that can't tell returns another error). An error of body, and a body of another
 	// length, are its error, and nothing is kept. A large content is never
 	// held in memory as a whole, unless memory is where the Spool keeps it.
 	Put(ctx context.Context, m Mail, deliveries []Delivery, body io.Reader) error

@@ -89,6 +89,10 @@ func (e *Error) Temporary() bool {
 	return e.Lost || !errors.As(e.Err, &re) || re.Temporary()
 }
 
+// Unreachable reports whether the failure is about the server or the way to it,
+// and so about every message for it, rather than about this one.
+func (e *Error) Unreachable() bool { return e.Lost || e.Step < Mail }
+
 // resendable reports whether err means that a connection failed before the
 // server could have taken the message.
 func resendable(err error) bool {
