@@ -339,7 +339,7 @@ func (q *Queue) drop(j *job) {
 		return
 	}
 	q.memory -= p.charge
-	p.close()
+	p.end()
 	if q.memory < q.maxMemory()/2 {
 		q.stalled = false
 	}
