@@ -30,6 +30,13 @@ type wire struct {
 
 func newWire(t *testing.T, script func(relaytest.Command) relaytest.Answer) *wire {
 	t.Helper()
+	w := newUnstartedWire(t, script)
+	w.start()
+	return w
+}
+
+func newUnstartedWire(t *testing.T, script func(relaytest.Command) relaytest.Answer) *wire {
+	t.Helper()
 	w := &wire{T: t, relay: relaytest.NewUnstartedRelay(t), up: &relaytest.Upstream{Script: script}, spool: new(memory.Store)}
 	w.up.Start()
 	t.Cleanup(w.up.Close)
@@ -40,17 +47,20 @@ func newWire(t *testing.T, script func(relaytest.Command) relaytest.Answer) *wir
 		Retry: func(int) time.Duration { return 50 * time.Millisecond },
 	}
 	w.relay.Server.Forwarder = w.queue
+	return w
+}
+
+func (w *wire) start() {
 	w.relay.Start()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.queue.Run(ctx) }()
-	t.Cleanup(func() {
+	w.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+			w.Errorf("Run: %v", err)
 		}
 	})
-	return w
 }
 
 func (w *wire) send(to ...string) error {
@@ -173,8 +183,9 @@ func TestEndToEndReplies(t *testing.T) {
 		"452 4.3.1": fmt.Errorf("disk: %w", syscall.ENOSPC),
 		"451 4.3.0": errors.New("secret"),
 	} {
-		w := newWire(t, nil)
+		w := newUnstartedWire(t, nil)
 		w.queue.Spool = &badSpool{Spool: w.spool, put: func(context.Context, func() error) error { return err }}
+		w.start()
 		if got := w.send("bob@example.com"); got == nil || !strings.HasPrefix(strings.ReplaceAll(got.Error(), `"`, ""), want) || strings.Contains(got.Error(), "secret") {
 			t.Errorf("the client was told %v, want %s", got, want)
 		}

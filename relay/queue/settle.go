@@ -111,6 +111,7 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 	}
 	lost, err := q.settle(r.settles, outcomes)
 	if err != nil {
+		r.left.Add(1)
 		q.logger().Error("queue: outcomes are not recorded, the recipients will be tried again",
 			"id", m.ID, "recipients", len(outcomes), "error", err)
 		return
