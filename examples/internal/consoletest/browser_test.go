@@ -1,0 +1,242 @@
+package consoletest_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+var (
+	screenshots = flag.String("screenshots", "", "write a picture of each screen to this `directory`")
+	readme      = flag.String("readme", "", "write the pictures of the README to this `directory`")
+)
+
+// missing ends a test that lacks a program.
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("REQUIRE_SERVICES") == "1" {
+		t.Fatalf("%s is not installed", what)
+	}
+	t.Skipf("%s is not installed", what)
+}
+
+// A look is how a visitor has set up the browser.
+type look struct {
+	width, height int64
+	dark          bool
+	language      string
+	noScript      bool
+	scale         float64
+}
+
+// A tab is one of a browser's, with what a test does in it.
+type tab struct {
+	*testing.T
+	ctx     context.Context
+	dialogs chan string // the kinds of the browser's own dialogs, which are accepted
+	console chan string // what went wrong in the page
+}
+
+// open starts a browser, with one tab.
+func open(t *testing.T, l look) *tab {
+	t.Helper()
+	program := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			program = path
+			break
+		}
+	}
+	if program == "" {
+		missing(t, "chromium")
+	}
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir())}
+	for _, f := range []string{
+		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+		"disable-component-update", "disable-sync", "disable-default-apps", "disable-dev-shm-usage", "hide-scrollbars",
+	} {
+		options = append(options, chromedp.Flag(f, true))
+	}
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {})) // events of newer browsers
+	t.Cleanup(func() {
+		chromedp.Cancel(ctx) // waits until the browser has left its directory
+		cancel()
+	})
+	return newTab(t, ctx, l)
+}
+
+// another opens a second tab beside the first.
+func (b *tab) another(l look) *tab {
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	b.Cleanup(cancel)
+	return newTab(b.T, ctx, l)
+}
+
+func newTab(t *testing.T, ctx context.Context, l look) *tab {
+	t.Helper()
+	b := &tab{T: t, ctx: ctx, dialogs: make(chan string, 10), console: make(chan string, 100)}
+	chromedp.ListenTarget(ctx, func(event any) {
+		switch event := event.(type) {
+		case *page.EventJavascriptDialogOpening:
+			b.dialogs <- string(event.Type)
+			go chromedp.Run(ctx, page.HandleJavaScriptDialog(true))
+		case *runtime.EventExceptionThrown:
+			b.console <- event.ExceptionDetails.Error()
+		}
+	})
+	width, height, scale := l.width, l.height, l.scale
+	if width == 0 {
+		width, height = 1180, 800
+	}
+	if scale == 0 {
+		scale = 1
+	}
+	scheme, language := "light", "en"
+	if l.dark {
+		scheme = "dark"
+	}
+	if l.language != "" {
+		language = l.language
+	}
+	b.do(
+		emulation.SetDeviceMetricsOverride(width, height, scale, false),
+		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
+		emulation.SetFocusEmulationEnabled(true),
+		emulation.SetScriptExecutionDisabled(l.noScript),
+		network.Enable(),
+		network.SetExtraHTTPHeaders(network.Headers{"Accept-Language": language}),
+		chromedp.ActionFunc(func(ctx context.Context) error {
+			ctx = withBrowser(ctx, chromedp.FromContext(ctx))
+			for _, name := range []string{"clipboard-read", "clipboard-write"} {
+				p := &browser.PermissionDescriptor{Name: name}
+				if err := browser.SetPermission(p, browser.PermissionSettingGranted).Do(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	)
+	t.Cleanup(func() {
+		for {
+			select {
+			case text := <-b.console:
+				t.Errorf("in the page: %s", text)
+			default:
+				return
+			}
+		}
+	})
+	return b
+}
+
+// do runs actions, which must be done within ten seconds.
+func (b *tab) do(actions ...chromedp.Action) {
+	b.Helper()
+	// The deadline is not on the context that may have to start the browser.
+	if err := chromedp.Run(b.ctx); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
+	defer cancel()
+	if err := chromedp.Run(ctx, actions...); err != nil {
+		where, text := "", ""
+		look, cancel := context.WithTimeout(b.ctx, 2*time.Second)
+		defer cancel()
+		chromedp.Run(look, chromedp.Location(&where), chromedp.Text("body", &text, chromedp.ByQuery))
+		b.Fatalf("%v\nat %s:\n%s", err, where, text)
+	}
+}
+
+// goTo opens an address.
+func (b *tab) goTo(url string) {
+	b.Helper()
+	b.do(chromedp.Navigate(url))
+}
+
+// click clicks on what the CSS selector finds, and waits for the page that this
+// leads to.
+func (b *tab) click(selector string) {
+	b.Helper()
+	b.do(chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
+}
+
+// follow clicks on the link or button with the text, and waits until the
+// heading is as given.
+func (b *tab) follow(text, heading string) {
+	b.Helper()
+	b.press(text)
+	b.heading(heading)
+}
+
+// press clicks on the link or button with the text.
+func (b *tab) press(text string) {
+	b.Helper()
+	path := `//*[self::a or self::button or self::summary][normalize-space()="` + text + `"]`
+	b.do(chromedp.Click(path, chromedp.BySearch, chromedp.NodeVisible))
+}
+
+// heading waits for a page.
+func (b *tab) heading(text string) {
+	b.Helper()
+	b.do(chromedp.Poll(`document.readyState === "complete" && document.querySelector("h1")?.textContent === `+quote(text), nil,
+		chromedp.WithPollingTimeout(8*time.Second)))
+}
+
+// fill types into the field with the label.
+func (b *tab) fill(label, text string) {
+	b.Helper()
+	field := `//input[@id=//label[normalize-space()="` + label + `"]/@for]`
+	b.do(chromedp.SetValue(field, "", chromedp.BySearch), chromedp.SendKeys(field, text, chromedp.BySearch))
+}
+
+// text returns what is to be seen of an element.
+func (b *tab) text(selector string) string {
+	b.Helper()
+	var text string
+	b.do(chromedp.Text(selector, &text, chromedp.ByQuery))
+	return strings.TrimSpace(text)
+}
+
+// eval returns the value of a JavaScript expression.
+func eval[V any](b *tab, expression string) V {
+	b.Helper()
+	var value V
+	b.do(chromedp.Evaluate(expression, &value, func(p *runtime.EvaluateParams) *runtime.EvaluateParams {
+		return p.WithAwaitPromise(true)
+	}))
+	return value
+}
+
+// shoot writes a picture of the whole page, if pictures are wanted.
+func (b *tab) shoot(name string) {
+	b.Helper()
+	if *screenshots != "" {
+		b.picture(filepath.Join(*screenshots, name+".png"), 100)
+	}
+}
+
+func (b *tab) picture(path string, quality int) {
+	b.Helper()
+	var png []byte
+	b.do(chromedp.Sleep(200*time.Millisecond), chromedp.FullScreenshot(&png, quality))
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(path, png, 0o666); err != nil {
+		b.Fatal(err)
+	}
+}

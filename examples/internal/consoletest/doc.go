@@ -1,0 +1,16 @@
+// Package consoletest uses the console (package credentials/console) as people
+// do: in a headless Chromium, on a relay that runs. It has nothing to import.
+//
+// It needs these Debian packages; a test that misses one is skipped, or fails if
+// the environment has REQUIRE_SERVICES=1:
+//
+//	apt-get install chromium fonts-noto-core fonts-noto-mono fonts-noto-color-emoji nodejs npm
+//
+// Go modules bring the driver (chromedp), and npm brings axe-core, of the
+// version in package-lock.json. With
+//
+//	go test ./internal/consoletest -screenshots=DIR
+//
+// a picture of each screen is written to DIR, and with -readme=DIR the two of
+// the README, from the finished page.
+package consoletest
