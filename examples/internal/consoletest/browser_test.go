@@ -3,6 +3,7 @@ package consoletest_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,10 +13,12 @@ import (
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 var (
@@ -192,15 +195,36 @@ func (b *tab) press(text string) {
 // heading waits for a page.
 func (b *tab) heading(text string) {
 	b.Helper()
-	b.do(chromedp.Poll(`document.readyState === "complete" && document.querySelector("h1")?.textContent === `+quote(text), nil,
-		chromedp.WithPollingTimeout(8*time.Second)))
+	b.until(`document.readyState === "complete" && document.querySelector("h1")?.textContent === ` + quote(text))
+}
+
+// until waits until a JavaScript expression is true, on this page or the next.
+func (b *tab) until(expression string) {
+	b.Helper()
+	deadline := time.Now().Add(8 * time.Second)
+	for {
+		var is bool
+		ctx, cancel := context.WithTimeout(b.ctx, 2*time.Second)
+		err := chromedp.Run(ctx, chromedp.Evaluate("!!("+expression+")", &is))
+		cancel()
+		if is {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.do(chromedp.ActionFunc(func(context.Context) error {
+				return fmt.Errorf("never came true (%v): %s", err, expression)
+			}))
+		}
+		time.Sleep(30 * time.Millisecond) // the page is another process, which tells nothing
+	}
 }
 
 // fill types into the field with the label.
 func (b *tab) fill(label, text string) {
 	b.Helper()
 	field := `//input[@id=//label[normalize-space()="` + label + `"]/@for]`
-	b.do(chromedp.SetValue(field, "", chromedp.BySearch), chromedp.SendKeys(field, text, chromedp.BySearch))
+	b.do(chromedp.Focus(field, chromedp.BySearch), chromedp.Evaluate("document.activeElement.select()", nil), chromedp.KeyEvent(kb.Delete))
+	b.do(input.InsertText(text))
 }
 
 // text returns what is to be seen of an element.
