@@ -187,3 +187,21 @@ func passwordIn(page response) string {
 	}
 	return found[1]
 }
+
+// serve sends a request to a handler.
+func serve(h http.Handler, method, target string, body io.Reader) response {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, target, body))
+	return response{w, w.Body.String()}
+}
+
+func must[V any](value V, err error) V {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+func (broken) Domains(context.Context, store.TenantID, store.Page) ([]store.Domain, error) {
+	return nil, errors.New("dial tcp 10.0.0.7:5432: connection refused")
+}
