@@ -43,7 +43,9 @@ func (v *visit) Asset(name string) string {
 }
 
 // Domain returns the address of a domain's page or of one below it.
-func (v *visit) Domain(name string, more ...string) string { return v.Root() + domainPath(name, more...) }
+func (v *visit) Domain(name string, more ...string) string {
+	return v.Root() + domainPath(name, more...)
+}
 
 // User returns the address of a user's page or of one below it.
 func (v *visit) User(u store.User, more ...string) string { return v.Root() + userPath(u, more...) }
