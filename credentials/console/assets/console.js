@@ -9,20 +9,20 @@
   // Buttons that only a script can serve are hidden without one.
   function prepare() {
     for (const button of root().querySelectorAll("[data-copy]")) button.hidden = false;
-    const status = root().querySelector("[data-status]");
-    if (status.textContent) say(status.textContent, false); // again, as what was there from the start isn't announced
+    // What is there from the start isn't announced, so it is said again.
+    const notice = root().querySelector("[data-notice]");
+    if (notice) say(notice.textContent, false);
     leave.going = false;
   }
 
-  // say announces a text, and shows it: for a while, or for good.
-  function say(text, passing) {
+  // say announces a text and, if it is to be seen, shows it for a while.
+  function say(text, seen) {
     const status = root().querySelector("[data-status]");
     status.textContent = "";
-    status.classList.toggle("passing", passing);
-    setTimeout(() => {
-      status.textContent = text;
-      if (passing) setTimeout(() => { if (status.textContent === text) status.textContent = ""; }, 4000);
-    }, 50);
+    status.classList.toggle("unseen", !seen);
+    setTimeout(() => { status.textContent = text; }, 50);
+    clearTimeout(say.timer);
+    say.timer = setTimeout(() => { status.textContent = ""; }, 4000);
   }
 
   // Copying.
@@ -71,12 +71,13 @@
     if (unsaved()) event.preventDefault();
   });
 
-  // The browser may keep the page for its back button: without the password.
+  // The browser may keep pages for its back button, in spite of no-store. This
+  // one is kept without the password, and none comes back as it was.
   addEventListener("pagehide", () => {
     for (const secret of document.querySelectorAll("[data-secret]")) secret.textContent = "";
   });
   addEventListener("pageshow", (event) => {
-    if (event.persisted && document.querySelector("[data-secret]")) location.reload();
+    if (event.persisted) location.replace(location.href); // with GET, whatever it came from
   });
 
   // Forms whose answer has a password are sent from here, and the answer is put

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -53,7 +54,7 @@ var axeSource = sync.OnceValues(func() (string, error) {
 // and nothing to scroll sideways for.
 func (b *tab) accessible(screen string) {
 	b.Helper()
-	b.do(chromedp.Evaluate(axe(b.T), nil))
+	b.do(page.BringToFront(), chromedp.Evaluate(axe(b.T), nil))
 	violations := eval[[]string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
 		.then(r => r.violations.map(v => v.id + ": " + v.help + "\n  " + v.nodes.map(n => n.html + "\n    " + n.failureSummary).join("\n  ")))`)
 	if len(violations) > 0 {

@@ -65,7 +65,7 @@ func open(t *testing.T, l look) *tab {
 	if program == "" {
 		missing(t, "chromium")
 	}
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir())}
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(program), chromedp.UserDataDir(profile(t))}
 	for _, f := range []string{
 		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
 		"disable-component-update", "disable-sync", "disable-default-apps", "disable-dev-shm-usage", "hide-scrollbars",
@@ -80,6 +80,25 @@ func open(t *testing.T, l look) *tab {
 		cancel()
 	})
 	return newTab(t, ctx, l)
+}
+
+// profile returns a new directory. The browser's last process may still write to
+// it when the test is over, which t.TempDir would call a failure.
+func profile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "consoletest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 20 {
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	return dir
 }
 
 // another opens a second tab beside the first.
@@ -146,14 +165,14 @@ func newTab(t *testing.T, ctx context.Context, l look) *tab {
 	return b
 }
 
-// do runs actions, which must be done within ten seconds.
+// do runs actions, which must be done within half a minute.
 func (b *tab) do(actions ...chromedp.Action) {
 	b.Helper()
 	// The deadline is not on the context that may have to start the browser.
 	if err := chromedp.Run(b.ctx); err != nil {
 		b.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
 	defer cancel()
 	if err := chromedp.Run(ctx, actions...); err != nil {
 		where, text := "", ""
@@ -164,17 +183,31 @@ func (b *tab) do(actions ...chromedp.Action) {
 	}
 }
 
+// history goes back (-1) or forward (1). What comes is for the test to wait for.
+func (b *tab) history(steps int) {
+	b.Helper()
+	b.do(chromedp.Evaluate(fmt.Sprintf("history.go(%d)", steps), nil), chromedp.Sleep(300*time.Millisecond))
+}
+
 // goTo opens an address.
 func (b *tab) goTo(url string) {
 	b.Helper()
 	b.do(chromedp.Navigate(url))
 }
 
-// click clicks on what the CSS selector finds, and waits for the page that this
-// leads to.
+// click clicks on what the CSS selector finds.
 func (b *tab) click(selector string) {
 	b.Helper()
-	b.do(chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
+	b.clickOn(`document.querySelector(` + quote(selector) + `)`)
+}
+
+// clickOn clicks with the mouse on an element, once it is to be seen.
+func (b *tab) clickOn(element string) {
+	b.Helper()
+	const at = `(e => { e.scrollIntoView({block: "center"}); const r = e.getClientRects()[0]; return [r.x + r.width / 2, r.y + r.height / 2] })`
+	b.until(element + `?.checkVisibility()`)
+	xy := eval[[2]float64](b, at+"("+element+")")
+	b.do(chromedp.MouseClickXY(xy[0], xy[1]))
 }
 
 // follow clicks on the link or button with the text, and waits until the
@@ -188,8 +221,7 @@ func (b *tab) follow(text, heading string) {
 // press clicks on the link or button with the text.
 func (b *tab) press(text string) {
 	b.Helper()
-	path := `//*[self::a or self::button or self::summary][normalize-space()="` + text + `"]`
-	b.do(chromedp.Click(path, chromedp.BySearch, chromedp.NodeVisible))
+	b.clickOn(`[...document.querySelectorAll("a, button, summary")].find(e => e.checkVisibility() && e.textContent.trim() === ` + quote(text) + `)`)
 }
 
 // heading waits for a page.
@@ -201,7 +233,7 @@ func (b *tab) heading(text string) {
 // until waits until a JavaScript expression is true, on this page or the next.
 func (b *tab) until(expression string) {
 	b.Helper()
-	deadline := time.Now().Add(8 * time.Second)
+	deadline := time.Now().Add(20 * time.Second)
 	for {
 		var is bool
 		ctx, cancel := context.WithTimeout(b.ctx, 2*time.Second)
@@ -222,9 +254,9 @@ func (b *tab) until(expression string) {
 // fill types into the field with the label.
 func (b *tab) fill(label, text string) {
 	b.Helper()
-	field := `//input[@id=//label[normalize-space()="` + label + `"]/@for]`
-	b.do(chromedp.Focus(field, chromedp.BySearch), chromedp.Evaluate("document.activeElement.select()", nil), chromedp.KeyEvent(kb.Delete))
-	b.do(input.InsertText(text))
+	field := `[...document.querySelectorAll("label")].find(e => e.textContent === ` + quote(label) + `)?.control`
+	b.until(field)
+	b.do(chromedp.Evaluate(field+`.select()`, nil), chromedp.KeyEvent(kb.Delete), input.InsertText(text))
 }
 
 // text returns what is to be seen of an element.
@@ -256,7 +288,7 @@ func (b *tab) shoot(name string) {
 func (b *tab) picture(path string, quality int) {
 	b.Helper()
 	var png []byte
-	b.do(chromedp.Sleep(200*time.Millisecond), chromedp.FullScreenshot(&png, quality))
+	b.do(page.BringToFront(), chromedp.Sleep(200*time.Millisecond), chromedp.FullScreenshot(&png, quality))
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		b.Fatal(err)
 	}

