@@ -68,6 +68,12 @@ func (b *brakes) delay(a *attempt) time.Duration {
 	return delay
 }
 
+// guesses returns how many wrong passwords came from the prefix of late.
+func (b *brakes) guesses(prefix netip.Prefix) int {
+	full, _ := b.prefixes.get(prefix)
+	return int(max(0, time.Until(time.Time(full))) / prefixInterval)
+}
+
 // guessed counts a wrong password.
 func (b *brakes) guessed(a *attempt) {
 	now := time.Now()

@@ -1,2 +1,55 @@
-// Package credentials keeps the rules for domains and SMTP users.
+// Package credentials keeps the rules for sending domains and SMTP users: who
+// has which, how usernames and passwords are made, when a login is good and
+// when it is no longer.
+//
+// A product has tenants, its customers. A tenant adds domains, and to each
+// domain SMTP users, one for each tool that is to send mail. A person gives a
+// user a name ("WordPress"); username and password are made here.
+//
+//	creds := &credentials.Manager{Store: new(memory.Store)}
+//	acme := creds.Tenant("acme")
+//	_, err := acme.AddDomain(ctx, "acme.example")
+//	…
+//	user, password, err := acme.AddUser(ctx, "acme.example", "WordPress")
+//	…
+//	fmt.Println(user.Username, password.Reveal()) // this once
+//
+// A [Tenant] sees and changes what is its own and nothing else: give it the ID
+// of whoever is logged in to the product, and no username in a request reaches
+// another customer's user. What belongs to somebody else is store.ErrNotFound.
+//
+// # Passwords
+//
+// A password is shown once, by the caller of [Tenant.AddUser] or
+// [Tenant.ResetPassword], who gets it as a [Password]; the store has its
+// argon2id hash. A Password can be passed on, logged and encoded without giving
+// anything away, and [Password.Reveal] is the only way to its text.
+//
+// # Logins
+//
+// A relay asks [Manager.Authenticate] at each login and gets an [Identity],
+// which says for whom it takes mail. Before it takes a message it asks
+// [Manager.Validate] whether the identity is still good:
+//
+//	id, err := creds.Authenticate(ctx, username, credentials.NewPassword(sent), clientAddr)
+//	switch {
+//	case errors.Is(err, credentials.ErrDenied): // 535 5.7.8
+//	case err != nil: // 454 4.7.0: busy, or trouble with the store
+//	}
+//
+// A reset or a delete counts from the moment the store has it, on every node
+// that shares the store: new logins with the old password fail, and Validate
+// answers [ErrRevoked]. To end idle sessions of this process at once, let
+// [Manager.Subscribe] tell and [Event.Revokes] decide.
+//
+// # Load
+//
+// A login that this process has seen before, good or bad, costs a store read and
+// microseconds. Others are hashed, on purpose a costly thing, in bounded memory
+// and in an order that keeps a flood of guesses from shutting out those who have
+// the right password; see [Manager.Authenticate] for the numbers.
+//
+// The work for a username that doesn't exist is that of [Manager].Cost. Users
+// whose passwords were made at another cost are told apart by it from those who
+// don't exist, until their passwords are reset.
 package credentials

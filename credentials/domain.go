@@ -3,20 +3,24 @@ package credentials
 import (
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
 
 // NormalizeDomain returns the one form in which a domain's name is kept and
 // compared: lower-case A-labels (RFC 5890 section 2.3.2.1) without a trailing
-// dot. Names in other scripts are converted as browsers do it (UTS #46,
-// nontransitional), so two names have the same form only if they are the same
-// name in the DNS.
+// dot. Nothing but upper case, Unicode instead of A-labels, and a trailing dot
+// is made equal: characters that some programs take for others, such as
+// full-width letters, ligatures or invisible ones, are refused instead, as in
+// a registration (RFC 5891 section 4.2).
 //
-// What can't be registered as a host name is refused with an [InvalidError]:
-// an IP address, a mail address, a single label, an empty or too long label or
-// name, a last label of digits alone, or a character that doesn't belong.
-// Whether the name exists isn't looked up.
+// What isn't a registrable host name is refused with an [InvalidError]: an IP
+// address, a mail address, a single label, an empty or too long label or name, a
+// last label that is a number, a character that doesn't belong. Whether the name
+// is registered isn't looked up. A normal ASCII name is returned without
+// allocating.
 func NormalizeDomain(name string) (string, error) {
 	if isNormal(name) {
 		return name, nil
@@ -24,21 +28,43 @@ func NormalizeDomain(name string) (string, error) {
 	if reason := notADomain(name); reason != "" {
 		return "", invalidDomain(reason)
 	}
-	name = strings.TrimSuffix(name, ".")
-	profile := idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(true),
-		idna.ValidateLabels(true), idna.CheckHyphens(true), idna.CheckJoiners(true), idna.BidiRule())
-	ascii, err := profile.ToASCII(name)
-	if err != nil {
-		return "", invalidDomain("it holds a character or label that host names can't have")
+	name = lower(strings.TrimSuffix(name, "."))
+	if !isASCII(name) {
+		a, err := idna.Registration.ToASCII(name)
+		if err != nil {
+			return "", invalidDomain("it is no valid international domain name")
+		}
+		name = a
 	}
-	// Mapping is for what people type; the result must stand on its own.
-	if again, err := idna.Registration.ToASCII(ascii); err != nil || again != ascii {
-		return "", invalidDomain("it can't be registered as an international domain name")
-	}
-	if reason := checkLabels(ascii); reason != "" {
+	if reason := checkLabels(name); reason != "" {
 		return "", invalidDomain(reason)
 	}
-	return ascii, nil
+	if strings.Contains(name, "--") { // not all that looks like an A-label is one
+		if a, err := idna.Registration.ToASCII(name); err != nil || a != name {
+			return "", invalidDomain("it is no valid international domain name")
+		}
+	}
+	return name, nil
+}
+
+// lower returns the name in lower case, but for letters of which only the lower
+// case is ASCII, such as the Kelvin sign: those stay, and are refused.
+func lower(name string) string {
+	return strings.Map(func(r rune) rune {
+		if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
+			return l
+		}
+		return r
+	}, name)
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func invalidDomain(reason string) error { return &InvalidError{Field: "domain", Reason: reason} }

@@ -59,6 +59,9 @@ func (c Cost) check() error {
 	return nil
 }
 
+// work is the memory a hash of this cost goes through, in KiB.
+func (c Cost) work() int64 { return int64(c.MemoryKiB) * int64(c.Time) }
+
 // A phc is a hash with all that is needed to check a password against it. It
 // is written as a PHC string: $argon2id$v=19$m=19456,t=2,p=1$SALT$KEY, both in
 // base64 without padding.

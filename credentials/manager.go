@@ -35,14 +35,14 @@ type Manager struct {
 	key    []byte // for digests; lives in this process only
 	decoy  phc    // stands in for the hash of a user that doesn't exist
 
-	mu       sync.Mutex // guards what follows up to queue
+	mu       sync.Mutex // guards the next four
 	verified lru[digest, struct{}]
 	refused  lru[digest, struct{}]
 	flights  map[flight]chan struct{}
 	brakes   brakes
 
-	queue  queue
-	hashes atomic.Int64 // how many were computed, for tests
+	queue queue
+	work  atomic.Int64 // that went into hashes so far, for tests
 
 	subscribersMu sync.Mutex
 	subscribers   []*subscriber

@@ -32,10 +32,19 @@ const (
 
 var errQueueFull = errors.New("too many are waiting")
 
+// A claim is what somebody has to a turn.
+type claim struct {
+	class   class
+	prefix  netip.Prefix
+	guesses int  // wrong passwords of late, see brakes.guesses
+	bounded bool // whether maxWaiting and maxWaitingPerPrefix apply
+}
+
 // A queue lets at most GOMAXPROCS hashes be computed at once, each of which
-// takes the memory of a [Cost]. Waiters of one class are served by prefix in
-// turn, so that a thousand from one prefix wait for each other and not for
-// them all comes one from another. The zero queue is ready.
+// takes the memory of a [Cost]. Every other turn goes to the prefix that asks
+// for least, so that one login from a quiet address doesn't wait for a thousand
+// from others; the turns between go round, so that everybody has some. The zero
+// queue is ready.
 type queue struct {
 	mu      sync.Mutex
 	running int
@@ -44,21 +53,26 @@ type queue struct {
 	rings   [classes]ring
 }
 
-// A ring holds the lines of a class, in the order of their next turn.
+// A ring holds the lines of a class, in the order in which turns go round.
 type ring struct {
 	order []*line
 	lines map[netip.Prefix]*line
+	round bool // the next turn is one that goes round
 }
 
 // A line holds the waiters of one prefix, first come first. It is never empty.
 type line struct {
 	prefix  netip.Prefix
+	guesses int             // of the latest claim
 	waiters []chan struct{} // closed when their turn has come
 }
 
+// demand is how much the prefix asks for.
+func (l *line) demand() int { return l.guesses + len(l.waiters) }
+
 // acquire waits for a turn. The caller calls release after its hash. An error
 // is errQueueFull or the cause of the end of ctx.
-func (q *queue) acquire(ctx context.Context, c class, prefix netip.Prefix, bounded bool) error {
+func (q *queue) acquire(ctx context.Context, c claim) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -69,7 +83,7 @@ func (q *queue) acquire(ctx context.Context, c class, prefix netip.Prefix, bound
 		return nil
 	}
 	turn := make(chan struct{})
-	if err := q.push(c, prefix, turn, bounded); err != nil {
+	if err := q.push(c, turn); err != nil {
 		q.mu.Unlock()
 		return err
 	}
@@ -81,7 +95,7 @@ func (q *queue) acquire(ctx context.Context, c class, prefix netip.Prefix, bound
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
-	left := q.rings[c].remove(prefix, turn)
+	left := q.rings[c.class].remove(c.prefix, turn)
 	if left {
 		q.waiting--
 	}
@@ -103,20 +117,21 @@ func (q *queue) release() {
 	}
 }
 
-func (q *queue) push(c class, prefix netip.Prefix, turn chan struct{}, bounded bool) error {
-	r := &q.rings[c]
-	l := r.lines[prefix]
-	if bounded && (q.waiting >= maxWaiting || l != nil && len(l.waiters) >= maxWaitingPerPrefix) {
+func (q *queue) push(c claim, turn chan struct{}) error {
+	r := &q.rings[c.class]
+	l := r.lines[c.prefix]
+	if c.bounded && (q.waiting >= maxWaiting || l != nil && len(l.waiters) >= maxWaitingPerPrefix) {
 		return errQueueFull
 	}
 	if l == nil {
-		l = &line{prefix: prefix}
+		l = &line{prefix: c.prefix}
 		if r.lines == nil {
 			r.lines = make(map[netip.Prefix]*line)
 		}
-		r.lines[prefix] = l
+		r.lines[c.prefix] = l
 		r.order = append(r.order, l)
 	}
+	l.guesses = c.guesses
 	l.waiters = append(l.waiters, turn)
 	q.waiting++
 	return nil
@@ -135,15 +150,25 @@ func (q *queue) pop() chan struct{} {
 
 func (r *ring) pop() chan struct{} {
 	l := r.order[0]
-	r.order = r.order[1:]
+	if !r.round { // the first of those that ask for least
+		l = slices.MinFunc(r.order, func(a, b *line) int { return a.demand() - b.demand() })
+	}
+	r.round = !r.round
 	turn := l.waiters[0]
 	l.waiters = l.waiters[1:]
+	r.leave(l)
 	if len(l.waiters) > 0 {
 		r.order = append(r.order, l)
-	} else {
-		delete(r.lines, l.prefix)
+		r.lines[l.prefix] = l
 	}
 	return turn
+}
+
+// leave takes a line out.
+func (r *ring) leave(l *line) {
+	i := slices.Index(r.order, l)
+	r.order = slices.Delete(r.order, i, i+1)
+	delete(r.lines, l.prefix)
 }
 
 // remove takes a waiter out, and reports whether it was still waiting.
@@ -158,9 +183,7 @@ func (r *ring) remove(prefix netip.Prefix, turn chan struct{}) bool {
 	}
 	l.waiters = slices.Delete(l.waiters, i, i+1)
 	if len(l.waiters) == 0 {
-		delete(r.lines, prefix)
-		i := slices.Index(r.order, l)
-		r.order = slices.Delete(r.order, i, i+1)
+		r.leave(l)
 	}
 	return true
 }

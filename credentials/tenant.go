@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -233,13 +232,13 @@ func (t Tenant) username(username string) error {
 // newPassword makes a password and its hash. It waits for its turn to hash as
 // long as ctx allows.
 func (m *Manager) newPassword(ctx context.Context) (Password, string, error) {
-	if err := m.queue.acquire(ctx, resident, netip.Prefix{}, false); err != nil {
+	if err := m.queue.acquire(ctx, claim{class: resident}); err != nil {
 		return Password{}, "", busy(err)
 	}
 	defer m.queue.release()
-	m.hashes.Add(1)
-	p := generatePassword()
-	return p, newPHC(p.Reveal(), m.Cost.orDefault()).encode(), nil
+	p, cost := generatePassword(), m.Cost.orDefault()
+	m.work.Add(cost.work())
+	return p, newPHC(p.Reveal(), cost).encode(), nil
 }
 
 // usernameLetters are those that people don't take for one another.

@@ -51,7 +51,6 @@ func (s *Server) letIn(nc net.Conn, implicitTLS bool) {
 	if implicitTLS {
 		next, err := s.handshake(c)
 		if err != nil {
-			s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
 			c.Close()
 			return
 		}
@@ -71,6 +70,7 @@ func (s *Server) handshake(c *conn) (*conn, error) {
 	c.Conn.SetDeadline(c.accepted.Add(s.loginTimeout()))
 	tc := tls.Server(c.Conn, s.tls)
 	if err := tc.Handshake(); err != nil {
+		s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
 		return nil, err
 	}
 	next := &conn{Conn: tc, srv: s, remote: c.remote, accepted: c.accepted, secure: true}
@@ -183,10 +183,14 @@ func keyOf(a netip.Addr) addrKey {
 // remoteAddr returns the client's address, or the zero Addr if the connection
 // is of another kind than TCP.
 func remoteAddr(nc net.Conn) netip.Addr {
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap().WithZone("")
+	var ap netip.AddrPort
+	switch a := nc.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case nil: // a wrapper that never learned it
+	default:
+		ap, _ = netip.ParseAddrPort(a.String())
 	}
-	ap, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
 	return ap.Addr().Unmap().WithZone("")
 }
 

@@ -28,14 +28,16 @@ type conn struct {
 	secure   bool      // TLS is active
 	accepted time.Time // when the client connected
 
-	in      []byte // read but not yet given out; only while STARTTLS may come
-	partial bool   // in begins in the middle of a line
-	out     []byte // replies not yet sent
-	mute    bool   // swallow the next reply: no second greeting after STARTTLS
-	err     error  // what every further Read returns
-	moved   bool   // STARTTLS gave the socket to another conn
+	in      bytes.Buffer // read but not yet given out
+	partial int          // how much of the line at the beginning of in was given out
+	owed    string       // to be given out before in
+	out     []byte       // replies not yet sent
+	midLine bool         // the last reply written has no end yet
+	mute    bool         // swallow the next reply: no second greeting after STARTTLS
+	err     error        // what every further Read returns
+	moved   bool         // STARTTLS gave the socket to another conn
 
-	closing atomic.Bool // a 421 is on its way; nothing else is accepted or sent
+	closing atomic.Bool // it has ended, or a 421 is on its way; nothing else is accepted or sent
 	broken  atomic.Bool // the client's side has ended or failed
 
 	mu       sync.Mutex
@@ -46,32 +48,76 @@ type conn struct {
 	tx       *transaction // the mail transaction in progress
 	body     bool         // its data is being received
 	received int64        // bytes of that data so far
-	lastCR   bool         // the last byte read was a CR
-	bareCR   bool         // a CR without LF came in since MAIL
 }
 
 const (
 	writeTimeout  = time.Minute
 	recheckEvery  = 30 * time.Second // how soon an idle session notices a reset made on another node
-	maxPlainLine  = 4096             // a longer line is no STARTTLS
+	smtpBuffer    = 4096             // what go-smtp reads at once into a buffer of its own
 	keepOutBuffer = 1024
 )
 
 // Read sends what was written, waits for the client within the deadlines, and
-// returns what it sent. It never returns a STARTTLS command: that one ends this
-// conn and begins another.
+// returns what it sent, piece by piece. It never returns a STARTTLS command:
+// that one ends this conn and begins another.
 func (c *conn) Read(p []byte) (int, error) {
-	switch {
-	case c.err != nil:
-		return 0, c.err
-	case c.scansCommands():
-		return c.readCommand(p)
-	case len(c.in) > 0:
-		n := copy(p, c.in)
-		c.in = c.in[n:]
-		return n, nil
+	scan := c.scansCommands()
+	for c.err == nil {
+		if bye, over := c.over(); over {
+			return 0, c.hangup(bye)
+		}
+		if c.owed != "" {
+			n := copy(p, c.owed)
+			c.owed = c.owed[n:]
+			return n, nil
+		}
+		if n := c.piece(len(p), scan); n > 0 {
+			line := c.in.Bytes()[:n]
+			if scan && c.partial == 0 && bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
+				return 0, c.startTLS(c.in.Len() > n)
+			}
+			n = copy(p, line)
+			if c.partial += n; line[n-1] == '\n' {
+				c.partial = 0
+			}
+			if c.partial > maxLine {
+				return 0, c.hangup(replyLongLine.line())
+			}
+			c.in.Next(n)
+			return n, nil
+		}
+		n, err := c.fill(p)
+		if err != nil {
+			return 0, err
+		}
+		if len(p) > smtpBuffer {
+			return n, nil
+		}
+		c.in.Write(p[:n])
 	}
-	return c.fill(p)
+	return 0, c.err
+}
+
+// piece returns how much of what was read is given out at once; 0 means that
+// more has to be read first. It is never more than one command: what go-smtp has
+// in its own buffer it runs, even after a 421 or QUIT. Only for a chunk of BDAT
+// does it ask for more than fits in that buffer, and then for no more than the
+// chunk still has.
+func (c *conn) piece(limit int, scan bool) int {
+	b := c.in.Bytes()
+	switch {
+	case len(b) == 0:
+		return 0
+	case limit > smtpBuffer:
+		return len(b)
+	}
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		return i + 1
+	}
+	if scan && len(b) < smtpBuffer {
+		return 0 // half a line can't be told from STARTTLS
+	}
+	return len(b)
 }
 
 // scansCommands reports whether the next line could be a STARTTLS command.
@@ -84,34 +130,16 @@ func (c *conn) scansCommands() bool {
 	return c.tx == nil && c.check == nil
 }
 
-// readCommand gives out one line at a time.
-func (c *conn) readCommand(p []byte) (int, error) {
-	for {
-		if c.closing.Load() {
-			return 0, c.hangup("")
-		}
-		end := bytes.IndexByte(c.in, '\n') + 1
-		if end == 0 && len(c.in) < maxPlainLine {
-			buf := make([]byte, maxPlainLine)
-			n, err := c.fill(buf)
-			if err != nil {
-				return 0, err
-			}
-			c.in = append(c.in, buf[:n]...)
-			continue
-		}
-		line := c.in
-		if end > 0 {
-			line = c.in[:end]
-			if !c.partial && bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
-				return 0, c.startTLS(len(c.in) > end)
-			}
-		}
-		n := copy(p, line)
-		c.partial = n < len(line) || end == 0
-		c.in = c.in[n:]
-		return n, nil
+// over reports whether the connection is to end before anything more is given
+// out, and with which reply.
+func (c *conn) over() (bye string, over bool) {
+	if c.closing.Load() {
+		return "", true
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	bye = c.goodbye()
+	return bye, bye != ""
 }
 
 // startTLS answers STARTTLS (RFC 3207) and goes on as a new conn over TLS.
@@ -123,26 +151,24 @@ func (c *conn) startTLS(more bool) error {
 	}
 	c.out = append(c.out, "220 2.0.0 ready to start TLS\r\n"...)
 	if err := c.flush(); err != nil {
-		return c.fail(err)
+		return c.fail()
 	}
 	next, err := c.srv.handshake(c)
 	if err != nil {
-		return c.fail(err)
+		c.closing.Store(true) // nothing more is said in the clear
+		return c.fail()
 	}
 	next.mute = true
 	c.moved = true
-	c.fail(io.EOF)
+	c.fail()
 	c.srv.hand(next)
 	return io.EOF
 }
 
 // fill sends the gathered replies and reads from the line.
 func (c *conn) fill(p []byte) (int, error) {
-	if c.closing.Load() {
-		return 0, c.hangup("")
-	}
 	if err := c.flush(); err != nil {
-		return 0, c.fail(err)
+		return 0, c.fail()
 	}
 	c.mu.Lock()
 	c.waiting = time.Now()
@@ -154,14 +180,14 @@ func (c *conn) fill(p []byte) (int, error) {
 		n, err := c.Conn.Read(p)
 		switch {
 		case n > 0:
-			c.saw(p[:n])
+			c.saw(n)
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if bye := c.expired(); bye != "" {
 				return 0, c.hangup(bye)
 			}
 		case err != nil:
-			return 0, c.fail(err)
+			return 0, c.fail()
 		}
 	}
 }
@@ -233,28 +259,12 @@ func (c *conn) goodbye() string {
 }
 
 // saw takes note of what came in.
-func (c *conn) saw(p []byte) {
+func (c *conn) saw(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.body {
-		c.received += int64(len(p))
+		c.received += int64(n)
 	}
-	for i := 0; i < len(p); i++ {
-		if c.lastCR && p[i] != '\n' {
-			c.bareCR = true
-		}
-		next := bytes.IndexByte(p[i:], '\r')
-		if c.lastCR = next >= 0; !c.lastCR {
-			return
-		}
-		i += next
-	}
-}
-
-func (c *conn) sawBareCR() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.bareCR
 }
 
 // interrupt runs change under mu and wakes the reader, which then sees it.
@@ -275,11 +285,13 @@ func (c *conn) drain() {
 	c.interrupt(func() { c.draining = true })
 }
 
-// fail makes err the outcome of this and every further Read.
-func (c *conn) fail(err error) error {
-	c.err = err
+// fail ends the connection for the reader. Whatever the cause, go-smtp is told
+// io.EOF: any other error it would answer, and in the middle of a BDAT chunk it
+// would take the session away from a Data call that is about to begin.
+func (c *conn) fail() error {
+	c.err = io.EOF
 	c.broken.Store(true)
-	return err
+	return c.err
 }
 
 // hangup sends a last reply and ends the connection: go-smtp sees io.EOF.
@@ -288,23 +300,45 @@ func (c *conn) hangup(reply string) error {
 		c.out = append(c.out, reply...)
 	}
 	c.flush()
-	return c.fail(io.EOF)
+	return c.fail()
 }
 
 // Write gathers a reply; the next Read or Close sends it. That makes one
-// packet of the replies to pipelined commands (RFC 2920 section 3.2).
+// packet of the replies to pipelined commands (RFC 2920 section 3.2). go-smtp
+// writes a line at once, except for one that is too long.
 func (c *conn) Write(p []byte) (int, error) {
+	tail := c.midLine
+	c.midLine = !bytes.HasSuffix(p, []byte("\n"))
+	if string(p) == chunkTaken {
+		c.awaitBody()
+	}
 	switch {
+	case tail:
 	case c.mute:
 		c.mute = false
 	case !c.closing.Load():
+		n := len(c.out)
 		c.out = c.appendReply(c.out, p)
 		// RFC 5321 section 3.8: after 421 the channel is closed.
-		if bytes.HasPrefix(p, []byte("421 ")) {
+		if bytes.HasPrefix(c.out[n:], []byte("421 ")) {
 			c.closing.Store(true)
 		}
 	}
 	return len(p), nil
+}
+
+// chunkTaken is go-smtp's reply to a chunk that isn't the last.
+const chunkTaken = "250 2.0.0 Continue\r\n"
+
+// awaitBody waits until the Data call that go-smtp began with the first chunk is
+// under way: RSET has to find it, and it has to find its session.
+func (c *conn) awaitBody() {
+	c.mu.Lock()
+	tx := c.tx
+	c.mu.Unlock()
+	if tx != nil {
+		<-tx.began
+	}
 }
 
 func (c *conn) flush() error {
@@ -325,6 +359,7 @@ func (c *conn) Close() error {
 		return nil
 	}
 	c.flush()
+	c.closing.Store(true)
 	c.srv.forget(c)
 	return c.Conn.Close()
 }
@@ -340,7 +375,7 @@ func (c *conn) loggedIn(check func()) {
 func (c *conn) beginTransaction(tx *transaction) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.tx, c.body, c.bareCR = tx, false, false
+	c.tx, c.body = tx, false
 }
 
 func (c *conn) beginBody(tx *transaction) {

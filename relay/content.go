@@ -23,6 +23,7 @@ var (
 	errNUL         = errors.New("NUL")
 	errHeaderSize  = errors.New("header too large")
 	errLineTooLong = errors.New("line too long")
+	errAbandoned   = errors.New("abandoned")
 )
 
 // A content is a message as it was received: the header in memory, and the rest
@@ -35,7 +36,7 @@ type content struct {
 	mem     []byte
 	file    *os.File
 	size    int64
-	endless bool // refused, and its end never comes
+	endless bool // refused, and its end is too far away to wait for
 }
 
 // Close removes the file, if there is one.
@@ -51,12 +52,12 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // receive reads a content to its end. Lines leave it ending in CRLF, whatever
 // they ended in (RFC 5321 section 2.3.8). One that is refused is read to its end
-// too, so that the reply comes when the client expects it; if that end can't be
-// waited for, the content is endless.
+// too, so that the reply comes when the client expects it; if that end is
+// too far away, the content is endless.
 func receive(r io.Reader, limit, declared int64) (*content, error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
-	c := &content{mem: make([]byte, 0, min(max(declared, 2<<10)+1<<10, maxInMemory))}
+	c := &content{mem: make([]byte, 0, min(declared+declared/64, maxInMemory))}
 	var fault error
 	var lines lineEnds
 	for read := int64(0); ; {
@@ -68,13 +69,13 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 		if fault == nil && c.size > limit {
 			fault = errTooLarge
 		}
-		if stuck := lines.stuck(buf[:n]); fault != nil && (stuck || read > 2*limit+maxInMemory) {
+		if fault != nil && read > 2*limit+maxInMemory {
 			c.endless = true
 			return c, fault
 		}
 		switch {
-		case errors.Is(err, smtp.ErrTooLongLine):
-			return c, errLineTooLong
+		case errors.Is(err, smtp.ErrDataReset):
+			return c, errAbandoned
 		case err != nil && err != io.EOF:
 			return c, err
 		case err == io.EOF && fault != nil:
@@ -142,10 +143,10 @@ func headerEnd(b []byte) int {
 	return -1
 }
 
-// lineEnds watches the line ends of a stream.
+// lineEnds watches the lines of a stream.
 type lineEnds struct {
-	cr   bool   // the last byte was a CR
-	tail []byte // the last few bytes
+	cr     bool // the last byte was a CR
+	length int  // of the line so far
 }
 
 // scan hands b on in pieces, with every bare LF made CRLF. A bare CR and a NUL
@@ -162,6 +163,9 @@ func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
 		if n >= 0 {
 			line = b[i : i+n]
 		}
+		if l.length += len(line); l.length > maxLine {
+			return errLineTooLong
+		}
 		switch cr := bytes.IndexByte(line, '\r'); {
 		case l.cr && len(line) > 0, cr >= 0 && cr < len(line)-1:
 			return errBareCR
@@ -177,26 +181,10 @@ func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
 			}
 			start = i + n
 		}
-		l.cr = false
+		l.cr, l.length = false, 0
 		i += n + 1
 	}
 	return write(b[start:])
-}
-
-// stuckEnd is the end of a message that go-smtp doesn't recognise: after a
-// doubled CR it takes the LF for data. A client that sent it waits for a reply.
-const stuckEnd = "\r\r\n.\r\n"
-
-// stuck reports whether the stream, continued by b, held stuckEnd.
-func (l *lineEnds) stuck(b []byte) bool {
-	const n = len(stuckEnd) - 1
-	seam := append(l.tail, b[:min(n, len(b))]...)
-	found := bytes.Contains(seam, []byte(stuckEnd)) || bytes.Contains(b, []byte(stuckEnd))
-	if len(b) >= n {
-		seam = append(l.tail[:0], b[len(b)-n:]...)
-	}
-	l.tail = append(l.tail[:0], seam[max(0, len(seam)-n):]...)
-	return found
 }
 
 func isDiskFull(err error) bool {

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
@@ -171,11 +169,15 @@ func dial(t testing.TB, r *relaytest.Relay, implicitTLS bool) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	c := &client{t: t, conn: nc, r: bufio.NewReader(nc)}
+	c := newClient(t, nc)
 	if implicitTLS {
 		c.startTLS()
 	}
 	return c
+}
+
+func newClient(t testing.TB, nc net.Conn) *client {
+	return &client{t: t, conn: nc, r: bufio.NewReader(nc)}
 }
 
 func (c *client) startTLS() {
@@ -272,7 +274,3 @@ func (c *client) deliver() {
 	c.cmd("DATA", "354")
 	c.cmd(hello+".", "250 2.0.0 accepted")
 }
-
-func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-var _ = relay.ErrServerClosed

@@ -14,7 +14,8 @@ import (
 // one of [*LoggedIn], [*LoginRefused], [*MessageAccepted], [*MessageRefused] and
 // [*SessionCutOff]. None holds a secret. Later versions may add others.
 type Event interface {
-	event() (level slog.Level, what string, attrs []slog.Attr)
+	event() (level slog.Level, what string)
+	attrs() []slog.Attr
 }
 
 // LoggedIn says that an SMTP user logged in.
@@ -66,29 +67,35 @@ type SessionCutOff struct {
 	Reason   string
 }
 
-func (e *LoggedIn) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelInfo, "logged in", append(who(e.Identity, e.Remote), slog.String("mechanism", e.Mechanism), slog.String("tls", e.TLS))
+func (*LoggedIn) event() (slog.Level, string)        { return slog.LevelInfo, "logged in" }
+func (*LoginRefused) event() (slog.Level, string)    { return slog.LevelWarn, "login refused" }
+func (*MessageAccepted) event() (slog.Level, string) { return slog.LevelInfo, "message accepted" }
+func (*MessageRefused) event() (slog.Level, string)  { return slog.LevelWarn, "message refused" }
+func (*SessionCutOff) event() (slog.Level, string)   { return slog.LevelWarn, "session cut off" }
+
+func (e *LoggedIn) attrs() []slog.Attr {
+	return append(who(e.Identity, e.Remote), slog.String("mechanism", e.Mechanism), slog.String("tls", e.TLS))
 }
 
-func (e *LoginRefused) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelWarn, "login refused", []slog.Attr{
+func (e *LoginRefused) attrs() []slog.Attr {
+	return []slog.Attr{
 		slog.String("username", e.Username), slog.String("remote", e.Remote.String()),
 		slog.String("mechanism", e.Mechanism), slog.String("reason", e.Reason),
 	}
 }
 
-func (e *MessageAccepted) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelInfo, "message accepted", append(who(e.Identity, e.Remote), slog.String("id", e.ID),
+func (e *MessageAccepted) attrs() []slog.Attr {
+	return append(who(e.Identity, e.Remote), slog.String("id", e.ID),
 		slog.String("from", e.From), slog.Int("recipients", e.Recipients), slog.Int64("size", e.Size))
 }
 
-func (e *MessageRefused) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelWarn, "message refused", append(who(e.Identity, e.Remote), slog.String("id", e.ID), slog.String("from", e.From),
+func (e *MessageRefused) attrs() []slog.Attr {
+	return append(who(e.Identity, e.Remote), slog.String("id", e.ID), slog.String("from", e.From),
 		slog.String("to", e.To), slog.String("field", e.Field), slog.Int("code", e.Code), slog.String("reason", e.Reason))
 }
 
-func (e *SessionCutOff) event() (slog.Level, string, []slog.Attr) {
-	return slog.LevelWarn, "session cut off", append(who(e.Identity, e.Remote), slog.String("reason", e.Reason))
+func (e *SessionCutOff) attrs() []slog.Attr {
+	return append(who(e.Identity, e.Remote), slog.String("reason", e.Reason))
 }
 
 func who(id credentials.Identity, remote netip.Addr) []slog.Attr {
@@ -98,9 +105,9 @@ func who(id credentials.Identity, remote netip.Addr) []slog.Attr {
 
 // emit logs an event and tells the embedder.
 func (s *Server) emit(e Event) {
-	level, what, attrs := e.event()
+	level, what := e.event()
 	if l := s.logger(); l.Enabled(s.ctx, level) {
-		l.LogAttrs(s.ctx, level, "relay: "+what, attrs...)
+		l.LogAttrs(s.ctx, level, "relay: "+what, e.attrs()...)
 	}
 	if s.OnEvent == nil {
 		return

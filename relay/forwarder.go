@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 )
 
@@ -19,6 +20,9 @@ import (
 //     settle those and try again with the rest;
 //   - a [*ReplyError] says with which SMTP reply the client is answered;
 //   - an error with a method Temporary() bool that returns false is final;
+//   - an error with a method Unreachable() bool that returns true is about the
+//     way there and not about this message, so that a queue can spare the others
+//     the attempt;
 //   - every other error is worth a retry.
 //
 // The message and its content are only valid until Forward returns. ctx ends
@@ -63,9 +67,9 @@ func (e *ReplyError) Error() string {
 	return b.String()
 }
 
-// Temporary reports whether the reply is of the 4yz class: the same may work
-// later (RFC 5321 section 4.2.1).
-func (e *ReplyError) Temporary() bool { return e.Code/100 == 4 }
+// Temporary reports whether the same may work later: whether the reply is of
+// another class than 5yz (RFC 5321 section 4.2.1).
+func (e *ReplyError) Temporary() bool { return e.Code/100 != 5 }
 
 // A RefusedError says that a message was not taken because of some of its
 // recipients. Those it doesn't name were not refused, and nothing was sent to
@@ -114,11 +118,14 @@ func (e *RefusedError) Temporary() bool {
 
 // Temporary reports whether what failed with err is worth a retry. It is,
 // unless err (or an error it wraps) says otherwise by a method
-// Temporary() bool: when in doubt, mail is kept rather than given up.
+// Temporary() bool: when in doubt, mail is kept rather than given up. What
+// package net says about its errors doesn't count: for it a refused connection
+// is permanent.
 func Temporary(err error) bool {
 	var t interface{ Temporary() bool }
 	if errors.As(err, &t) {
-		return t.Temporary()
+		_, network := t.(net.Error)
+		return network || t.Temporary()
 	}
 	return true
 }

@@ -106,6 +106,9 @@ func splitField(f []byte) (name, value []byte, err error) {
 	if len(name) == 0 {
 		return nil, nil, errors.New("is no header field, it has no name")
 	}
+	if bytes.ContainsAny(value, "\v\f\x1c\x1d\x1e") {
+		return nil, nil, errors.New("has a character that some programs end a line at")
+	}
 	return name, value, nil
 }
 
@@ -122,9 +125,21 @@ func addresses(field string, value []byte) ([]string, error) {
 	}
 	addrs := make([]string, len(list))
 	for i, a := range list {
+		if isMisleading(a) {
+			return nil, fmt.Errorf("the %s field holds an address that programs read in different ways", field)
+		}
 		addrs[i] = a.Address
 	}
 	return addrs, nil
+}
+
+// isMisleading reports whether some programs are known to show another address
+// than a's: the first that a quoted local part seems to hold, one that they
+// decode though nothing is encoded there (RFC 2047 section 5), or what comes
+// before the end of the line in a name.
+func isMisleading(a *mail.Address) bool {
+	return strings.Count(a.Address, "@") != 1 || strings.ContainsAny(a.Address, "<>") ||
+		strings.Contains(a.Address, "=?") || strings.ContainsAny(a.Name, "\x00\r\n")
 }
 
 // anyCharset lets every display name pass; nobody looks at it here.

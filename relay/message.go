@@ -31,6 +31,11 @@ type Message struct {
 	Remote   netip.Addr // the client's address
 	Received time.Time  // when the message was accepted for forwarding; UTC
 
+	// OnDelivered, if set, is called by the Forwarder at the end of the chain
+	// when another server has taken the message: with the server's name and
+	// its reply, made safe. It may be called once for each of several servers.
+	OnDelivered func(host, reply string)
+
 	prefix  []byte // what Prepend put before the content
 	content io.ReaderAt
 	size    int64
@@ -88,6 +93,17 @@ func (m *Message) Prepend(fields []byte) *Message {
 	c := *m
 	c.prefix = slices.Concat(fields, m.prefix)
 	return &c
+}
+
+// Keep returns a copy of the message whose content outlives the call of
+// Forward. It reports false, and returns nil, if the content is in a temporary
+// file and not in memory.
+func (m *Message) Keep() (kept *Message, ok bool) {
+	if _, ok := m.content.(*bytes.Reader); !ok {
+		return nil, false
+	}
+	c := *m
+	return &c, true
 }
 
 // WithRecipients returns a copy of the message for other recipients.

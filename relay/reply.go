@@ -38,6 +38,7 @@ var (
 	replyRevoked  = reply{code: 421, enhanced: "4.7.0", text: "the password was reset or the user deleted, log in again"}
 	replyShutdown = reply{code: 421, enhanced: "4.3.2", text: "closing the connection, try again later"}
 	replyTooMany  = reply{code: 421, enhanced: "4.7.0", text: "too many connections, try again later"}
+	replyLongLine = reply{code: 421, enhanced: "4.5.2", text: "the line is too long"}
 	replyCutShort = reply{code: 421, enhanced: "4.4.2", text: "the connection broke before the message was complete"}
 
 	replyTooManyFromAddr = reply{code: 421, enhanced: "4.7.0", text: "too many connections from your address, try again later"}
@@ -58,6 +59,7 @@ var (
 var contentRefusals = map[error]reply{
 	errBareCR:      replyBareCR,
 	errNUL:         replyBadContent("the message holds a NUL byte"),
+	errAbandoned:   {code: 451, enhanced: "4.4.0", text: "the client abandoned the message"},
 	errHeaderSize:  {code: 552, enhanced: "5.3.4", text: fmt.Sprintf("the header is larger than %d bytes", maxHeader)},
 	errLineTooLong: replyBadContent(fmt.Sprintf("a line is longer than %d bytes", maxLine)),
 }
@@ -141,7 +143,11 @@ func enhancedOf(e *ReplyError) string {
 	return e.Enhanced
 }
 
-const maxReplyText = 400 // a reply line has 512 bytes (RFC 5321 section 4.5.3.1.5)
+// A reply line has 512 bytes at most (RFC 5321 section 4.5.3.1.5).
+const (
+	maxReplyLine = 510 // without CRLF
+	maxReplyText = 400
+)
 
 // printable makes a text safe to show: one line of printable ASCII, of bounded
 // length.
@@ -178,10 +184,17 @@ var corrections = map[string]string{
 	"501 5.5.2 Was expecting MAIL arg syntax of FROM:<address>": "501 5.1.7 malformed sender, use MAIL FROM:<address>",
 	"501 5.5.2 Was expecting RCPT arg syntax of TO:<address>":   "501 5.1.3 malformed recipient, use RCPT TO:<address>",
 	"501 5.5.2 Bad command":                                     "500 5.5.2 command not recognized",
-	"500 5.4.0 Too long line, closing connection":               "421 4.5.2 the line is too long",
+	"501 5.5.4 Missing chunk size argument":                     lostInChunks,
+	"501 5.5.4 Malformed size argument":                         lostInChunks,
+	"501 5.5.4 Unknown BDAT argument":                           lostInChunks,
+	"501 5.5.4 Too many arguments":                              lostInChunks,
 	"235 2.0.0 Authentication succeeded":                        "235 2.7.0 logged in",
 	"354 Go ahead. End your data with <CR><LF>.<CR><LF>":        "354 end the data with <CR><LF>.<CR><LF>",
 }
+
+// lostInChunks ends the connection: the data that follows such a BDAT must not
+// be taken for commands.
+const lostInChunks = "421 4.5.4 malformed BDAT, use BDAT size or BDAT size LAST"
 
 // appendReply appends a reply line of go-smtp to dst, corrected and completed,
 // and with nothing in it that isn't printable: go-smtp repeats what it was sent.
@@ -190,7 +203,7 @@ func (c *conn) appendReply(dst, p []byte) []byte {
 	if right, ok := corrections[string(line)]; ok {
 		return append(append(dst, right...), "\r\n"...)
 	}
-	for _, b := range line {
+	for _, b := range line[:min(len(line), maxReplyLine)] {
 		if b < ' ' || b > '~' {
 			b = '?'
 		}
@@ -204,5 +217,5 @@ func (c *conn) appendReply(dst, p []byte) []byte {
 	case bytes.Equal(line, []byte("250-SIZE")):
 		dst = strconv.AppendInt(append(dst, ' '), c.srv.maxMessageBytes(), 10)
 	}
-	return append(dst, p[len(line):]...)
+	return append(dst, "\r\n"...)
 }

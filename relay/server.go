@@ -204,7 +204,7 @@ func (s *Server) newSMTP() *smtp.Server {
 	srv := smtp.NewServer(smtp.BackendFunc(s.newSession))
 	srv.Domain = s.host
 	srv.MaxRecipients = s.maxRecipients()
-	srv.MaxLineLength = maxLine
+	srv.MaxLineLength = 0
 	srv.AllowInsecureAuth = true
 	srv.EnableSMTPUTF8 = true
 	srv.EnableDSN = true
@@ -213,8 +213,8 @@ func (s *Server) newSMTP() *smtp.Server {
 	return srv
 }
 
-// maxLine bounds a command line and a line of a message sent with DATA. RFC
-// 5321 section 4.5.3.1.6 says 1000; many tools write whole documents in a line.
+// maxLine bounds a command line and a line of a message. RFC 5321 section
+// 4.5.3.1.6 says 1000; many tools write whole documents in a line.
 const maxLine = 64 << 10
 
 // Shutdown stops the server gently: it closes the listeners, tells idle clients

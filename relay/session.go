@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 
 // A session is one client's dialogue, as go-smtp's backend. Its methods are
 // called one after the other, with one exception: for a message sent with BDAT
-// Data has a goroutine of its own, which an aborted transaction can outlive.
-// What belongs to a message is therefore in its transaction.
+// Data has a goroutine of its own. What belongs to a message is therefore in its
+// transaction.
 type session struct {
 	srv    *Server
 	conn   *conn
@@ -34,6 +35,27 @@ type transaction struct {
 	size        int64 // as the client declared it; 0 if it didn't
 	started     time.Time
 	bodyStarted time.Time
+
+	began, ended chan struct{}  // closed when Data begins and returns
+	chunks       *io.PipeReader // what it reads from, if the data comes by BDAT; set before began
+}
+
+// settle waits until go-smtp is done with the Data call of a message that was
+// abandoned. It would take the result for that of the next message.
+func (tx *transaction) settle() {
+	select {
+	case <-tx.began:
+	default:
+		return
+	}
+	<-tx.ended
+	for tx.chunks != nil {
+		// Closing the pipe is what go-smtp does after it has passed on the result.
+		if _, err := tx.chunks.Read(nil); err == io.ErrClosedPipe {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
@@ -62,13 +84,17 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 			return refusal.smtp()
 		}
 	}
-	s.begin(&transaction{id: id, from: from, size: opts.Size, started: time.Now(), options: Options{
-		Body:       string(opts.Body),
-		UTF8:       opts.UTF8,
-		RequireTLS: opts.RequireTLS,
-		Return:     string(opts.Return),
-		EnvelopeID: opts.EnvelopeID,
-	}})
+	s.begin(&transaction{
+		id: id, from: from, size: opts.Size, started: time.Now(),
+		began: make(chan struct{}), ended: make(chan struct{}),
+		options: Options{
+			Body:       string(opts.Body),
+			UTF8:       opts.UTF8,
+			RequireTLS: opts.RequireTLS,
+			Return:     string(opts.Return),
+			EnvelopeID: opts.EnvelopeID,
+		},
+	})
 	return nil
 }
 
@@ -126,12 +152,23 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 // returns as the reply to the message; 250 is one, because it carries the id.
 func (s *session) Data(r io.Reader) error {
 	tx := s.current()
-	if tx == nil || s.conn.closing.Load() {
+	if tx == nil {
+		return replyShutdown.smtp()
+	}
+	tx.chunks, _ = r.(*io.PipeReader)
+	close(tx.began)
+	defer close(tx.ended)
+	if s.conn.closing.Load() {
 		return replyShutdown.smtp()
 	}
 	s.conn.beginBody(tx)
 	defer s.conn.endBody(tx)
 
+	if tx.chunks == nil {
+		data := &dataReader{c: s.conn}
+		defer data.Close()
+		r = data
+	}
 	m := &Message{ID: newID(), Identity: tx.id, From: tx.from, To: tx.to, Options: tx.options, Remote: s.conn.remote}
 	in, refusal := s.receive(r, tx)
 	if in != nil {
@@ -158,10 +195,6 @@ func (s *session) receive(r io.Reader, tx *transaction) (*content, reply) {
 	in, err := receive(r, s.srv.maxMessageBytes(), tx.size)
 	if s.conn.broken.Load() || s.conn.closing.Load() {
 		return in, replyCutShort
-	}
-	// go-smtp drops a bare CR that follows a dot at the beginning of a line.
-	if _, bdat := r.(*io.PipeReader); err == nil && !bdat && s.conn.sawBareCR() {
-		err = errBareCR
 	}
 	if err == nil {
 		return in, reply{}
@@ -234,7 +267,12 @@ func (s *session) context() (context.Context, context.CancelFunc) {
 }
 
 // Reset forgets the transaction.
-func (s *session) Reset() { s.begin(nil) }
+func (s *session) Reset() {
+	if tx := s.current(); tx != nil {
+		tx.settle()
+	}
+	s.begin(nil)
+}
 
 // Logout is called when the connection ends, under go-smtp's lock.
 func (s *session) Logout() error {

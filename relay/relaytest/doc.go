@@ -8,4 +8,32 @@
 //	if got := r.Messages(); len(got) != 1 {
 //		t.Errorf("%d messages were sent, want 1", len(got))
 //	}
+//
+// An [Upstream] is the server that a relay hands its mail to. It accepts
+// everything and remembers it:
+//
+//	up := &relaytest.Upstream{}
+//	up.Start()
+//	defer up.Close()
+//
+//	f := &smarthost.Forwarder{Addr: up.Addr(), TLSConfig: up.ClientTLS()}
+//	…
+//	for _, d := range up.Deliveries() {
+//		fmt.Println(d.From, d.To, len(d.Content))
+//	}
+//
+// A script makes it misbehave. It sees each command before it is answered and
+// may answer itself, wait, or drop the line:
+//
+//	up := &relaytest.Upstream{
+//		Script: func(c relaytest.Command) relaytest.Answer {
+//			switch {
+//			case c.Line == "RCPT TO:<nobody@example.com>":
+//				return relaytest.Answer{Text: "550 5.1.1 No such user"}
+//			case c.Verb == relaytest.EndOfData:
+//				return relaytest.Answer{Close: true} // did it get the message?
+//			}
+//			return relaytest.Answer{} // the ordinary answer
+//		},
+//	}
 package relaytest

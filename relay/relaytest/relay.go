@@ -88,7 +88,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // Start begins to listen on two free ports of the loopback interface.
 func (r *Relay) Start() {
 	r.tb.Helper()
-	r.Server.Forwarder = recorder{r, r.Server.Forwarder}
+	r.Server.Forwarder = r.Record(r.Server.Forwarder)
 	r.Addr = r.serve(r.Server.Serve)
 	if r.Server.TLSConfig != nil {
 		r.AddrTLS = r.serve(r.Server.ServeTLS)
@@ -123,6 +123,10 @@ func (r *Relay) Messages() []Message {
 
 // ClientTLS returns a configuration with which a client trusts the relay.
 func (r *Relay) ClientTLS() *tls.Config { return ClientTLS() }
+
+// Record returns a Forwarder that records, for Messages, what next takes. Start
+// puts it before the Server's own.
+func (r *Relay) Record(next relay.Forwarder) relay.Forwarder { return recorder{r, next} }
 
 // recorder records what the next Forwarder takes.
 type recorder struct {

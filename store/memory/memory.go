@@ -1,6 +1,6 @@
-// Package memory keeps a relay's domains and users in memory: for tests, for
-// trials, and as the shortest adapter to read before writing your own. Nothing
-// in it outlives the process.
+// Package memory keeps a relay's domains, users and mail in memory: for tests,
+// for trials, and as the shortest adapter to read before writing your own.
+// Nothing in it outlives the process.
 package memory
 
 import (
@@ -15,14 +15,16 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Store is a [store.Store] in memory. The zero value is empty and ready to
-// use; it must not be copied. Logins cost the same however many users there
-// are; lists and DeleteDomain look at every entry.
+// A Store is a [store.Store] and a [store.Spool] in memory. The zero value is
+// empty and ready to use; it must not be copied. Logins cost the same however
+// many users there are; lists and DeleteDomain look at every entry.
 type Store struct {
 	mu      sync.RWMutex
 	domains map[string]store.Domain
 	users   map[string]user
 	issued  map[string]bool // every username there ever was
+
+	spool spool // has a lock of its own
 }
 
 var _ store.Store = (*Store)(nil)

@@ -14,3 +14,10 @@ func TestStore(t *testing.T) {
 		return func() store.Store { return st }
 	})
 }
+
+func TestSpool(t *testing.T) {
+	storetest.RunSpool(t, func(t *testing.T) func() store.Spool {
+		st := new(memory.Store)
+		return func() store.Spool { return st }
+	})
+}

@@ -1,4 +1,4 @@
-// Package sqlstore keeps a relay's domains and users in a SQL database:
+// Package sqlstore keeps a relay's domains, users and mail in a SQL database:
 // SQLite, PostgreSQL, MariaDB or MySQL.
 //
 // It works on a database that the caller has opened and will close, with a
@@ -45,6 +45,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -76,7 +77,7 @@ func (d Dialect) String() string {
 // [Store.Prefix] says otherwise.
 const DefaultPrefix = "gatepost_"
 
-// A Store is a [store.Store] in a SQL database. Make one with [New], and run
+// A Store is a [store.Store] and a [store.Spool] in a SQL database. Make one with [New], and run
 // [Store.Migrate] before its first use. It holds nothing that needs closing:
 // whoever opened the database closes it.
 type Store struct {
@@ -87,8 +88,10 @@ type Store struct {
 
 	db      *sql.DB
 	dialect Dialect
-	stmts   sync.Map      // from query, as in the source, to *sql.Stmt
+	stmts   sync.Map      // from query, as in the source, to *sql.Stmt; see prepare
 	writer  chan struct{} // held by whoever writes; SQLite only
+	commits group         // of Put and Settle
+	swept   atomic.Int64  // when sweep was last called, in microseconds
 }
 
 var _ store.Store = (*Store)(nil)
@@ -112,7 +115,7 @@ func (s *Store) sql(query string) (string, error) {
 	query = strings.NewReplacer("{", prefix, "}", "").Replace(query)
 	switch s.dialect {
 	case SQLite:
-		return strings.ReplaceAll(query, " FOR SHARE", ""), nil
+		return sqliteWords.Replace(query), nil
 	case Postgres:
 		return numbered(query), nil
 	case MySQL:
@@ -145,6 +148,10 @@ func (s *Store) search(page store.Page, columns ...string) (condition string, ar
 	}
 	return ` AND (` + strings.Join(conditions, ` OR `) + `)`, args
 }
+
+// sqliteWords are PostgreSQL's that SQLite doesn't know: it has no locks but
+// that of the whole database, and keys of several columns come from a table.
+var sqliteWords = strings.NewReplacer(" FOR SHARE", "", " FOR UPDATE", "", " SKIP LOCKED", "", " IN ((", " IN (VALUES (")
 
 // numbered replaces each ? of a query by $1, $2 and so on.
 func numbered(query string) string {

@@ -62,8 +62,8 @@ func (s *server) start(t testing.TB, launch func(*server) error) {
 	t.Helper()
 	s.once.Do(func() { s.err = launch(s) })
 	switch {
-	case errors.Is(s.err, errMissing) && os.Getenv("REQUIRE_SERVICES") != "1":
-		t.Skip(s.err)
+	case errors.Is(s.err, errMissing):
+		Missing(t, s.err)
 	case s.err != nil:
 		t.Fatal(s.err)
 	}

@@ -1,0 +1,36 @@
+# `make` alone tells what there is.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 10s
+
+.PHONY: help
+help: ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+.PHONY: test
+test: ## run the tests of the library and of the examples
+	go test work
+
+.PHONY: race
+race: ## the same with the race detector, in random order
+	go test -race -shuffle=on work
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, and tidy go.mod files
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet work
+	go run $(STATICCHECK) ./... ./examples/...
+	go mod tidy -diff
+	cd examples && go mod tidy -diff
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@for pkg in $$(go list work); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## run the benchmarks and print their ratios as one table
+	@go test -run '^$$' -bench . -benchtime 2s work | go run ./examples/internal/benchtable

@@ -1,0 +1,149 @@
+package credentials_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/netip"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+// A customer gets a domain and an SMTP user, and a tool logs in with it.
+func Example() {
+	ctx := context.Background()
+	creds := &credentials.Manager{Store: new(memory.Store)}
+
+	acme := creds.Tenant("acme")
+	if _, err := acme.AddDomain(ctx, "Acme.Example"); err != nil {
+		log.Fatal(err)
+	}
+	user, password, err := acme.AddUser(ctx, "acme.example", "WordPress")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s: a username of %d characters, a password of %d, printed as %v\n",
+		user.Name, len(user.Username), len(password.Reveal()), password)
+
+	// The tool sends both.
+	sent := credentials.NewPassword(password.Reveal())
+	id, err := creds.Authenticate(ctx, user.Username, sent, netip.MustParseAddr("192.0.2.1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("sends from", id.Domain)
+	// Output:
+	// WordPress: a username of 20 characters, a password of 26, printed as [redacted]
+	// sends from acme.example
+}
+
+// A reset ends what was logged in with the old password.
+func ExampleTenant_ResetPassword() {
+	ctx := context.Background()
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	acme := creds.Tenant("acme")
+	acme.AddDomain(ctx, "acme.example")
+	user, old, err := acme.AddUser(ctx, "acme.example", "shop")
+	if err != nil {
+		log.Fatal(err)
+	}
+	from := netip.MustParseAddr("192.0.2.1")
+	session, _ := creds.Authenticate(ctx, user.Username, old, from)
+	fmt.Println("before:", creds.Validate(ctx, session))
+
+	fresh, err := acme.ResetPassword(ctx, user.Username)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("after: ", creds.Validate(ctx, session))
+	_, err = creds.Authenticate(ctx, user.Username, old, from)
+	fmt.Println("old:   ", err)
+	_, err = creds.Authenticate(ctx, user.Username, fresh, from)
+	fmt.Println("new:   ", err)
+	// Output:
+	// before: <nil>
+	// after:  credentials: revoked
+	// old:    credentials: access denied
+	// new:    <nil>
+}
+
+// What was revoked is told at once, for instance to end sessions.
+func ExampleManager_Subscribe() {
+	ctx := context.Background()
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	acme := creds.Tenant("acme")
+	acme.AddDomain(ctx, "acme.example")
+	user, password, err := acme.AddUser(ctx, "acme.example", "shop")
+	if err != nil {
+		log.Fatal(err)
+	}
+	session, err := creds.Authenticate(ctx, user.Username, password, netip.Addr{})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	cancel := creds.Subscribe(func(e credentials.Event) {
+		if e.Revokes(session) {
+			fmt.Println("the session ends:", e.Kind)
+		}
+	})
+	defer cancel()
+	if err := acme.DeleteDomain(ctx, "acme.example"); err != nil {
+		log.Fatal(err)
+	}
+	// Output: the session ends: domain deleted
+}
+
+// All users of a domain, a page at a time.
+func ExampleTenant_Users() {
+	ctx := context.Background()
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	acme := creds.Tenant("acme")
+	acme.AddDomain(ctx, "acme.example")
+	for i := range 5 {
+		if _, _, err := acme.AddUser(ctx, "acme.example", fmt.Sprint("tool ", i)); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	page := store.Page{Limit: 2}
+	for {
+		users, err := acme.Users(ctx, "acme.example", page)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if len(users) == 0 {
+			break
+		}
+		fmt.Println("a page of", len(users))
+		page.After = users[len(users)-1].Username
+	}
+	// Output:
+	// a page of 2
+	// a page of 2
+	// a page of 1
+}
+
+// What a person typed wrong can be shown to that person.
+func ExampleInvalidError() {
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	_, err := creds.Tenant("acme").AddDomain(context.Background(), "billing@acme.example")
+	var invalid *credentials.InvalidError
+	if errors.As(err, &invalid) {
+		fmt.Printf("Please check the %s: %s.\n", invalid.Field, invalid.Reason)
+	}
+	// Output: Please check the domain: it is a mail address, not a domain.
+}
+
+func ExampleNormalizeDomain() {
+	for _, name := range []string{"Acme.Example.", "münchen.de", "localhost"} {
+		fmt.Println(credentials.NormalizeDomain(name))
+	}
+	// Output:
+	// acme.example <nil>
+	// xn--mnchen-3ya.de <nil>
+	//  credentials: invalid domain: it has only one label; something like example.com is wanted
+}

@@ -1,0 +1,145 @@
+package credentials_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+// cheap is for tests that aren't about the cost.
+var cheap = credentials.Cost{MemoryKiB: 16, Time: 2, Threads: 1}
+
+var (
+	here  = netip.MustParseAddr("192.0.2.1")
+	there = netip.MustParseAddr("198.51.100.7")
+)
+
+const domain = "acme.example"
+
+// A fixture is a Manager with the tenant acme, its domain and one user.
+type fixture struct {
+	*credentials.Manager
+	t        testing.TB
+	spy      *spy
+	acme     credentials.Tenant
+	user     store.User
+	password credentials.Password
+	guesses  int
+}
+
+func newFixture(t testing.TB) *fixture {
+	t.Helper()
+	s := &spy{Store: new(memory.Store)}
+	m := &credentials.Manager{Store: s, Cost: cheap, Logger: logTo(io.Discard)}
+	f := &fixture{Manager: m, t: t, spy: s, acme: m.Tenant("acme")}
+	_, err := f.acme.AddDomain(t.Context(), domain)
+	must(t, err)
+	f.user, f.password = f.add("billing")
+	return f
+}
+
+// add adds another user.
+func (f *fixture) add(name string) (store.User, credentials.Password) {
+	f.t.Helper()
+	u, p, err := f.acme.AddUser(f.t.Context(), domain, name)
+	must(f.t, err)
+	return u, p
+}
+
+// login logs in with a password in the clear.
+func (f *fixture) login(username, password string, from netip.Addr) error {
+	_, err := f.Authenticate(f.t.Context(), username, credentials.NewPassword(password), from)
+	return err
+}
+
+// costs reports how many hashes do computes.
+func (f *fixture) costs(do func()) float64 {
+	before := f.Hashes()
+	do()
+	return f.Hashes() - before
+}
+
+// lastConnection returns what is on record.
+func (f *fixture) lastConnection() (time.Time, netip.Addr) {
+	f.t.Helper()
+	u, err := f.acme.User(f.t.Context(), f.user.Username)
+	must(f.t, err)
+	return u.LastConnection, u.LastConnectionFrom
+}
+
+// A spy is a store that a test can look into and make fail.
+type spy struct {
+	store.Store
+	mu          sync.Mutex
+	lookup      func() error // asked before each Lookup, if set
+	connected   func() error // asked before each Connected, if set
+	hash        string       // answered by Lookup instead of the hash, if set
+	taken       int          // this many AddUsers say ErrTaken
+	passwords   []string     // the hashes that were stored
+	usernames   []string     // those that Lookup was asked for
+	connections int          // calls of Connected
+}
+
+func (s *spy) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	s.mu.Lock()
+	s.usernames = append(s.usernames, username)
+	s.mu.Unlock()
+	if s.lookup != nil {
+		if err := s.lookup(); err != nil {
+			return store.User{}, "", err
+		}
+	}
+	u, hash, err := s.Store.Lookup(ctx, username)
+	if err == nil && s.hash != "" {
+		hash = s.hash
+	}
+	return u, hash, err
+}
+
+func (s *spy) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+	s.mu.Lock()
+	s.connections++
+	s.mu.Unlock()
+	if s.connected != nil {
+		if err := s.connected(); err != nil {
+			return err
+		}
+	}
+	return s.Store.Connected(ctx, username, at, from)
+}
+
+func (s *spy) AddUser(ctx context.Context, u store.User, hash string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken > 0 {
+		s.taken--
+		return store.ErrTaken
+	}
+	s.passwords = append(s.passwords, hash)
+	return s.Store.AddUser(ctx, u, hash)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantError(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error is %v, want %v", err, want)
+	}
+}
+
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

@@ -1,0 +1,199 @@
+package credentials_test
+
+import (
+	"bytes"
+	"encoding/gob"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"html/template"
+	"io"
+	"log"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+)
+
+// showings returns all that printers and encoders make of a password, and of
+// values that hold one.
+func showings(p credentials.Password) map[string]string {
+	type holder struct {
+		Public  credentials.Password
+		Pointer *credentials.Password
+		private credentials.Password
+		nested  struct{ deep []credentials.Password }
+	}
+	h := holder{Public: p, Pointer: &p, private: p}
+	h.nested.deep = []credentials.Password{p}
+	out := make(map[string]string)
+	values := map[string]any{
+		"value": p, "pointer": &p, "holder": h, "pointer to holder": &h, "slice": []credentials.Password{p},
+		"map": map[string]credentials.Password{"a": p}, "key": map[credentials.Password]int{p: 1},
+		"any": []any{p}, "error": fmt.Errorf("login with %v failed", p),
+	}
+	for what, v := range values {
+		for _, flags := range []string{"", "+", "#", "-", " ", "0", "+#", "#0", ".3", "30.10"} {
+			for verb := 'A'; verb <= 'z'; verb++ {
+				out[fmt.Sprintf("%s %%%s%c", what, flags, verb)] = fmt.Sprintf("%"+flags+string(verb), v)
+			}
+		}
+		var b bytes.Buffer
+		fmt.Fprint(&b, v)
+		fmt.Fprintln(&b, v)
+		log.New(&b, "", 0).Print(v)
+		for _, handler := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
+			slog.New(handler).Info("login", "password", v, slog.Group("group", "password", v), slog.Any("any", v))
+		}
+		for _, encode := range []func(any) error{json.NewEncoder(&b).Encode, xml.NewEncoder(&b).Encode, gob.NewEncoder(&b).Encode} {
+			if err := encode(v); err != nil {
+				fmt.Fprint(&b, err)
+			}
+		}
+		if err := template.Must(template.New("").Parse("{{.}} {{printf `%v %q` . .}}")).Execute(&b, v); err != nil {
+			fmt.Fprint(&b, err)
+		}
+		dump(&b, reflect.ValueOf(v), 0)
+		out[what+" encoded"] = b.String()
+	}
+	out["String"] = p.String()
+	return out
+}
+
+// dump prints a value as debugging tools do: unexported fields too, and what
+// pointers point to.
+func dump(w io.Writer, v reflect.Value, depth int) {
+	if !v.IsValid() || depth > 8 {
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		dump(w, v.Elem(), depth+1)
+	case reflect.Struct:
+		c := reflect.New(v.Type()).Elem()
+		if v.CanAddr() {
+			c = v
+		} else if v.CanInterface() {
+			c.Set(v)
+		}
+		for i := range c.NumField() {
+			f := c.Field(i)
+			dump(w, reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem(), depth+1)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			dump(w, v.Index(i), depth+1)
+		}
+	default:
+		fmt.Fprintf(w, "%v\n", v)
+	}
+}
+
+func TestPasswordIsNeverShown(t *testing.T) {
+	const text = "J5WQ7ZTN2SECRETKX4YB3HOQRA"
+	for how, shown := range showings(credentials.NewPassword(text)) {
+		for _, leak := range []string{text, strings.ToLower(text), fmt.Sprintf("%x", text), fmt.Sprintf("%X", text), "SECRET"} {
+			if strings.Contains(shown, leak) {
+				t.Errorf("%s shows %q", how, shown)
+			}
+		}
+	}
+}
+
+func TestPasswordShowsThatItIsRedacted(t *testing.T) {
+	p := credentials.NewPassword("secret")
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, p); got != "[redacted]" {
+			t.Errorf("%s shows %q", verb, got)
+		}
+	}
+	if got, err := json.Marshal(p); string(got) != `"[redacted]"` || err != nil {
+		t.Errorf("JSON shows %s, %v", got, err)
+	}
+	if err := gob.NewEncoder(io.Discard).Encode(p); err == nil {
+		t.Error("gob takes it")
+	}
+	var request struct{ Password credentials.Password }
+	if err := json.Unmarshal([]byte(`{"Password": "[redacted]"}`), &request); err == nil {
+		t.Error("JSON is decoded into a Password")
+	}
+}
+
+func TestPasswordReveal(t *testing.T) {
+	for _, text := range []string{"", "secret", "nul\x00 and \xff"} {
+		if got := credentials.NewPassword(text).Reveal(); got != text {
+			t.Errorf("%q reveals %q", text, got)
+		}
+	}
+	if got := (credentials.Password{}).Reveal(); got != "" {
+		t.Errorf("the zero Password reveals %q", got)
+	}
+}
+
+// == must compile and not panic, also in a map or an interface, and tell
+// nothing about the text.
+func TestPasswordComparesByIdentity(t *testing.T) {
+	a, b := credentials.NewPassword("same"), credentials.NewPassword("same")
+	if a == b || any(a) == any(b) || reflect.DeepEqual(a, b) {
+		t.Error("two passwords of the same text are equal")
+	}
+	if c := a; a != c {
+		t.Error("a copy isn't equal")
+	}
+	if len(map[credentials.Password]bool{a: true, b: true}) != 2 {
+		t.Error("two passwords of the same text are one key")
+	}
+}
+
+func FuzzPasswordIsNeverShown(f *testing.F) {
+	f.Add("J5WQ7ZTN2SECRETKX4YB3HOQRA")
+	f.Add("%!v(MISSING)")
+	f.Add("\"quoted\" <xml> \\u0000")
+	f.Fuzz(func(t *testing.T, text string) {
+		// What anything else looks like by itself is no leak.
+		same := showings(credentials.NewPassword(""))
+		if len(text) < 6 {
+			return
+		}
+		for how, shown := range showings(credentials.NewPassword(text)) {
+			if strings.Contains(shown, text) && !strings.Contains(same[how], text) && !isAddress(text) {
+				t.Errorf("%s shows %q", how, shown)
+			}
+		}
+	})
+}
+
+// isAddress reports whether a text may be part of the address that fmt prints
+// of a pointer.
+func isAddress(text string) bool {
+	return strings.Trim(text, "0123456789abcdefABCDEFxX(){}[] ,:-+") == ""
+}
+
+func TestPasswordsAreMadeOf130RandomBits(t *testing.T) {
+	f := newFixture(t)
+	seen := make(map[string]bool)
+	letters := make(map[rune]int)
+	for range 200 {
+		p, err := f.acme.ResetPassword(t.Context(), f.user.Username)
+		must(t, err)
+		text := p.Reveal()
+		if seen[text] || len(text) < 26 {
+			t.Fatalf("%q is short or was there before", text)
+		}
+		seen[text] = true
+		for _, r := range text {
+			letters[r]++
+		}
+	}
+	for r := range letters {
+		if !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqrstuvwxyz", r) {
+			t.Errorf("a password holds %q", r)
+		}
+	}
+	if len(letters) < 32 { // 26 letters out of 32 are 130 bits
+		t.Errorf("passwords are made of only %d letters", len(letters))
+	}
+}

@@ -1,0 +1,390 @@
+package credentials_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+// calls are all methods of a Tenant, on the given domain and user.
+func calls(ctx context.Context, t credentials.Tenant, domain, username string) map[string]func() error {
+	return map[string]func() error{
+		"AddDomain":     func() error { _, err := t.AddDomain(ctx, "new."+domain); return err },
+		"Domains":       func() error { _, err := t.Domains(ctx, store.Page{}); return err },
+		"DeleteDomain":  func() error { return t.DeleteDomain(ctx, domain) },
+		"AddUser":       func() error { _, _, err := t.AddUser(ctx, domain, "tool"); return err },
+		"User":          func() error { _, err := t.User(ctx, username); return err },
+		"Users":         func() error { _, err := t.Users(ctx, domain, store.Page{}); return err },
+		"RenameUser":    func() error { return t.RenameUser(ctx, username, "tool") },
+		"ResetPassword": func() error { _, err := t.ResetPassword(ctx, username); return err },
+		"DeleteUser":    func() error { return t.DeleteUser(ctx, username) },
+	}
+}
+
+func TestEmptyTenantOpensNothing(t *testing.T) {
+	f := newFixture(t)
+	for what, tenant := range map[string]credentials.Tenant{"no ID": f.Tenant(""), "zero Tenant": {}} {
+		for name, call := range calls(t.Context(), tenant, domain, f.user.Username) {
+			if err := call(); err == nil || !strings.Contains(err.Error(), "no tenant") {
+				t.Errorf("%s: %s: %v", what, name, err)
+			}
+		}
+	}
+	must(t, f.login(f.user.Username, f.password.Reveal(), here))
+}
+
+func TestManagerWithoutStoreSaysSo(t *testing.T) {
+	m := new(credentials.Manager)
+	all := calls(t.Context(), m.Tenant("acme"), domain, "smtp")
+	all["Authenticate"] = func() error {
+		_, err := m.Authenticate(t.Context(), "smtp", credentials.Password{}, here)
+		return err
+	}
+	all["Validate"] = func() error { return m.Validate(t.Context(), credentials.Identity{}) }
+	for name, call := range all {
+		if err := call(); err == nil || !strings.Contains(err.Error(), "Store is nil") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestStrangersAreNotFound(t *testing.T) {
+	f := newFixture(t)
+	for name, call := range calls(t.Context(), f.Tenant("other"), domain, f.user.Username) {
+		if name == "AddDomain" || name == "Domains" {
+			continue
+		}
+		wantError(t, call(), store.ErrNotFound)
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+	if list, err := f.Tenant("other").Domains(t.Context(), store.Page{}); len(list) != 0 || err != nil {
+		t.Errorf("the other tenant has %v, %v", list, err)
+	}
+	u, err := f.acme.User(t.Context(), f.user.Username)
+	if u != f.user || err != nil {
+		t.Errorf("the user is %+v, %v", u, err)
+	}
+	must(t, f.login(f.user.Username, f.password.Reveal(), here))
+}
+
+func TestDomainBelongsToOneTenant(t *testing.T) {
+	f := newFixture(t)
+	d, err := f.acme.AddDomain(t.Context(), "Mün.Example.")
+	must(t, err)
+	if d.Name != "xn--mn-xka.example" || d.Tenant != "acme" || d.Created.IsZero() || d.Created.Location() != time.UTC {
+		t.Errorf("the domain is %+v", d)
+	}
+	for _, tenant := range []credentials.Tenant{f.acme, f.Tenant("other")} {
+		_, err := tenant.AddDomain(t.Context(), "MÜN.example")
+		wantError(t, err, store.ErrTaken)
+	}
+	list, err := f.acme.Domains(t.Context(), store.Page{})
+	must(t, err)
+	if len(list) != 2 || list[0].Name != domain || list[1] != d {
+		t.Errorf("the domains are %+v", list)
+	}
+	_, err = f.acme.AddDomain(t.Context(), "localhost")
+	wantError(t, err, credentials.ErrInvalid)
+}
+
+func TestDeleteDomainIsFinal(t *testing.T) {
+	f := newFixture(t)
+	id, err := f.Authenticate(t.Context(), f.user.Username, f.password, here)
+	must(t, err)
+	must(t, f.acme.DeleteDomain(t.Context(), "ACME.Example."))
+
+	wantError(t, f.login(f.user.Username, f.password.Reveal(), here), credentials.ErrDenied)
+	wantError(t, f.Validate(t.Context(), id), credentials.ErrRevoked)
+	_, err = f.acme.User(t.Context(), f.user.Username)
+	wantError(t, err, store.ErrNotFound)
+	wantError(t, f.acme.DeleteDomain(t.Context(), domain), store.ErrNotFound)
+
+	other := f.Tenant("other")
+	_, err = other.AddDomain(t.Context(), domain)
+	must(t, err)
+	users, err := other.Users(t.Context(), domain, store.Page{})
+	if len(users) != 0 || err != nil {
+		t.Errorf("the new domain has users: %v, %v", users, err)
+	}
+	wantError(t, f.login(f.user.Username, f.password.Reveal(), here), credentials.ErrDenied)
+}
+
+func TestAddUserMakesUsernameAndPassword(t *testing.T) {
+	f := newFixture(t)
+	u, p, err := f.acme.AddUser(t.Context(), "ACME.example.", "WordPress")
+	must(t, err)
+	if u.Tenant != "acme" || u.Domain != domain || u.Name != "WordPress" || u.Generation != 1 ||
+		u.Created.IsZero() || u.PasswordSet != u.Created || !u.LastConnection.IsZero() || u.LastConnectionFrom.IsValid() {
+		t.Errorf("the user is %+v", u)
+	}
+	if u.Created != u.Created.UTC().Truncate(time.Microsecond) {
+		t.Errorf("created at %v", u.Created)
+	}
+	for range 2 { // readable at any time
+		got, err := f.acme.User(t.Context(), u.Username)
+		if got != u || err != nil {
+			t.Errorf("the user is read as %+v, %v; want %+v", got, err, u)
+		}
+	}
+	users, err := f.acme.Users(t.Context(), domain, store.Page{})
+	if len(users) != 2 || err != nil {
+		t.Errorf("the users are %+v, %v", users, err)
+	}
+	must(t, f.login(u.Username, p.Reveal(), here))
+	_, _, err = f.acme.AddUser(t.Context(), "other.example", "tool")
+	wantError(t, err, store.ErrNotFound)
+	_, _, err = f.acme.AddUser(t.Context(), "localhost", "tool")
+	wantError(t, err, credentials.ErrInvalid)
+}
+
+func TestUsernames(t *testing.T) {
+	f := newFixture(t)
+	seen := make(map[string]bool)
+	letters := make(map[rune]bool)
+	for range 200 {
+		u, _ := f.add("tool")
+		random, found := strings.CutPrefix(u.Username, "smtp")
+		if !found || seen[u.Username] {
+			t.Fatalf("username %q", u.Username)
+		}
+		seen[u.Username] = true
+		for _, r := range random {
+			letters[r] = true
+		}
+		if bits := float64(len(random)) * math.Log2(31); bits < 75 {
+			t.Fatalf("username %q has %.0f bits", u.Username, bits)
+		}
+	}
+	for r := range letters {
+		if !strings.ContainsRune("abcdefghjkmnpqrstuvwxyz23456789", r) {
+			t.Errorf("usernames hold %q", r)
+		}
+	}
+	if len(letters) != 31 {
+		t.Errorf("usernames are made of %d letters", len(letters))
+	}
+}
+
+func TestUsernameThatIsTakenIsMadeAnew(t *testing.T) {
+	f := newFixture(t)
+	f.spy.taken = 2
+	u, p := f.add("tool")
+	must(t, f.login(u.Username, p.Reveal(), here))
+
+	f.spy.taken = math.MaxInt // a store that is out of its mind
+	_, _, err := f.acme.AddUser(t.Context(), domain, "tool")
+	wantError(t, err, store.ErrTaken)
+}
+
+func TestDescriptiveNames(t *testing.T) {
+	f := newFixture(t)
+	for in, want := range map[string]string{
+		"WordPress":                   "WordPress",
+		"  Shop (new)\t\n":            "Shop (new)",
+		`O'Reilly "CRM" <b>; DROP --`: `O'Reilly "CRM" <b>; DROP --`,
+		"Größe 👩‍👩‍👧":                 "Größe 👩‍👩‍👧",
+		"two  spaces":                 "two  spaces",
+		strings.Repeat("ü", 64):       strings.Repeat("ü", 64),
+	} {
+		must(t, f.acme.RenameUser(t.Context(), f.user.Username, in))
+		renamed, err := f.acme.User(t.Context(), f.user.Username)
+		must(t, err)
+		added, _ := f.add(in)
+		if renamed.Name != want || added.Name != want {
+			t.Errorf("%q became %q and %q", in, renamed.Name, added.Name)
+		}
+	}
+	for in, reason := range map[string]string{
+		"":                      "empty",
+		" \n ":                  "empty",
+		strings.Repeat("ü", 65): "longer than 64",
+		"a\nb":                  "line break",
+		"a\x00b":                "control",
+		"a\x1b[31mb":            "control",
+		"a\u0085b":              "control",
+		"a\u2028b":              "line break",
+		"a\xffb":                "UTF-8",
+	} {
+		_, _, added := f.acme.AddUser(t.Context(), domain, in)
+		renamed := f.acme.RenameUser(t.Context(), f.user.Username, in)
+		for _, err := range []error{added, renamed} {
+			var invalid *credentials.InvalidError
+			if !errors.As(err, &invalid) || invalid.Field != "name" || !strings.Contains(invalid.Reason, reason) {
+				t.Errorf("%q: %v", in, err)
+			}
+		}
+	}
+}
+
+func TestRenameChangesNothingElse(t *testing.T) {
+	f := newFixture(t)
+	id, err := f.Authenticate(t.Context(), f.user.Username, f.password, here)
+	must(t, err)
+	want, err := f.acme.User(t.Context(), f.user.Username)
+	must(t, err)
+	must(t, f.acme.RenameUser(t.Context(), f.user.Username, "accounting"))
+	want.Name = "accounting"
+	if got, err := f.acme.User(t.Context(), f.user.Username); got != want || err != nil {
+		t.Errorf("the user is %+v, %v; want %+v", got, err, want)
+	}
+	must(t, f.Validate(t.Context(), id))
+	must(t, f.login(f.user.Username, f.password.Reveal(), here))
+}
+
+func TestResetPassword(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		id, err := f.Authenticate(t.Context(), f.user.Username, f.password, here)
+		must(t, err)
+		before, err := f.acme.User(t.Context(), f.user.Username)
+		must(t, err)
+		time.Sleep(time.Hour)
+
+		fresh, err := f.acme.ResetPassword(t.Context(), f.user.Username)
+		must(t, err)
+		wantError(t, f.Validate(t.Context(), id), credentials.ErrRevoked)
+		wantError(t, f.login(f.user.Username, f.password.Reveal(), here), credentials.ErrDenied)
+
+		after, err := f.acme.User(t.Context(), f.user.Username)
+		must(t, err)
+		if after.Generation != 2 || !after.PasswordSet.Equal(before.PasswordSet.Add(time.Hour)) {
+			t.Errorf("after the reset the user is %+v", after)
+		}
+		after.Generation, after.PasswordSet = before.Generation, before.PasswordSet
+		if after != before {
+			t.Errorf("the reset changed %+v to %+v", before, after)
+		}
+
+		again, err := f.Authenticate(t.Context(), f.user.Username, fresh, here)
+		must(t, err)
+		must(t, f.Validate(t.Context(), again))
+		wantError(t, f.Validate(t.Context(), id), credentials.ErrRevoked)
+	})
+}
+
+// Two processes share a store: neither trusts what it remembers.
+func TestResetAndDeleteCountOnEveryNode(t *testing.T) {
+	shared := new(memory.Store)
+	one := &credentials.Manager{Store: shared, Cost: cheap}
+	two := &credentials.Manager{Store: shared, Cost: cheap}
+	ctx := t.Context()
+	_, err := one.Tenant("acme").AddDomain(ctx, domain)
+	must(t, err)
+	u, old, err := one.Tenant("acme").AddUser(ctx, domain, "tool")
+	must(t, err)
+	id, err := two.Authenticate(ctx, u.Username, old, here)
+	must(t, err)
+
+	fresh, err := one.Tenant("acme").ResetPassword(ctx, u.Username)
+	must(t, err)
+	_, err = two.Authenticate(ctx, u.Username, old, here)
+	wantError(t, err, credentials.ErrDenied)
+	wantError(t, two.Validate(ctx, id), credentials.ErrRevoked)
+	id, err = two.Authenticate(ctx, u.Username, fresh, here)
+	must(t, err)
+
+	must(t, one.Tenant("acme").DeleteUser(ctx, u.Username))
+	_, err = two.Authenticate(ctx, u.Username, fresh, here)
+	wantError(t, err, credentials.ErrDenied)
+	wantError(t, two.Validate(ctx, id), credentials.ErrRevoked)
+}
+
+func TestOfResetsAtTheSameTimeOneWins(t *testing.T) {
+	f := newFixture(t)
+	const n = 8
+	passwords := make([]credentials.Password, n)
+	errs := make([]error, n)
+	var read, all sync.WaitGroup
+	read.Add(n)
+	f.Manager = &credentials.Manager{Store: &meeting{Store: f.spy, all: &read}, Cost: cheap}
+	acme := f.Manager.Tenant("acme")
+	for i := range n {
+		all.Go(func() { passwords[i], errs[i] = acme.ResetPassword(t.Context(), f.user.Username) })
+	}
+	all.Wait()
+	won := 0
+	for i, err := range errs {
+		if err == nil {
+			won++
+			must(t, f.login(f.user.Username, passwords[i].Reveal(), here))
+			continue
+		}
+		wantError(t, err, store.ErrConflict)
+		if passwords[i] != (credentials.Password{}) {
+			t.Error("a reset that lost answers a password")
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d resets won", won)
+	}
+}
+
+// A meeting is a store whose callers of User all wait for each other.
+type meeting struct {
+	store.Store
+	all *sync.WaitGroup
+}
+
+func (m *meeting) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
+	u, err := m.Store.User(ctx, tenant, username)
+	m.all.Done()
+	m.all.Wait()
+	return u, err
+}
+
+func TestDeleteUserIsFinal(t *testing.T) {
+	f := newFixture(t)
+	other, password := f.add("shop")
+	id, err := f.Authenticate(t.Context(), f.user.Username, f.password, here)
+	must(t, err)
+	must(t, f.acme.DeleteUser(t.Context(), f.user.Username))
+
+	wantError(t, f.login(f.user.Username, f.password.Reveal(), here), credentials.ErrDenied)
+	wantError(t, f.Validate(t.Context(), id), credentials.ErrRevoked)
+	wantError(t, f.acme.DeleteUser(t.Context(), f.user.Username), store.ErrNotFound)
+	_, err = f.acme.ResetPassword(t.Context(), f.user.Username)
+	wantError(t, err, store.ErrNotFound)
+	must(t, f.login(other.Username, password.Reveal(), here))
+}
+
+func TestUsernamesNobodyHas(t *testing.T) {
+	f := newFixture(t)
+	for _, username := range []string{"", "\x00", "smtp\xff", strings.Repeat("x", 1<<20), f.user.Username + "\x00"} {
+		_, err := f.acme.User(t.Context(), username)
+		wantError(t, err, store.ErrNotFound)
+		wantError(t, f.acme.DeleteUser(t.Context(), username), store.ErrNotFound)
+		wantError(t, f.acme.RenameUser(t.Context(), username, "x"), store.ErrNotFound)
+		wantError(t, f.login(username, "x", here), credentials.ErrDenied)
+		if len(err.Error()) > 300 {
+			t.Errorf("the error is %d bytes long", len(err.Error()))
+		}
+	}
+	if len(f.spy.usernames) != 0 {
+		t.Errorf("the store was asked for %q", f.spy.usernames)
+	}
+}
+
+func TestEndedContext(t *testing.T) {
+	f := newFixture(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range calls(ctx, f.acme, domain, f.user.Username) {
+		if err := call(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err := f.Authenticate(ctx, f.user.Username, f.password, here)
+	wantError(t, err, context.Canceled)
+	must(t, f.login(f.user.Username, f.password.Reveal(), here))
+}

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// The buckets of the database. Values are JSON. bbolt keeps keys in byte order,
+// which is the order of a store's lists.
+var (
+	domains   = []byte("domains")   // by name: store.Domain
+	ofTenants = []byte("ofTenants") // by tenant, NUL, name: nothing
+	users     = []byte("users")     // by username: record
+	ofDomains = []byte("ofDomains") // by domain, NUL, username: nothing
+	issued    = []byte("issued")    // by username, for ever: nothing
+)
+
+// A Store is a store.Store in a bbolt file. A bbolt transaction is atomic,
+// durable when it commits, and the only one that writes, so every method is one
+// transaction and there is nothing else to think of.
+type Store struct{ db *bolt.DB }
+
+var _ store.Store = Store{}
+
+// record is a user with its hash, as the users bucket keeps it.
+type record struct {
+	User store.User
+	Hash string
+}
+
+// NewStore returns a Store in an open database.
+func NewStore(db *bolt.DB) (Store, error) {
+	return Store{db}, db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{domains, ofTenants, users, ofDomains, issued} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s Store) AddDomain(ctx context.Context, d store.Domain) error {
+	return s.update(ctx, func(tx *bolt.Tx) error {
+		if tx.Bucket(domains).Get([]byte(d.Name)) != nil {
+			return store.ErrTaken
+		}
+		if err := tx.Bucket(ofTenants).Put(pair(string(d.Tenant), d.Name), nil); err != nil {
+			return err
+		}
+		d.Users, d.LastConnection = 0, time.Time{} // found out when it is read
+		return put(tx, domains, d.Name, d)
+	})
+}
+
+func (s Store) Domain(ctx context.Context, tenant store.TenantID, name string) (d store.Domain, err error) {
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		if err := owns(tx, tenant, name); err != nil {
+			return err
+		}
+		d, err = domain(tx, name)
+		return err
+	})
+	return d, err
+}
+
+func (s Store) Domains(ctx context.Context, tenant store.TenantID, page store.Page) (list []store.Domain, err error) {
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		return each(tx, ofTenants, string(tenant), page.After, func(name string) (more bool, err error) {
+			if found(page.Search, name) {
+				d, err := domain(tx, name)
+				if err != nil {
+					return false, err
+				}
+				list = append(list, d)
+			}
+			return len(list) < page.Size(), nil
+		})
+	})
+	return list, err
+}
+
+// domain reads a domain and sums up its users.
+func domain(tx *bolt.Tx, name string) (d store.Domain, err error) {
+	if err := get(tx, domains, name, &d); err != nil {
+		return d, err
+	}
+	err = each(tx, ofDomains, name, "", func(username string) (more bool, err error) {
+		var r record
+		err = get(tx, users, username, &r)
+		d.Users++
+		if r.User.LastConnection.After(d.LastConnection) {
+			d.LastConnection = r.User.LastConnection
+		}
+		return true, err
+	})
+	return d, err
+}
+
+func (s Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name string) error {
+	return s.update(ctx, func(tx *bolt.Tx) error {
+		if err := owns(tx, tenant, name); err != nil {
+			return err
+		}
+		var gone []string // a bucket must not change while it is read
+		if err := each(tx, ofDomains, name, "", func(username string) (more bool, err error) {
+			gone = append(gone, username)
+			return true, nil
+		}); err != nil {
+			return err
+		}
+		for _, username := range gone {
+			if err := remove(tx, name, username); err != nil {
+				return err
+			}
+		}
+		if err := tx.Bucket(ofTenants).Delete(pair(string(tenant), name)); err != nil {
+			return err
+		}
+		return tx.Bucket(domains).Delete([]byte(name))
+	})
+}
+
+func (s Store) AddUser(ctx context.Context, u store.User, hash string) error {
+	return s.update(ctx, func(tx *bolt.Tx) error {
+		if err := owns(tx, u.Tenant, u.Domain); err != nil {
+			return err
+		}
+		if tx.Bucket(issued).Get([]byte(u.Username)) != nil {
+			return store.ErrTaken
+		}
+		if err := tx.Bucket(issued).Put([]byte(u.Username), nil); err != nil {
+			return err
+		}
+		if err := tx.Bucket(ofDomains).Put(pair(u.Domain, u.Username), nil); err != nil {
+			return err
+		}
+		return put(tx, users, u.Username, record{u, hash})
+	})
+}
+
+func (s Store) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
+	u, _, err := s.Lookup(ctx, username)
+	if err == nil && u.Tenant != tenant {
+		return store.User{}, store.ErrNotFound
+	}
+	return u, err
+}
+
+func (s Store) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) (list []store.User, err error) {
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		if err := owns(tx, tenant, domain); err != nil {
+			return err
+		}
+		return each(tx, ofDomains, domain, page.After, func(username string) (more bool, err error) {
+			var r record
+			if err := get(tx, users, username, &r); err != nil {
+				return false, err
+			}
+			if found(page.Search, r.User.Name, username) {
+				list = append(list, r.User)
+			}
+			return len(list) < page.Size(), nil
+		})
+	})
+	return list, err
+}
+
+func (s Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
+	return s.change(ctx, username, func(r *record) error {
+		if r.User.Tenant != tenant {
+			return store.ErrNotFound
+		}
+		r.User.Name = name
+		return nil
+	})
+}
+
+func (s Store) SetPassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at time.Time) error {
+	return s.change(ctx, username, func(r *record) error {
+		if r.User.Tenant != tenant {
+			return store.ErrNotFound
+		}
+		if r.User.Generation != generation {
+			return store.ErrConflict
+		}
+		r.User.Generation++
+		r.User.PasswordSet = at
+		r.Hash = hash
+		return nil
+	})
+}
+
+func (s Store) DeleteUser(ctx context.Context, tenant store.TenantID, username string) error {
+	return s.update(ctx, func(tx *bolt.Tx) error {
+		var r record
+		if err := get(tx, users, username, &r); err != nil {
+			return err
+		}
+		if r.User.Tenant != tenant {
+			return store.ErrNotFound
+		}
+		return remove(tx, r.User.Domain, username)
+	})
+}
+
+func (s Store) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	var r record
+	err := s.view(ctx, func(tx *bolt.Tx) error { return get(tx, users, username, &r) })
+	return r.User, r.Hash, err
+}
+
+func (s Store) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+	return s.change(ctx, username, func(r *record) error {
+		if at.After(r.User.LastConnection) {
+			r.User.LastConnection, r.User.LastConnectionFrom = at, from
+		}
+		return nil
+	})
+}
+
+// change lets f change a user, and keeps what it made of it unless f fails.
+func (s Store) change(ctx context.Context, username string, f func(*record) error) error {
+	return s.update(ctx, func(tx *bolt.Tx) error {
+		var r record
+		if err := get(tx, users, username, &r); err != nil {
+			return err
+		}
+		if err := f(&r); err != nil {
+			return err
+		}
+		return put(tx, users, username, r)
+	})
+}
+
+// view and update run f in a transaction, unless ctx has ended. bbolt itself
+// knows no contexts.
+func (s Store) view(ctx context.Context, f func(*bolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.db.View(f)
+}
+
+func (s Store) update(ctx context.Context, f func(*bolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.db.Update(f)
+}
+
+// owns returns ErrNotFound if the tenant has no such domain.
+func owns(tx *bolt.Tx, tenant store.TenantID, domain string) error {
+	var d store.Domain
+	if err := get(tx, domains, domain, &d); err != nil {
+		return err
+	}
+	if d.Tenant != tenant {
+		return store.ErrNotFound
+	}
+	return nil
+}
+
+// remove deletes a user, but not its username from those issued.
+func remove(tx *bolt.Tx, domain, username string) error {
+	if err := tx.Bucket(ofDomains).Delete(pair(domain, username)); err != nil {
+		return err
+	}
+	return tx.Bucket(users).Delete([]byte(username))
+}
+
+func get(tx *bolt.Tx, bucket []byte, key string, v any) error {
+	data := tx.Bucket(bucket).Get([]byte(key))
+	if data == nil {
+		return store.ErrNotFound
+	}
+	return json.Unmarshal(data, v)
+}
+
+func put(tx *bolt.Tx, bucket []byte, key string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucket).Put([]byte(key), data)
+}
+
+// pair is the key of an entry that belongs to an owner. Neither holds a NUL.
+func pair(owner, name string) []byte { return []byte(owner + "\x00" + name) }
+
+// each calls f with the names of what the owner has, after the one given, until
+// f wants no more.
+func each(tx *bolt.Tx, bucket []byte, owner, after string, f func(name string) (more bool, err error)) error {
+	c := tx.Bucket(bucket).Cursor()
+	for key, _ := c.Seek(pair(owner, after)); key != nil; key, _ = c.Next() {
+		name, ok := strings.CutPrefix(string(key), owner+"\x00")
+		if !ok {
+			return nil
+		}
+		if name == after {
+			continue // Seek finds it if it exists
+		}
+		if more, err := f(name); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// found reports whether one of the texts contains what is searched for.
+func found(search string, texts ...string) bool {
+	for _, text := range texts {
+		if strings.Contains(strings.ToLower(text), strings.ToLower(search)) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,78 @@
+package conformance_test
+
+import (
+	"database/sql"
+	"path/filepath"
+	"testing"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/lib/pq"
+	_ "github.com/ncruces/go-sqlite3/driver"
+	_ "modernc.org/sqlite"
+
+	"github.com/gatepost-mail/gatepost/examples/internal/services"
+	"github.com/gatepost-mail/gatepost/store/sqlstore"
+)
+
+func TestMain(m *testing.M) { services.Main(m) }
+
+// A backend is a database and a driver for it.
+type backend struct {
+	name    string
+	driver  string
+	dialect sqlstore.Dialect
+	create  func(testing.TB) (dsn string) // a new database
+}
+
+// backends are one for each driver.
+var backends = []backend{
+	{"sqlite-modernc", "sqlite", sqlstore.SQLite, newFile},
+	{"sqlite-ncruces", "sqlite3", sqlstore.SQLite, newFile},
+	{"postgres-pgx", "pgx", sqlstore.Postgres, services.Postgres},
+	{"postgres-pq", "postgres", sqlstore.Postgres, services.Postgres},
+	{"mariadb", "mysql", sqlstore.MySQL, services.MariaDB},
+}
+
+// variants are backends with parameters that change how the database compares,
+// counts, cuts or isolates, and must not change what a Store does.
+var variants = []backend{
+	{"sqlite-immediate", "sqlite", sqlstore.SQLite, with(newFile, "&_txlock=immediate")},
+	{"postgres-serializable", "pgx", sqlstore.Postgres, with(services.Postgres, "&default_transaction_isolation=serializable")},
+	{"mariadb-found-rows", "mysql", sqlstore.MySQL, with(services.MariaDB, "?clientFoundRows=true&interpolateParams=true&parseTime=true")},
+	{"mariadb-lax", "mysql", sqlstore.MySQL, with(services.MariaDB, "?sql_mode=%27%27&charset=latin1")},
+}
+
+// newFile names a database for SQLite as the package's documentation says.
+func newFile(t testing.TB) string {
+	return "file:" + filepath.Join(t.TempDir(), "gatepost.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)"
+}
+
+func with(create func(testing.TB) string, params string) func(testing.TB) string {
+	return func(t testing.TB) string { return create(t) + params }
+}
+
+// open opens a database until the end of the test, and migrates it.
+func (b backend) open(t testing.TB, dsn string) *sqlstore.Store {
+	t.Helper()
+	st := sqlstore.New(b.openDB(t, dsn), b.dialect)
+	if err := st.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// openDB opens a database until the end of the test.
+func (b backend) openDB(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(b.driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}

@@ -1,0 +1,151 @@
+package conformance_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/sqlstore"
+)
+
+var domain = store.Domain{Tenant: "acme", Name: "acme.example", Created: time.Date(2026, time.May, 1, 0, 0, 0, 0, time.UTC)}
+
+func TestMigrateAtOnce(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			dsn := b.create(t)
+			stores := make([]*sqlstore.Store, 8)
+			for i := range stores {
+				stores[i] = sqlstore.New(b.openDB(t, dsn), b.dialect)
+			}
+			for _, time := range []string{"first", "second"} {
+				var wg sync.WaitGroup
+				for i, st := range stores {
+					wg.Go(func() {
+						if err := st.Migrate(t.Context()); err != nil {
+							t.Errorf("node %d, %s time: %v", i, time, err)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			if err := stores[0].AddDomain(t.Context(), domain); err != nil {
+				t.Fatal(err)
+			}
+			if err := stores[0].Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			list, err := stores[7].Domains(t.Context(), domain.Tenant, store.Page{})
+			if err != nil || len(list) != 1 || list[0] != domain {
+				t.Errorf("after Migrate: got %+v, %v, want only %+v", list, err, domain)
+			}
+		})
+	}
+}
+
+func TestMigrateNewerDatabase(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			dsn := b.create(t)
+			st := b.open(t, dsn)
+			db := b.openDB(t, dsn)
+			if _, err := db.ExecContext(t.Context(), "INSERT INTO gatepost_schema (version) VALUES (9999)"); err != nil {
+				t.Fatal(err)
+			}
+			err := st.Migrate(t.Context())
+			if err == nil || !strings.Contains(err.Error(), "version 9999") || !strings.Contains(err.Error(), "newer") {
+				t.Errorf("got error %v, want one about a newer version 9999", err)
+			}
+		})
+	}
+}
+
+// MySQL commits after each statement that makes a table.
+func TestMigrateCutShort(t *testing.T) {
+	b := backends[len(backends)-1]
+	dsn := b.create(t)
+	b.open(t, dsn)
+	db := b.openDB(t, dsn)
+	for _, statement := range []string{"DROP TABLE gatepost_users", "DELETE FROM gatepost_schema"} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st := b.open(t, dsn)
+	if err := st.AddDomain(t.Context(), domain); err != nil {
+		t.Fatal(err)
+	}
+	u := store.User{Tenant: domain.Tenant, Domain: domain.Name, Username: "u1"}
+	if err := st.AddUser(t.Context(), u, "hash"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPrefix(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			db := b.openDB(t, b.create(t))
+			for i, prefix := range []string{"", "other_", strings.Repeat("p", 32)} {
+				st := sqlstore.New(db, b.dialect)
+				st.Prefix = prefix
+				if err := st.Migrate(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if err := st.AddDomain(t.Context(), domain); err != nil {
+					t.Errorf("AddDomain with prefix %d, %q: %v", i, prefix, err)
+				}
+				if err := st.AddDomain(t.Context(), domain); !errors.Is(err, store.ErrTaken) {
+					t.Errorf("AddDomain again with prefix %q: got error %v, want %q", prefix, err, store.ErrTaken)
+				}
+			}
+			for _, prefix := range []string{"a b", "x;", "Ä", `"`, strings.Repeat("p", 33)} {
+				st := sqlstore.New(db, b.dialect)
+				st.Prefix = prefix
+				if err := st.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "prefix") {
+					t.Errorf("Migrate with prefix %q: got error %v, want one about it", prefix, err)
+				}
+				if _, _, err := st.Lookup(t.Context(), "u1"); err == nil || !strings.Contains(err.Error(), "prefix") {
+					t.Errorf("Lookup with prefix %q: got error %v, want one about it", prefix, err)
+				}
+			}
+		})
+	}
+}
+
+// A database that can't keep the promises is refused with the remedy.
+func TestMigrateUnsafeSQLite(t *testing.T) {
+	for _, b := range backends {
+		if b.dialect != sqlstore.SQLite {
+			continue
+		}
+		for dsn, want := range map[string]string{
+			"file:%s?_pragma=busy_timeout(0)&_pragma=synchronous(FULL)":                               "_pragma=busy_timeout(10000)",
+			"file:%s?_pragma=busy_timeout(10000)&_pragma=synchronous(NORMAL)":                         "_pragma=synchronous(FULL)",
+			"file:%s?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)&mode=memory&cache=private": "use a file",
+		} {
+			t.Run(b.name+"/"+want, func(t *testing.T) {
+				dsn := fmt.Sprintf(dsn, filepath.Join(t.TempDir(), "gatepost.db"))
+				err := sqlstore.New(b.openDB(t, dsn), b.dialect).Migrate(t.Context())
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: got error %v, want one that says %q", dsn, err, want)
+				}
+			})
+		}
+	}
+}
+
+func TestNoDialect(t *testing.T) {
+	b := backends[0]
+	st := sqlstore.New(b.openDB(t, b.create(t)), 0)
+	if err := st.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "dialect") {
+		t.Errorf("Migrate: got error %v, want one about the dialect", err)
+	}
+	if err := st.AddDomain(t.Context(), domain); err == nil || !strings.Contains(err.Error(), "dialect") {
+		t.Errorf("AddDomain: got error %v, want one about the dialect", err)
+	}
+}

@@ -1,0 +1,44 @@
+package conformance_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/sqlstore"
+	"github.com/gatepost-mail/gatepost/storetest"
+)
+
+func TestStore(t *testing.T) {
+	for _, b := range slices.Concat(backends, variants) {
+		t.Run(b.name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) func() store.Store {
+				dsn := b.create(t)
+				return func() store.Store { return b.open(t, dsn) }
+			})
+		})
+	}
+}
+
+// A Store needs no more than one connection at a time, so that it can't wait
+// for itself when the pool is small.
+func TestOneConnection(t *testing.T) {
+	done := make(map[sqlstore.Dialect]bool)
+	for _, b := range backends {
+		if done[b.dialect] {
+			continue
+		}
+		done[b.dialect] = true
+		t.Run(b.name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) func() store.Store {
+				db := b.openDB(t, b.create(t))
+				db.SetMaxOpenConns(1)
+				st := sqlstore.New(db, b.dialect)
+				if err := st.Migrate(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				return func() store.Store { return st }
+			})
+		})
+	}
+}

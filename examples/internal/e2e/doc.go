@@ -1,0 +1,13 @@
+// Package e2e sends mail through the built quickstart with the programs and
+// libraries that people have, and looks at what arrives and at what each of
+// them shows its user when the relay refuses.
+//
+// A test whose program is not installed is skipped, or fails if the environment
+// has REQUIRE_SERVICES=1. On Debian all of them come with
+//
+//	apt-get install --no-install-recommends curl swaks python3 msmtp s-nail \
+//		postfix libsasl2-modules php-cli libphp-phpmailer nodejs npm
+//
+// Nodemailer is fetched with npm, in the version of package-lock.json. Postfix
+// runs from a temporary directory of its own, which takes root.
+package e2e

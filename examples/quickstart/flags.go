@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+)
+
+// options are the program's flags.
+type options struct {
+	domain            string
+	listen, listenTLS string
+	json              bool
+
+	command  command // nil: run the relay
+	argument string  // of the command, if it takes one
+}
+
+const usage = `Usage: go run ./examples/quickstart [flags]
+
+Without -add, -reset, -delete or -list the relay runs until Ctrl-C. It writes to
+the current directory: gatepost.db, a certificate for localhost in gatepost.crt
+and gatepost.key, and each message it accepts to outbox/ID.eml. The other four
+work on the same gatepost.db and end, also while the relay runs; it obeys at once.
+The ports that -add and -reset show are those of -listen and -listen-tls.
+
+The exit status is 1 after an error, and 2 for flags that make no sense.
+
+`
+
+// parseFlags reads the command line. If that makes no sense it ends the
+// program, with status 2.
+func parseFlags() options {
+	var o options
+	flag.StringVar(&o.domain, "domain", "", "the sending `domain`; the relay adds it if need be (default the oldest\nthere is, at first "+firstDomain+")")
+	flag.StringVar(&o.listen, "listen", "127.0.0.1:2587", "`address` for STARTTLS; port 0 is any free one")
+	flag.StringVar(&o.listenTLS, "listen-tls", "127.0.0.1:2465", "`address` for TLS from the first byte")
+	flag.BoolVar(&o.json, "json", false, "print JSON: of a command one document, of the relay one when it is ready\nand then one for each event, each on a line of its own")
+	flag.Func("add", "add an SMTP user of this `name` and show its password", o.choose(addUser))
+	flag.Func("reset", "give the user of this `username` a new password and show it", o.choose(resetPassword))
+	flag.Func("delete", "delete the user of this `username`, for good", o.choose(deleteUser))
+	flag.BoolFunc("list", "list the users with their last connections", o.choose(listUsers))
+	flag.Usage = func() {
+		fmt.Fprint(flag.CommandLine.Output(), usage)
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "unexpected argument %q (see -help)\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	return o
+}
+
+// choose returns what a flag does that is a command.
+func (o *options) choose(c command) func(argument string) error {
+	return func(argument string) error {
+		if o.command != nil {
+			return errors.New("one of -add, -reset, -delete and -list at a time")
+		}
+		o.command, o.argument = c, argument
+		return nil
+	}
+}

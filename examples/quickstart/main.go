@@ -1,0 +1,110 @@
+// Quickstart is a whole relay in one program, to see how gatepost feels and to
+// copy from. It keeps a domain and its SMTP users in SQLite, takes mail from
+// them, and writes each message to a file. Run it in the root of a checkout:
+//
+//	go run ./examples/quickstart
+//
+// It says which credentials it made, and shows commands that send a message.
+//
+// This file is what a product that embeds the relay has to write, too. The
+// others keep the example comfortable.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+func main() {
+	opts := parseFlags()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // so that a second Ctrl-C ends the program at once
+	var err error
+	if opts.command != nil {
+		err = runCommand(ctx, opts)
+	} else {
+		err = runRelay(ctx, opts)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", inWords(err))
+		os.Exit(1)
+	}
+}
+
+func runRelay(ctx context.Context, opts options) error {
+	// First the ports: a password that is shown once had better not be made
+	// in vain.
+	starttls, err := net.Listen("tcp", opts.listen)
+	if err != nil {
+		return err
+	}
+	defer starttls.Close()
+	implicit, err := net.Listen("tcp", opts.listenTLS)
+	if err != nil {
+		return err
+	}
+	defer implicit.Close()
+	cert, err := certificate()
+	if err != nil {
+		return err
+	}
+	box, err := openOutbox()
+	if err != nil {
+		return err
+	}
+	st, closeDatabase, err := openDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeDatabase()
+	creds := &credentials.Manager{Store: st}
+	first, err := setUp(ctx, creds.Tenant(tenant), opts.domain)
+	if err != nil {
+		return err
+	}
+
+	out := printer{json: opts.json}
+	srv := &relay.Server{
+		Hostname:    "localhost",
+		Credentials: creds,
+		Forwarder:   out.announce(box),
+		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{cert}},
+		OnEvent:     out.event,
+		// The printer tells of events, so the log is left with troubles.
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	}
+	ended := make(chan error, 2)
+	go func() { ended <- srv.Serve(starttls) }()
+	go func() { ended <- srv.ServeTLS(implicit) }()
+	out.print(ready{accessTo(starttls.Addr().String(), implicit.Addr().String()).with(first), box.dir})
+
+	select {
+	case err := <-ended:
+		srv.Close()
+		return err
+	case <-ctx.Done():
+		return shutDown(srv)
+	}
+}
+
+// shutDown lets messages in progress finish, within reason.
+func shutDown(srv *relay.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if srv.Shutdown(ctx) == nil {
+		return nil
+	}
+	srv.Close()
+	return errors.New("a message took too long to arrive and was cut off; its sender knows that it wasn't accepted")
+}

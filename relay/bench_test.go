@@ -1,0 +1,316 @@
+package relay_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+)
+
+// Each benchmark here measures its own yardstick in the same run, in turns, and
+// reports the ratio: 1 is as fast as the yardstick, 0.5 half as fast.
+
+// BenchmarkSubmission sends messages of 4 KiB over 10 TLS connections, to a
+// server that discards them and to a bare go-smtp server that does.
+func BenchmarkSubmission(b *testing.B) {
+	body := []byte(hello[:len(hello)-7] + strings.Repeat(strings.Repeat("x", 76)+"\r\n", 52) + ".\r\n")
+	for _, pipelining := range []bool{false, true} {
+		name := map[bool]string{false: "lockstep", true: "pipelining"}[pipelining]
+		b.Run(name, func(b *testing.B) {
+			ours, bare := newDiscard(b), newBare(b)
+			ratio(b, 10, func(addr string) func() error {
+				c := dialBench(b, addr)
+				return func() error { return c.sendData(body, pipelining) }
+			}, bare, ours)
+		})
+	}
+}
+
+// BenchmarkBDAT sends messages of 10 MiB in chunks of 1 MiB.
+func BenchmarkBDAT(b *testing.B) {
+	chunk := bytes.Repeat([]byte(strings.Repeat("x", 1022)+"\r\n"), 1024)
+	ours, bare := newDiscard(b), newBare(b)
+	b.SetBytes(int64(10 * len(chunk)))
+	ratio(b, 2, func(addr string) func() error {
+		c := dialBench(b, addr)
+		return func() error { return c.sendBDAT(chunk, 10) }
+	}, bare, ours)
+}
+
+// BenchmarkLogin connects, does the TLS handshake, logs in and quits; the
+// yardstick does all that but log in.
+func BenchmarkLogin(b *testing.B) {
+	r := relaytest.NewUnstartedRelay(b)
+	r.Start()
+	auth := expand(r, "AUTH PLAIN $plain\r\n")
+	visit := func(line string) func(string) func() error {
+		return func(addr string) func() error {
+			return func() error {
+				c, err := connect(addr)
+				if err != nil {
+					return err
+				}
+				defer c.conn.Close()
+				if line != "" {
+					if err := c.cmd(line, '2'); err != nil {
+						return err
+					}
+				}
+				return c.cmd("QUIT\r\n", '2')
+			}
+		}
+	}
+	compare(b, 10, func() func() error { return visit("")(r.AddrTLS) }, func() func() error { return visit(auth)(r.AddrTLS) })
+}
+
+// ratio compares a load on two servers.
+func ratio(b *testing.B, conns int, client func(addr string) func() error, yardstick, ours string) {
+	b.Helper()
+	compare(b, conns, func() func() error { return client(yardstick) }, func() func() error { return client(ours) })
+}
+
+// compare runs b.N rounds of two loads on as many connections each, in turns so
+// that both see the same weather, and reports how the second compares.
+func compare(b *testing.B, conns int, yardstick, ours func() func() error) {
+	b.Helper()
+	a, c := newLoad(conns, yardstick), newLoad(conns, ours)
+	for _, l := range []*load{a, c} {
+		l.run(b, 2*conns) // warm up
+		l.took = 0
+	}
+	b.ResetTimer()
+	const turn = 200
+	for n := b.N; n > 0; n -= turn {
+		a.run(b, min(n, turn))
+		c.run(b, min(n, turn))
+	}
+	b.ReportMetric(float64(a.took)/float64(c.took), "ratio")
+	b.ReportMetric(float64(b.N)/c.took.Seconds(), "ours/s")
+	b.ReportMetric(float64(b.N)/a.took.Seconds(), "yardstick/s")
+	b.ReportMetric(0, "ns/op") // of both together: says nothing
+}
+
+type load struct {
+	clients []func() error
+	took    time.Duration
+}
+
+func newLoad(conns int, client func() func() error) *load {
+	l := &load{clients: make([]func() error, conns)}
+	for i := range l.clients {
+		l.clients[i] = client()
+	}
+	return l
+}
+
+// run has the clients do n rounds in all.
+func (l *load) run(b *testing.B, n int) {
+	b.Helper()
+	start := cpuTime()
+	var wg sync.WaitGroup
+	work := make(chan struct{}, n)
+	for range n {
+		work <- struct{}{}
+	}
+	close(work)
+	for _, client := range l.clients {
+		wg.Go(func() {
+			for range work {
+				if err := client(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	l.took += cpuTime() - start
+	if b.Failed() {
+		b.FailNow()
+	}
+}
+
+func newDiscard(b *testing.B) string {
+	r := relaytest.NewUnstartedRelay(b)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Server.Forwarder = relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
+		_, err := io.Copy(io.Discard, m.Content())
+		return err
+	})
+	go r.Server.ServeTLS(l)
+	b.Cleanup(func() { r.Server.Close() })
+	credentialsOf[l.Addr().String()] = expand(r, "AUTH PLAIN $plain\r\n")
+	return l.Addr().String()
+}
+
+// credentialsOf maps a server's address to the command with which to log in.
+var credentialsOf = map[string]string{}
+
+// newBare starts a go-smtp server with a session that accepts and discards.
+func newBare(b *testing.B) string {
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return bareSession{}, nil }))
+	srv.Domain = "bare.test"
+	srv.EnableSMTPUTF8 = true
+	go srv.Serve(l)
+	b.Cleanup(func() { srv.Close() })
+	credentialsOf[l.Addr().String()] = "AUTH PLAIN AGEAYg==\r\n"
+	return l.Addr().String()
+}
+
+type bareSession struct{}
+
+func (bareSession) Reset()                               {}
+func (bareSession) Logout() error                        { return nil }
+func (bareSession) Mail(string, *smtp.MailOptions) error { return nil }
+func (bareSession) Rcpt(string, *smtp.RcptOptions) error { return nil }
+func (bareSession) AuthMechanisms() []string             { return []string{sasl.Plain} }
+func (bareSession) Auth(mech string) (sasl.Server, error) {
+	return sasl.NewPlainServer(func(string, string, string) error { return nil }), nil
+}
+
+func (bareSession) Data(r io.Reader) error {
+	_, err := io.Copy(io.Discard, r)
+	return err
+}
+
+// A benchClient costs as little as a client can.
+type benchClient struct {
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+var benchTLS = func() *tls.Config {
+	c := relaytest.ClientTLS()
+	c.ClientSessionCache = nil // a full handshake each time
+	return c
+}()
+
+func connect(addr string) (*benchClient, error) {
+	nc, err := tls.Dial("tcp", addr, benchTLS)
+	if err != nil {
+		return nil, err
+	}
+	c := &benchClient{nc, bufio.NewReader(nc)}
+	if err := c.want('2'); err != nil {
+		return nil, err
+	}
+	return c, c.cmd("EHLO bench.test\r\n", '2')
+}
+
+func dialBench(b *testing.B, addr string) *benchClient {
+	b.Helper()
+	c, err := connect(addr)
+	if err == nil {
+		err = c.cmd(credentialsOf[addr], '2')
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.conn.Close() })
+	return c
+}
+
+func (c *benchClient) cmd(line string, want byte) error {
+	if _, err := io.WriteString(c.conn, line); err != nil {
+		return err
+	}
+	return c.want(want)
+}
+
+func (c *benchClient) want(want byte) error {
+	for {
+		line, err := c.r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if len(line) < 4 || line[0] != want {
+			return fmt.Errorf("the server answered %q", line)
+		}
+		if line[3] == ' ' {
+			return nil
+		}
+	}
+}
+
+const mailFrom, rcptTo = "MAIL FROM:<shop@acme.example>\r\n", "RCPT TO:<bob@example.com>\r\n"
+
+func (c *benchClient) sendData(body []byte, pipelining bool) error {
+	if pipelining {
+		if _, err := io.WriteString(c.conn, mailFrom+rcptTo+"DATA\r\n"); err != nil {
+			return err
+		}
+		for _, want := range "223" {
+			if err := c.want(byte(want)); err != nil {
+				return err
+			}
+		}
+	} else {
+		for _, step := range []struct {
+			line string
+			want byte
+		}{{mailFrom, '2'}, {rcptTo, '2'}, {"DATA\r\n", '3'}} {
+			if err := c.cmd(step.line, step.want); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := c.conn.Write(body); err != nil {
+		return err
+	}
+	return c.want('2')
+}
+
+func (c *benchClient) sendBDAT(chunk []byte, n int) error {
+	header := "From: shop@acme.example\r\n\r\n"
+	if _, err := fmt.Fprintf(c.conn, "%s%sBDAT %d\r\n%s", mailFrom, rcptTo, len(header), header); err != nil {
+		return err
+	}
+	for range 3 {
+		if err := c.want('2'); err != nil {
+			return err
+		}
+	}
+	for i := range n {
+		last := ""
+		if i == n-1 {
+			last = " LAST"
+		}
+		if _, err := fmt.Fprintf(c.conn, "BDAT %d%s\r\n", len(chunk), last); err != nil {
+			return err
+		}
+		if _, err := c.conn.Write(chunk); err != nil {
+			return err
+		}
+		if err := c.want('2'); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(0, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -1,0 +1,91 @@
+package relay
+
+import (
+	"bytes"
+	"io"
+)
+
+// A dataReader reads a message sent with DATA from the conn itself, without the
+// dots that were added in front of dots and without the line that ends it (RFC
+// 5321 section 4.5.2). go-smtp has a reader for that, too, which is slower, and
+// loses or misses what stands next to a bare CR.
+//
+// It relies on go-smtp having read the DATA command and nothing more. Close
+// lets go-smtp find the end of the message.
+type dataReader struct {
+	c    *conn
+	dots unstuffer
+	err  error
+}
+
+func (d *dataReader) Read(p []byte) (int, error) {
+	for d.err == nil {
+		n, used, end := d.dots.unstuff(p, d.c.in.Bytes())
+		d.c.in.Next(used)
+		if end {
+			d.err = io.EOF
+			return n, io.EOF
+		}
+		if n > 0 {
+			return n, nil
+		}
+		n, err := d.c.fill(p)
+		d.c.in.Write(p[:n])
+		if err != nil {
+			d.err = io.ErrUnexpectedEOF
+		}
+	}
+	return 0, d.err
+}
+
+// Close owes go-smtp the end of the message, if it was reached.
+func (d *dataReader) Close() {
+	if d.err == io.EOF && d.c.err == nil {
+		d.c.owed = ".\r\n"
+	}
+	if d.c.in.Len() == 0 {
+		d.c.in = bytes.Buffer{} // it may have become large
+	}
+}
+
+// An unstuffer takes the dots of transparency out of a stream. Only CRLF . CRLF
+// ends it, and only after CRLF does a line begin: whoever takes less for a line
+// end sees messages where there are none.
+type unstuffer struct {
+	inLine bool // the next byte isn't the first of a line
+	cr     bool // the last byte was a CR
+}
+
+var lineDot = []byte("\r\n.")
+
+// unstuff copies from src to dst as far as it can. It returns how much it wrote
+// and how much of src that took, and whether the end was reached. It takes
+// nothing if it has to see more.
+func (u *unstuffer) unstuff(dst, src []byte) (n, used int, end bool) {
+	for n < len(dst) && used < len(src) {
+		rest := src[used:]
+		if !u.inLine && rest[0] == '.' {
+			switch {
+			case bytes.HasPrefix(rest, []byte(".\r\n")):
+				return n, used + 3, true
+			case bytes.HasPrefix([]byte(".\r\n"), rest):
+				return n, used, false
+			}
+			used++
+			u.inLine = true
+			continue
+		}
+		piece := rest
+		if i := bytes.Index(rest, lineDot); i >= 0 {
+			piece = rest[:i+2]
+		}
+		if u.cr && rest[0] == '\n' {
+			piece = rest[:1]
+		}
+		k := copy(dst[n:], piece)
+		u.inLine = !(piece[k-1] == '\n' && (k > 1 && piece[k-2] == '\r' || k == 1 && u.cr))
+		u.cr = piece[k-1] == '\r'
+		n, used = n+k, used+k
+	}
+	return n, used, false
+}

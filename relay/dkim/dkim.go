@@ -1,0 +1,236 @@
+// Package dkim signs messages on their way out (DKIM, RFC 6376), so that their
+// recipients can tell that the sending domain vouches for them.
+//
+// A [Signer] is a [relay.Forwarder] that wraps the next one:
+//
+//	upstream := &smarthost.Forwarder{Addr: "smtp.example.com:587"}
+//	signer := &dkim.Signer{
+//		Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
+//			return product.KeysOf(domain)
+//		},
+//		Next: upstream,
+//	}
+//	srv.Forwarder = &queue.Queue{Spool: st, Next: signer}
+//
+// Behind the queue, as here, it signs bounces as well.
+package dkim
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/mail"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-msgauth/dkim"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+// A Key is one DKIM key of a domain. Its public half is published as a TXT
+// record at Selector._domainkey.domain (RFC 6376 section 3.6).
+type Key struct {
+	Selector string
+	Signer   crypto.Signer // an RSA key of at least 1024 bits, better 2048, or an Ed25519 key (RFC 8463)
+}
+
+// A Signer signs each message for the domain in its From field and hands it to
+// Next. It signs with relaxed canonicalization, so that what servers do to white
+// space on the way breaks nothing, and signs From once more than it is there, so
+// that nobody can add another.
+//
+// A message that carries a valid signature for that domain already goes on as
+// it is. The fields must not be changed after the first Forward.
+type Signer struct {
+	// Keys returns the keys of a domain, in lower-case A-labels. With several
+	// (RSA and Ed25519) the message gets a signature of each. Without any it
+	// goes on unsigned. An error keeps it from being sent: it is worth a
+	// retry. Required.
+	Keys func(ctx context.Context, domain string) ([]Key, error)
+
+	// Next takes the signed message. Required.
+	Next relay.Forwarder
+
+	// LookupTXT finds the key of a signature that a message came with. Nil
+	// means the system's resolver.
+	LookupTXT func(ctx context.Context, name string) ([]string, error)
+
+	// Logger gets troubles. Nil means slog.Default().
+	Logger *slog.Logger
+
+	signed memo
+}
+
+// Forward signs the message and forwards it. See [relay.Forwarder].
+func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
+	// A message is signed once, also if it goes to many destinations, or again.
+	fields, err := s.signed.get(m.ID, m.Size(), func() ([]byte, error) { return s.sign(ctx, m) })
+	if err != nil {
+		return fmt.Errorf("dkim: message %s: %w", m.ID, err)
+	}
+	if len(fields) > 0 {
+		m = m.Prepend(fields)
+	}
+	return s.Next.Forward(ctx, m)
+}
+
+// sign returns the signature fields for a message, or nothing if it is to go on
+// as it is.
+func (s *Signer) sign(ctx context.Context, m *relay.Message) ([]byte, error) {
+	header, err := readHeader(m)
+	if err != nil {
+		// The server refuses what can't be read; a signature would be void.
+		s.logger().Warn("dkim: message goes unsigned", "id", m.ID, "error", err)
+		return nil, nil
+	}
+	domain := fromDomain(header)
+	if domain == "" {
+		return nil, nil
+	}
+	keys, err := s.Keys(ctx, domain)
+	if err != nil {
+		return nil, fmt.Errorf("keys of %s: %w", domain, err)
+	}
+	if len(keys) == 0 || s.holds(ctx, m, header, domain) {
+		return nil, nil
+	}
+	return signatures(m, header, domain, keys)
+}
+
+// signatures reads the message once for all its signatures.
+func signatures(m *relay.Message, header textproto.MIMEHeader, domain string, keys []Key) ([]byte, error) {
+	signers := make([]*dkim.Signer, len(keys))
+	writers := make([]io.Writer, len(keys))
+	defer func() {
+		for _, signer := range signers {
+			if signer != nil {
+				signer.Close() // ends its goroutine; a second time does nothing
+			}
+		}
+	}()
+	for i, key := range keys {
+		signer, err := dkim.NewSigner(&dkim.SignOptions{
+			Domain:                 domain,
+			Selector:               key.Selector,
+			Signer:                 key.Signer,
+			HeaderCanonicalization: dkim.CanonicalizationRelaxed,
+			BodyCanonicalization:   dkim.CanonicalizationRelaxed,
+			HeaderKeys:             signedFields(header),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("selector %q of %s: %w", key.Selector, domain, err)
+		}
+		signers[i], writers[i] = signer, signer
+	}
+	if _, err := io.Copy(io.MultiWriter(writers...), whole(m)); err != nil {
+		return nil, err
+	}
+	var fields bytes.Buffer
+	for i, signer := range signers {
+		if err := signer.Close(); err != nil {
+			return nil, err
+		}
+		fields.WriteString(signer.Signature())
+		signers[i] = nil
+	}
+	return fields.Bytes(), nil
+}
+
+// whole is the content with an empty line at its end, which relaxed
+// canonicalization leaves out again (RFC 6376 section 3.4.4), so that a message
+// without a body has the line that ends its header.
+func whole(m *relay.Message) io.Reader {
+	return io.MultiReader(m.Content(), strings.NewReader("\r\n\r\n"))
+}
+
+// fields are what a reader sees or a program acts on (RFC 6376 section 5.4.1).
+var fields = []string{
+	"From", "Sender", "Reply-To", "To", "Cc", "Subject", "Date", "Message-ID",
+	"In-Reply-To", "References", "MIME-Version", "Content-Type",
+	"Content-Transfer-Encoding", "Content-ID", "Content-Description",
+	"List-Id", "List-Help", "List-Unsubscribe", "List-Unsubscribe-Post",
+	"List-Subscribe", "List-Post", "List-Owner", "List-Archive",
+}
+
+// signedFields names each of the fields as often as it is there, and From once
+// more.
+func signedFields(header textproto.MIMEHeader) []string {
+	list := []string{"From"}
+	for _, name := range fields {
+		for range header.Values(name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// holds reports whether the message carries a signature for the domain that is
+// valid and covers From.
+func (s *Signer) holds(ctx context.Context, m *relay.Message, header textproto.MIMEHeader, domain string) bool {
+	if len(header.Values("DKIM-Signature")) == 0 {
+		return false
+	}
+	lookup := s.LookupTXT
+	if lookup == nil {
+		lookup = net.DefaultResolver.LookupTXT
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	found, err := dkim.VerifyWithOptions(whole(m), &dkim.VerifyOptions{
+		LookupTXT:        func(name string) ([]string, error) { return lookup(ctx, name) },
+		MaxVerifications: 5,
+	})
+	if err != nil && !errors.Is(err, dkim.ErrTooManySignatures) {
+		return false
+	}
+	for _, v := range found {
+		if v.Err == nil && strings.EqualFold(v.Domain, domain) {
+			return true
+		}
+	}
+	return false
+}
+
+// readHeader reads the header of a message.
+func readHeader(m *relay.Message) (textproto.MIMEHeader, error) {
+	msg, err := mail.ReadMessage(whole(m))
+	if err != nil {
+		return nil, err
+	}
+	return textproto.MIMEHeader(msg.Header), nil
+}
+
+// fromDomain returns the domain of the first address in From, or nothing if
+// there is none that could have a key.
+func fromDomain(header textproto.MIMEHeader) string {
+	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: anyCharset}}
+	list, err := parser.ParseList(header.Get("From"))
+	if err != nil || len(list) == 0 {
+		return ""
+	}
+	addr := list[0].Address
+	name, err := credentials.NormalizeDomain(addr[strings.LastIndexByte(addr, '@')+1:])
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// anyCharset lets every display name pass; nobody looks at it here.
+func anyCharset(_ string, r io.Reader) (io.Reader, error) { return r, nil }
+
+func (s *Signer) logger() *slog.Logger {
+	if s.Logger != nil {
+		return s.Logger
+	}
+	return slog.Default()
+}

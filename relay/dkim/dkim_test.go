@@ -1,0 +1,252 @@
+package dkim_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	msgauth "github.com/emersion/go-msgauth/dkim"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/dkim"
+)
+
+var rsaKey, edKey = func() (crypto.Signer, crypto.Signer) {
+	r, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	_, e, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return r, e
+}()
+
+// dns publishes the keys for acme.example.
+func dns(name string) ([]string, error) {
+	switch name {
+	case "r._domainkey.acme.example":
+		der, err := x509.MarshalPKIXPublicKey(rsaKey.Public())
+		return []string{"v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)}, err
+	case "e._domainkey.acme.example":
+		return []string{"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(edKey.Public().(ed25519.PublicKey))}, nil
+	}
+	return nil, fmt.Errorf("no such host %s", name)
+}
+
+func lookup(_ context.Context, name string) ([]string, error) { return dns(name) }
+
+func both(_ context.Context, domain string) ([]dkim.Key, error) {
+	if domain != "acme.example" {
+		return nil, nil
+	}
+	return []dkim.Key{{Selector: "r", Signer: rsaKey}, {Selector: "e", Signer: edKey}}, nil
+}
+
+// sink records the content of what it takes.
+type sink struct {
+	mu   sync.Mutex
+	data []string
+}
+
+func (s *sink) Forward(_ context.Context, m *relay.Message) error {
+	data, err := io.ReadAll(m.Content())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data = append(s.data, string(data))
+	return err
+}
+
+func message(id, content string) *relay.Message {
+	m := &relay.Message{ID: id}
+	m.SetContent(strings.NewReader(content), int64(len(content)))
+	return m
+}
+
+func verify(t *testing.T, data string) []*msgauth.Verification {
+	t.Helper()
+	found, err := msgauth.VerifyWithOptions(strings.NewReader(data+"\r\n"), &msgauth.VerifyOptions{LookupTXT: dns})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestSignaturesHold(t *testing.T) {
+	for name, content := range map[string]string{
+		"usual":          "From: Shop <shop@acme.example>\r\nTo: bob@example.com\r\nSubject: hi\r\n\r\nhello\r\n",
+		"no body":        "From: shop@acme.example\r\n\r\n",
+		"header only":    "From: shop@acme.example\r\n",
+		"no last CRLF":   "From: shop@acme.example\r\n\r\nhello",
+		"trailing lines": "From: shop@acme.example\r\n\r\nhello  \t \r\n\r\n\r\n",
+		"8-bit, dots":    "From: =?iso-8859-15?q?B=FCro?= <shop@ACME.example>\r\nSubject: f\u00fcr\r\n\r\n.\r\n..\r\n\u00e4\xff\r\n",
+		"folded":         "From:\r\n shop@acme.example\r\nSubject: a\r\n\tb\r\n\r\n" + strings.Repeat("x", 5000) + "\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var next sink
+			s := &dkim.Signer{Keys: both, Next: &next, Logger: slog.New(slog.DiscardHandler)}
+			if err := s.Forward(t.Context(), message("1", content)); err != nil {
+				t.Fatal(err)
+			}
+			got := next.data[0]
+			if !strings.HasSuffix(got, content) {
+				t.Errorf("the message changed:\n%q", got)
+			}
+			found := verify(t, got)
+			if len(found) != 2 {
+				t.Fatalf("%d signatures, want 2:\n%s", len(found), got)
+			}
+			for _, v := range found {
+				if v.Err != nil || v.Domain != "acme.example" {
+					t.Errorf("signature of %s: %v", v.Domain, v.Err)
+				}
+			}
+			for _, v := range verify(t, "From: evil@evil.example\r\n"+got) {
+				if v.Err == nil {
+					t.Error("the signature holds with another From in front")
+				}
+			}
+		})
+	}
+}
+
+func TestValidSignatureIsLeftAlone(t *testing.T) {
+	var next sink
+	s := &dkim.Signer{Keys: both, Next: &next, LookupTXT: lookup}
+	if err := s.Forward(t.Context(), message("1", "From: shop@acme.example\r\n\r\nhello\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	signed := next.data[0]
+	if err := s.Forward(t.Context(), message("2", signed)); err != nil {
+		t.Fatal(err)
+	}
+	if next.data[1] != signed {
+		t.Errorf("a signed message was changed:\n%s", next.data[1])
+	}
+	broken := strings.Replace(signed, "hello", "goodbye", 1)
+	if err := s.Forward(t.Context(), message("3", broken)); err != nil {
+		t.Fatal(err)
+	}
+	valid := 0
+	for _, v := range verify(t, next.data[2]) {
+		if v.Err == nil {
+			valid++
+		}
+	}
+	if valid != 2 {
+		t.Errorf("a message with a broken signature got %d valid ones, want 2", valid)
+	}
+}
+
+func TestUnsigned(t *testing.T) {
+	for name, content := range map[string]string{
+		"another domain": "From: a@other.example\r\n\r\nhello\r\n",
+		"no From":        "Subject: hi\r\n\r\nhello\r\n",
+		"unreadable":     "this is no header\r\n\r\nhello\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var next sink
+			s := &dkim.Signer{Keys: both, Next: &next, Logger: slog.New(slog.DiscardHandler)}
+			if err := s.Forward(t.Context(), message("1", content)); err != nil {
+				t.Fatal(err)
+			}
+			if next.data[0] != content {
+				t.Errorf("the message became %q", next.data[0])
+			}
+		})
+	}
+}
+
+func TestTroubleWithKeysIsWorthARetry(t *testing.T) {
+	fail := true
+	var next sink
+	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
+		if fail {
+			return nil, errors.New("database is away")
+		}
+		return both(ctx, domain)
+	}}
+	m := message("1", "From: shop@acme.example\r\n\r\n")
+	if err := s.Forward(t.Context(), m); err == nil || !relay.Temporary(err) || len(next.data) != 0 {
+		t.Fatalf("Forward: %v with %d messages sent, want a temporary error and none", err, len(next.data))
+	}
+	fail = false
+	if err := s.Forward(t.Context(), m); err != nil || !strings.Contains(next.data[0], "DKIM-Signature") {
+		t.Errorf("the next try: %v", err)
+	}
+}
+
+func TestSignedOncePerMessage(t *testing.T) {
+	var asked atomic.Int32
+	var next sink
+	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
+		asked.Add(1)
+		return both(ctx, domain)
+	}}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := s.Forward(t.Context(), message("same", "From: shop@acme.example\r\n\r\nhello\r\n")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the message was signed %d times, want once", n)
+	}
+	for _, data := range next.data {
+		if data != next.data[0] {
+			t.Fatal("the copies of one message differ")
+		}
+	}
+	// What was signed long ago is forgotten, not kept for ever.
+	for i := range 1100 {
+		if err := s.Forward(t.Context(), message(fmt.Sprint(i), "From: a@other.example\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked.Store(0)
+	s.Forward(t.Context(), message("same", "From: shop@acme.example\r\n\r\nhello\r\n"))
+	if asked.Load() != 1 {
+		t.Error("a message of 1100 messages ago is still remembered")
+	}
+}
+
+func ExampleSigner() {
+	signer := &dkim.Signer{
+		Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
+			return []dkim.Key{{Selector: "e", Signer: edKey}}, nil
+		},
+		Next: relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
+			line, _, _ := bytes.Cut(must(io.ReadAll(m.Content())), []byte(":"))
+			fmt.Printf("%s\n", line)
+			return nil
+		}),
+	}
+	if err := signer.Forward(context.Background(), message("1", "From: shop@acme.example\r\n\r\nhello\r\n")); err != nil {
+		fmt.Println(err)
+	}
+	// Output: DKIM-Signature
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

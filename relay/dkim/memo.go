@@ -1,0 +1,64 @@
+package dkim
+
+import "sync"
+
+// maxMemo is how many messages a memo remembers: a few hundred bytes each.
+const maxMemo = 1024
+
+// A memo remembers the outcome of signing the latest messages. Of several calls
+// for one message at once, one does the work.
+type memo struct {
+	mu    sync.Mutex
+	known map[memoKey]*memoEntry
+	ring  [maxMemo]memoKey // the keys, in the order they came
+	next  int
+}
+
+type memoKey struct {
+	id   string
+	size int64
+}
+
+type memoEntry struct {
+	once   sync.Once
+	fields []byte
+	err    error
+}
+
+func (m *memo) get(id string, size int64, sign func() ([]byte, error)) ([]byte, error) {
+	if id == "" {
+		return sign() // a message somebody made by hand
+	}
+	key := memoKey{id, size}
+	e := m.entry(key)
+	e.once.Do(func() { e.fields, e.err = sign() })
+	if e.err != nil {
+		m.forget(key, e) // the next try may fare better
+	}
+	return e.fields, e.err
+}
+
+func (m *memo) entry(key memoKey) *memoEntry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e, ok := m.known[key]; ok {
+		return e
+	}
+	if m.known == nil {
+		m.known = make(map[memoKey]*memoEntry)
+	}
+	delete(m.known, m.ring[m.next])
+	m.ring[m.next] = key
+	m.next = (m.next + 1) % maxMemo
+	e := new(memoEntry)
+	m.known[key] = e
+	return e
+}
+
+func (m *memo) forget(key memoKey, e *memoEntry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known[key] == e {
+		delete(m.known, key)
+	}
+}

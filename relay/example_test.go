@@ -1,0 +1,91 @@
+package relay_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/smtp"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+// A whole relay: a tenant's tool logs in and sends, and the message reaches the
+// Forwarder.
+func Example() {
+	ctx := context.Background()
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	acme := creds.Tenant("acme")
+	if _, err := acme.AddDomain(ctx, "acme.example"); err != nil {
+		log.Fatal(err)
+	}
+	user, password, err := acme.AddUser(ctx, "acme.example", "billing")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	srv := &relay.Server{
+		Hostname:    "localhost",
+		Credentials: creds,
+		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}},
+		Logger:      slog.New(slog.DiscardHandler),
+		Forwarder: relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
+			fmt.Println("from", m.From, "to", m.To[0].Address)
+			return nil
+		}),
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go srv.Serve(l)
+	defer srv.Close()
+
+	client, err := smtp.Dial(l.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	err = errors.Join(
+		client.StartTLS(relaytest.ClientTLS()),
+		client.Auth(smtp.PlainAuth("", user.Username, password.Reveal(), "127.0.0.1")),
+		client.Mail("billing@acme.example"),
+		client.Rcpt("bob@example.com"),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	w, err := client.Data()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(w, "From: billing@acme.example\r\nSubject: Invoice\r\n\r\nHello.\r\n")
+	if err := w.Close(); err != nil {
+		log.Fatal(err)
+	}
+	// Output: from billing@acme.example to bob@example.com
+}
+
+// A policy of one's own: the exact domain, and marketing from a subdomain too.
+func ExampleServer_allowSender() {
+	srv := &relay.Server{
+		AllowSender: func(ctx context.Context, id credentials.Identity, addr string) error {
+			if addr == "news@mail."+id.Domain {
+				return nil
+			}
+			return relay.ExactDomain(ctx, id, addr)
+		},
+	}
+	id := credentials.Identity{Domain: "acme.example"}
+	fmt.Println(srv.AllowSender(context.Background(), id, "news@mail.acme.example"))
+	fmt.Println(srv.AllowSender(context.Background(), id, "ceo@mail.acme.example"))
+	// Output:
+	// <nil>
+	// relay: 550 5.7.1 domain mail.acme.example is not allowed, this user sends from acme.example only
+}

@@ -1,0 +1,159 @@
+package relay
+
+import (
+	"bytes"
+	"io"
+	"net/mail"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzReceive reads a content in pieces of any size. What comes out is the same
+// as in one piece: what went in with CRLF for every bare LF, or a refusal.
+func FuzzReceive(f *testing.F) {
+	for _, s := range []string{
+		"", "\r\n", "\n", "\r", "a\r\nb\nc\r\n", "a\r\r\n", "a\n\r\n", "a\n\r", "\n\n.\n", "a\x00b", "a\r\x00\n", "\r\n.\r\n", "a\r", "\xff\r\n\xfe\n",
+		strings.Repeat("x", 600) + "\n", strings.Repeat("\n", 300),
+	} {
+		f.Add([]byte(s), uint8(1), uint8(2))
+		f.Add([]byte(s), uint8(0), uint8(255))
+	}
+	const limit = 500
+	f.Fuzz(func(t *testing.T, data []byte, first, then uint8) {
+		want := bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+		bad := bytes.ContainsRune(data, 0) || bytes.ContainsRune(bytes.ReplaceAll(data, []byte("\r\n"), nil), '\r') || len(want) > limit
+		for _, r := range []io.Reader{bytes.NewReader(data), &pieces{data, int(first), int(then)}} {
+			c, err := receive(r, limit, int64(then))
+			if (err != nil) != bad {
+				t.Fatalf("the error is %v for %q", err, data)
+			}
+			if err != nil {
+				c.Close()
+				continue
+			}
+			got := contentBytes(t, c)
+			c.Close()
+			if !bytes.Equal(got, want) || c.size != int64(len(want)) {
+				t.Fatalf("%q arrived as %q (%d bytes), want %q", data, got, c.size, want)
+			}
+			if i := bytes.Index(want, []byte("\r\n\r\n")); i >= 0 && !bytes.HasPrefix(want, []byte("\r\n")) && len(c.header) != i+4 {
+				t.Fatalf("the header of %q is %q", want, c.header)
+			}
+		}
+	})
+}
+
+// pieces reads data in pieces, the first few bytes of another size.
+type pieces struct {
+	data        []byte
+	first, then int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.data) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, p.data[:min(len(p.data), max(1, p.first))])
+	p.data, p.first = p.data[n:], p.then
+	return n, nil
+}
+
+func contentBytes(t testing.TB, c *content) []byte {
+	rest, err := io.ReadAll(io.NewSectionReader(c.rest, 0, c.restSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(slices.Clone(c.header), rest...)
+}
+
+var anyFrom = regexp.MustCompile(`(?im)^(from|sender|bcc|return-path)[ \t]*:`)
+
+// FuzzHeader has net/mail read what would be forwarded. It finds no author that
+// was not checked, and no field that should be gone.
+func FuzzHeader(f *testing.F) {
+	for _, s := range []string{
+		"From: a@acme.example\r\n\r\n", "from : A <a@acme.example>,\r\n\tb@acme.example\r\nSender: a@acme.example\r\n", "From: G: a@b.c, d@e.f;\r\n",
+		"Bcc: x@y.z\r\n more\r\nFrom: a@b.c\r\nReturn-Path: <x>\r\nBCC:\r\n", "From: \"a@b\" <a@b.c> (x (y))\r\n", "From: =?utf-8?q?a?= <a@b.c>\r\n",
+		"From:\r\n a@b.c\r\n", "Subject: x\r\n From: a@b.c\r\nFrom: d@e.f\r\n", "From a@b.c\r\nFrom: a@b.c\r\n", "From: <@a.b:c@d.e>\r\n",
+		"From: a@[1.2.3.4]\r\n", "From: \"\\\"\"@b.c\r\n", "Date: x\r\nMessage-ID: <a@b>\r\nFrom: b\xc3\xbc@b.c", "From: (x)a(y)@(z)b.c\r\n", "\xef\xbb\xbfFrom: a@b.c\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	srv := &Server{host: "relay.test"}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in, err := receive(bytes.NewReader(data), maxHeader, 0)
+		if err != nil {
+			return
+		}
+		h, err := parseHeader(in.header)
+		if err != nil {
+			return
+		}
+		if len(h.from) == 0 {
+			t.Fatalf("no author in %q", in.header)
+		}
+		m := &Message{ID: "id", Received: time.Unix(0, 0)}
+		m.SetContent(in.rest, in.restSize)
+		m.prefix = srv.complete(m, h, true)
+		if !bytes.HasSuffix(m.prefix, []byte("\r\n")) || bytes.Contains(bytes.ReplaceAll(m.prefix, []byte("\r\n"), nil), []byte("\n")) {
+			t.Fatalf("the header leaves as %q", m.prefix)
+		}
+		for _, field := range anyFrom.FindAllString(string(m.prefix), -1) {
+			if name := strings.ToLower(strings.TrimRight(field, " \t:")); name == "bcc" || name == "return-path" {
+				t.Fatalf("%q is left in %q", field, m.prefix)
+			}
+		}
+		read, err := mail.ReadMessage(io.MultiReader(m.Content(), strings.NewReader("\r\n\r\n")))
+		if err != nil {
+			return // other programs won't do better
+		}
+		for field, checked := range map[string][]string{"From": h.from, "Sender": h.sender} {
+			for _, value := range read.Header[field] {
+				list, _ := mail.ParseAddressList(value)
+				for _, a := range list {
+					if !slices.Contains(checked, a.Address) {
+						t.Fatalf("%s shows %q, checked were %q", field, a.Address, checked)
+					}
+				}
+			}
+		}
+	})
+}
+
+// safePath is RFC 5321's Mailbox with RFC 6531's characters, and what a domain
+// may hold in the loosest sense.
+var safePath = regexp.MustCompile(`^([^\x00-\x20\x7f<>()\[\]\\,;:@"]+|"([^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*")@(\[[0-9A-Za-z:.]+\]|[^\x00-\x20\x7f<>()\[\]\\,;:@"]+)$`)
+
+// FuzzPathAddress checks envelope addresses: what is accepted is safe between
+// angle brackets, and is the address that was given.
+func FuzzPathAddress(f *testing.F) {
+	for _, s := range []string{
+		"a@b.c", "a b@c.d", "a>b@c.d", `a"b@c.d`, `a\b@c.d`, "a@b@c.d", ".a@b.c", "a..b@c.d", "a@[1.2.3.4]", "a@[IPv6:::1]", "a@b.c\r\n", "a\x00@b.c", "\xc3\xbc@\xc3\xbc.d",
+		"@b.c", "a@", "a", "", "a@-b.c", "a@b_c.d.", "a@[::1%eth0]", strings.Repeat("a", 65) + "@b.c",
+	} {
+		f.Add(s, true)
+		f.Add(s, false)
+	}
+	f.Fuzz(func(t *testing.T, addr string, utf8 bool) {
+		got, refusal := pathAddress(addr, utf8, replyBadRecipient)
+		if refusal != (reply{}) {
+			if got != "" || refusal.code/100 != 5 {
+				t.Fatalf("%q is refused with %+v and %q", addr, refusal, got)
+			}
+			return
+		}
+		if !safePath.MatchString(got) || !utf8 && !isASCII(got) || len(got) > 400 {
+			t.Fatalf("%q is accepted as %q", addr, got)
+		}
+		if local, ok := strings.CutPrefix(got, `"`); ok {
+			local, domain, _ := strings.Cut(local, `"@`)
+			got = regexp.MustCompile(`\\(.)`).ReplaceAllString(local, "$1") + "@" + domain
+		}
+		if got != addr {
+			t.Fatalf("%q became %q", addr, got)
+		}
+	})
+}

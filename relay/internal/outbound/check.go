@@ -1,0 +1,126 @@
+package outbound
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+// check refuses, before anything of it is sent, a message that must not or can't
+// go to this server.
+func (c *Conn) check(m *relay.Message) error {
+	switch {
+	case len(m.To) == 0:
+		return final(554, "5.5.1", "the message has no recipients")
+	case !validPath(m.From):
+		return final(553, "5.1.7", "the sender's address can't be sent in a command")
+	case !validParameters(&m.Options):
+		return final(501, "5.5.4", "a parameter of the message is no valid one")
+	case c.ext.size > 0 && m.Size() > c.ext.size:
+		return final(552, "5.3.4", fmt.Sprintf("the message has %d bytes, %s takes %d", m.Size(), c.host, c.ext.size))
+	case m.Options.RequireTLS && !(c.verified && c.ext.requireTLS): // RFC 8689 section 4.2.1
+		return final(550, "5.7.30", c.host+" doesn't support REQUIRETLS")
+	}
+	if err := c.checkRecipients(m.To); err != nil {
+		return err
+	}
+	if !c.ext.utf8 || !c.ext.eightBit {
+		return c.checkContent(m)
+	}
+	return nil
+}
+
+func (c *Conn) checkRecipients(to []relay.Recipient) error {
+	var refused []relay.RefusedRecipient
+	for i := range to {
+		var err error
+		switch addr := to[i].Address; {
+		case addr == "" || !validPath(addr):
+			err = final(553, "5.1.3", "the address can't be sent in a command")
+		case !validDSN(&to[i]):
+			err = final(501, "5.5.4", "a parameter of the recipient is no valid one")
+		case !c.ext.utf8 && !ascii(addr): // RFC 6531 section 3.5
+			err = final(553, "5.6.7", c.host+" doesn't support SMTPUTF8, which the address needs")
+		}
+		if err != nil {
+			refused = append(refused, relay.RefusedRecipient{Address: to[i].Address, Err: err})
+		}
+	}
+	if refused != nil {
+		return &relay.RefusedError{Recipients: refused}
+	}
+	return nil
+}
+
+// checkContent looks whether the message needs what the server doesn't offer. A
+// client that declared 8BITMIME or SMTPUTF8 needn't have made use of it, so it is
+// the bytes that count: 8-bit ones in the header need SMTPUTF8 if the client
+// declared it, any at all need 8BITMIME (RFC 6152 section 3, RFC 6531 section
+// 3.2). The message could be converted instead, but it is promised to arrive as
+// it was sent, and its signatures with it.
+func (c *Conn) checkContent(m *relay.Message) error {
+	if !c.ext.utf8 && !ascii(m.From) {
+		return final(553, "5.6.7", c.host+" doesn't support SMTPUTF8, which the sender's address needs")
+	}
+	header, body, err := eightBit(m.Content())
+	switch {
+	case err != nil:
+		return &Error{Host: c.host, Step: Content, Err: fmt.Errorf("reading the message: %w", err)}
+	case header && m.Options.UTF8 && !c.ext.utf8:
+		return final(554, "5.6.9", c.host+" doesn't support SMTPUTF8, which the header needs")
+	case (header || body) && !c.ext.eightBit:
+		return final(554, "5.6.3", c.host+" doesn't support 8BITMIME, which the content needs")
+	}
+	return nil
+}
+
+// eightBit reports whether there are 8-bit bytes in the header, or else in the
+// body.
+func eightBit(r io.Reader) (header, body bool, err error) {
+	buf := make([]byte, 16<<10)
+	// What is kept of the piece before: the header's end may lie across two, or
+	// at the very beginning.
+	keep := copy(buf, "\r\n")
+	for inHeader := true; ; {
+		n, err := r.Read(buf[keep:])
+		piece := buf[:keep+n]
+		if inHeader {
+			if i := bytes.Index(piece, []byte("\r\n\r\n")); i >= 0 {
+				inHeader = false
+				if !isASCII(piece[:i]) {
+					return true, false, nil
+				}
+				piece = piece[i:]
+			}
+		}
+		if !isASCII(piece) {
+			return inHeader, !inHeader, nil
+		}
+		if err == io.EOF {
+			return false, false, nil
+		}
+		if err != nil {
+			return false, false, err
+		}
+		keep = copy(buf, piece[max(0, len(piece)-3):])
+	}
+}
+
+// isASCII reports whether no byte has its eighth bit set.
+func isASCII(b []byte) bool {
+	for ; len(b) >= 8; b = b[8:] {
+		if binary.NativeEndian.Uint64(b)&0x8080808080808080 != 0 {
+			return false
+		}
+	}
+	for _, ch := range b {
+		if ch >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,211 @@
+package outbound
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A Conn is a connection to a server that is ready for mail. It is for one
+// goroutine at a time.
+type Conn struct {
+	host  string
+	raw   net.Conn // the TCP connection
+	conn  net.Conn // raw, or TLS over it
+	r     *bufio.Reader
+	times timeouts
+	ext   extensions
+
+	secure   bool // TLS is on
+	verified bool // and the certificate is the host's
+
+	in, out []byte // content as read, and bytes to send; kept for the next message
+	text    []byte // of the last reply
+
+	usable    bool // for another message
+	messages  int  // how many were begun
+	idleSince time.Time
+
+	ctx  context.Context // of the call in progress
+	stop func() bool
+
+	mu          sync.Mutex // for interrupt, which runs by itself
+	interrupted bool
+}
+
+// timeouts are what a Dialer says about time.
+type timeouts struct{ step, end time.Duration }
+
+// of returns the time for a step. The defaults are those of RFC 5321 section
+// 4.5.3.2; it has none for connecting and TLS.
+func (t timeouts) of(s Step) time.Duration {
+	switch {
+	case s == End && t.end > 0:
+		return t.end
+	case s == End:
+		return 10 * time.Minute
+	case t.step > 0:
+		return t.step
+	case s == Connect, s == Handshake:
+		return 30 * time.Second
+	case s == Data:
+		return 2 * time.Minute
+	case s == Content:
+		return 3 * time.Minute
+	}
+	return 5 * time.Minute
+}
+
+func newConn(raw net.Conn, host string, t timeouts) *Conn {
+	return &Conn{host: host, raw: raw, conn: raw, r: bufio.NewReaderSize(raw, maxReplyLine), times: t}
+}
+
+// Host returns the server's name.
+func (c *Conn) Host() string { return c.host }
+
+// begin lets ctx govern what follows, until end.
+func (c *Conn) begin(ctx context.Context) {
+	c.ctx, c.interrupted = ctx, false
+	c.stop = context.AfterFunc(ctx, c.interrupt)
+}
+
+func (c *Conn) end() {
+	if !c.stop() {
+		c.usable = false // interrupt has run, or will any moment
+	}
+	c.ctx = nil
+}
+
+// interrupt makes the call in progress fail, now and from now on.
+func (c *Conn) interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.interrupted = true
+	c.raw.SetDeadline(time.Unix(1, 0))
+}
+
+// limit gives a step its time.
+func (c *Conn) limit(step Step) {
+	t := time.Now().Add(c.times.of(step))
+	if d, ok := c.ctx.Deadline(); ok && d.Before(t) {
+		t = d
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.interrupted {
+		c.raw.SetDeadline(t)
+	}
+}
+
+// limitEarly gives a reply that may have come already a moment.
+func (c *Conn) limitEarly() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.interrupted {
+		c.raw.SetDeadline(time.Now().Add(earlyTime))
+	}
+}
+
+// expired reports whether the deadline of the call in progress is over.
+func (c *Conn) expired() bool {
+	d, ok := c.ctx.Deadline()
+	return ok && !time.Now().Before(d)
+}
+
+func (c *Conn) write(step Step, b []byte) error {
+	c.limit(step)
+	if _, err := c.conn.Write(b); err != nil {
+		return c.fail(step, err)
+	}
+	return nil
+}
+
+// read reads the reply to a step. The error is that of the connection, or of a
+// 421; any other reply is the caller's to judge.
+func (c *Conn) read(step Step) (reply, error) {
+	if c.r.Buffered() == 0 { // else the time of the reply before is good enough
+		c.limit(step)
+	}
+	rp, err := readReply(c.r, c.text)
+	c.text = rp.text
+	if err != nil {
+		return reply{}, c.fail(step, err)
+	}
+	if rp.code == 421 {
+		return rp, c.refuse(step, rp)
+	}
+	return rp, nil
+}
+
+// command sends a line and expects the reply to have the given code.
+func (c *Conn) command(step Step, line string, code int) error {
+	c.out = append(append(c.out[:0], line...), "\r\n"...)
+	if err := c.write(step, c.out); err != nil {
+		return err
+	}
+	return c.expect(step, code)
+}
+
+func (c *Conn) expect(step Step, code int) error {
+	rp, err := c.read(step)
+	if err == nil && rp.code != code {
+		err = c.refuse(step, rp)
+	}
+	return err
+}
+
+// handshake starts TLS. cfg is the Conn's own.
+func (c *Conn) handshake(cfg *tls.Config) error {
+	c.limit(Handshake)
+	tc := tls.Client(c.raw, cfg)
+	if err := tc.Handshake(); err != nil {
+		return c.fail(Handshake, err)
+	}
+	c.conn, c.secure, c.verified = tc, true, !cfg.InsecureSkipVerify
+	c.r.Reset(tc)
+	return nil
+}
+
+// trusted is how long after its last use a connection is good without a look.
+const trusted = time.Second
+
+// alive reports whether an idle connection still looks good.
+func (c *Conn) alive() bool {
+	if c.r.Buffered() > 0 { // nobody asked the server for anything
+		return false
+	}
+	sc, ok := c.raw.(syscall.Conn)
+	if !ok || c.idleSince.IsZero() || time.Since(c.idleSince) < trusted {
+		return true
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	c.raw.SetDeadline(time.Time{}) // the one of the last reply may have passed
+	return silent(raw)
+}
+
+// earlyTime is how long we listen for the reasons of a server that stopped
+// reading.
+const earlyTime = 100 * time.Millisecond
+
+// quitTime is how long a server may take to say goodbye.
+const quitTime = time.Second
+
+// Close says QUIT, if the connection is still good, and closes it. It takes a
+// second at most.
+func (c *Conn) Close() {
+	if c.usable {
+		c.raw.SetDeadline(time.Now().Add(quitTime))
+		if _, err := c.conn.Write([]byte("QUIT\r\n")); err == nil {
+			readReply(c.r, c.text)
+		}
+	}
+	c.usable = false
+	c.raw.Close()
+}

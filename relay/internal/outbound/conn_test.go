@@ -1,0 +1,121 @@
+package outbound
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+// An end of the context that comes between two steps isn't forgotten by the next
+// one.
+func TestInterruptedForGood(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := newConn(ours, "host", timeouts{})
+	defer c.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	c.begin(ctx)
+	defer c.end()
+	cancel()
+	for done := false; !done; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		done = c.interrupted
+		c.mu.Unlock()
+	}
+	if err := c.write(Mail, []byte("x")); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := c.read(Mail); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// With little room between the two sides, many recipients and long replies don't
+// make both wait for each other to read.
+func TestManyRecipientsLittleRoom(t *testing.T) {
+	const recipients, room = 20_000, 64 << 10
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	served := make(chan error, 1)
+	go func() { served <- serveEach(l, room, "250 "+strings.Repeat("x", 400)+"\r\n") }()
+
+	raw, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.(*net.TCPConn).SetReadBuffer(room)
+	raw.(*net.TCPConn).SetWriteBuffer(room)
+	c := newConn(raw, "host", timeouts{step: 10 * time.Second, end: 10 * time.Second})
+	c.ext = extensions{pipelining: true, chunking: true, utf8: true, eightBit: true}
+	m := &relay.Message{From: "a@example.org"}
+	for i := range recipients {
+		m.To = append(m.To, relay.Recipient{Address: fmt.Sprintf("user%d@example.com", i)})
+	}
+	if _, err := c.Send(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+	raw.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// serveEach answers each line that comes at once, and reads nothing meanwhile.
+func serveEach(l net.Listener, room int, reply string) error {
+	conn, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.(*net.TCPConn).SetReadBuffer(room)
+	conn.(*net.TCPConn).SetWriteBuffer(room)
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		if _, err := conn.Write([]byte(reply)); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// Where the header ends is found wherever it ends.
+func TestEightBit(t *testing.T) {
+	for _, tc := range []struct {
+		content      string
+		header, body bool
+	}{
+		{"", false, false},
+		{"a: b\r\n\r\nc\r\n", false, false},
+		{"a: \xff\r\n\r\nc\r\n", true, false},
+		{"a: b\r\n\r\n\xff\r\n", false, true},
+		{"\r\n\xff\r\n", false, true},
+		{"\xff", true, false},
+		{"a: b\r\n.\r\n\xff", true, false},
+	} {
+		check(t, tc.content, tc.header, tc.body)
+	}
+	for n := 16<<10 - 20; n < 16<<10+20; n++ {
+		header := "a: " + strings.Repeat("x", n)
+		check(t, header+"\r\n\r\n\xff\r\n", false, true)
+		check(t, header+"\xff\r\n\r\nx\r\n", true, false)
+	}
+}
+
+func check(t *testing.T, content string, header, body bool) {
+	t.Helper()
+	h, b, err := eightBit(bytes.NewReader([]byte(content)))
+	if h != header || b != body || err != nil {
+		t.Errorf("%d bytes: header %v, body %v, %v", len(content), h, b, err)
+	}
+}

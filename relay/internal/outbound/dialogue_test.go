@@ -1,0 +1,95 @@
+package outbound
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+// A tape is a connection on which the server says the same whatever it hears.
+type tape struct {
+	net.Conn // nil: what isn't below isn't called
+	says     *bytes.Reader
+	heard    bytes.Buffer
+}
+
+func (s *tape) Read(b []byte) (int, error)  { return s.says.Read(b) }
+func (s *tape) Write(b []byte) (int, error) { return s.heard.Write(b) }
+func (s *tape) Close() error                { return nil }
+func (s *tape) SetDeadline(time.Time) error { return nil }
+func (s *tape) LocalAddr() net.Addr         { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} }
+
+// converse sends a message to a server that says the given things.
+func converse(mode TLSMode, says []byte) (heard string, err error) {
+	s := &tape{says: bytes.NewReader(says)}
+	c := newConn(s, "host", timeouts{})
+	d := &Dialer{TLS: mode, Username: "user", Password: credentials.NewPassword("secret"), Hostname: "relay.example"}
+	c.begin(context.Background())
+	err = c.setup(d)
+	c.end()
+	if err == nil {
+		m := &relay.Message{From: "a@example.org", To: []relay.Recipient{{Address: "b@example.com"}, {Address: "c@example.com"}}}
+		m.SetContent(strings.NewReader(fuzzContent), int64(len(fuzzContent)))
+		_, err = c.Send(context.Background(), m)
+	}
+	c.Close()
+	return s.heard.String(), err
+}
+
+const fuzzContent = "Subject: x\r\n\r\n.the content\r\n"
+
+// Whatever a server says, the client comes to an end, and to the right one: nil
+// only if the whole message was sent.
+func FuzzDialogue(f *testing.F) {
+	for _, s := range []string{
+		"220 hi\r\n250-host\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n235 ok\r\n250 a\r\n250 b\r\n250 c\r\n354 go\r\n250 done\r\n221 bye\r\n",
+		"220 hi\r\n250-host\r\n250-CHUNKING\r\n250 AUTH LOGIN\r\n334 x\r\n334 y\r\n235 ok\r\n250 a\r\n250 b\r\n250 c\r\n250 done\r\n221 bye\r\n",
+		"220 hi\r\n502 what\r\n250 host\r\n", "421 no\r\n", "220-", "",
+		"220 hi\r\n250-host\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n235 ok\r\n250 a\r\n550 b\r\n250 c\r\n250 reset\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, says []byte) {
+		heard, err := converse(None, says)
+		whole := strings.Contains(heard, "\r\n..the content\r\n.\r\n") || strings.Contains(heard, " LAST\r\n"+fuzzContent)
+		if err == nil && !whole {
+			t.Errorf("taken, but never sent: %q", heard)
+		}
+		var e *Error
+		var refused *relay.RefusedError
+		var re *relay.ReplyError
+		if err != nil && !errors.As(err, &e) && !errors.As(err, &refused) && !errors.As(err, &re) {
+			t.Errorf("an error of a strange kind: %v", err)
+		}
+		if errors.As(err, &refused) && strings.Contains(heard, "the content") {
+			t.Errorf("sent in spite of a refusal: %q", heard)
+		}
+	})
+}
+
+func TestConverse(t *testing.T) {
+	heard, err := converse(None, []byte("220 hi\r\n250-host\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n235 ok\r\n"+
+		"250 a\r\n250 b\r\n250 c\r\n354 go\r\n250 done\r\n221 bye\r\n"))
+	want := "EHLO relay.example\r\nAUTH PLAIN AHVzZXIAc2VjcmV0\r\n" +
+		"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<c@example.com>\r\nDATA\r\n" +
+		"Subject: x\r\n\r\n..the content\r\n.\r\nQUIT\r\n"
+	if err != nil || heard != want {
+		t.Errorf("%v\ngot  %q\nwant %q", err, heard, want)
+	}
+}
+
+// A server that lost its STARTTLS on the way gets mail, if that is the policy, but
+// never a password.
+func TestNoPasswordWithoutTLS(t *testing.T) {
+	heard, err := converse(Opportunistic, []byte("220 hi\r\n250-host\r\n250 AUTH PLAIN LOGIN\r\n235 ok\r\n"))
+	if err == nil || heard != "EHLO relay.example\r\n" {
+		t.Errorf("%v, %q", err, heard)
+	}
+}

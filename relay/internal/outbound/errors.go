@@ -1,0 +1,166 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+// A Step is a part of the conversation with a server.
+type Step int
+
+// The steps, in their order.
+const (
+	Connect Step = iota
+	Handshake
+	Greeting
+	Hello
+	StartTLS
+	Auth
+	Mail
+	Rcpt
+	Data
+	Content
+	End // the final dot or the last chunk, and the answer to it
+)
+
+var stepNames = [...]string{
+	"connecting", "TLS handshake", "greeting", "EHLO", "STARTTLS", "AUTH",
+	"MAIL", "RCPT", "DATA", "content", "end of data",
+}
+
+// String returns what the step is called in errors.
+func (s Step) String() string { return stepNames[s] }
+
+// An Error says which server failed, and at which step.
+type Error struct {
+	Host string
+	Step Step
+
+	// Err is the cause: a *relay.ReplyError if the server refused the
+	// message. A reply that is about us or about the connection (one from
+	// before the first message, a 421, a 530) is only text here: it must not
+	// become an answer to the message's sender.
+	Err error
+
+	// Lost means that the connection failed, not that the server said no.
+	Lost bool
+}
+
+// Error names the server, the step and the cause.
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%s: %s: %s", e.Host, e.Step, causeText(e.Err))
+	if e.Lost && e.Step == End {
+		text += " (whether the message was taken is unknown)"
+	}
+	return text
+}
+
+// causeText is the text of a cause, without repeating the host.
+func causeText(err error) string {
+	var re *relay.ReplyError
+	if !errors.As(err, &re) {
+		return err.Error()
+	}
+	text := fmt.Sprintf("the server replied %d", re.Code)
+	if re.Enhanced != "" {
+		text += " " + re.Enhanced
+	}
+	if re.Text != "" {
+		text += " " + re.Text
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether the message is worth another try: it is, unless the
+// server refused it for good. The causes have opinions of their own (a refused
+// TCP connection calls itself permanent), which are not about the message.
+func (e *Error) Temporary() bool {
+	var re *relay.ReplyError
+	return e.Lost || !errors.As(e.Err, &re) || re.Temporary()
+}
+
+// Unreachable reports whether the failure is about the server or the way to it,
+// and so about every message for it, rather than about this one.
+func (e *Error) Unreachable() bool { return e.Lost || e.Step < Mail }
+
+// resendable reports whether err means that a connection failed before the
+// server could have taken the message.
+func resendable(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Lost && e.Step < End
+}
+
+// final returns a refusal of our own making.
+func final(code int, enhanced, text string) error {
+	return &relay.ReplyError{Code: code, Enhanced: enhanced, Text: text}
+}
+
+// fail makes an error of one that a step of the connection ended with. The
+// connection is not used again.
+func (c *Conn) fail(step Step, err error) error {
+	c.usable = false
+	switch ctxErr := c.contextErr(); {
+	case ctxErr != nil:
+		err = ctxErr
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = timeoutError(c.times.of(step))
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		err = errors.New("the server closed the connection")
+	}
+	return &Error{Host: c.host, Step: step, Err: err, Lost: true}
+}
+
+// A timeoutError says how long we waited.
+type timeoutError time.Duration
+
+func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %v", time.Duration(e)) }
+func (e timeoutError) Timeout() bool { return true }
+
+// refuse makes an error of a reply that isn't what the step needs.
+func (c *Conn) refuse(step Step, rp reply) error {
+	re := rp.asError(c.host)
+	if re == nil {
+		c.usable = false
+		err := fmt.Errorf("unexpected reply %d %q", rp.code, safeText(rp.text))
+		return &Error{Host: c.host, Step: step, Err: err, Lost: true}
+	}
+	lost := rp.code == 421 // RFC 5321 section 3.8: the server closes the channel
+	if lost {
+		c.usable = false
+	}
+	if rp.code == 530 { // RFC 4954 section 6: it wants a login, which we don't have
+		step = Auth
+	}
+	if step < Mail || lost {
+		return &Error{Host: c.host, Step: step, Err: errors.New(causeText(re)), Lost: lost}
+	}
+	return &Error{Host: c.host, Step: step, Err: re, Lost: lost}
+}
+
+// contextErr returns why the context of the current call ended; nil if it
+// hasn't.
+func (c *Conn) contextErr() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx == nil {
+		return nil
+	}
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	if c.expired() {
+		return context.DeadlineExceeded // its timer is just about to fire
+	}
+	return nil
+}

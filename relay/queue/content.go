@@ -1,0 +1,138 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// maxInMemory is the largest content that is read into memory; what is larger
+// goes to a temporary file.
+const maxInMemory = 256 << 10
+
+// errUnworkable means that the spool has a mail that no attempt can help.
+var errUnworkable = errors.New("queue: set aside")
+
+// load returns the message of a parcel. It is read from the spool once, by the
+// first job of the parcel that needs it.
+func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
+	select {
+	case <-p.loading:
+		defer func() { p.loading <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if p.message != nil {
+		return p.message, nil
+	}
+	if p.mail == (store.Mail{ID: p.mail.ID}) {
+		return nil, fmt.Errorf("%w: the mail can't be read", errUnworkable)
+	}
+	body, err := q.Spool.Body(ctx, p.mail.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("%w: the content is missing", errUnworkable)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("queue: reading the content: %w", err)
+	}
+	defer body.Close()
+	m := messageOf(&p.mail)
+	if err := q.fill(m, p, body); err != nil {
+		p.close()
+		return nil, err
+	}
+	p.message = m
+	return m, nil
+}
+
+// fill reads the content into memory if it is small and there is room, else
+// into a file.
+func (q *Queue) fill(m *relay.Message, p *parcel, body io.Reader) error {
+	if p.mail.Size <= maxInMemory && q.charge(p) {
+		content, err := io.ReadAll(io.LimitReader(body, p.mail.Size+1))
+		if err != nil {
+			return fmt.Errorf("queue: reading the content: %w", err)
+		}
+		m.SetContent(bytes.NewReader(content), int64(len(content)))
+		return p.checkSize(int64(len(content)))
+	}
+	f, err := os.CreateTemp("", "gatepost-*")
+	if err != nil {
+		return fmt.Errorf("queue: reading the content: %w", err)
+	}
+	os.Remove(f.Name()) // on Unix: gone whatever happens to us
+	p.file = f
+	n, err := io.Copy(f, io.LimitReader(body, p.mail.Size+1))
+	if err != nil {
+		return fmt.Errorf("queue: reading the content: %w", err)
+	}
+	m.SetContent(f, n)
+	return p.checkSize(n)
+}
+
+func (p *parcel) checkSize(n int64) error {
+	if n != p.mail.Size {
+		return fmt.Errorf("%w: the content is not of %d bytes", errUnworkable, p.mail.Size)
+	}
+	return nil
+}
+
+// charge takes memory for a parcel whose content is to be read. One that only a
+// single worker needs may have it in any case, since workers are few.
+func (q *Queue) charge(p *parcel) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if p.charge > 0 {
+		return true
+	}
+	if p.jobs > 1 && q.memory+p.mail.Size > q.maxMemory() {
+		return false
+	}
+	p.charge = p.mail.Size
+	q.memory += p.charge
+	return true
+}
+
+// close removes the file, if there is one.
+func (p *parcel) close() {
+	if p.file == nil {
+		return
+	}
+	p.file.Close()
+	os.Remove(p.file.Name()) // already gone where an open file can be removed
+	p.file = nil
+}
+
+// messageOf makes a Message of a Mail, without content and recipients.
+func messageOf(m *store.Mail) *relay.Message {
+	return &relay.Message{
+		ID:       m.ID,
+		Identity: credentials.Identity{Tenant: m.Tenant, Domain: m.Domain, Username: m.Username},
+		From:     m.From,
+		Options: relay.Options{
+			Body: m.Body, UTF8: m.UTF8, RequireTLS: m.RequireTLS, Return: m.Return, EnvelopeID: m.EnvelopeID,
+		},
+		Remote:   m.Remote,
+		Received: m.Received,
+	}
+}
+
+// recipients are those of deliveries, as they are handed on.
+func recipients(ds []store.Delivery) []relay.Recipient {
+	to := make([]relay.Recipient, len(ds))
+	for i, d := range ds {
+		to[i] = relay.Recipient{Address: d.Recipient, OriginalRecipient: d.OriginalRecipient}
+		if d.Notify != "" {
+			to[i].Notify = strings.Split(d.Notify, ",")
+		}
+	}
+	return to
+}

@@ -1,0 +1,161 @@
+package queue_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
+)
+
+func domainOf(addr string) string { return addr[strings.LastIndex(addr, "@")+1:] }
+
+// A destination that is down is probed with one message, and not with every
+// one.
+func TestDownDestinationGetsOneProbe(t *testing.T) {
+	var down atomic.Bool
+	inBubble(t, func(b *bench) {
+		b.q.Workers = 1 // or the first few are under way when the first one fails
+		b.sink.script = func(context.Context, *relay.Message) error {
+			if down.Load() {
+				return unreachable{}
+			}
+			return nil
+		}
+	}, func(b *bench) {
+		down.Store(true)
+		const n = 500
+		for i := range n {
+			b.forward(message(i, "a@acme.example", fmt.Sprintf("r%d@example.com", i)))
+		}
+		b.pass(10 * minute)
+		probes := len(b.sink.all())
+		if probes < 4 || probes > 20 {
+			t.Errorf("%d attempts in 10 minutes, want one a probe", probes)
+		}
+		b.wantDepth(n)
+		down.Store(false)
+		b.pass(6 * minute) // the longest time between two probes, and a bit
+		b.wantDepth(0)
+		if got := len(b.sink.all()) - probes; got != n {
+			t.Errorf("%d were handed on once it was back, want %d", got, n)
+		}
+	})
+}
+
+// Waiting for a destination that is down counts as no attempt, but time goes on.
+func TestMailForADestinationThatStaysDownExpires(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.q.Workers = 1
+		b.sink.script = failing(unreachable{})
+	}, func(b *bench) {
+		const n = 50
+		for i := range n {
+			b.forward(message(i, "a@acme.example", fmt.Sprintf("r%d@example.com", i)))
+		}
+		b.pass(3*day + hour)
+		b.wantDepth(0)
+		if got := of[*queue.Expired](b.events); len(got) != n {
+			t.Errorf("%d expired, want %d", len(got), n)
+		}
+	})
+}
+
+func TestOneDestinationDoesNotSlowOthers(t *testing.T) {
+	for name, bad := range map[string]func(ctx context.Context) error{
+		"down": func(context.Context) error { return unreachable{} },
+		"slow": func(ctx context.Context) error {
+			select {
+			case <-time.After(20 * minute):
+			case <-ctx.Done():
+			}
+			return ctx.Err()
+		},
+		"421":   func(context.Context) error { return reply(421, "busy") },
+		"stuck": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		for _, memory := range []int64{0, -1} {
+			t.Run(fmt.Sprintf("%s, memory %d", name, memory), func(t *testing.T) {
+				inBubble(t, func(b *bench) {
+					b.q.Destination, b.q.MaxMemory = domainOf, memory
+					b.q.Workers, b.q.PerDestination = 8, 2
+					b.sink.script = func(ctx context.Context, m *relay.Message) error {
+						if domainOf(m.To[0].Address) == "bad.example" {
+							return bad(ctx)
+						}
+						return nil
+					}
+				}, func(b *bench) {
+					const n = 1200 // more than are leased at once
+					for i := range n {
+						b.forward(message(i, "a@acme.example", fmt.Sprintf("r%d@bad.example", i)))
+					}
+					b.pass(time.Second)
+					b.forward(message(n, "a@acme.example", "r@good.example"))
+					b.pass(10 * time.Second)
+					if n := tries(b, "r@good.example"); n != 1 {
+						t.Errorf("the other destination's mail was handed on %d times, want once and soon", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestConcurrencyIsLimited(t *testing.T) {
+	var now, most, perDest, mostPerDest atomic.Int64
+	inBubble(t, func(b *bench) {
+		b.q.Destination, b.q.Workers, b.q.PerDestination = domainOf, 5, 3
+		b.sink.script = func(_ context.Context, m *relay.Message) error {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			if domainOf(m.To[0].Address) == "one.example" {
+				mostPerDest.Store(max(mostPerDest.Load(), perDest.Add(1)))
+				defer perDest.Add(-1)
+			}
+			time.Sleep(time.Second)
+			return nil
+		}
+	}, func(b *bench) {
+		for i := range 50 {
+			b.forward(message(2*i, "a@acme.example", "r@one.example"))
+			b.forward(message(2*i+1, "a@acme.example", fmt.Sprintf("r@d%d.example", i)))
+		}
+		b.pass(minute)
+		b.wantDepth(0)
+		if most.Load() != 5 || mostPerDest.Load() != 3 {
+			t.Errorf("%d at once and %d to one destination, want 5 and 3", most.Load(), mostPerDest.Load())
+		}
+	})
+}
+
+// The memory budget holds, and what doesn't fit is delivered, too.
+func TestMemoryBudget(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.q.MaxMemory, b.q.Workers = 20<<10, 2
+		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(time.Second); return nil }
+	}, func(b *bench) {
+		for i := range 100 {
+			b.forward(message(i, "a@acme.example", "r@example.com"))
+		}
+		leased := 0
+		for _, l := range b.deliveries() {
+			if l.Delivery.Lease > 0 && l.Delivery.Attempts == 0 {
+				leased++
+			}
+		}
+		if leased == 0 {
+			t.Error("nothing is leased")
+		}
+		b.pass(2 * minute)
+		b.wantDepth(0)
+		if n := len(b.sink.all()); n != 100 {
+			t.Errorf("handed on %d, want 100", n)
+		}
+	})
+}

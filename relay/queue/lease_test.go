@@ -1,0 +1,385 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+func TestLeasesAreRenewedWhileADeliveryRuns(t *testing.T) {
+	for _, memory := range []int64{0, -1} {
+		t.Run(fmt.Sprint("memory ", memory), func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.q.MaxMemory, b.q.Workers = memory, 1
+				b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(20 * minute); return nil }
+			}, func(b *bench) {
+				for i := range 3 {
+					b.forward(message(i, "a@acme.example", "r@example.com"))
+				}
+				other := newBench(t) // another node on the same spool
+				other.q.Spool, other.q.MaxMemory = b.spool, memory
+				b.pass(time.Second)
+				other.start()
+				b.pass(2 * hour)
+				other.stop()
+				if n := len(b.sink.all()); n != 3 {
+					t.Errorf("handed on %d times, want 3", n)
+				}
+				if n := len(other.sink.all()); n != 0 {
+					t.Errorf("the other node handed on %d, want none", n)
+				}
+				b.wantDepth(0)
+			})
+		})
+	}
+}
+
+func TestOutcomeUnderALostLeaseIsDropped(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.q.Spool = &badSpool{Spool: b.spool, renew: func(context.Context, func() ([]store.Delivery, error)) ([]store.Delivery, error) {
+			return nil, errors.New("the line is down")
+		}}
+		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(10 * minute); return nil }
+	}, func(b *bench) {
+		b.forward(message(1, "a@acme.example", "r@example.com"))
+		b.pass(queue.LeaseTime / 2)
+		// Meanwhile somebody else, to whom the lease has run out, gets it.
+		got, err := b.spool.Lease(t.Context(), time.Now().Add(hour).UTC(), time.Now().Add(2*hour).UTC(), 10)
+		if err != nil || len(got) != 1 {
+			t.Fatalf("leased %d, %v; want 1", len(got), err)
+		}
+		b.pass(20 * minute)
+		b.wantDepth(1)
+		if n := len(of[*queue.Delivered](b.events)); n != 0 {
+			t.Errorf("%d delivered events, want none", n)
+		}
+	})
+}
+
+// A process that was stopped for long must ask before it goes on with what
+// others may have done.
+func TestWaitingJobsWhoseLeaseIsLostAreDropped(t *testing.T) {
+	var block atomic.Bool
+	inBubble(t, func(b *bench) {
+		b.q.Workers = 1
+		b.q.Spool = &badSpool{Spool: b.spool, renew: func(_ context.Context, renew func() ([]store.Delivery, error)) ([]store.Delivery, error) {
+			if block.Load() {
+				return nil, errors.New("the line is down")
+			}
+			return renew()
+		}, lease: func(_ context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error) {
+			if block.Load() {
+				return nil, errors.New("the line is down")
+			}
+			return lease()
+		}}
+		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(10 * minute); return nil }
+	}, func(b *bench) {
+		block.Store(true)
+		b.forward(message(1, "a@acme.example", "one@example.com"))
+		b.forward(message(2, "a@acme.example", "two@example.com"))
+		b.pass(3 * minute)
+		if _, err := b.spool.Lease(t.Context(), time.Now().UTC(), time.Now().Add(day).UTC(), 10); err != nil {
+			t.Fatal(err)
+		}
+		block.Store(false)
+		b.pass(hour)
+		if n := tries(b, "two@example.com"); n != 0 {
+			t.Errorf("the second was handed on %d times, want never: it is somebody else's", n)
+		}
+	})
+}
+
+func TestWhatADeadNodeLeft(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		m := message(1, "a@acme.example", "r@example.com")
+		now := time.Now().UTC()
+		err := b.spool.Put(t.Context(), store.Mail{ID: m.ID, From: m.From, Received: now, Size: int64(len(hello))},
+			[]store.Delivery{{Recipient: "r@example.com", Next: now, Lease: 1, LeasedUntil: now.Add(queue.LeaseTime)}}, strings.NewReader(hello))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}, func(b *bench) {
+		b.pass(queue.LeaseTime - time.Second)
+		if n := len(b.sink.all()); n != 0 {
+			t.Errorf("handed on %d, want none while it is leased", n)
+		}
+		b.pass(10 * time.Second)
+		b.wantDepth(0)
+	})
+}
+
+func TestTwoNodesShareTheWork(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.q.MaxMemory = -1
+		for i := range 1500 {
+			b.forward(message(i, "a@acme.example", "r@example.com"))
+		}
+	}, func(b *bench) {
+		other := newBench(t)
+		other.q.Spool = b.spool
+		other.start()
+		b.pass(minute)
+		other.stop()
+		seen := make(map[string]int)
+		for _, g := range append(b.sink.all(), other.sink.all()...) {
+			if seen[g.id]++; seen[g.id] > 1 {
+				t.Fatalf("%s was handed on twice", g.id)
+			}
+		}
+		if len(seen) != 1500 {
+			t.Errorf("%d were handed on, want 1500", len(seen))
+		}
+	})
+}
+
+// With the store away nothing is lost, nothing is sent twice, and work goes on
+// by itself when it is back.
+func TestSpoolThatIsAwayForAWhile(t *testing.T) {
+	var away atomic.Bool
+	gone := errors.New("connection refused")
+	inBubble(t, func(b *bench) {
+		b.q.MaxMemory = -1
+		b.q.Spool = &badSpool{
+			Spool: b.spool,
+			put: func(_ context.Context, put func() error) error {
+				if away.Load() {
+					return gone
+				}
+				return put()
+			},
+			body: func(_ context.Context, body func() (io.ReadCloser, error)) (io.ReadCloser, error) {
+				if away.Load() {
+					return nil, gone
+				}
+				return body()
+			},
+			lease: func(_ context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error) {
+				if away.Load() {
+					return nil, gone
+				}
+				return lease()
+			},
+			settle: func(_ context.Context, _ []store.Outcome, settle func() ([]store.Outcome, error)) ([]store.Outcome, error) {
+				if away.Load() {
+					return nil, gone
+				}
+				return settle()
+			},
+		}
+		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(time.Second); return nil }
+	}, func(b *bench) {
+		accepted := 0
+		for i := range 100 {
+			away.Store(i >= 20 && i < 60)
+			if err := b.q.Forward(t.Context(), message(i, "a@acme.example", fmt.Sprintf("r%d@example.com", i))); err == nil {
+				accepted++
+			}
+			b.pass(250 * time.Millisecond)
+		}
+		b.pass(5 * minute)
+		b.wantDepth(0)
+		seen := make(map[string]bool)
+		for _, g := range b.sink.all() {
+			if seen[g.id] {
+				t.Errorf("%s was handed on twice", g.id)
+			}
+			seen[g.id] = true
+		}
+		if len(seen) != accepted || accepted != 60 {
+			t.Errorf("%d were accepted and %d handed on, want 60 of each", accepted, len(seen))
+		}
+	})
+}
+
+func TestUnworkableRowsAreSetAside(t *testing.T) {
+	now := func() time.Time { return time.Now().UTC() }
+	for name, spoil := range map[string]func(b *bench, s *badSpool){
+		"the mail can't be read": func(b *bench, s *badSpool) {
+			s.lease = func(_ context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error) {
+				got, err := lease()
+				for i := range got {
+					if got[i].Delivery.Recipient == "bad@example.com" {
+						got[i].Mail = store.Mail{ID: got[i].Mail.ID}
+					}
+				}
+				return got, err
+			}
+		},
+		"the content is missing": func(b *bench, s *badSpool) {
+			s.body = onlyFirst(func() (io.ReadCloser, error) { return nil, fmt.Errorf("body: %w", store.ErrNotFound) })
+		},
+		"the content is short": func(b *bench, s *badSpool) {
+			s.body = onlyFirst(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("From:")), nil })
+		},
+		"the content is long": func(b *bench, s *badSpool) {
+			s.body = onlyFirst(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(hello + "x")), nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.q.MaxMemory, b.q.Workers = -1, 1
+				s := &badSpool{Spool: b.spool}
+				spoil(b, s)
+				b.q.Spool = s
+				for i, to := range []string{"bad@example.com", "good@example.com"} {
+					err := b.spool.Put(t.Context(), store.Mail{ID: message(i, "").ID, From: "a@acme.example", Received: now(), Size: int64(len(hello))},
+						[]store.Delivery{{Recipient: to, Next: now().Add(time.Duration(i))}}, strings.NewReader(hello))
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+			}, func(b *bench) {
+				b.pass(hour)
+				got := of[*queue.SetAside](b.events)
+				if len(got) != 1 || got[0].Recipient != "bad@example.com" || !strings.Contains(got[0].Reason, strings.Fields(name)[1]) {
+					t.Errorf("set aside: %+v, want one, bad@example.com", got)
+				}
+				if tries(b, "good@example.com") != 1 || len(b.sink.all()) != 1 {
+					t.Errorf("handed on were %v, want the good one", b.sink.all())
+				}
+				left := b.deliveries()
+				if len(left) != 1 || !left[0].Delivery.Held || left[0].Delivery.Reason == "" {
+					t.Errorf("the spool holds %+v, want the bad one, held, with a reason", left)
+				}
+			})
+		})
+	}
+}
+
+func onlyFirst(bad func() (io.ReadCloser, error)) func(context.Context, func() (io.ReadCloser, error)) (io.ReadCloser, error) {
+	var once sync.Once
+	return func(_ context.Context, body func() (io.ReadCloser, error)) (rc io.ReadCloser, err error) {
+		first := false
+		once.Do(func() { first = true })
+		if first {
+			return bad()
+		}
+		return body()
+	}
+}
+
+func TestRunEnds(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		next  func(ctx context.Context) error
+		most  time.Duration
+		tries int64 // left in the spool
+	}{
+		{"idle", func(context.Context) error { return nil }, 0, 0},
+		{"an attempt ends in time", func(context.Context) error { time.Sleep(3 * time.Second); return nil }, 4 * time.Second, 29},
+		{"an attempt ends when told", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, 11 * time.Second, 30},
+		{"an attempt never ends", func(context.Context) error { time.Sleep(day); return nil }, 16 * time.Second, 30},
+	} {
+		for _, memory := range []int64{0, -1} {
+			t.Run(fmt.Sprintf("%s, memory %d", test.name, memory), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newBench(t)
+					b.q.Workers, b.q.MaxMemory = 1, memory
+					b.sink.script = func(ctx context.Context, _ *relay.Message) error { return test.next(ctx) }
+					b.start()
+					for i := range 30 {
+						b.forward(message(i, "a@acme.example", "r@example.com"))
+					}
+					b.pass(time.Second)
+					start := time.Now()
+					if err := b.stop(); err != nil {
+						t.Errorf("Run: %v", err)
+					}
+					if took := time.Since(start); took > test.most {
+						t.Errorf("Run ended after %v, want at most %v", took, test.most)
+					}
+					b.wantDepth(test.tries)
+					for _, l := range b.deliveries() {
+						if !l.Delivery.LeasedUntil.IsZero() || l.Delivery.Attempts != 0 {
+							t.Errorf("a delivery is leased until %v and was tried %d times, want it released and untouched",
+								l.Delivery.LeasedUntil, l.Delivery.Attempts)
+							break
+						}
+					}
+					// Another takes over at once.
+					other := newBench(t)
+					other.q.Spool = b.spool
+					other.start()
+					b.pass(minute)
+					b.wantDepth(0)
+					other.stop()
+					time.Sleep(2 * day) // for attempts that never end to end
+				})
+			})
+		}
+	}
+}
+
+// A Spool that blocks must not keep Run from ending.
+func TestRunEndsWithASpoolThatBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.q.Spool = &badSpool{Spool: b.spool, settle: func(ctx context.Context, _ []store.Outcome, _ func() ([]store.Outcome, error)) ([]store.Outcome, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		b.start()
+		b.forward(message(1, "a@acme.example", "r@example.com"))
+		b.pass(time.Second)
+		start := time.Now()
+		b.stop()
+		if took := time.Since(start); took > minute {
+			t.Errorf("Run ended after %v, want less than a minute", took)
+		}
+	})
+}
+
+func TestRunTwice(t *testing.T) {
+	inBubble(t, nil, func(b *bench) {
+		if err := b.q.Run(t.Context()); err == nil {
+			t.Error("a second Run at the same time returned nil, want an error")
+		}
+		b.stop()
+		b.forward(message(1, "a@acme.example", "r@example.com"))
+		b.start() // one after the other is fine
+		b.pass(time.Second)
+		b.wantDepth(0)
+	})
+}
+
+// An attempt that doesn't end is given up; what comes after it is delivered by
+// the other workers.
+func TestAttemptThatNeverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.q.Workers = 2
+		end := make(chan struct{})
+		b.sink.script = func(_ context.Context, m *relay.Message) error {
+			if m.To[0].Address == "stuck@example.com" {
+				<-end
+			}
+			return nil
+		}
+		b.start()
+		b.forward(message(1, "a@acme.example", "stuck@example.com"))
+		b.forward(message(2, "a@acme.example", "r@example.com"))
+		b.pass(queue.AttemptTime + 2*minute)
+		if n := len(of[*queue.Deferred](b.events)); n != 1 {
+			t.Errorf("%d were deferred, want the one that is stuck", n)
+		}
+		if n := len(of[*queue.Delivered](b.events)); n != 1 {
+			t.Errorf("%d were delivered, want the other one", n)
+		}
+		close(end)
+		if err := b.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}

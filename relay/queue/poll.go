@@ -1,0 +1,217 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// poll leases what is due in the spool: what was there at the start, what is to
+// be tried again, what didn't fit into memory, and what other nodes left.
+func (q *Queue) poll(ctx context.Context, r *run) {
+	for ctx.Err() == nil {
+		if q.canLease(r) {
+			more, err := q.lease(ctx, r)
+			if err != nil {
+				q.logger().Error("queue: the spool can't be read, trying again", "error", err)
+			} else if more {
+				continue
+			}
+		}
+		timer := time.NewTimer(q.pause())
+		select {
+		case <-ctx.Done():
+		case <-r.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// canLease reports whether the workers need more than they have. What waits for
+// a destination that is busy is given back if it stands in the way of others.
+func (q *Queue) canLease(r *run) bool {
+	q.mu.Lock()
+	enough := q.leased >= q.workers()
+	shed := enough && q.working < q.workers() && len(q.ready) == 0
+	var excess []*job
+	if shed {
+		excess = q.excess()
+	}
+	q.mu.Unlock()
+	if len(excess) > 0 {
+		q.deferBusy(r, excess)
+	}
+	return !enough || shed
+}
+
+// excess takes from every destination what was leased and won't begin soon.
+func (q *Queue) excess() (jobs []*job) {
+	for _, d := range q.dests {
+		kept, n := d.waiting[:0], 0
+		for _, j := range d.waiting {
+			if n++; !j.leased || n <= q.perDestination() {
+				kept = append(kept, j)
+				continue
+			}
+			j.claimed = true
+			jobs = append(jobs, j)
+		}
+		clear(d.waiting[len(kept):])
+		d.waiting = kept
+	}
+	q.leased -= len(jobs)
+	return jobs
+}
+
+// deferBusy gives jobs back to the spool for a while.
+func (q *Queue) deferBusy(r *run, jobs []*job) {
+	defer q.forget(jobs...)
+	next := q.now().Add(leaseTime / 2)
+	outcomes := q.untouchedOf(jobs)
+	for i := range outcomes {
+		outcomes[i].Next = next
+	}
+	if _, err := q.settle(r.settles, outcomes); err == nil {
+		q.planned(outcomes...)
+	}
+}
+
+// lease leases a batch and makes jobs of it. It reports whether there may be
+// more.
+func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
+	q.mu.Lock()
+	q.backlog, q.soonest = false, time.Time{}
+	q.mu.Unlock()
+	// A call that is cut short might leave leases that nobody knows of.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spoolTime)
+	defer cancel()
+	now := q.now()
+	until := now.Add(leaseTime)
+	leased, err := q.Spool.Lease(ctx, now, until, leaseBatch)
+	if err != nil {
+		return false, err
+	}
+	jobs := q.jobsOf(leased, until)
+	more, ok := q.admit(r, jobs, len(leased) == leaseBatch)
+	if !ok {
+		q.release(jobs)
+	}
+	return more, nil
+}
+
+// admit takes over leased jobs; false if Run has ended.
+func (q *Queue) admit(r *run, jobs []*job, full bool) (more, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.run != r {
+		q.accepting++ // release takes it off
+		return false, false
+	}
+	for _, j := range jobs {
+		q.add(j)
+	}
+	q.backlog = q.backlog || full
+	q.pump()
+	return q.backlog, true
+}
+
+// jobsOf makes jobs of what was leased, one for each mail and destination.
+func (q *Queue) jobsOf(leased []store.Leased, until time.Time) (jobs []*job) {
+	var ids []string
+	mails := make(map[string]*store.Mail)
+	due := make(map[string][]store.Delivery)
+	for i := range leased {
+		d := leased[i].Delivery
+		if q.adopt(&d, until) {
+			continue
+		}
+		if mails[d.Mail] == nil {
+			mails[d.Mail] = &leased[i].Mail
+			ids = append(ids, d.Mail)
+		}
+		due[d.Mail] = append(due[d.Mail], d)
+	}
+	for _, id := range ids {
+		p := newParcel(mails[id])
+		p.mail.ID = id
+		jobs = append(jobs, q.group(p, due[id])...)
+	}
+	for _, j := range jobs {
+		j.leased, j.until = true, until
+	}
+	return jobs
+}
+
+// adopt gives a lease to the job that works on the delivery already. This
+// happens when the clock jumps: to the spool, this node's own leases have ended.
+func (q *Queue) adopt(d *store.Delivery, until time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, j := range q.held[d.Mail] {
+		for i := range j.due {
+			if j.due[i].N == d.N {
+				j.due[i].Lease, j.due[i].LeasedUntil = d.Lease, d.LeasedUntil
+				j.until, j.adopted = until, true
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// pause is how long the poller may sleep.
+func (q *Queue) pause() time.Duration {
+	now := q.now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	wait := pollTime
+	if !q.soonest.IsZero() {
+		wait = min(max(q.soonest.Sub(now), time.Millisecond), pollTime)
+	}
+	q.asleep = now.Add(wait)
+	return wait
+}
+
+// planned remembers when deferred deliveries are due.
+func (q *Queue) planned(outcomes ...store.Outcome) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range outcomes {
+		o := &outcomes[i]
+		if o.Done || o.Held || !q.soonest.IsZero() && !o.Next.Before(q.soonest) {
+			continue
+		}
+		q.soonest = o.Next
+		if o.Next.Before(q.asleep) {
+			q.wake()
+		}
+	}
+}
+
+// noticed says that the spool has something that is due.
+func (q *Queue) noticed() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.backlog = true
+	q.hungry()
+}
+
+// hungry wakes the poller if there is something for it to do.
+func (q *Queue) hungry() {
+	enough := q.leased >= q.workers()
+	if q.backlog && !enough || enough && q.working < q.workers() && len(q.ready) == 0 {
+		q.wake()
+	}
+}
+
+func (q *Queue) wake() {
+	if q.run == nil {
+		return
+	}
+	select {
+	case q.run.wake <- struct{}{}:
+	default:
+	}
+}

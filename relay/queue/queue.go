@@ -1,0 +1,183 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A Queue is a [relay.Forwarder] that keeps messages in a Spool and hands them
+// on to Next, again and again, until each recipient is settled: delivered, or
+// given up with a bounce to the sender.
+//
+// Fill in the fields, and call Run in a goroutine of its own. The fields must not
+// be changed after that. Any number of Queues, in any number of processes, may
+// share a Spool.
+type Queue struct {
+	// Spool keeps the messages. Required.
+	Spool store.Spool
+
+	// Next delivers them. What its errors mean is said at [relay.Forwarder];
+	// the package's documentation says what the Queue makes of them. Required.
+	Next relay.Forwarder
+
+	// Hostname names this server in bounces: a fully qualified domain name.
+	// Empty means the name the operating system reports.
+	Hostname string
+
+	// Destination tells where a recipient's mail goes; recipients of a message
+	// with the same destination are handed on together. Nil means that all
+	// go the same way, as to a smarthost.
+	Destination func(recipient string) string
+
+	// Workers is how many deliveries are under way at once, and PerDestination
+	// how many of these to one destination. Zero means 64, and 10 of them to
+	// a destination, or all of them if Destination is nil.
+	Workers        int
+	PerDestination int
+
+	// Retry returns how long to wait after the attempt of this number, the
+	// first being 1. Nil means a minute, then twice as long each time up to
+	// three hours, give or take a fifth.
+	Retry func(attempt int) time.Duration
+
+	// Expire is how old a message may become before it is given up, instead
+	// of tried again. Zero means three days.
+	Expire time.Duration
+
+	// MaxMemory bounds the bytes of messages that wait for their delivery in
+	// memory. What comes on top is read back from the Spool when its turn
+	// comes. Zero means 64 MiB; less than zero means none.
+	MaxMemory int64
+
+	// Bounce, if set, writes the text of bounces and delay notices; see
+	// [Notice.Text] for the text that is sent otherwise. If it returns the
+	// empty string, none is sent.
+	Bounce func(n Notice) string
+
+	// OnEvent, if set, is told what becomes of every recipient. It is called
+	// from many goroutines at once and delays the message it is about.
+	OnEvent func(Event)
+
+	// Logger gets the same events, and troubles. Nil means slog.Default().
+	Logger *slog.Logger
+
+	dispatcher
+	settler settler
+	clock   func() time.Time // nil: time.Now
+}
+
+const (
+	// leaseTime is how long others leave alone what a node that has died was
+	// working on. A node that lives renews its leases in every tendTime.
+	leaseTime = time.Minute
+	tendTime  = leaseTime / 3
+
+	// pollTime is how long a delivery that is due may wait to be noticed.
+	pollTime = 5 * time.Second
+
+	// attemptTime is how long Next may take. The steps of SMTP have their own
+	// timeouts (RFC 5321 section 4.5.3.2); this is for what has none.
+	attemptTime = 30 * time.Minute
+
+	// delayTime is the age at which a sender is told that a message waits.
+	delayTime = 4 * time.Hour
+
+	// spoolTime is how long one call of the Spool may take.
+	spoolTime = 30 * time.Second
+
+	// leaseBatch is how many deliveries are leased at once.
+	leaseBatch = 1000
+)
+
+func (q *Queue) check() error {
+	switch {
+	case q.Spool == nil:
+		return errors.New("queue: Queue.Spool is required")
+	case q.Next == nil:
+		return errors.New("queue: Queue.Next is required")
+	}
+	return nil
+}
+
+func (q *Queue) workers() int {
+	if q.Workers > 0 {
+		return q.Workers
+	}
+	return 64
+}
+
+func (q *Queue) perDestination() int {
+	switch {
+	case q.PerDestination > 0:
+		return min(q.PerDestination, q.workers())
+	case q.Destination == nil:
+		return q.workers()
+	}
+	return min(10, q.workers())
+}
+
+func (q *Queue) maxMemory() int64 { return cmp.Or(q.MaxMemory, 64<<20) }
+
+func (q *Queue) expire() time.Duration {
+	if q.Expire > 0 {
+		return q.Expire
+	}
+	return 3 * 24 * time.Hour
+}
+
+func (q *Queue) hostname() string {
+	if q.Hostname != "" {
+		return q.Hostname
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
+}
+
+// destinationOf asks Destination.
+func (q *Queue) destinationOf(recipient string) (dest string) {
+	if q.Destination == nil {
+		return ""
+	}
+	defer q.recovered("Destination")
+	return q.Destination(recipient)
+}
+
+// now is the time as the Spool wants it.
+func (q *Queue) now() time.Time {
+	if q.clock != nil {
+		return q.clock().UTC().Truncate(time.Microsecond)
+	}
+	return time.Now().UTC().Truncate(time.Microsecond)
+}
+
+func (q *Queue) logger() *slog.Logger {
+	if q.Logger != nil {
+		return q.Logger
+	}
+	return slog.Default()
+}
+
+// recovered is deferred around what embedders have written: a panic in it is
+// logged, and costs nothing but the call.
+func (q *Queue) recovered(where string) {
+	if p := recover(); p != nil {
+		q.logPanic(where, p)
+	}
+}
+
+func (q *Queue) logPanic(where string, p any) {
+	q.logger().LogAttrs(context.Background(), slog.LevelError, "queue: panic in "+where,
+		slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+}

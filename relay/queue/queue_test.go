@@ -1,0 +1,263 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+func TestMessageIsHandedOnAsItCame(t *testing.T) {
+	check := func(b *bench) {
+		b.Helper()
+		got := b.sink.all()
+		if len(got) != 1 {
+			b.Fatalf("the message was handed on %d times, want once", len(got))
+		}
+		m := got[0].message
+		want := full()
+		if got[0].data != hello {
+			b.Errorf("the content is %q, want %q", got[0].data, hello)
+		}
+		if m.ID != want.ID || m.From != want.From || m.Options != want.Options || m.Identity != want.Identity ||
+			m.Remote != want.Remote || !reflect.DeepEqual(m.To, want.To) {
+			b.Errorf("handed on was\n%+v, want\n%+v", m, want)
+		}
+		b.wantDepth(0)
+	}
+	t.Run("from memory", func(t *testing.T) {
+		inBubble(t, nil, func(b *bench) {
+			b.forward(full())
+			synctest.Wait()
+			check(b)
+		})
+	})
+	t.Run("from the spool", func(t *testing.T) {
+		inBubble(t, func(b *bench) { b.q.MaxMemory = -1 }, func(b *bench) {
+			b.forward(full())
+			synctest.Wait()
+			check(b)
+		})
+	})
+	t.Run("after a restart", func(t *testing.T) {
+		inBubble(t, func(b *bench) {
+			b.forward(full()) // Run doesn't work yet
+		}, func(b *bench) { check(b) })
+	})
+}
+
+// full makes a message with everything a message can have.
+func full() *relay.Message {
+	m := message(1, "shop@acme.example", "bob@a.example", "carol@b.example")
+	m.Options = relay.Options{Body: "8BITMIME", UTF8: true, RequireTLS: true, Return: "HDRS", EnvelopeID: "order 7"}
+	m.To[0].Notify = []string{"SUCCESS", "FAILURE"}
+	m.To[1].OriginalRecipient = "rfc822;carol@elsewhere.example"
+	return m
+}
+
+func TestLargeMessagesComeFromAFile(t *testing.T) {
+	inBubble(t, func(b *bench) { b.q.MaxMemory = -1 }, func(b *bench) {
+		big := hello + strings.Repeat("0123456789abcdef\r\n", 100_000)
+		m := message(1, "a@acme.example", "b@example.com")
+		m.SetContent(strings.NewReader(big), int64(len(big)))
+		b.forward(m)
+		synctest.Wait()
+		if got := b.sink.all(); len(got) != 1 || got[0].data != big {
+			t.Errorf("%d messages came, want one as it was sent", len(got))
+		}
+		b.wantDepth(0)
+	})
+}
+
+// What a Forwarder is given in a file is gone after Forward.
+func TestContentThatCannotBeKeptComesFromTheSpool(t *testing.T) {
+	inBubble(t, nil, func(b *bench) {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(f, hello)
+		m := message(1, "a@acme.example", "b@example.com")
+		m.SetContent(f, int64(len(hello)))
+		b.forward(m)
+		f.Close()
+		synctest.Wait()
+		if got := b.sink.all(); len(got) != 1 || got[0].data != hello {
+			t.Errorf("got %+v, want the message", got)
+		}
+	})
+}
+
+func TestDestinationsAreServedTogether(t *testing.T) {
+	domain := func(addr string) string { return addr[strings.LastIndex(addr, "@")+1:] }
+	to := []string{"a@one.example", "b@two.example", "c@one.example"}
+	for _, test := range []struct {
+		name        string
+		destination func(string) string
+		memory      int64
+		want        int
+	}{
+		{"all the same way", nil, 0, 1},
+		{"by domain", domain, 0, 2},
+		{"by domain, from the spool", domain, -1, 2},
+		{"a Destination that panics", func(string) string { panic("no") }, 0, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(b *bench) { b.q.Destination, b.q.MaxMemory = test.destination, test.memory }, func(b *bench) {
+				b.forward(message(1, "a@acme.example", to...))
+				synctest.Wait()
+				n := 0
+				for _, g := range b.sink.all() {
+					n += len(g.to)
+				}
+				if got := b.sink.all(); len(got) != test.want || n != len(to) {
+					t.Errorf("handed on %d times to %d recipients, want %d times to %d: %v", len(got), n, test.want, len(to), got)
+				}
+				b.wantDepth(0)
+			})
+		})
+	}
+}
+
+// badSpool is a Spool that fails where a test wants it to.
+type badSpool struct {
+	store.Spool
+	put    func(ctx context.Context, put func() error) error
+	body   func(ctx context.Context, body func() (io.ReadCloser, error)) (io.ReadCloser, error)
+	lease  func(ctx context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error)
+	renew  func(ctx context.Context, renew func() ([]store.Delivery, error)) ([]store.Delivery, error)
+	settle func(ctx context.Context, os []store.Outcome, settle func() ([]store.Outcome, error)) ([]store.Outcome, error)
+}
+
+func (s *badSpool) Put(ctx context.Context, m store.Mail, ds []store.Delivery, body io.Reader) error {
+	put := func() error { return s.Spool.Put(ctx, m, ds, body) }
+	if s.put != nil {
+		return s.put(ctx, put)
+	}
+	return put()
+}
+
+func (s *badSpool) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
+	body := func() (io.ReadCloser, error) { return s.Spool.Body(ctx, mail) }
+	if s.body != nil {
+		return s.body(ctx, body)
+	}
+	return body()
+}
+
+func (s *badSpool) Lease(ctx context.Context, now, until time.Time, limit int) ([]store.Leased, error) {
+	lease := func() ([]store.Leased, error) { return s.Spool.Lease(ctx, now, until, limit) }
+	if s.lease != nil {
+		return s.lease(ctx, lease)
+	}
+	return lease()
+}
+
+func (s *badSpool) Renew(ctx context.Context, ds []store.Delivery, until time.Time) ([]store.Delivery, error) {
+	renew := func() ([]store.Delivery, error) { return s.Spool.Renew(ctx, ds, until) }
+	if s.renew != nil {
+		return s.renew(ctx, renew)
+	}
+	return renew()
+}
+
+func (s *badSpool) Settle(ctx context.Context, os []store.Outcome) ([]store.Outcome, error) {
+	settle := func() ([]store.Outcome, error) { return s.Spool.Settle(ctx, os) }
+	if s.settle != nil {
+		return s.settle(ctx, os, settle)
+	}
+	return settle()
+}
+
+func TestForwardFails(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		err  error
+		code int
+	}{
+		{"disk full", fmt.Errorf("write: %w", syscall.ENOSPC), 452},
+		{"quota", fmt.Errorf("write: %w", syscall.EDQUOT), 452},
+		{"the store is full", fmt.Errorf("put: %w", store.ErrFull), 452},
+		{"anything else", errors.New("secret internals"), 451},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.q.Spool = &badSpool{Spool: b.spool, put: func(context.Context, func() error) error { return test.err }}
+			}, func(b *bench) {
+				err := b.q.Forward(t.Context(), message(1, "a@acme.example", "b@example.com"))
+				var reply *relay.ReplyError
+				if !errors.As(err, &reply) || reply.Code != test.code || strings.Contains(reply.Text, "secret") {
+					t.Errorf("Forward: %v, want a reply %d without the cause", err, test.code)
+				}
+				if !errors.Is(err, test.err) || !relay.Temporary(err) {
+					t.Errorf("Forward: %v, want a temporary error with its cause", err)
+				}
+				synctest.Wait()
+				if n := len(b.sink.all()) + len(b.events.list); n != 0 {
+					t.Errorf("there were %d deliveries and events, want none", n)
+				}
+			})
+		})
+	}
+}
+
+func TestFieldsThatAreMissing(t *testing.T) {
+	for name, q := range map[string]*queue.Queue{
+		"Spool": {Next: new(sink)},
+		"Next":  {Spool: new(memory.Store)},
+	} {
+		want := "Queue." + name + " is required"
+		if err := q.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Run: %v, want %q", err, want)
+		}
+		if err := q.Forward(t.Context(), message(1, "", "b@example.com")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Forward: %v, want %q", err, want)
+		}
+	}
+}
+
+func TestEvents(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.sink.script = func(_ context.Context, m *relay.Message) error {
+			return refuse(m, reply(550, "no such user"), "gone")
+		}
+	}, func(b *bench) {
+		b.forward(message(1, "a@acme.example", "bob@example.com", "gone@example.com"))
+		synctest.Wait()
+		who := queue.Subject{
+			ID: message(1, "").ID, Tenant: "acme", Domain: "acme.example", Username: "user1",
+			From: "a@acme.example", Recipient: "bob@example.com",
+		}
+		if got := of[*queue.Queued](b.events); len(got) != 2 || got[0].Subject != who {
+			t.Errorf("queued: %+v, want both, the first as %+v", got, who)
+		}
+		got := of[*queue.Delivered](b.events)
+		if len(got) != 2 || *got[0] != (queue.Delivered{Subject: who, Host: "mx.test", Reply: "250 ok"}) {
+			t.Errorf("delivered: %+v, want one to bob by mx.test, and the bounce", got)
+		}
+		who.Recipient = "gone@example.com"
+		if got := of[*queue.Bounced](b.events); len(got) != 1 || got[0].Subject != who || got[0].Reason != "mx.test 550 no such user" {
+			t.Errorf("bounced: %+v, want one to gone", got)
+		}
+	})
+}
+
+func TestOnEventThatPanics(t *testing.T) {
+	inBubble(t, func(b *bench) { b.q.OnEvent = func(queue.Event) { panic("no") } }, func(b *bench) {
+		b.forward(message(1, "a@acme.example", "bob@example.com"))
+		synctest.Wait()
+		b.wantDepth(0)
+	})
+}

@@ -1,0 +1,218 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A settler has outcomes that arrive together recorded together: while one call
+// of Settle is under way, the outcomes for the next one gather. Nobody waits for
+// company.
+type settler struct {
+	mu   sync.Mutex
+	next *batch        // gathers; nil if nobody waits
+	last chan struct{} // closed when the batch before the next one is done
+}
+
+type batch struct {
+	outcomes []store.Outcome
+	lost     map[recipientKey]bool
+	err      error
+	done     chan struct{}
+}
+
+// A recipientKey names a delivery.
+type recipientKey struct {
+	mail string
+	n    int
+}
+
+// settle records outcomes. It tries again until it succeeds or ctx ends. Those
+// whose lease was lost are returned.
+func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (map[recipientKey]bool, error) {
+	s := &q.settler
+	s.mu.Lock()
+	b := s.next
+	first := b == nil
+	before := s.last
+	if first {
+		b = &batch{done: make(chan struct{})}
+		s.next, s.last = b, b.done
+	}
+	b.outcomes = append(b.outcomes, outcomes...)
+	s.mu.Unlock()
+	if !first {
+		<-b.done
+		return b.lost, b.err
+	}
+	if before != nil {
+		<-before
+	}
+	s.mu.Lock()
+	s.next = nil
+	s.mu.Unlock()
+	b.lost, b.err = q.record(ctx, b.outcomes)
+	close(b.done)
+	return b.lost, b.err
+}
+
+// record calls Settle until it works.
+func (q *Queue) record(ctx context.Context, outcomes []store.Outcome) (map[recipientKey]bool, error) {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		lost, err := q.recordOnce(ctx, outcomes)
+		if err == nil || ctx.Err() != nil {
+			return lost, err
+		}
+		q.logger().Error("queue: outcomes can't be recorded, trying again", "outcomes", len(outcomes), "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+func (q *Queue) recordOnce(ctx context.Context, outcomes []store.Outcome) (map[recipientKey]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, spoolTime)
+	defer cancel()
+	lost, err := q.Spool.Settle(ctx, outcomes)
+	if err != nil || len(lost) == 0 {
+		return nil, err
+	}
+	keys := make(map[recipientKey]bool, len(lost))
+	for _, o := range lost {
+		keys[recipientKey{o.Mail, o.N}] = true
+	}
+	return keys, nil
+}
+
+// finish settles the results of a job, and tells everybody concerned.
+func (q *Queue) finish(r *run, j *job, results []result) {
+	defer q.forget(j)
+	m := &j.parcel.mail
+	q.refresh(j, results)
+	ends := make([]end, len(results))
+	for i := range results {
+		ends[i] = q.judge(m, &results[i])
+	}
+	notices := q.notify(r.settles, j.parcel, ends)
+	outcomes := make([]store.Outcome, 0, len(ends)+1)
+	for _, e := range ends {
+		outcomes = append(outcomes, e.outcome)
+	}
+	if len(outcomes) == 0 {
+		return
+	}
+	lost, err := q.settle(r.settles, outcomes)
+	if err != nil {
+		q.logger().Error("queue: outcomes are not recorded, the recipients will be tried again",
+			"id", m.ID, "recipients", len(outcomes), "error", err)
+		return
+	}
+	for _, e := range ends {
+		if lost[recipientKey{e.outcome.Mail, e.outcome.N}] {
+			q.logger().Warn("queue: lease lost, the outcome is dropped", "id", m.ID, "to", e.delivery.Recipient)
+		} else if e.event != nil {
+			q.planned(e.outcome)
+			q.emit(e.event)
+		}
+	}
+	if len(notices) > 0 {
+		q.sendNotices(r.settles, notices)
+	}
+}
+
+// refresh puts leases into results that the job has got since it began.
+func (q *Queue) refresh(j *job, results []result) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !j.adopted {
+		return
+	}
+	leases := make(map[int]int64, len(j.due))
+	for _, d := range j.due {
+		leases[d.N] = d.Lease
+	}
+	for i := range results {
+		if lease, ok := leases[results[i].N]; ok {
+			results[i].Lease = lease
+		}
+	}
+}
+
+// An end is how an attempt ends for one recipient.
+type end struct {
+	delivery *store.Delivery
+	outcome  store.Outcome
+	event    Event // nil if nothing happened
+	err      error // why it was not delivered
+	expired  bool
+	notice   noticeKind
+}
+
+// judge decides what a result means.
+func (q *Queue) judge(m *store.Mail, r *result) end {
+	d := &r.Delivery
+	who := subject(m, d.Recipient)
+	e := end{delivery: d, err: r.err, outcome: store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease}}
+	switch {
+	case r.err == nil:
+		e.outcome.Done = true
+		e.event = &Delivered{Subject: who, Host: r.host, Reply: r.reply}
+	case errors.Is(r.err, errStopped):
+		e.outcome = untouched(d)
+	case errors.Is(r.err, errUnworkable):
+		e.outcome = untouched(d)
+		e.outcome.Held, e.outcome.Reason = true, safe(r.err.Error())
+		e.event = &SetAside{Subject: who, Reason: e.outcome.Reason}
+	case !relay.Temporary(r.err):
+		e.outcome.Done = true
+		e.event = &Bounced{Subject: who, Reason: reasonOf(r.err)}
+		e.notice = failureNotice
+	default:
+		q.judgeTemporary(m, r, &e)
+	}
+	return e
+}
+
+// judgeTemporary defers a recipient, or gives it up.
+func (q *Queue) judgeTemporary(m *store.Mail, r *result, e *end) {
+	d, now := &r.Delivery, q.now()
+	age := now.Sub(m.Received)
+	attempts, reason := d.Attempts+1, reasonOf(r.err)
+	if r.parked != nil {
+		attempts = d.Attempts
+	}
+	if age >= q.expire() {
+		e.outcome.Done, e.expired = true, true
+		e.event = &Expired{Subject: subject(m, d.Recipient), Reason: reason, Attempt: attempts}
+		e.notice = failureNotice
+		return
+	}
+	wait := time.Duration(0)
+	if r.parked != nil {
+		wait = parkFor(r.parked, age)
+	} else {
+		wait = q.retryAfter(attempts)
+	}
+	e.outcome.Next = q.nextTry(m, now, wait)
+	e.outcome.Attempts, e.outcome.Reason, e.outcome.Delayed = attempts, reason, d.Delayed
+	if age >= delayTime && !d.Delayed {
+		e.outcome.Delayed = true
+		e.notice = delayNotice
+	}
+	e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: reason, Next: e.outcome.Next, Attempt: attempts}
+}
+
+// untouched is the outcome of a delivery that nothing was tried for.
+func untouched(d *store.Delivery) store.Outcome {
+	return store.Outcome{
+		Mail: d.Mail, N: d.N, Lease: d.Lease,
+		Next: d.Next, Attempts: d.Attempts, Delayed: d.Delayed, Held: d.Held, Reason: d.Reason,
+	}
+}

@@ -1,0 +1,165 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+// Text returns what the sender is told, in words that need no knowledge of mail
+// servers: which recipient, what the other server said, what to do. Lines end in
+// "\n".
+func (n Notice) Text() string {
+	var b strings.Builder
+	if n.Delay {
+		fmt.Fprintf(&b, "Your message of %s has not been delivered yet\nto the recipients below. You don't have to do anything: we keep trying until\n%s.\n",
+			n.Received.UTC().Format(textTime), n.GiveUp.UTC().Format(textTime))
+	} else {
+		fmt.Fprintf(&b, "Your message of %s could not be delivered\nto the recipients below, and we have stopped trying. Recipients who are not\nlisted are not affected.\n",
+			n.Received.UTC().Format(textTime))
+	}
+	for i := range n.Recipients {
+		n.Recipients[i].write(&b, n.Delay)
+	}
+	fmt.Fprintf(&b, "\nYour message is known here as %s. It is attached, or its header is.\n\n-- \nThe mail server %s\n", n.ID, n.Hostname)
+	return b.String()
+}
+
+const textTime = "2 January 2006 at 15:04 UTC"
+
+func (r *NoticeRecipient) write(b *strings.Builder, delay bool) {
+	fmt.Fprintf(b, "\n    %s\n\n", safeUTF8(r.Address))
+	switch {
+	case r.Reply == nil:
+		b.WriteString("The server for this address could not be reached, or gave no answer.\n")
+	case r.Host == "":
+		fmt.Fprintf(b, "The message could not be sent on:\n%s\n", wrap(replyText(r.Reply)))
+	default:
+		fmt.Fprintf(b, "The server %s answered:\n%s\n", r.Host, wrap(replyText(r.Reply)))
+	}
+	if !delay {
+		fmt.Fprintf(b, "\n%s\n", r.advice())
+	}
+}
+
+// advice says what to do. The codes are those of RFC 3463 section 3.
+func (r *NoticeRecipient) advice() string {
+	_, detail, _ := strings.Cut(r.status, ".")
+	switch class, _, _ := strings.Cut(detail, "."); {
+	case r.Expired:
+		return "What to do: check that the part of the address after the @ is right, and send\nthe message again later. We have tried for as long as makes sense."
+	case detail == "2.2":
+		return "What to do: the mailbox is full. Tell the recipient in another way, and send\nthe message again later."
+	case detail == "2.3", detail == "3.4":
+		return "What to do: the message is too large for the recipient's server. Send a\nsmaller one, or a link to what you wanted to attach."
+	case class == "1":
+		return "What to do: check the address for mistakes in writing. If it is right, the\nmailbox doesn't exist any more; ask the recipient for another one."
+	case class == "7":
+		return "What to do: the recipient's server doesn't accept this message. Show this\nmessage to whoever looks after your mail: the answer above says why."
+	case class == "6":
+		return "What to do: the message itself was not understood. Show this message to\nwhoever looks after the program that sent it."
+	}
+	return "What to do: if the answer above doesn't tell you, show this message to whoever\nlooks after your mail."
+}
+
+// statusCode is the status of RFC 3464 section 2.3.4.
+func (r *NoticeRecipient) statusCode() string {
+	switch {
+	case r.Reply != nil && statusFits(r.Reply.Enhanced, r.Reply.Code):
+		return r.Reply.Enhanced
+	case r.Reply != nil:
+		return fmt.Sprintf("%d.0.0", max(4, min(r.Reply.Code/100, 5)))
+	case r.Expired:
+		return "4.4.7" // RFC 3463 section 3.5: delivery time expired
+	}
+	return "4.4.1" // no answer from host
+}
+
+// statusFits reports whether s is an enhanced status code of the reply's class.
+func statusFits(s string, code int) bool {
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 || parts[0] != fmt.Sprint(code/100) || code/100 != 4 && code/100 != 5 {
+		return false
+	}
+	for _, p := range parts {
+		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// replyText is a reply in one line, as it came.
+func replyText(r *relay.ReplyError) string {
+	return strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)), " ")
+}
+
+// reasonOf is the text of an error for events, logs and the spool.
+func reasonOf(err error) string {
+	var reply *relay.ReplyError
+	if errors.As(err, &reply) {
+		return safe(strings.TrimSpace(reply.Host + " " + replyText(reply)))
+	}
+	return safe(err.Error())
+}
+
+// maxText is how much of what others say is kept: a reply line has 512 bytes
+// (RFC 5321 section 4.5.3.1.5).
+const maxText = 500
+
+// safe makes a text fit to be shown anywhere: one line of printable ASCII, of
+// bounded length.
+func safe(s string) string {
+	return bounded(s, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// safeUTF8 is safe for texts that may be UTF-8.
+func safeUTF8(s string) string {
+	return bounded(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) })
+}
+
+func bounded(s string, bad func(rune) bool) string {
+	cut := len(s) > maxText
+	if cut {
+		s = s[:maxText]
+	}
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\r' || r == '\n' || r == '\t':
+			return ' '
+		case bad(r):
+			return '?'
+		}
+		return r
+	}, s)
+	if cut {
+		s += "..."
+	}
+	return s
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r > '~' }) < 0
+}
+
+// wrap breaks a text into indented lines.
+func wrap(s string) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(s) {
+		if column > 0 && column+len(word) > 70 {
+			b.WriteByte('\n')
+			column = 0
+		}
+		if column == 0 {
+			b.WriteString("   ")
+		}
+		b.WriteString(" " + word)
+		column += len(word) + 1
+	}
+	return b.String()
+}

@@ -1,0 +1,225 @@
+package relaytest
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// An Upstream is an SMTP server for tests, listening on a port of the loopback
+// interface that the system chose. It offers STARTTLS with [Certificate]
+// and every extension the relay knows, accepts all mail and remembers it.
+//
+// The zero value is ready to Start. The fields must not be changed after that.
+// Methods are safe for concurrent use.
+type Upstream struct {
+	// Extensions are the lines of the EHLO reply after the first, without
+	// STARTTLS and AUTH, which come by themselves. Nil means
+	// [DefaultExtensions]; empty means none.
+	Extensions []string
+
+	// ImplicitTLS makes it speak TLS from the first byte. NoTLS makes it speak
+	// no TLS at all.
+	ImplicitTLS bool
+	NoTLS       bool
+
+	// Username and Password are what a client must log in with before MAIL.
+	// An empty Username means that there is no AUTH.
+	Username string
+	Password string
+
+	// Mechanisms are the SASL mechanisms offered; nil means PLAIN and LOGIN.
+	Mechanisms []string
+
+	// Script is asked what to do with each command; nil, and the zero Answer,
+	// mean the ordinary thing. It is called from several goroutines, one for
+	// each connection, and may block.
+	Script func(Command) Answer
+
+	// Discard makes it forget what it accepts, for benchmarks.
+	Discard bool
+
+	listener net.Listener
+	server   *tls.Config
+	done     chan struct{}
+	wg       sync.WaitGroup
+
+	mu         sync.Mutex
+	closed     bool
+	conns      map[net.Conn]struct{}
+	count      int
+	deliveries []Delivery
+}
+
+// DefaultExtensions returns what an Upstream offers when it isn't told.
+func DefaultExtensions() []string {
+	return []string{
+		"PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "REQUIRETLS",
+		"ENHANCEDSTATUSCODES", "SIZE 67108864",
+	}
+}
+
+// Moments in a conversation that are not commands, as a Command's Verb.
+const (
+	Greeting  = "greeting"    // a client has connected; the answer is the greeting
+	Content   = "content"     // the content is about to be read; ordinarily nothing is said
+	EndOfData = "end of data" // the content has arrived; the answer settles the message
+)
+
+// A Command is what an [Upstream] is about to answer.
+type Command struct {
+	Conn int    // the number of the connection, from 1
+	Verb string // in upper case, such as "RCPT"; or Greeting, Content, EndOfData
+	Line string // the command line without its CRLF; "" if there is none
+	More bool   // the client has sent more already: it pipelines
+}
+
+// An Answer says what to do with a [Command]. The zero value means the ordinary
+// thing: what a server that likes the client would do.
+type Answer struct {
+	// Text is the reply to give instead of the ordinary one: what the command
+	// asked for then doesn't happen, unless the reply is 250 or 354. Lines are
+	// separated by CRLF; the last gets its own.
+	Text string
+
+	// Wait goes before anything else. It ends early if the Upstream is closed.
+	Wait time.Duration
+
+	// Close drops the line. Text is written before, exactly as it is: without
+	// a CRLF of its own it is half a reply.
+	Close bool
+}
+
+// A Delivery is a message that an [Upstream] accepted, and how it came.
+type Delivery struct {
+	Conn     int                  // the number of the connection, from 1
+	TLS      *tls.ConnectionState // nil without TLS
+	Hello    string               // the name the client gave with EHLO
+	Username string               // who was logged in; "" for nobody
+
+	From    string   // the reverse-path, without the angle brackets
+	Params  []string // of MAIL, such as "SIZE=1024"
+	To      []DeliveryRecipient
+	Chunked bool // the content came by BDAT
+	Content []byte
+}
+
+// A DeliveryRecipient is a recipient of a [Delivery].
+type DeliveryRecipient struct {
+	Address string   // without the angle brackets
+	Params  []string // of RCPT, such as "NOTIFY=NEVER"
+}
+
+// Start begins to listen and to serve. Like net/http/httptest it panics if it
+// can't: a test has no use for the error.
+func (u *Upstream) Start() {
+	var err error
+	if u.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		panic(fmt.Sprintf("relaytest: listening: %v", err))
+	}
+	u.server = &tls.Config{Certificates: []tls.Certificate{Certificate()}}
+	if u.Extensions == nil {
+		u.Extensions = DefaultExtensions()
+	}
+	if u.Mechanisms == nil {
+		u.Mechanisms = []string{"PLAIN", "LOGIN"}
+	}
+	u.done = make(chan struct{})
+	u.conns = make(map[net.Conn]struct{})
+	u.wg.Go(u.accept)
+}
+
+// Addr returns the host and port it listens on.
+func (u *Upstream) Addr() string { return u.listener.Addr().String() }
+
+// ClientTLS returns a configuration with which a client trusts it.
+func (u *Upstream) ClientTLS() *tls.Config { return ClientTLS() }
+
+// Deliveries returns what was accepted so far, in that order.
+func (u *Upstream) Deliveries() []Delivery {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.deliveries)
+}
+
+// Connections returns how many connections were made so far, and how many of
+// them are open.
+func (u *Upstream) Connections() (made, open int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.count, len(u.conns)
+}
+
+// DropConnections closes the connections that are open now, without a word, as
+// a restart of the server would.
+func (u *Upstream) DropConnections() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for c := range u.conns {
+		c.Close()
+	}
+}
+
+// Close stops listening, drops all connections and waits until everything has
+// ended.
+func (u *Upstream) Close() {
+	u.mu.Lock()
+	again := u.closed
+	u.closed = true
+	u.mu.Unlock()
+	if !again {
+		close(u.done)
+		u.listener.Close()
+		u.DropConnections()
+	}
+	u.wg.Wait()
+}
+
+func (u *Upstream) accept() {
+	for {
+		nc, err := u.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(time.Millisecond) // out of descriptors: let others close theirs
+			continue
+		}
+		if n := u.add(nc); n > 0 {
+			u.wg.Go(func() {
+				defer u.remove(nc)
+				newUpstreamConn(u, nc, n).serve()
+			})
+		}
+	}
+}
+
+// add registers a connection and returns its number; 0 if it came too late.
+func (u *Upstream) add(nc net.Conn) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		nc.Close()
+		return 0
+	}
+	u.count++
+	u.conns[nc] = struct{}{}
+	return u.count
+}
+
+func (u *Upstream) remove(nc net.Conn) {
+	nc.Close()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.conns, nc)
+}
+
+func (u *Upstream) record(d Delivery) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.deliveries = append(u.deliveries, d)
+}

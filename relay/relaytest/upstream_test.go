@@ -1,0 +1,105 @@
+package relaytest_test
+
+import (
+	"fmt"
+	"net/smtp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+)
+
+// Somebody else's client gets along with it, and what it sent is remembered.
+func TestUpstream(t *testing.T) {
+	up := &relaytest.Upstream{Username: "user", Password: "secret"}
+	up.Start()
+	defer up.Close()
+	c, err := smtp.Dial(up.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	content := "Subject: x\r\n\r\n.\r\n..dots\r\n" + strings.Repeat("x", 100_000) + "\r\n"
+	if err := c.Mail("a@example.org"); err == nil {
+		t.Error("MAIL without a login was accepted")
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(c.StartTLS(up.ClientTLS()))
+	do(c.Auth(smtp.PlainAuth("", "user", "secret", "127.0.0.1")))
+	do(c.Mail("a@example.org"))
+	do(c.Rcpt("b@example.com"))
+	w, err := c.Data()
+	do(err)
+	_, err = w.Write([]byte(content))
+	do(err)
+	do(w.Close())
+	do(c.Quit())
+
+	got := up.Deliveries()
+	if len(got) != 1 {
+		t.Fatalf("%d deliveries", len(got))
+	}
+	d := got[0]
+	if d.From != "a@example.org" || len(d.To) != 1 || d.To[0].Address != "b@example.com" || d.Username != "user" ||
+		d.TLS == nil || d.Hello != "localhost" || d.Chunked || !slices.Contains(d.Params, "BODY=8BITMIME") {
+		t.Errorf("%+v", d)
+	}
+	if string(d.Content) != content {
+		t.Errorf("%d bytes, not %d", len(d.Content), len(content))
+	}
+}
+
+// Close ends everything, however long the script wants to wait, and a second one
+// does nothing.
+func TestUpstreamClose(t *testing.T) {
+	up := &relaytest.Upstream{Script: func(relaytest.Command) relaytest.Answer {
+		return relaytest.Answer{Wait: time.Hour}
+	}}
+	up.Start()
+	failed := make(chan error)
+	go func() {
+		_, err := smtp.Dial(up.Addr())
+		failed <- err
+	}()
+	for made, _ := up.Connections(); made == 0; made, _ = up.Connections() {
+		time.Sleep(time.Millisecond)
+	}
+	up.Close()
+	up.Close()
+	if <-failed == nil {
+		t.Error("a client was greeted")
+	}
+}
+
+func ExampleUpstream() {
+	up := &relaytest.Upstream{
+		NoTLS: true,
+		Script: func(c relaytest.Command) relaytest.Answer {
+			if c.Line == "RCPT TO:<nobody@example.com>" {
+				return relaytest.Answer{Text: "550 5.1.1 There is no such user here"}
+			}
+			return relaytest.Answer{}
+		},
+	}
+	up.Start()
+	defer up.Close()
+
+	for _, to := range []string{"nobody@example.com", "bob@example.com"} {
+		err := smtp.SendMail(up.Addr(), nil, "shop@acme.example", []string{to}, []byte("Subject: Hi\r\n\r\nHi.\r\n"))
+		fmt.Println(to, err)
+	}
+	for _, d := range up.Deliveries() {
+		fmt.Printf("%s: %q\n", d.To[0].Address, d.Content)
+	}
+	// Output:
+	// nobody@example.com 550 "5.1.1 There is no such user here"
+	// bob@example.com <nil>
+	// bob@example.com: "Subject: Hi\r\n\r\nHi.\r\n"
+}

@@ -1,0 +1,470 @@
+package relay_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+func TestServeSaysWhatIsMissing(t *testing.T) {
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	next := relay.ForwarderFunc(func(context.Context, *relay.Message) error { return nil })
+	config := &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}}
+	for _, test := range []struct {
+		name string
+		srv  *relay.Server
+		want string
+	}{
+		{"no credentials", &relay.Server{Forwarder: next, TLSConfig: config}, "Server.Credentials is required"},
+		{"no forwarder", &relay.Server{Credentials: creds, TLSConfig: config}, "Server.Forwarder is required"},
+		{"no TLS", &relay.Server{Credentials: creds, Forwarder: next}, "Server.TLSConfig is required"},
+		{"bad host name", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: config, Hostname: "a b"}, "no host name"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := test.srv.ListenAndServe("127.0.0.1:0")
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("ListenAndServe: %v, want an error with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	r := relaytest.NewRelay(t)
+	if err := new(relay.Server).ListenAndServe(r.Addr); err == nil || errors.Is(err, relay.ErrServerClosed) {
+		t.Errorf("ListenAndServe on a port in use: %v, want an error", err)
+	}
+}
+
+func TestServeAfterClose(t *testing.T) {
+	r := relaytest.NewRelay(t)
+	r.Server.Close()
+	if err := r.Server.ListenAndServe("127.0.0.1:0"); !errors.Is(err, relay.ErrServerClosed) {
+		t.Errorf("ListenAndServe after Close: %v, want ErrServerClosed", err)
+	}
+	var unused relay.Server
+	if err := unused.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown of a server that never served: %v", err)
+	}
+	if err := unused.ListenAndServe("127.0.0.1:0"); !errors.Is(err, relay.ErrServerClosed) {
+		t.Errorf("ListenAndServe after Shutdown: %v, want ErrServerClosed", err)
+	}
+}
+
+func TestMessageCarriesTheEnvelope(t *testing.T) {
+	r := relaytest.NewRelay(t)
+	c := login(t, r)
+	c.cmd("MAIL FROM:<shop@acme.example> SIZE=100 BODY=8BITMIME RET=HDRS ENVID=q+2B1 SMTPUTF8", "250")
+	c.cmd(`RCPT TO:<"b b"@example.com> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;bob+2B1@example.com`, "250")
+	c.cmd("RCPT TO:<carol@example.com> NOTIFY=NEVER", "250")
+	c.cmd("RCPT TO:<carol@example.com>", "250")
+	c.cmd("DATA", "354")
+	reply := c.cmd(hello+".", "250 2.0.0 accepted as ")
+	m := r.Messages()[0]
+	if want := "250 2.0.0 accepted as " + m.ID; reply != want {
+		t.Errorf("the reply is %q, want %q", reply, want)
+	}
+	if want := "id " + m.ID + ";"; !bytes.Contains(m.Data, []byte(want)) {
+		t.Errorf("the Received line doesn't hold %q:\n%s", want, m.Data)
+	}
+	if m.From != "shop@acme.example" || m.Identity.Username != r.Username || m.Identity.Domain != r.Domain || !m.Remote.IsLoopback() {
+		t.Errorf("message is from %q, %+v, %v", m.From, m.Identity, m.Remote)
+	}
+	wantTo := []relay.Recipient{
+		{Address: `"b b"@example.com`, Notify: []string{"SUCCESS", "FAILURE"}, OriginalRecipient: "RFC822;bob+1@example.com"},
+		{Address: "carol@example.com", Notify: []string{"NEVER"}},
+	}
+	if !reflect.DeepEqual(m.To, wantTo) {
+		t.Errorf("recipients are\n%+v, want\n%+v", m.To, wantTo)
+	}
+	want := relay.Options{Body: "8BITMIME", UTF8: true, Return: "HDRS", EnvelopeID: "q+1"}
+	if m.Options != want {
+		t.Errorf("options are %+v, want %+v", m.Options, want)
+	}
+	if !bytes.Contains(m.Data, []byte("with UTF8SMTPSA id")) {
+		t.Errorf("the Received line names another protocol:\n%s", m.Data)
+	}
+}
+
+// A Forwarder's error is the client's reply, and nothing of an internal error
+// is.
+func TestForwarderErrorsAsReplies(t *testing.T) {
+	remote := func(code int, enhanced, text string) error {
+		return &relay.ReplyError{Code: code, Enhanced: enhanced, Text: text, Host: "mx.example.com"}
+	}
+	final := finalError{errors.New("secret detail")}
+	for _, test := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"plain", errors.New("secret detail"), "451 4.3.0 not possible right now, try again later"},
+		{"final", final, "554 5.3.0 the message can't be delivered"},
+		{"timeout", fmt.Errorf("secret: %w", context.DeadlineExceeded), "451 4.4.1 no answer in time, try again later"},
+		{"remote", fmt.Errorf("secret: %w", remote(552, "5.2.2", "mailbox full")), "552 5.2.2 mailbox full"},
+		{"made safe", remote(550, "4.1.1", "no\r\n250 \x00\x80user"), "550 5.0.0 no??250 ??user"},
+		{"no reply code", remote(250, "", "fine"), "451 4.3.0 not possible right now, try again later"},
+		{"recipients", &relay.RefusedError{Recipients: []relay.RefusedRecipient{
+			{Address: "a@example.com", Err: remote(450, "4.2.1", "busy")},
+			{Address: "b@example.com", Err: remote(550, "5.1.1", "no such user")},
+		}}, "550 5.1.1 <b@example.com> (and 1 more): no such user"},
+		{"panic", nil, "451 4.3.0 not possible right now, try again later"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := relaytest.NewUnstartedRelay(t)
+			r.Server.Forwarder = relay.ForwarderFunc(func(context.Context, *relay.Message) error {
+				if test.err == nil {
+					panic("secret detail")
+				}
+				return test.err
+			})
+			r.Start()
+			c := login(t, r)
+			c.envelope()
+			c.cmd("DATA", "354")
+			c.send(hello + ".\r\n")
+			if got := c.reply(); got != test.want {
+				t.Errorf("the client was answered %q, want %q", got, test.want)
+			}
+			c.cmd("NOOP", "250")
+		})
+	}
+}
+
+type finalError struct{ error }
+
+func (finalError) Temporary() bool { return false }
+
+func TestPolicyFunctions(t *testing.T) {
+	r := relaytest.NewUnstartedRelay(t)
+	r.Server.AllowSender = func(_ context.Context, id credentials.Identity, addr string) error {
+		switch {
+		case strings.HasPrefix(addr, "trouble@"):
+			return errors.New("secret detail")
+		case strings.HasPrefix(addr, "no@"):
+			return &relay.ReplyError{Code: 550, Enhanced: "5.7.1", Text: "not you"}
+		}
+		return nil
+	}
+	r.Server.AllowRecipient = func(_ context.Context, id credentials.Identity, addr string) error {
+		if addr == "no@example.com" {
+			return &relay.ReplyError{Code: 550, Enhanced: "5.7.1", Text: "not to them"}
+		}
+		return nil
+	}
+	r.Start()
+	c := login(t, r)
+	c.cmd("MAIL FROM:<trouble@acme.example>", "451 4.3.0 not possible right now, try again later")
+	c.cmd("MAIL FROM:<no@acme.example>", "550 5.7.1 MAIL FROM: not you")
+	c.cmd("MAIL FROM:<yes@anything.example>", "250")
+	c.cmd("RCPT TO:<no@example.com>", "550 5.7.1 RCPT TO: not to them")
+	c.cmd("RCPT TO:<yes@example.com>", "250")
+	c.cmd("DATA", "354")
+	c.cmd("From: no@acme.example\r\n\r\n.", "550 5.7.1 From: not you")
+}
+
+// A reset or a deletion cuts the live session off at once, and a password that
+// was reset elsewhere gets no further message accepted.
+func TestRevokedSessions(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		revoke func(credentials.Tenant, *relaytest.Relay) error
+	}{
+		{"reset", func(acme credentials.Tenant, r *relaytest.Relay) error {
+			_, err := acme.ResetPassword(context.Background(), r.Username)
+			return err
+		}},
+		{"user deleted", func(acme credentials.Tenant, r *relaytest.Relay) error {
+			return acme.DeleteUser(context.Background(), r.Username)
+		}},
+		{"domain deleted", func(acme credentials.Tenant, r *relaytest.Relay) error {
+			return acme.DeleteDomain(context.Background(), r.Domain)
+		}},
+	} {
+		t.Run(test.name+" here", func(t *testing.T) {
+			r := relaytest.NewRelay(t)
+			c := login(t, r)
+			c.envelope()
+			c.cmd("DATA", "354")
+			c.send("From: shop@acme.example\r\n\r\nhalf")
+			if err := test.revoke(r.Credentials.Tenant(r.Tenant), r); err != nil {
+				t.Fatal(err)
+			}
+			c.want("421 4.7.0")
+			if got := c.readLine(); got != "EOF" {
+				t.Errorf("the session goes on with %q", got)
+			}
+			again := dial(t, r, true)
+			again.want("220")
+			again.cmd("EHLO client.test", "250")
+			again.cmd(expand(r, "AUTH PLAIN $plain"), "535 5.7.8")
+		})
+		other := func(r *relaytest.Relay) credentials.Tenant {
+			m := &credentials.Manager{Store: r.Credentials.Store, Cost: r.Credentials.Cost}
+			return m.Tenant(r.Tenant)
+		}
+		t.Run(test.name+" on another node, before MAIL", func(t *testing.T) {
+			r := relaytest.NewRelay(t)
+			c := login(t, r)
+			c.deliver()
+			if err := test.revoke(other(r), r); err != nil {
+				t.Fatal(err)
+			}
+			c.cmd("MAIL FROM:<shop@acme.example>", "421 4.7.0")
+		})
+		t.Run(test.name+" on another node, after the data", func(t *testing.T) {
+			r := relaytest.NewRelay(t)
+			c := login(t, r)
+			c.envelope()
+			c.cmd("DATA", "354")
+			if err := test.revoke(other(r), r); err != nil {
+				t.Fatal(err)
+			}
+			c.cmd(hello+".", "421 4.7.0")
+			if n := len(r.Messages()); n != 0 {
+				t.Errorf("%d messages were accepted, want none", n)
+			}
+		})
+	}
+}
+
+func TestEvents(t *testing.T) {
+	r := relaytest.NewUnstartedRelay(t)
+	var mu sync.Mutex
+	var events []relay.Event
+	var log bytes.Buffer
+	r.Server.Logger = slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))
+	r.Server.OnEvent = func(e relay.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		events = append(events, e)
+	}
+	r.Start()
+	c := dial(t, r, true)
+	c.want("220")
+	c.cmd("EHLO client.test", "250")
+	c.cmd("AUTH PLAIN AG5vYm9keQB3cm9uZw==", "535")
+	c.cmd("AUTH PLAIN AEFQQVNTV09SRABzZWNyZXQ=", "535") // the username is APASSWORD
+	c.cmd(expand(r, "AUTH PLAIN $plain"), "235")
+	c.deliver()
+	c.cmd("MAIL FROM:<a@evil.example>", "550")
+	if _, err := r.Credentials.Tenant(r.Tenant).ResetPassword(t.Context(), r.Username); err != nil {
+		t.Fatal(err)
+	}
+	c.want("421")
+
+	mu.Lock()
+	defer mu.Unlock()
+	id := r.Messages()[0].ID
+	want := []string{
+		`*relay.LoginRefused username=nobody | reason="wrong username or password"`,
+		`*relay.LoginRefused username="(no username)" | reason="wrong username or password"`,
+		`*relay.LoggedIn mechanism=PLAIN | tls="TLS 1.3"`,
+		`*relay.MessageAccepted id=` + id + ` | from=shop@acme.example | recipients=1`,
+		`*relay.MessageRefused field="MAIL FROM" | code=550`,
+		`*relay.SessionCutOff reason="credentials reset or deleted"`,
+	}
+	if len(events) != len(want) {
+		t.Fatalf("there were %d events, want %d:\n%s", len(events), len(want), &log)
+	}
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	for i, e := range events {
+		kind, attrs, _ := strings.Cut(want[i], " ")
+		if got := fmt.Sprintf("%T", e); got != kind {
+			t.Errorf("event %d is a %s, want a %s", i, got, kind)
+		}
+		for _, attr := range strings.Split(attrs, " | ") {
+			if !strings.Contains(lines[i], attr) {
+				t.Errorf("event %d is logged as\n%s, want it to hold %s", i, lines[i], attr)
+			}
+		}
+	}
+	for _, secret := range []string{r.Password, "wrong\"", "APASSWORD", "secret"} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the log holds %q:\n%s", secret, &log)
+		}
+	}
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (w lockedWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.w.Write(p)
+}
+
+func TestMaxConns(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		total, anAddr int
+		want          string
+	}{
+		{"in all", 2, 0, "421 4.7.0 too many connections, try again later"},
+		{"an address", 0, 2, "421 4.7.0 too many connections from your address, try again later"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := relaytest.NewUnstartedRelay(t)
+			r.Server.MaxConns, r.Server.MaxConnsPerAddr = test.total, test.anAddr
+			r.Start()
+			first := dial(t, r, true)
+			first.want("220")
+			dial(t, r, false).want("220")
+			for _, implicitTLS := range []bool{false, true} {
+				c := dial(t, r, implicitTLS)
+				c.want(test.want)
+				if got := c.readLine(); got != "EOF" {
+					t.Errorf("the refused connection goes on with %q", got)
+				}
+			}
+			first.cmd("QUIT", "221")
+			if got := first.readLine(); got != "EOF" {
+				t.Errorf("after QUIT the connection goes on with %q", got)
+			}
+			dial(t, r, true).want("220")
+		})
+	}
+}
+
+// The certificate can change while the server runs.
+func TestCertificateIsAskedForEachTime(t *testing.T) {
+	r := relaytest.NewUnstartedRelay(t)
+	asked := 0
+	cert := relaytest.Certificate()
+	r.Server.TLSConfig = &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		asked++
+		return &cert, nil
+	}}
+	r.Start()
+	dial(t, r, true).want("220")
+	c := dial(t, r, false)
+	c.want("220")
+	c.cmd("STARTTLS", "220")
+	c.startTLS()
+	c.cmd("EHLO client.test", "250")
+	if asked != 2 {
+		t.Errorf("GetCertificate was called %d times, want 2", asked)
+	}
+}
+
+func TestTLS12IsTheLeast(t *testing.T) {
+	r := relaytest.NewUnstartedRelay(t)
+	r.Server.TLSConfig.MinVersion = tls.VersionTLS10
+	r.Start()
+	config := relaytest.ClientTLS()
+	config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	if _, err := tls.Dial("tcp", r.AddrTLS, config); err == nil {
+		t.Error("the server speaks TLS 1.1")
+	}
+}
+
+// proxyListener stands for a listener that learns the client's address from the
+// first line of the connection, as the PROXY protocol has it.
+type proxyListener struct{ net.Listener }
+
+func (l proxyListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &proxyConn{Conn: c}, err
+}
+
+type proxyConn struct {
+	net.Conn
+	once sync.Once
+	addr net.Addr
+}
+
+func (c *proxyConn) header() {
+	c.once.Do(func() {
+		var line []byte
+		for b := make([]byte, 1); !bytes.HasSuffix(line, []byte("\n")); line = append(line, b[0]) {
+			if _, err := c.Conn.Read(b); err != nil {
+				return
+			}
+		}
+		c.addr, _ = net.ResolveTCPAddr("tcp", strings.Fields(string(line))[1])
+	})
+}
+
+func (c *proxyConn) RemoteAddr() net.Addr {
+	c.header()
+	return c.addr
+}
+
+func (c *proxyConn) Read(b []byte) (int, error) {
+	c.header()
+	return c.Conn.Read(b)
+}
+
+func TestProxyProtocolListener(t *testing.T) {
+	for name, implicitTLS := range map[string]bool{"STARTTLS": false, "TLS first": true} {
+		t.Run(name, func(t *testing.T) {
+			r := relaytest.NewRelay(t)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			serve := r.Server.Serve
+			if implicitTLS {
+				serve = r.Server.ServeTLS
+			}
+			go serve(proxyListener{l})
+			silent, err := net.Dial("tcp", l.Addr().String()) // sends no header, and must not be in the way
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer silent.Close()
+			nc, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			c := newClient(t, nc)
+			c.send("PROXY 192.0.2.7:4711\r\n")
+			if implicitTLS {
+				c.startTLS()
+			}
+			c.want("220")
+			if !implicitTLS {
+				c.cmd("STARTTLS", "220")
+				c.startTLS()
+			}
+			c.cmd("EHLO client.test", "250")
+			c.cmd(expand(r, "AUTH PLAIN $plain"), "235")
+			c.deliver()
+			if m := r.Messages()[0]; m.Remote.String() != "192.0.2.7" || !bytes.Contains(m.Data, []byte("Received: from [192.0.2.7]\r\n")) {
+				t.Errorf("the message came from %v:\n%s", m.Remote, m.Data)
+			}
+		})
+	}
+}
+
+// Replies to pipelined commands come in one piece (RFC 2920).
+func TestRepliesAreGathered(t *testing.T) {
+	r := relaytest.NewRelay(t)
+	c := login(t, r)
+	c.send("MAIL FROM:<shop@acme.example>\r\nRCPT TO:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
+	buf := make([]byte, 4096)
+	c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	n, err := c.conn.Read(buf)
+	if err != nil || strings.Count(string(buf[:n]), "\r\n") != 4 {
+		t.Errorf("the first read got %q, %v; want four replies", buf[:n], err)
+	}
+}

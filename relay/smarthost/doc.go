@@ -1,0 +1,51 @@
+// Package smarthost hands mail to one upstream server: a provider's submission
+// service, or the mail server of the house.
+//
+//	upstream := &smarthost.Forwarder{
+//		Addr:     "smtp.example.net:587",
+//		Username: "relay",
+//		Password: credentials.NewPassword(os.Getenv("UPSTREAM_PASSWORD")),
+//	}
+//	defer upstream.Close()
+//
+//	srv := &relay.Server{Forwarder: upstream, …}
+//
+// # Protection
+//
+// The connection is protected by STARTTLS, and the upstream's certificate must be
+// valid for the host in Addr; otherwise nothing is sent. For port 465 set TLS to
+// [ImplicitTLS]. On a private network, and in tests, set TLS to [NoTLS], or keep
+// TLS and trust the upstream's own certificate by TLSConfig.RootCAs, or any
+// certificate by TLSConfig.InsecureSkipVerify. The password is only sent over TLS,
+// or with NoTLS.
+//
+// # What the sender learns
+//
+// Forward returns nil when the upstream has accepted the message for every
+// recipient. It never accepts it for some: if one recipient is refused, nothing is
+// sent to the others, and the error, a *relay.RefusedError, says which and why, in
+// the upstream's own code and words. Directly behind a relay.Server that is what
+// the client reads; a queue settles those recipients and sends to the rest.
+//
+// What is wrong with the upstream rather than with the message is temporary, so
+// that mail is kept until somebody has put it right: it is down, slow, or talks
+// nonsense; it has no TLS or the wrong certificate; it refuses the login. The last
+// two need a person, and are logged as errors. When the connection fails after the
+// whole message was sent, nobody knows whether the upstream has it. That is
+// temporary too: the message may then arrive twice, but isn't lost.
+//
+// # What the upstream lacks
+//
+// SIZE, 8BITMIME, SMTPUTF8, DSN and REQUIRETLS are passed on. A message that needs
+// what the upstream doesn't offer is refused before anything of it is sent:
+//
+//	larger than SIZE                        552 5.3.4
+//	8-bit content, no 8BITMIME              554 5.6.3
+//	address that isn't ASCII, no SMTPUTF8   553 5.6.7
+//	header that isn't ASCII, no SMTPUTF8    554 5.6.9
+//	REQUIRETLS not offered, or no verified TLS    550 5.7.30
+//
+// Needs means that such bytes are there, not that the client has announced them. It
+// isn't converted: it arrives as it was sent, or not at all. DSN parameters are
+// dropped if the upstream has no DSN, as RFC 3461 section 5.2.2 allows.
+package smarthost

@@ -1,0 +1,166 @@
+package smarthost
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/internal/outbound"
+)
+
+// A TLSMode says how the connection to the upstream is protected.
+type TLSMode int
+
+// The modes.
+const (
+	StartTLS    TLSMode = iota // STARTTLS is required (RFC 3207); the usual port is 587
+	ImplicitTLS                // TLS from the first byte (RFC 8314); the usual port is 465
+	NoTLS                      // none: for tests and private networks
+)
+
+// A Forwarder hands messages to an upstream server. Addr is required; the zero
+// values of the other fields are safe defaults. The fields must not be changed
+// once it is in use. Its methods are safe for concurrent use.
+type Forwarder struct {
+	// Addr is the upstream's host name and port, such as
+	// "smtp.example.net:587".
+	Addr string
+
+	// TLS says how the connection is protected. The zero value is StartTLS.
+	TLS TLSMode
+
+	// TLSConfig, if set, adds to how TLS is done: which roots to trust, a
+	// client certificate. An empty ServerName means the host of Addr.
+	TLSConfig *tls.Config
+
+	// Username and Password log in to the upstream with AUTH PLAIN, or LOGIN
+	// if it has no PLAIN. An empty Username means no login.
+	Username string
+	Password credentials.Password
+
+	// Hostname is the name this server greets with in EHLO. Empty means the
+	// system's host name, or if that is no full name, the address that the
+	// connection comes from (RFC 5321 section 4.1.4).
+	Hostname string
+
+	// MaxConns is how many connections are open at the same time; a Forward
+	// that finds them all busy waits for its turn. Zero means 10.
+	MaxConns int
+
+	// MaxMessages is how many messages go over one connection before it is
+	// closed. Zero means 500.
+	MaxMessages int
+
+	// IdleTimeout is how long a connection is kept for the next message. Zero
+	// means 30 seconds.
+	IdleTimeout time.Duration
+
+	// Timeout is how long the upstream may take for each step but the last:
+	// to connect, to answer a command, to take in a part of the content. Zero
+	// means the times of RFC 5321 section 4.5.3.2, up to 5 minutes, and 30
+	// seconds each to connect and for the TLS handshake. The context given to
+	// Forward may end it earlier.
+	Timeout time.Duration
+
+	// EndTimeout is how long the upstream may take to accept a message that it
+	// has received. If it is too short, messages arrive twice. Zero means 10
+	// minutes.
+	EndTimeout time.Duration
+
+	// Logger is told what needs a person: that TLS or the login fails. Nil
+	// means [slog.Default].
+	Logger *slog.Logger
+
+	once sync.Once
+	pool *outbound.Pool
+}
+
+// Forward hands m to the upstream; see the package's documentation for what the
+// errors mean. It ends with ctx, at whatever step it is.
+func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
+	f.once.Do(f.setup)
+	answer, err := f.pool.Send(ctx, "", m)
+	if err == nil {
+		f.logger().LogAttrs(ctx, slog.LevelDebug, "message handed to the upstream",
+			slog.String("message", m.ID), slog.String("upstream", f.Addr), slog.String("reply", answer))
+		return nil
+	}
+	f.report(ctx, err)
+	var refused *relay.RefusedError
+	if errors.As(err, &refused) {
+		return err
+	}
+	return fmt.Errorf("smarthost: %w", err)
+}
+
+// Close closes the connections that are idle, and those in use when their
+// message is done. Forward fails from then on. It returns nil.
+func (f *Forwarder) Close() error {
+	f.once.Do(f.setup)
+	f.pool.Close()
+	return nil
+}
+
+// setup makes the pool. Everything else that can be wrong with the fields is an
+// error of the first connection.
+func (f *Forwarder) setup() {
+	d := &outbound.Dialer{
+		Addr: f.Addr, TLS: f.mode(), TLSConfig: f.TLSConfig,
+		Username: f.Username, Password: f.Password,
+		Hostname: f.Hostname, Timeout: f.Timeout, EndTimeout: f.EndTimeout,
+	}
+	f.pool = &outbound.Pool{
+		Dial:        func(ctx context.Context, _ string) (*outbound.Conn, error) { return d.Dial(ctx) },
+		MaxConns:    or(f.MaxConns, 10),
+		MaxMessages: or(f.MaxMessages, 500),
+		IdleTimeout: or(f.IdleTimeout, 30*time.Second),
+	}
+}
+
+// or returns n, or if that is not set what it then means.
+func or[T int | time.Duration](n, otherwise T) T {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// mode translates TLS. What isn't one of the constants is the safest of them.
+func (f *Forwarder) mode() outbound.TLSMode {
+	switch f.TLS {
+	case ImplicitTLS:
+		return outbound.Implicit
+	case NoTLS:
+		return outbound.None
+	}
+	return outbound.Required
+}
+
+// report logs failures that stay until a person does something.
+func (f *Forwarder) report(ctx context.Context, err error) {
+	var e *outbound.Error
+	if !errors.As(err, &e) || ctx.Err() != nil {
+		return
+	}
+	switch e.Step {
+	case outbound.StartTLS, outbound.Handshake:
+		f.logger().ErrorContext(ctx, "TLS with the upstream fails: check TLS, TLSConfig and the certificate; mail waits",
+			"upstream", f.Addr, "error", err.Error())
+	case outbound.Auth:
+		f.logger().ErrorContext(ctx, "login at the upstream fails: check Username and Password; mail waits",
+			"upstream", f.Addr, "username", f.Username, "error", err.Error())
+	}
+}
+
+func (f *Forwarder) logger() *slog.Logger {
+	if f.Logger == nil {
+		return slog.Default()
+	}
+	return f.Logger
+}

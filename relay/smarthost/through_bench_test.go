@@ -1,0 +1,76 @@
+package smarthost_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+)
+
+// BenchmarkPassThrough submits messages of 4 KiB over ten TLS connections to a
+// relay that hands them to an upstream, which throws them away. The yardstick is
+// the same relay with a Forwarder that throws them away itself.
+func BenchmarkPassThrough(b *testing.B) {
+	up := &relaytest.Upstream{Discard: true}
+	through := submitters(b, start(b, up))
+	discard := submitters(b, relay.ForwarderFunc(func(context.Context, *relay.Message) error { return nil }))
+	var ours, yardstick time.Duration
+	b.ResetTimer()
+	for left, n := b.N, max(senders, b.N/20); left > 0; left -= n {
+		n = min(n, left)
+		b.StartTimer()
+		ours += parallel(b, n, func(i, n int) error { return through[i].send(n) })
+		b.StopTimer()
+		yardstick += parallel(b, n, func(i, n int) error { return discard[i].send(n) })
+	}
+	b.ReportMetric(float64(yardstick)/float64(ours), "ratio")
+}
+
+// submitters logs in ten clients at a relay that forwards to f.
+func submitters(b *testing.B, f relay.Forwarder) []*bare {
+	r := relaytest.NewUnstartedRelay(b)
+	r.Server.MaxConnsPerAddr = 2 * senders
+	addr := serve(b, r.Server, f)
+	line := strings.Repeat("x", 76) + "\r\n"
+	content := fmt.Sprintf("From: a@%s\r\nSubject: x\r\n\r\n", r.Domain) + strings.Repeat(line, 4<<10/len(line))
+	conns := make([]*bare, senders)
+	for i := range conns {
+		conn, err := tls.Dial("tcp", addr, r.ClientTLS())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { conn.Close() })
+		c := &bare{conn: conn, r: bufio.NewReader(conn), replies: 3}
+		c.envelope = fmt.Appendf(nil, "MAIL FROM:<a@%s>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n", r.Domain)
+		c.message = []byte(content + ".\r\n")
+		login := base64.StdEncoding.EncodeToString([]byte("\x00" + r.Username + "\x00" + r.Password))
+		if err := exchange(conn, c.r, []byte("EHLO bare\r\n"), 2); err != nil {
+			b.Fatal(err)
+		}
+		if err := exchange(conn, c.r, []byte("AUTH PLAIN "+login+"\r\n"), 1); err != nil {
+			b.Fatal(err)
+		}
+		conns[i] = c
+	}
+	return conns
+}
+
+// serve starts a relay by hand: one of relaytest remembers every message.
+func serve(b *testing.B, srv *relay.Server, f relay.Forwarder) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv.Forwarder = f
+	go srv.ServeTLS(l)
+	b.Cleanup(func() { srv.Close() })
+	return l.Addr().String()
+}
