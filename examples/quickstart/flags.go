@@ -11,6 +11,7 @@ import (
 type options struct {
 	domain            string
 	listen, listenTLS string
+	console           string
 	json              bool
 
 	command  command // nil: run the relay
@@ -36,6 +37,7 @@ func parseFlags() options {
 	flag.StringVar(&o.domain, "domain", "", "the sending `domain`; the relay adds it if need be (default the oldest\nthere is, at first "+firstDomain+")")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:2587", "`address` for STARTTLS; port 0 is any free one")
 	flag.StringVar(&o.listenTLS, "listen-tls", "127.0.0.1:2465", "`address` for TLS from the first byte")
+	flag.StringVar(&o.console, "console", "127.0.0.1:2580", "`address` of the pages on which users are managed; they are for this\nmachine alone")
 	flag.BoolVar(&o.json, "json", false, "print JSON: of a command one document, of the relay one when it is ready\nand then one for each event, each on a line of its own")
 	flag.Func("add", "add an SMTP user of this `name` and show its password", o.choose(addUser))
 	flag.Func("reset", "give the user of this `username` a new password and show it", o.choose(resetPassword))

@@ -11,14 +11,14 @@ import (
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+
+	"github.com/gatepost-mail/gatepost/examples/internal/services"
 )
 
 // axe returns the source of axe-core, as npm brings it.
 func axe(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("npm"); err != nil {
-		missing(t, "npm")
-	}
+	services.Program(t, "npm")
 	source, err := axeSource()
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,21 +18,14 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/gatepost-mail/gatepost/examples/internal/services"
 )
 
 var (
 	screenshots = flag.String("screenshots", "", "write a picture of each screen to this `directory`")
 	readme      = flag.String("readme", "", "write the pictures of the README to this `directory`")
 )
-
-// missing ends a test that lacks a program.
-func missing(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("REQUIRE_SERVICES") == "1" {
-		t.Fatalf("%s is not installed", what)
-	}
-	t.Skipf("%s is not installed", what)
-}
 
 // A look is how a visitor has set up the browser.
 type look struct {
@@ -55,17 +47,7 @@ type tab struct {
 // open starts a browser, with one tab.
 func open(t *testing.T, l look) *tab {
 	t.Helper()
-	program := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			program = path
-			break
-		}
-	}
-	if program == "" {
-		missing(t, "chromium")
-	}
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(program), chromedp.UserDataDir(profile(t))}
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(services.Program(t, "chromium")), chromedp.UserDataDir(profile(t))}
 	for _, f := range []string{
 		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
 		"disable-component-update", "disable-sync", "disable-default-apps", "disable-dev-shm-usage", "hide-scrollbars",

@@ -64,7 +64,7 @@ func startRelay(t *testing.T) *relay {
 
 func (r *relay) start(t *testing.T) (stop func()) {
 	t.Helper()
-	cmd := exec.Command(program, "-json", "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0")
+	cmd := exec.Command(program, "-json", "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0")
 	cmd.Dir = r.dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
