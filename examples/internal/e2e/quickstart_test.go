@@ -44,6 +44,7 @@ type relay struct {
 // access is what the quickstart prints when it is ready, and in answer to -add
 // and -reset.
 type access struct {
+	Console      string `json:"console"` // of the relay alone
 	Server       string `json:"server"`
 	PortSTARTTLS int    `json:"port_starttls"`
 	PortTLS      int    `json:"port_tls"`
