@@ -4,7 +4,8 @@
 //
 //	go run ./examples/quickstart
 //
-// It says which credentials it made, and shows commands that send a message.
+// It says where its console is, which credentials it made, and shows commands
+// that send a message.
 //
 // This file is what a product that embeds the relay has to write, too. The
 // others keep the example comfortable.

@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	screenshots = flag.String("screenshots", "", "write a picture of each screen to this `directory`")
+	screenshots = flag.String("screenshots", "screens", "write a picture of each screen to this `directory`; empty: to none")
 	readme      = flag.String("readme", "", "write the pictures of the README to this `directory`")
 )
 

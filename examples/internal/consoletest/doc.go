@@ -7,10 +7,11 @@
 //	apt-get install chromium fonts-noto-core fonts-noto-mono fonts-noto-color-emoji nodejs npm
 //
 // Go modules bring the driver (chromedp), and npm brings axe-core, of the
-// version in package-lock.json. With
+// version in package-lock.json.
 //
-//	go test ./internal/consoletest -screenshots=DIR
+// A picture of each screen, in the light, in the dark and on a phone, is written
+// to the folder screens, beside this file, to be looked at. The two pictures of
+// the README are made by
 //
-// a picture of each screen is written to DIR, and with -readme=DIR the two of
-// the README, from the finished page.
+//	go test ./internal/consoletest -run TestPictures -readme=../../../docs
 package consoletest

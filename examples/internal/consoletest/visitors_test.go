@@ -109,7 +109,7 @@ func TestNamesAsTyped(t *testing.T) {
 
 // A domain of ten thousand users is a page like any other.
 func TestTenThousandUsers(t *testing.T) {
-	const users, most = 10_000, 100 * time.Millisecond
+	const users, most = 10_000, slowdown * 100 * time.Millisecond
 	st := sqlite(t)
 	m := &credentials.Manager{Store: st}
 	if _, err := m.Tenant("acme").AddDomain(t.Context(), "acme.example"); err != nil {
