@@ -13,6 +13,7 @@ import (
 type options struct {
 	domain            string
 	listen, listenTLS string
+	console           string
 	json              bool
 	upstream          *smarthost.Forwarder // nil: the outbox
 
@@ -40,6 +41,7 @@ func parseFlags() options {
 	flag.StringVar(&o.domain, "domain", "", "the sending `domain`; the relay adds it if need be (default the oldest\nthere is, at first "+firstDomain+")")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:2587", "`address` for STARTTLS; port 0 is any free one")
 	flag.StringVar(&o.listenTLS, "listen-tls", "127.0.0.1:2465", "`address` for TLS from the first byte")
+	flag.StringVar(&o.console, "console", "127.0.0.1:2580", "`address` of the pages on which users are managed; they are for this\nmachine alone")
 	flag.BoolVar(&o.json, "json", false, "print JSON: of a command one document, of the relay one when it is ready\nand then one for each event, each on a line of its own")
 	// Not a flag.Func: of that the flag package repeats what it is given.
 	upstream := flag.String("upstream", "", "hand messages to the server of this `URL`: smtp://user@host:port with STARTTLS,\nor smtps:// with TLS from the first byte; "+passwordVariable+" is the\nuser's password. ?tls=skip-verify takes any certificate, ?tls=none does without\nTLS, both for private networks only")

@@ -29,11 +29,13 @@ func (p printer) print(d document) error {
 
 // ready says that the relay runs.
 type ready struct {
+	Console string `json:"console"` // where to manage users in a browser
 	access
 	destination
 }
 
 func (r ready) text(b *bytes.Buffer) {
+	fmt.Fprintf(b, "%s manages the SMTP users, in a browser.\n\n", r.Console)
 	fmt.Fprintf(b, "gatepost takes mail for %s; Ctrl-C stops it.\n\n", r.Domain)
 	r.access.text(b)
 	where := r.Outbox + "/ID.eml"

@@ -33,7 +33,7 @@ type terminal struct {
 // openTerminal runs the quickstart in a directory, until the test ends.
 func openTerminal(t *testing.T, dir string, args ...string) *terminal {
 	t.Helper()
-	term := &terminal{dir: dir, cmd: exec.Command(program, append(args, "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0")...)}
+	term := &terminal{dir: dir, cmd: exec.Command(program, append(args, "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0")...)}
 	term.cmd.Dir = dir
 	out, err := term.cmd.StdoutPipe()
 	if err != nil {
@@ -174,7 +174,7 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer port.Close()
-	anyPort := []string{"-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0"}
+	anyPort := []string{"-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0"}
 	running := startRelay(t)
 
 	for _, tt := range []struct {
