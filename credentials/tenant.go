@@ -48,6 +48,19 @@ func (t Tenant) AddDomain(ctx context.Context, name string) (store.Domain, error
 	return d, nil
 }
 
+// Domain returns one domain.
+func (t Tenant) Domain(ctx context.Context, name string) (store.Domain, error) {
+	name, err := t.domain(name)
+	if err != nil {
+		return store.Domain{}, err
+	}
+	d, err := t.m.Store.Domain(ctx, t.id, name)
+	if err != nil {
+		return store.Domain{}, fmt.Errorf("credentials: domain %s: %w", name, err)
+	}
+	return d, nil
+}
+
 // Domains lists the tenant's domains by name, a page at a time.
 func (t Tenant) Domains(ctx context.Context, page store.Page) ([]store.Domain, error) {
 	if err := t.ready(); err != nil {
@@ -88,7 +101,13 @@ func (t Tenant) AddUser(ctx context.Context, domain, name string) (store.User, P
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
-	if name, err = cleanName(name); err != nil {
+	return t.addUser(ctx, domain, name, generateUsername)
+}
+
+// addUser adds a user to a domain that is in its normal form.
+func (t Tenant) addUser(ctx context.Context, domain, name string, username func() string) (store.User, Password, error) {
+	name, err := cleanName(name)
+	if err != nil {
 		return store.User{}, Password{}, err
 	}
 	password, hash, err := t.m.newPassword(ctx)
@@ -100,7 +119,7 @@ func (t Tenant) AddUser(ctx context.Context, domain, name string) (store.User, P
 	// With 79 random bits a second try is for a store that answers ErrTaken
 	// although the first one went through.
 	for range 3 {
-		u.Username = generateUsername()
+		u.Username = username()
 		if err = t.m.Store.AddUser(ctx, u, hash); !errors.Is(err, store.ErrTaken) {
 			break
 		}
@@ -161,14 +180,19 @@ func (t Tenant) ResetPassword(ctx context.Context, username string) (Password, e
 	if err != nil {
 		return Password{}, err
 	}
+	return t.reset(ctx, u)
+}
+
+// reset replaces the password that u has, if it still has it.
+func (t Tenant) reset(ctx context.Context, u store.User) (Password, error) {
 	password, hash, err := t.m.newPassword(ctx)
 	if err != nil {
 		return Password{}, err
 	}
-	if err := t.m.Store.SetPassword(ctx, t.id, username, u.Generation, hash, now()); err != nil {
-		return Password{}, fmt.Errorf("credentials: reset password of %s: %w", username, err)
+	if err := t.m.Store.SetPassword(ctx, t.id, u.Username, u.Generation, hash, now()); err != nil {
+		return Password{}, fmt.Errorf("credentials: reset password of %s: %w", u.Username, err)
 	}
-	t.m.publish(Event{Kind: PasswordReset, Tenant: t.id, Domain: u.Domain, Username: username, Generation: u.Generation + 1})
+	t.m.publish(Event{Kind: PasswordReset, Tenant: t.id, Domain: u.Domain, Username: u.Username, Generation: u.Generation + 1})
 	return password, nil
 }
 

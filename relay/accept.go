@@ -51,7 +51,6 @@ func (s *Server) letIn(nc net.Conn, implicitTLS bool) {
 	if implicitTLS {
 		next, err := s.handshake(c)
 		if err != nil {
-			s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
 			c.Close()
 			return
 		}
@@ -71,6 +70,7 @@ func (s *Server) handshake(c *conn) (*conn, error) {
 	c.Conn.SetDeadline(c.accepted.Add(s.loginTimeout()))
 	tc := tls.Server(c.Conn, s.tls)
 	if err := tc.Handshake(); err != nil {
+		s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
 		return nil, err
 	}
 	next := &conn{Conn: tc, srv: s, remote: c.remote, accepted: c.accepted, secure: true}

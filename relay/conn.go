@@ -151,16 +151,16 @@ func (c *conn) startTLS(more bool) error {
 	}
 	c.out = append(c.out, "220 2.0.0 ready to start TLS\r\n"...)
 	if err := c.flush(); err != nil {
-		return c.fail(err)
+		return c.fail()
 	}
 	next, err := c.srv.handshake(c)
 	if err != nil {
 		c.closing.Store(true) // nothing more is said in the clear
-		return c.fail(err)
+		return c.fail()
 	}
 	next.mute = true
 	c.moved = true
-	c.fail(io.EOF)
+	c.fail()
 	c.srv.hand(next)
 	return io.EOF
 }
@@ -168,7 +168,7 @@ func (c *conn) startTLS(more bool) error {
 // fill sends the gathered replies and reads from the line.
 func (c *conn) fill(p []byte) (int, error) {
 	if err := c.flush(); err != nil {
-		return 0, c.fail(err)
+		return 0, c.fail()
 	}
 	c.mu.Lock()
 	c.waiting = time.Now()
@@ -187,7 +187,7 @@ func (c *conn) fill(p []byte) (int, error) {
 				return 0, c.hangup(bye)
 			}
 		case err != nil:
-			return 0, c.fail(err)
+			return 0, c.fail()
 		}
 	}
 }
@@ -285,11 +285,13 @@ func (c *conn) drain() {
 	c.interrupt(func() { c.draining = true })
 }
 
-// fail makes err the outcome of this and every further Read.
-func (c *conn) fail(err error) error {
-	c.err = err
+// fail ends the connection for the reader. Whatever the cause, go-smtp is told
+// io.EOF: any other error it would answer, and in the middle of a BDAT chunk it
+// would take the session away from a Data call that is about to begin.
+func (c *conn) fail() error {
+	c.err = io.EOF
 	c.broken.Store(true)
-	return err
+	return c.err
 }
 
 // hangup sends a last reply and ends the connection: go-smtp sees io.EOF.
@@ -298,7 +300,7 @@ func (c *conn) hangup(reply string) error {
 		c.out = append(c.out, reply...)
 	}
 	c.flush()
-	return c.fail(io.EOF)
+	return c.fail()
 }
 
 // Write gathers a reply; the next Read or Close sends it. That makes one
@@ -307,14 +309,14 @@ func (c *conn) hangup(reply string) error {
 func (c *conn) Write(p []byte) (int, error) {
 	tail := c.midLine
 	c.midLine = !bytes.HasSuffix(p, []byte("\n"))
+	if string(p) == chunkTaken {
+		c.awaitBody()
+	}
 	switch {
 	case tail:
 	case c.mute:
 		c.mute = false
 	case !c.closing.Load():
-		if string(p) == chunkTaken {
-			c.awaitBody()
-		}
 		n := len(c.out)
 		c.out = c.appendReply(c.out, p)
 		// RFC 5321 section 3.8: after 421 the channel is closed.
@@ -329,7 +331,7 @@ func (c *conn) Write(p []byte) (int, error) {
 const chunkTaken = "250 2.0.0 Continue\r\n"
 
 // awaitBody waits until the Data call that go-smtp began with the first chunk is
-// under way, so that RSET finds it.
+// under way: RSET has to find it, and it has to find its session.
 func (c *conn) awaitBody() {
 	c.mu.Lock()
 	tx := c.tx

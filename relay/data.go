@@ -31,7 +31,9 @@ func (d *dataReader) Read(p []byte) (int, error) {
 		}
 		n, err := d.c.fill(p)
 		d.c.in.Write(p[:n])
-		d.err = err
+		if err != nil {
+			d.err = io.ErrUnexpectedEOF
+		}
 	}
 	return 0, d.err
 }

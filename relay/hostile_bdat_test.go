@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -56,12 +57,18 @@ func TestAbandonedBDAT(t *testing.T) {
 		for _, by := range []string{"RSET", "EHLO again.test"} {
 			t.Run(fmt.Sprintf("%.12q %s", abandoned, by), func(t *testing.T) {
 				t.Parallel()
+				// The result of what was abandoned comes late, while the next
+				// message is with the Forwarder.
 				r := startRelay(t, func(s *relay.Server) {
 					s.OnEvent = func(e relay.Event) {
 						if _, ok := e.(*relay.MessageRefused); ok {
 							time.Sleep(5 * time.Millisecond)
 						}
 					}
+					s.Forwarder = relay.ForwarderFunc(func(context.Context, *relay.Message) error {
+						time.Sleep(20 * time.Millisecond)
+						return nil
+					})
 				})
 				c := login(t, r)
 				const messages = 10

@@ -46,8 +46,12 @@ func TestPanics(t *testing.T) {
 			for got[0] == '2' || got[0] == '3' {
 				got = c.reply()
 			}
-			if got[0] != '4' || strings.Contains(got, "mistake") {
-				t.Errorf("the server answered %q", got)
+			want := "421 " // the session's state is anybody's guess
+			if strings.HasPrefix(test.name, "Forwarder") {
+				want = "451 4.3.0"
+			}
+			if !strings.HasPrefix(got, want) || strings.Contains(got, "mistake") {
+				t.Errorf("the server answered %q, want %q", got, want)
 			}
 			other.cmd("DATA", "354")
 			other.cmd(hello+".", "250")

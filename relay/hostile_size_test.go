@@ -207,7 +207,8 @@ func TestEndlessBody(t *testing.T) {
 	noFiles(t)
 }
 
-// noFiles wants the directory for temporary files empty.
+// noFiles wants the directory for temporary files empty, and none that was there
+// open still.
 func noFiles(t testing.TB) {
 	t.Helper()
 	files, err := os.ReadDir(os.TempDir())
@@ -216,5 +217,11 @@ func noFiles(t testing.TB) {
 	}
 	for _, f := range files {
 		t.Errorf("the temporary file %s is left", f.Name())
+	}
+	open, _ := os.ReadDir("/proc/self/fd") // where there is such a thing
+	for _, f := range open {
+		if name, _ := os.Readlink("/proc/self/fd/" + f.Name()); strings.HasPrefix(name, os.TempDir()+"/") {
+			t.Errorf("the temporary file %s is still open", name)
+		}
 	}
 }

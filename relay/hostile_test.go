@@ -2,8 +2,6 @@ package relay_test
 
 import (
 	"bytes"
-	"crypto/tls"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -132,10 +130,6 @@ func loginPlain(t testing.TB, r *relaytest.Relay) *client {
 
 // lines joins SMTP lines, each ended by CRLF.
 func lines(l ...string) string { return strings.Join(l, "\r\n") + "\r\n" }
-
-var _ = tls.VersionTLS12
-var _ = errors.Is
-var _ net.Conn
 
 // sendAnyway sends what the server may not want to read to its end.
 func (c *client) sendAnyway(s string) {

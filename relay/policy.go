@@ -81,11 +81,11 @@ func (s *session) checkHeader(ctx context.Context, id credentials.Identity, h *h
 
 // pathAddress checks an envelope address as go-smtp gives it, with a quoted
 // local part unquoted, and returns it as it is to be written in a command
-// (RFC 5321 section 4.1.2), or the reply with which it is refused. A second @,
-// which only a quoted local part can hold, is refused: <a@b@c> looks the same.
+// (RFC 5321 section 4.1.2), or the reply with which it is refused. One with two
+// @ is refused even if the first is quoted: unquoted, <a@b@c> is just the same.
 func pathAddress(addr string, allowUTF8 bool, bad reply) (string, reply) {
 	at := strings.IndexByte(addr, '@')
-	if at <= 0 || at != strings.LastIndexByte(addr, '@') || at > 64 || len(addr) > 254 || !utf8.ValidString(addr) {
+	if at <= 0 || at > 64 || len(addr) > 254 || !utf8.ValidString(addr) {
 		return "", bad
 	}
 	local, domain := addr[:at], addr[at+1:]

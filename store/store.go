@@ -29,6 +29,11 @@ type Domain struct {
 	Tenant  TenantID
 	Name    string    // lower-case A-labels, no trailing dot
 	Created time.Time // UTC, whole microseconds
+
+	// Users is how many users the domain has, and LastConnection the newest of
+	// theirs. They are found out when a domain is read; AddDomain ignores them.
+	Users          int
+	LastConnection time.Time
 }
 
 // A User is an SMTP user: one username and one password for exactly one
@@ -59,6 +64,12 @@ type User struct {
 type Page struct {
 	After string // only entries after this one, which need not exist (any more); "" starts at the beginning
 	Limit int    // at most this many entries; zero or less means DefaultLimit
+
+	// Search, if not empty, leaves only the entries that contain it: domains
+	// in their name, users in their Name or Username. The letters A to Z match
+	// in either case; whether other letters do is up to the adapter. Nothing in
+	// it is a pattern.
+	Search string
 }
 
 // DefaultLimit is the size of a page that doesn't say.
@@ -110,6 +121,10 @@ type Store interface {
 	// AddDomain records a domain. ErrTaken: a domain of this name exists,
 	// whoever it belongs to.
 	AddDomain(ctx context.Context, d Domain) error
+
+	// Domain returns one domain of the tenant. ErrNotFound: the tenant has no
+	// such domain.
+	Domain(ctx context.Context, tenant TenantID, name string) (Domain, error)
 
 	// Domains lists the tenant's domains by name. An unknown tenant has none.
 	Domains(ctx context.Context, tenant TenantID, page Page) ([]Domain, error)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"slices"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -37,6 +38,50 @@ var domainPromises = []promise{
 			if list := t.domainNames(rival, store.Page{}); len(list) > 0 {
 				t.Errorf("Domains(%q) after it: got %q, want none", rival, list)
 			}
+		},
+	},
+	{
+		name:  "Domain/OfTheTenant",
+		words: "Domain returns one domain of the tenant. ErrNotFound: the tenant has no such domain.",
+		check: func(t *tester) {
+			t.fill(nil, nil)
+			t.addDomain(acme, "other.example")
+			got, err := t.Domain(t.Context(), acme, acmeDomain)
+			t.ok(err, "Domain(%q)", acmeDomain)
+			if want := (store.Domain{Tenant: acme, Name: acmeDomain, Created: day}); got != want {
+				t.Errorf("Domain(%q): got %+v, want %+v", acmeDomain, got, want)
+			}
+			for _, name := range []string{rivalDomain, "no.example", "x." + acmeDomain, ""} {
+				_, err := t.Domain(t.Context(), acme, name)
+				t.fails(err, store.ErrNotFound, "Domain(%q)", name)
+			}
+			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
+			_, err = t.Domain(t.Context(), acme, acmeDomain)
+			t.fails(err, store.ErrNotFound, "Domain of a deleted one")
+		},
+	},
+	{
+		name: "Domain/SumsUpItsUsers",
+		words: "Users is how many users the domain has, and LastConnection the newest of theirs. " +
+			"They are found out when a domain is read; AddDomain ignores them.",
+		check: func(t *tester) {
+			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: acme, Name: acmeDomain, Created: day, Users: 7, LastConnection: day}), "AddDomain")
+			t.addDomain(acme, "other.example")
+			t.addUser(acme, "other.example", "o1")
+			t.ok(t.Connected(t.Context(), "o1", day.AddDate(1, 0, 0), addr4), "Connected")
+			t.sumsUp(0, time.Time{})
+			for _, username := range []string{"u1", "u2", "u3"} {
+				t.addUser(acme, acmeDomain, username)
+			}
+			t.sumsUp(3, time.Time{})
+			t.ok(t.Connected(t.Context(), "u2", day.Add(time.Hour), addr4), "Connected")
+			t.ok(t.Connected(t.Context(), "u1", day, addr4), "Connected")
+			t.sumsUp(3, day.Add(time.Hour))
+			t.ok(t.DeleteUser(t.Context(), acme, "u2"), "DeleteUser")
+			t.sumsUp(2, day)
+			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
+			t.addDomain(acme, acmeDomain)
+			t.sumsUp(0, time.Time{})
 		},
 	},
 	{
@@ -123,4 +168,20 @@ var domainPromises = []promise{
 			t.fails(t.DeleteDomain(t.Context(), acme, acmeDomain), store.ErrNotFound, "DeleteDomain for the second time")
 		},
 	},
+}
+
+// sumsUp checks what acme's domain says of its users, alone and in the list.
+func (t *tester) sumsUp(users int, lastConnection time.Time) {
+	t.Helper()
+	want := store.Domain{Tenant: acme, Name: acmeDomain, Created: day, Users: users, LastConnection: lastConnection}
+	got, err := t.Domain(t.Context(), acme, acmeDomain)
+	t.ok(err, "Domain(%q)", acmeDomain)
+	if got != want {
+		t.Errorf("Domain:\n got %+v\nwant %+v", got, want)
+	}
+	list, err := t.Domains(t.Context(), acme, store.Page{})
+	t.ok(err, "Domains(%q)", acme)
+	if !slices.Contains(list, want) {
+		t.Errorf("Domains:\n got %+v\nwant %+v among them", list, want)
+	}
 }

@@ -82,6 +82,10 @@ func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 		"AddDomain": func() error {
 			return t.AddDomain(ctx, store.Domain{Tenant: acme, Name: "new.example", Created: day})
 		},
+		"Domain": func() error {
+			_, err := t.Domain(ctx, acme, acmeDomain)
+			return err
+		},
 		"Domains": func() error {
 			_, err := t.Domains(ctx, acme, store.Page{})
 			return err

@@ -89,6 +89,53 @@ var listPromises = []promise{
 		},
 	},
 	{
+		name: "Page/Search",
+		words: "Search, if not empty, leaves only the entries that contain it: domains in their name, users in their Name or Username. " +
+			"The letters A to Z match in either case; whether other letters do is up to the adapter. Nothing in it is a pattern.",
+		check: func(t *tester) {
+			t.fill(nil, nil)
+			for i, name := range []string{"WordPress", "the wordpress of 2019", "100 % off", "a_b", `back\slash`, "Größe 📮", "a.b", "C'est ça"} {
+				u := newUser(acme, acmeDomain, fmt.Sprintf("u%d", i))
+				u.Name = name
+				t.ok(t.AddUser(t.Context(), u, "x"), "AddUser named %q", name)
+			}
+			for search, want := range map[string][]string{
+				"":                {"u0", "u1", "u2", "u3", "u4", "u5", "u6", "u7"},
+				"wordpress":       {"u0", "u1"},
+				"WORDPRESS":       {"u0", "u1"},
+				"press of":        {"u1"},
+				"word press":      nil,
+				"%":               {"u2"},
+				"_":               {"u3"},
+				`\`:               {"u4"},
+				"ö":               {"u5"},
+				"gr\u00f6\u00dfE": {"u5"},
+				"groesse":         nil,
+				"📮":               {"u5"},
+				"a.b":             {"u6"},
+				"'":               {"u7"},
+				"C'EST":           {"u7"},
+				"ca":              nil,
+				"U2":              {"u2"},
+				" ":               {"u1", "u2", "u5", "u7"},
+				"  ":              nil,
+			} {
+				if got := t.usernames(store.Page{Search: search}); !slices.Equal(got, want) {
+					t.Errorf("Users that contain %q: got %q, want %q", search, got, want)
+				}
+			}
+			if got, want := t.usernames(store.Page{Search: "A", After: "u2", Limit: 2}), []string{"u3", "u4"}; !slices.Equal(got, want) {
+				t.Errorf("Users that contain A, two after u2: got %q, want %q", got, want)
+			}
+			if got := t.domainNames(acme, store.Page{Search: "E.EXAMPL"}); !slices.Equal(got, []string{acmeDomain}) {
+				t.Errorf("Domains: got %q, want only %q", got, acmeDomain)
+			}
+			if got := t.domainNames(acme, store.Page{Search: "wordpress"}); len(got) > 0 {
+				t.Errorf("Domains: got %q, want none, as only a user is called so", got)
+			}
+		},
+	},
+	{
 		name: "Page/ChangesMeanwhile",
 		words: "Pages are keyed, not numbered: what is added or deleted meanwhile neither repeats nor skips another entry. " +
 			"only entries after this one, which need not exist (any more)",

@@ -171,6 +171,8 @@ var userPromises = []promise{
 			t.fails(err, store.ErrNotFound, "User of another tenant")
 			_, err = t.Users(ctx, rival, acmeDomain, store.Page{})
 			t.fails(err, store.ErrNotFound, "Users of another tenant's domain")
+			_, err = t.Domain(ctx, rival, acmeDomain)
+			t.fails(err, store.ErrNotFound, "Domain of another tenant")
 			t.fails(t.RenameUser(ctx, rival, "u1", "mine"), store.ErrNotFound, "RenameUser of another tenant")
 			t.fails(t.SetPassword(ctx, rival, "u1", 1, "x", day), store.ErrNotFound, "SetPassword of another tenant")
 			t.fails(t.SetPassword(ctx, rival, "u1", 2, "x", day), store.ErrNotFound, "SetPassword of another tenant, wrong generation")

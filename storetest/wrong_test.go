@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -100,6 +101,21 @@ var mistakes = map[string]mistake{
 		make:  func(s store.Store) store.Store { return collated{s} },
 		name:  "Page/ByteOrder",
 		words: "ordered by name (domains) or by username (users), in byte order",
+	},
+	"a search is a pattern": {
+		make:  func(s store.Store) store.Store { return pattern{s} },
+		name:  "Page/Search",
+		words: "Nothing in it is a pattern.",
+	},
+	"a search goes by case": {
+		make:  func(s store.Store) store.Store { return caseful{s} },
+		name:  "Page/Search",
+		words: "The letters A to Z match in either case",
+	},
+	"deleted users go on to count": {
+		make:  func(s store.Store) store.Store { return counter{s, new(atomic.Int64)} },
+		name:  "Domain/SumsUpItsUsers",
+		words: "They are found out when a domain is read",
 	},
 	"renaming to the same name changes no row": {
 		make:  func(s store.Store) store.Store { return countsRows{s} },

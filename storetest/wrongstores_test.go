@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -185,6 +187,47 @@ func (s collated) Domains(ctx context.Context, tenant store.TenantID, page store
 		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
 	})
 	return list, err
+}
+
+// pattern searches as SQL's LIKE does.
+type pattern struct{ store.Store }
+
+func (s pattern) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
+	like := strings.NewReplacer("%", ".*", "_", ".").Replace(regexp.QuoteMeta(page.Search))
+	return s.matching(ctx, tenant, domain, page, regexp.MustCompile("(?i)"+like))
+}
+
+func (s pattern) matching(ctx context.Context, tenant store.TenantID, domain string, page store.Page, re *regexp.Regexp) ([]store.User, error) {
+	size := page.Size()
+	list, err := s.Store.Users(ctx, tenant, domain, store.Page{After: page.After, Limit: 1 << 30})
+	list = slices.DeleteFunc(list, func(u store.User) bool { return !re.MatchString(u.Name + "\x00" + u.Username) })
+	return list[:min(len(list), size)], err
+}
+
+type caseful struct{ store.Store }
+
+func (s caseful) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
+	return pattern(s).matching(ctx, tenant, domain, page, regexp.MustCompile(regexp.QuoteMeta(page.Search)))
+}
+
+// counter counts the users that were added.
+type counter struct {
+	store.Store
+	added *atomic.Int64
+}
+
+func (s counter) AddUser(ctx context.Context, u store.User, hash string) error {
+	err := s.Store.AddUser(ctx, u, hash)
+	if err == nil {
+		s.added.Add(1)
+	}
+	return err
+}
+
+func (s counter) Domain(ctx context.Context, tenant store.TenantID, name string) (store.Domain, error) {
+	d, err := s.Store.Domain(ctx, tenant, name)
+	d.Users = int(s.added.Load())
+	return d, err
 }
 
 type countsRows struct{ store.Store }

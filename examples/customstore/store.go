@@ -55,20 +55,53 @@ func (s Store) AddDomain(ctx context.Context, d store.Domain) error {
 		if err := tx.Bucket(ofTenants).Put(pair(string(d.Tenant), d.Name), nil); err != nil {
 			return err
 		}
+		d.Users, d.LastConnection = 0, time.Time{} // found out when it is read
 		return put(tx, domains, d.Name, d)
 	})
 }
 
+func (s Store) Domain(ctx context.Context, tenant store.TenantID, name string) (d store.Domain, err error) {
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		if err := owns(tx, tenant, name); err != nil {
+			return err
+		}
+		d, err = domain(tx, name)
+		return err
+	})
+	return d, err
+}
+
 func (s Store) Domains(ctx context.Context, tenant store.TenantID, page store.Page) (list []store.Domain, err error) {
 	err = s.view(ctx, func(tx *bolt.Tx) error {
-		return each(tx, ofTenants, string(tenant), page, func(name string) error {
-			var d store.Domain
-			err := get(tx, domains, name, &d)
-			list = append(list, d)
-			return err
+		return each(tx, ofTenants, string(tenant), page.After, func(name string) (more bool, err error) {
+			if found(page.Search, name) {
+				d, err := domain(tx, name)
+				if err != nil {
+					return false, err
+				}
+				list = append(list, d)
+			}
+			return len(list) < page.Size(), nil
 		})
 	})
 	return list, err
+}
+
+// domain reads a domain and sums up its users.
+func domain(tx *bolt.Tx, name string) (d store.Domain, err error) {
+	if err := get(tx, domains, name, &d); err != nil {
+		return d, err
+	}
+	err = each(tx, ofDomains, name, "", func(username string) (more bool, err error) {
+		var r record
+		err = get(tx, users, username, &r)
+		d.Users++
+		if r.User.LastConnection.After(d.LastConnection) {
+			d.LastConnection = r.User.LastConnection
+		}
+		return true, err
+	})
+	return d, err
 }
 
 func (s Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name string) error {
@@ -77,9 +110,9 @@ func (s Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name str
 			return err
 		}
 		var gone []string // a bucket must not change while it is read
-		if err := each(tx, ofDomains, name, store.Page{Limit: all}, func(username string) error {
+		if err := each(tx, ofDomains, name, "", func(username string) (more bool, err error) {
 			gone = append(gone, username)
-			return nil
+			return true, nil
 		}); err != nil {
 			return err
 		}
@@ -126,11 +159,15 @@ func (s Store) Users(ctx context.Context, tenant store.TenantID, domain string, 
 		if err := owns(tx, tenant, domain); err != nil {
 			return err
 		}
-		return each(tx, ofDomains, domain, page, func(username string) error {
+		return each(tx, ofDomains, domain, page.After, func(username string) (more bool, err error) {
 			var r record
-			err := get(tx, users, username, &r)
-			list = append(list, r.User)
-			return err
+			if err := get(tx, users, username, &r); err != nil {
+				return false, err
+			}
+			if found(page.Search, r.User.Name, username) {
+				list = append(list, r.User)
+			}
+			return len(list) < page.Size(), nil
 		})
 	})
 	return list, err
@@ -258,25 +295,31 @@ func put(tx *bolt.Tx, bucket []byte, key string, v any) error {
 // pair is the key of an entry that belongs to an owner. Neither holds a NUL.
 func pair(owner, name string) []byte { return []byte(owner + "\x00" + name) }
 
-// all is a limit that no list reaches.
-const all = int(^uint(0) >> 1)
-
-// each calls f with the names of one page of what the owner has.
-func each(tx *bolt.Tx, bucket []byte, owner string, page store.Page, f func(name string) error) error {
+// each calls f with the names of what the owner has, after the one given, until
+// f wants no more.
+func each(tx *bolt.Tx, bucket []byte, owner, after string, f func(name string) (more bool, err error)) error {
 	c := tx.Bucket(bucket).Cursor()
-	n := 0
-	for key, _ := c.Seek(pair(owner, page.After)); key != nil && n < page.Size(); key, _ = c.Next() {
+	for key, _ := c.Seek(pair(owner, after)); key != nil; key, _ = c.Next() {
 		name, ok := strings.CutPrefix(string(key), owner+"\x00")
 		if !ok {
 			return nil
 		}
-		if name == page.After {
-			continue // Seek finds it if it exists; the page begins after it
+		if name == after {
+			continue // Seek finds it if it exists
 		}
-		if err := f(name); err != nil {
+		if more, err := f(name); err != nil || !more {
 			return err
 		}
-		n++
 	}
 	return nil
+}
+
+// found reports whether one of the texts contains what is searched for.
+func found(search string, texts ...string) bool {
+	for _, text := range texts {
+		if strings.Contains(strings.ToLower(text), strings.ToLower(search)) {
+			return true
+		}
+	}
+	return false
 }

@@ -4,7 +4,13 @@
 //
 //	go run ./examples/quickstart
 //
-// It says which credentials it made, and shows commands that send a message.
+// It says which credentials it made, and shows commands that send a message. To
+// send mail for real, give it a server that takes your mail:
+//
+//	export GATEPOST_UPSTREAM_PASSWORD=...
+//	go run ./examples/quickstart -upstream smtp://user@smtp.example.net:587
+//
+// The client then has to wait for that server, and is told what it says.
 //
 // This file is what a product that embeds the relay has to write, too. The
 // others keep the example comfortable.
@@ -59,10 +65,11 @@ func runRelay(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
-	box, err := openOutbox()
+	dest, err := openDestination(opts.upstream)
 	if err != nil {
 		return err
 	}
+	defer dest.close()
 	st, closeDatabase, err := openDatabase(ctx)
 	if err != nil {
 		return err
@@ -78,7 +85,7 @@ func runRelay(ctx context.Context, opts options) error {
 	srv := &relay.Server{
 		Hostname:    "localhost",
 		Credentials: creds,
-		Forwarder:   out.announce(box),
+		Forwarder:   out.announce(dest),
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{cert}},
 		OnEvent:     out.event,
 		// The printer tells of events, so the log is left with troubles.
@@ -87,7 +94,7 @@ func runRelay(ctx context.Context, opts options) error {
 	ended := make(chan error, 2)
 	go func() { ended <- srv.Serve(starttls) }()
 	go func() { ended <- srv.ServeTLS(implicit) }()
-	out.print(ready{accessTo(starttls.Addr().String(), implicit.Addr().String()).with(first), box.dir})
+	out.print(ready{accessTo(starttls.Addr().String(), implicit.Addr().String()).with(first), dest})
 
 	select {
 	case err := <-ended:

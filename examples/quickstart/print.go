@@ -30,13 +30,17 @@ func (p printer) print(d document) error {
 // ready says that the relay runs.
 type ready struct {
 	access
-	Outbox string `json:"outbox"`
+	destination
 }
 
 func (r ready) text(b *bytes.Buffer) {
 	fmt.Fprintf(b, "gatepost takes mail for %s; Ctrl-C stops it.\n\n", r.Domain)
 	r.access.text(b)
-	fmt.Fprintf(b, "\nMessages go to %s/ID.eml. What happens:\n\n", r.Outbox)
+	where := r.Outbox + "/ID.eml"
+	if r.Upstream != "" {
+		where = r.Upstream
+	}
+	fmt.Fprintf(b, "\nMessages go to %s. What happens:\n\n", where)
 }
 
 // deleted says that a user is gone.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,8 +43,23 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 	if _, ok := s.domains[d.Name]; ok {
 		return store.ErrTaken
 	}
+	d.Users, d.LastConnection = 0, time.Time{}
 	s.domains[d.Name] = d
 	return nil
+}
+
+// Domain implements [store.Store].
+func (s *Store) Domain(ctx context.Context, tenant store.TenantID, name string) (store.Domain, error) {
+	if err := s.rlock(ctx); err != nil {
+		return store.Domain{}, err
+	}
+	defer s.mu.RUnlock()
+	if !s.owns(tenant, name) {
+		return store.Domain{}, store.ErrNotFound
+	}
+	list := []store.Domain{s.domains[name]}
+	s.count(list)
+	return list[0], nil
 }
 
 // Domains implements [store.Store].
@@ -54,12 +70,35 @@ func (s *Store) Domains(ctx context.Context, tenant store.TenantID, page store.P
 	defer s.mu.RUnlock()
 	var list []store.Domain
 	for _, d := range s.domains {
-		if d.Tenant == tenant && d.Name > page.After {
+		if d.Tenant == tenant && d.Name > page.After && contains(d.Name, page.Search) {
 			list = append(list, d)
 		}
 	}
 	slices.SortFunc(list, func(a, b store.Domain) int { return cmp.Compare(a.Name, b.Name) })
-	return list[:min(len(list), page.Size())], nil
+	list = list[:min(len(list), page.Size())]
+	s.count(list)
+	return list, nil
+}
+
+// count fills in what the domains' users make of them.
+func (s *Store) count(list []store.Domain) {
+	at := make(map[string]*store.Domain, len(list))
+	for i := range list {
+		at[list[i].Name] = &list[i]
+	}
+	for _, u := range s.users {
+		if d := at[u.Domain]; d != nil {
+			d.Users++
+			if u.LastConnection.After(d.LastConnection) {
+				d.LastConnection = u.LastConnection
+			}
+		}
+	}
+}
+
+// contains reports whether text contains search, in upper or lower case.
+func contains(text, search string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(search))
 }
 
 // DeleteDomain implements [store.Store].
@@ -121,7 +160,8 @@ func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string,
 	}
 	var list []store.User
 	for _, u := range s.users {
-		if u.Domain == domain && u.Username > page.After {
+		found := contains(u.Name, page.Search) || contains(u.Username, page.Search)
+		if u.Domain == domain && u.Username > page.After && found {
 			list = append(list, u.User)
 		}
 	}

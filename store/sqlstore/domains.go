@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -20,6 +22,30 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 	return failed("add domain", err)
 }
 
+// domainColumns are what scanDomain reads, from {domains} AS d. The newest
+// connection costs a look at each user: an index would cost each login.
+const domainColumns = `d.tenant, d.name, d.created,
+	(SELECT COUNT(*) FROM {users} AS u WHERE u.domain = d.name),
+	(SELECT MAX(u.last_connection) FROM {users} AS u WHERE u.domain = d.name)`
+
+// Domain implements [store.Store].
+func (s *Store) Domain(ctx context.Context, tenant store.TenantID, name string) (store.Domain, error) {
+	d, err := s.domain(ctx, tenant, name)
+	return d, failed("look up domain", err)
+}
+
+func (s *Store) domain(ctx context.Context, tenant store.TenantID, name string) (store.Domain, error) {
+	st, err := s.prepared(ctx, `SELECT `+domainColumns+` FROM {domains} AS d WHERE d.name = ? AND d.tenant = ?`)
+	if err != nil {
+		return store.Domain{}, err
+	}
+	d, err := scanDomain(st.QueryRowContext(ctx, name, string(tenant)))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = store.ErrNotFound
+	}
+	return d, err
+}
+
 // Domains implements [store.Store].
 func (s *Store) Domains(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Domain, error) {
 	list, err := s.domains(ctx, tenant, page)
@@ -27,26 +53,41 @@ func (s *Store) Domains(ctx context.Context, tenant store.TenantID, page store.P
 }
 
 func (s *Store) domains(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Domain, error) {
-	st, err := s.prepared(ctx, `SELECT name, created FROM {domains} WHERE tenant = ? AND name > ? ORDER BY name LIMIT ?`)
+	found, args := s.search(page, "d.name")
+	st, err := s.prepared(ctx, `SELECT `+domainColumns+` FROM {domains} AS d WHERE d.tenant = ? AND d.name > ?`+found+` ORDER BY d.name LIMIT ?`)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := st.QueryContext(ctx, string(tenant), page.After, page.Size())
+	args = append([]any{string(tenant), page.After}, args...)
+	rows, err := st.QueryContext(ctx, append(args, page.Size())...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var list []store.Domain
 	for rows.Next() {
-		d := store.Domain{Tenant: tenant}
-		var created int64
-		if err := rows.Scan(&d.Name, &created); err != nil {
+		d, err := scanDomain(rows)
+		if err != nil {
 			return nil, err
 		}
-		d.Created = time.UnixMicro(created).UTC()
 		list = append(list, d)
 	}
 	return list, rows.Err()
+}
+
+// scanDomain reads domainColumns.
+func scanDomain(row interface{ Scan(...any) error }) (store.Domain, error) {
+	var d store.Domain
+	var created int64
+	var lastConnection sql.NullInt64 // NULL if there are no users
+	if err := row.Scan(&d.Tenant, &d.Name, &created, &d.Users, &lastConnection); err != nil {
+		return store.Domain{}, err
+	}
+	d.Created = time.UnixMicro(created).UTC()
+	if lastConnection.Valid {
+		d.LastConnection = time.UnixMicro(lastConnection.Int64).UTC()
+	}
+	return d, nil
 }
 
 // DeleteDomain implements [store.Store].

@@ -21,6 +21,11 @@ func (s *Store) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if st, ok := s.stmts.Load(query); ok {
 		return st.(*sql.Stmt), nil
 	}
+	return s.prepare(ctx, query, query)
+}
+
+// prepare prepares a query and keeps it under a key.
+func (s *Store) prepare(ctx context.Context, key any, query string) (*sql.Stmt, error) {
 	text, err := s.sql(query)
 	if err != nil {
 		return nil, err
@@ -29,7 +34,7 @@ func (s *Store) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if err != nil {
 		return nil, err
 	}
-	if first, ok := s.stmts.LoadOrStore(query, st); ok {
+	if first, ok := s.stmts.LoadOrStore(key, st); ok {
 		st.Close() // another goroutine was faster
 		return first.(*sql.Stmt), nil
 	}
@@ -75,7 +80,7 @@ func (s *Store) inTx(ctx context.Context, f func(tx) error) error {
 }
 
 // A tx is a transaction that takes queries as they are in the source. It does
-// not use prepared statements, which would need a second connection.
+// not prepare statements for the Store, which would need a second connection.
 type tx struct {
 	*sql.Tx
 	s *Store

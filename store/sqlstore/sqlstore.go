@@ -1,4 +1,4 @@
-// Package sqlstore keeps a relay's domains and users in a SQL database:
+// Package sqlstore keeps a relay's domains, users and mail in a SQL database:
 // SQLite, PostgreSQL, MariaDB or MySQL.
 //
 // It works on a database that the caller has opened and will close, with a
@@ -45,6 +45,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -76,7 +77,7 @@ func (d Dialect) String() string {
 // [Store.Prefix] says otherwise.
 const DefaultPrefix = "gatepost_"
 
-// A Store is a [store.Store] in a SQL database. Make one with [New], and run
+// A Store is a [store.Store] and a [store.Spool] in a SQL database. Make one with [New], and run
 // [Store.Migrate] before its first use. It holds nothing that needs closing:
 // whoever opened the database closes it.
 type Store struct {
@@ -87,8 +88,10 @@ type Store struct {
 
 	db      *sql.DB
 	dialect Dialect
-	stmts   sync.Map      // from query, as in the source, to *sql.Stmt
+	stmts   sync.Map      // from query, as in the source, to *sql.Stmt; see prepare
 	writer  chan struct{} // held by whoever writes; SQLite only
+	commits group         // of Put and Settle
+	swept   atomic.Int64  // when sweep was last called, in microseconds
 }
 
 var _ store.Store = (*Store)(nil)
@@ -112,7 +115,7 @@ func (s *Store) sql(query string) (string, error) {
 	query = strings.NewReplacer("{", prefix, "}", "").Replace(query)
 	switch s.dialect {
 	case SQLite:
-		return strings.ReplaceAll(query, " FOR SHARE", ""), nil
+		return sqliteWords.Replace(query), nil
 	case Postgres:
 		return numbered(query), nil
 	case MySQL:
@@ -124,6 +127,31 @@ func (s *Store) sql(query string) (string, error) {
 	}
 	return "", fmt.Errorf("there is no dialect %v", s.dialect)
 }
+
+// search returns the condition, with its arguments, that one of the columns
+// contains what the page searches for: nothing if that is nothing.
+func (s *Store) search(page store.Page, columns ...string) (condition string, args []any) {
+	if page.Search == "" {
+		return "", nil
+	}
+	contains := `instr(lower(%s), lower(?)) > 0`
+	switch s.dialect {
+	case Postgres: // in the C locale, because a Turkish one makes no i of an I
+		contains = `strpos(lower(%s COLLATE "C"), lower(CAST(? AS TEXT) COLLATE "C")) > 0`
+	case MySQL: // columns are binary, which has no case, and so is the argument, whatever the connection thinks
+		contains = `LOCATE(LOWER(CONVERT(CAST(? AS BINARY) USING utf8mb4) COLLATE utf8mb4_bin), LOWER(CONVERT(%s USING utf8mb4) COLLATE utf8mb4_bin)) > 0`
+	}
+	var conditions []string
+	for _, column := range columns {
+		conditions = append(conditions, fmt.Sprintf(contains, column))
+		args = append(args, page.Search)
+	}
+	return ` AND (` + strings.Join(conditions, ` OR `) + `)`, args
+}
+
+// sqliteWords are PostgreSQL's that SQLite doesn't know: it has no locks but
+// that of the whole database, and keys of several columns come from a table.
+var sqliteWords = strings.NewReplacer(" FOR SHARE", "", " FOR UPDATE", "", " SKIP LOCKED", "", " IN ((", " IN (VALUES (")
 
 // numbered replaces each ? of a query by $1, $2 and so on.
 func numbered(query string) string {

@@ -70,11 +70,13 @@ func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string,
 }
 
 func (s *Store) users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
-	st, err := s.prepared(ctx, `SELECT `+userColumns+` FROM {users} WHERE domain = ? AND tenant = ? AND username > ? ORDER BY username LIMIT ?`)
+	found, args := s.search(page, "name", "username")
+	st, err := s.prepared(ctx, `SELECT `+userColumns+` FROM {users} WHERE domain = ? AND tenant = ? AND username > ?`+found+` ORDER BY username LIMIT ?`)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := st.QueryContext(ctx, domain, string(tenant), page.After, page.Size())
+	args = append([]any{domain, string(tenant), page.After}, args...)
+	rows, err := st.QueryContext(ctx, append(args, page.Size())...)
 	if err != nil {
 		return nil, err
 	}
