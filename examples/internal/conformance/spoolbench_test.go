@@ -22,20 +22,12 @@ func BenchmarkSpool(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/callers=%d", backend.name, callers), func(b *testing.B) {
 				st := backend.open(b, backend.create(b))
 				raw := appendRate(b)
-				var next atomic.Int64
-				var wg sync.WaitGroup
 				b.ResetTimer()
-				for range callers {
-					wg.Go(func() {
-						for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-							if err := putAndSettle(b, st, fmt.Sprintf("m%012d", i)); err != nil {
-								b.Error(err)
-								return
-							}
-						}
-					})
-				}
-				wg.Wait()
+				race(callers, b.N, func(i int) {
+					if err := putAndSettle(b, st, fmt.Sprintf("m%012d", i)); err != nil {
+						b.Error(err)
+					}
+				})
 				rate := float64(b.N) / b.Elapsed().Seconds()
 				b.ReportMetric(rate, "mails/s")
 				b.ReportMetric(raw, "fsyncs/s")
@@ -43,6 +35,20 @@ func BenchmarkSpool(b *testing.B) {
 			})
 		}
 	}
+}
+
+// race has so many goroutines call f with each number below n.
+func race(goroutines, n int, f func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				f(int(i))
+			}
+		})
+	}
+	wg.Wait()
 }
 
 var fourKiB = bytes.Repeat([]byte("0123456789abcde\n"), 256)
