@@ -17,8 +17,8 @@ type policy struct {
 }
 
 const (
-	enforce = "enforce"
-	testing = "testing"
+	enforce  = "enforce"
+	testOnly = "testing"
 
 	maxPolicy      = 64 << 10 // bytes (RFC 8461 section 3.3)
 	maxPatterns    = 100      // mx lines
@@ -120,7 +120,7 @@ func makePolicy(fields map[string]string, patterns []string) (*policy, error) {
 	}
 	p := &policy{mx: patterns}
 	switch mode := fields["mode"]; mode {
-	case enforce, testing:
+	case enforce, testOnly:
 		if len(patterns) == 0 {
 			return nil, errors.New("it names no mail host")
 		}

@@ -133,11 +133,16 @@ func (f *Forwarder) addrs(ctx context.Context, host string) ([]netip.Addr, error
 	case err != nil:
 		return nil, dnsTrouble(host, err)
 	}
-	allowed := slices.DeleteFunc(all, func(a netip.Addr) bool { return !f.allowed(a) })
-	if len(allowed) == 0 {
+	var allowed []netip.Addr
+	for _, a := range all {
+		if len(allowed) < maxAddrs && f.allowed(a) {
+			allowed = append(allowed, a)
+		}
+	}
+	if allowed == nil {
 		return nil, later("4.4.4", "the mail host "+host+" has only addresses that are not connected to, such as "+all[0].String())
 	}
-	return allowed[:min(len(allowed), maxAddrs)], nil
+	return allowed, nil
 }
 
 // lookupAddrs returns the addresses of a host, IPv6 and IPv4 in turns. The

@@ -16,6 +16,9 @@ const (
 	// one at all; and how long one that couldn't be fetched is left alone.
 	stsCheck = 10 * time.Minute
 
+	// stsLeast is how long a policy is kept that says it lasts less.
+	stsLeast = time.Minute
+
 	// stsRefresh is how often a policy that hasn't changed is fetched again, so
 	// that it doesn't expire (RFC 8461 section 3.3).
 	stsRefresh = 24 * time.Hour
@@ -64,10 +67,21 @@ func (f *Forwarder) updatePolicy(ctx context.Context, domain string, s *stsState
 	}
 	s.unsure = err != nil
 	s.check = now.Add(stsCheck)
+	if s.valid(now) != nil && s.expires().Before(s.check) { // there must be no gap before the next
+		s.check = latest(s.expires(), now.Add(stsLeast))
+	}
 	if err != nil {
 		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: MTA-STS policy can't be had",
 			slog.String("domain", domain), slog.String("error", err.Error()), slog.Bool("older policy applies", s.valid(now) != nil))
 	}
+}
+
+// latest returns the later of two times.
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // lookupRecord returns the id of a domain's policy; "" if it has none.
