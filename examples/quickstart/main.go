@@ -5,7 +5,13 @@
 //	go run ./examples/quickstart
 //
 // It says where its console is, which credentials it made, and shows commands
-// that send a message.
+// that send a message. To send mail for real, give it a server that takes your
+// mail:
+//
+//	export GATEPOST_UPSTREAM_PASSWORD=...
+//	go run ./examples/quickstart -upstream smtp://user@smtp.example.net:587
+//
+// The client then has to wait for that server, and is told what it says.
 //
 // This file is what a product that embeds the relay has to write, too. The
 // others keep the example comfortable.
@@ -65,10 +71,11 @@ func runRelay(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
-	box, err := openOutbox()
+	dest, err := openDestination(opts.upstream)
 	if err != nil {
 		return err
 	}
+	defer dest.close()
 	st, closeDatabase, err := openDatabase(ctx)
 	if err != nil {
 		return err
@@ -87,7 +94,7 @@ func runRelay(ctx context.Context, opts options) error {
 	srv := &relay.Server{
 		Hostname:    "localhost",
 		Credentials: creds,
-		Forwarder:   out.announce(box),
+		Forwarder:   out.announce(dest),
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{cert}},
 		OnEvent:     out.event,
 		Logger:      logger,
@@ -98,7 +105,7 @@ func runRelay(ctx context.Context, opts options) error {
 	go func() { ended <- srv.Serve(starttls) }()
 	go func() { ended <- srv.ServeTLS(implicit) }()
 	go func() { ended <- serveConsole(pages, web) }()
-	out.print(ready{"http://" + web.Addr().String() + "/", access.with(first), box.dir})
+	out.print(ready{"http://" + web.Addr().String() + "/", access.with(first), dest})
 
 	select {
 	case err := <-ended:

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,28 +135,66 @@ func TestConcurrencyIsLimited(t *testing.T) {
 	})
 }
 
-// The memory budget holds, and what doesn't fit is delivered, too.
-func TestMemoryBudget(t *testing.T) {
+// A destination that most of the backlog is for is kept as busy as it may be.
+func TestBacklogForOneDestination(t *testing.T) {
 	inBubble(t, func(b *bench) {
-		b.q.MaxMemory, b.q.Workers = 20<<10, 2
+		b.q.Destination, b.q.MaxMemory, b.q.PerDestination = domainOf, -1, 2
 		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(time.Second); return nil }
+		for i := range 2500 {
+			b.forward(message(i, "a@acme.example", "r@big.example"))
+		}
+		b.forward(message(2500, "a@acme.example", "r@small.example"))
 	}, func(b *bench) {
-		for i := range 100 {
-			b.forward(message(i, "a@acme.example", "r@example.com"))
+		b.pass(minute)
+		if n := tries(b, "r@small.example"); n != 1 {
+			t.Errorf("the other destination's mail was handed on %d times, want once and soon", n)
 		}
-		leased := 0
-		for _, l := range b.deliveries() {
-			if l.Delivery.Lease > 0 && l.Delivery.Attempts == 0 {
-				leased++
-			}
+		b.pass(9 * minute)
+		if n := tries(b, "r@big.example"); n < 2*60*10*8/10 {
+			t.Errorf("%d were handed on in 10 minutes, want nearly 1200: two a second", n)
 		}
-		if leased == 0 {
-			t.Error("nothing is leased")
-		}
-		b.pass(2 * minute)
+		b.pass(25 * minute)
 		b.wantDepth(0)
-		if n := len(b.sink.all()); n != 100 {
-			t.Errorf("handed on %d, want 100", n)
-		}
 	})
+}
+
+// What fits into memory is never read back from the spool, and a queue that
+// flows makes room for more. What doesn't fit is read back, and delivered, too.
+func TestMemoryBudget(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		takes       time.Duration // for each message
+		least, most int64         // read back
+	}{
+		{"a fast upstream", 10 * time.Millisecond, 0, 0},
+		{"a slow upstream", 10 * time.Second, 50, 99},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var read atomic.Int64
+			inBubble(t, func(b *bench) {
+				b.q.MaxMemory, b.q.Workers = 20<<10, 2
+				b.q.Spool = &badSpool{Spool: b.spool, body: func(_ context.Context, body func() (io.ReadCloser, error)) (io.ReadCloser, error) {
+					read.Add(1)
+					return body()
+				}}
+				b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(test.takes); return nil }
+			}, func(b *bench) {
+				start := time.Now()
+				for i := range 100 {
+					b.forward(message(i, "a@acme.example", "r@example.com"))
+				}
+				if took := time.Since(start); took > time.Second {
+					t.Errorf("accepting took %v, want it not to wait for the upstream", took)
+				}
+				b.pass(20 * minute)
+				b.wantDepth(0)
+				if n := len(b.sink.all()); n != 100 {
+					t.Errorf("handed on %d, want 100", n)
+				}
+				if n := read.Load(); n < test.least || n > test.most {
+					t.Errorf("%d were read back, want %d to %d", n, test.least, test.most)
+				}
+			})
+		})
+	}
 }

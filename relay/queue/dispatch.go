@@ -79,6 +79,7 @@ type destination struct {
 	memory  int64
 	queued  bool // is in dispatcher.ready
 	health
+	pace
 }
 
 // reserve takes memory for a message that is about to be kept. It waits a moment
@@ -88,12 +89,12 @@ func (q *Queue) reserve(ctx context.Context, p *parcel, jobs []*job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var timeout <-chan time.Time
-	for !q.fits(p, jobs) {
-		if q.run == nil || q.stalled || p.charge > q.maxMemory() {
+	for q.run != nil && q.memory+p.charge > q.maxMemory() {
+		if q.stalled || p.charge > q.maxMemory() {
 			return false
 		}
 		if timeout == nil {
-			t := time.NewTimer(100 * time.Millisecond)
+			t := time.NewTimer(roomTime)
 			defer t.Stop()
 			timeout = t.C
 		}
@@ -101,6 +102,9 @@ func (q *Queue) reserve(ctx context.Context, p *parcel, jobs []*job) bool {
 			q.stalled = true
 			return false
 		}
+	}
+	if q.run == nil || q.crowded(jobs) {
+		return false
 	}
 	q.memory += p.charge
 	p.share = p.charge / int64(len(jobs))
@@ -111,21 +115,16 @@ func (q *Queue) reserve(ctx context.Context, p *parcel, jobs []*job) bool {
 	return true
 }
 
-// fits reports whether there is memory for a message. No destination gets more
-// than a quarter of it, so that a slow one leaves some to the others.
-func (q *Queue) fits(p *parcel, jobs []*job) bool {
-	if q.run == nil || q.memory+p.charge > q.maxMemory() {
+// roomTime is how long a message may wait for memory.
+const roomTime = 100 * time.Millisecond
+
+// crowded reports whether a destination has its share of the memory, which is a
+// quarter, so that a slow one leaves some to the others.
+func (q *Queue) crowded(jobs []*job) bool {
+	if q.Destination == nil {
 		return false
 	}
-	if q.Destination == nil {
-		return true
-	}
-	for _, j := range jobs {
-		if q.destination(j).memory > q.maxMemory()/4 {
-			return false
-		}
-	}
-	return true
+	return slices.ContainsFunc(jobs, func(j *job) bool { return q.destination(j).memory > q.maxMemory()/4 })
 }
 
 // awaitRoom waits, with the lock released, until memory is freed.
@@ -297,6 +296,8 @@ func (q *Queue) leave(j *job, err error) {
 	defer q.mu.Unlock()
 	d := j.dest
 	d.running--
+	d.served++
+	d.idle = d.idle || len(d.waiting) == 0
 	if d.note(j, err) {
 		q.logger().Info("queue: destination is back", "destination", d.name)
 	} else if d.fails == 1 && d.isClosed() {
@@ -339,7 +340,7 @@ func (q *Queue) drop(j *job) {
 		return
 	}
 	q.memory -= p.charge
-	p.close()
+	p.end()
 	if q.memory < q.maxMemory()/2 {
 		q.stalled = false
 	}
