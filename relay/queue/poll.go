@@ -68,7 +68,7 @@ func (q *Queue) excess() (jobs []*job) {
 // deferBusy gives jobs back to the spool for a while.
 func (q *Queue) deferBusy(r *run, jobs []*job) {
 	defer q.forget(jobs...)
-	next := q.now().Add(leaseTime / 2)
+	next := q.now().Add(q.leaseFor() / 2)
 	outcomes := q.untouchedOf(jobs)
 	for i := range outcomes {
 		outcomes[i].Next = next
@@ -88,7 +88,7 @@ func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spoolTime)
 	defer cancel()
 	now := q.now()
-	until := now.Add(leaseTime)
+	until := now.Add(q.leaseFor())
 	leased, err := q.Spool.Lease(ctx, now, until, leaseBatch)
 	if err != nil {
 		return false, err
