@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -18,8 +20,9 @@ type event struct {
 	From     string   `json:"from,omitempty"`
 	To       []string `json:"to,omitempty"`
 	Size     int64    `json:"size,omitempty"`
-	File     string   `json:"file,omitempty"`
-	Code     int      `json:"code,omitempty"` // the reply to the client
+	File     string   `json:"file,omitempty"`     // where it is
+	Upstream string   `json:"upstream,omitempty"` // or who has it
+	Code     int      `json:"code,omitempty"`     // the reply to the client
 	Reason   string   `json:"reason,omitempty"`
 }
 
@@ -37,8 +40,8 @@ func (e event) text(b *bytes.Buffer) {
 	if more := len(e.To) - 1; more > 0 {
 		fmt.Fprintf(b, " and %d more", more)
 	}
-	if e.File != "" {
-		fmt.Fprintf(b, ", %d bytes: %s", e.Size, e.File)
+	if where := cmp.Or(e.File, e.Upstream); where != "" {
+		fmt.Fprintf(b, ", %d bytes: %s", e.Size, where)
 	}
 	if e.Reason != "" {
 		fmt.Fprintf(b, ": %s", printable(e.Reason))
@@ -46,19 +49,25 @@ func (e event) text(b *bytes.Buffer) {
 	b.WriteByte('\n')
 }
 
-// announce is a Forwarder around an outbox that prints what becomes of each
-// message.
-func (p printer) announce(box outbox) relay.Forwarder {
+// announce is a Forwarder around the destination that prints what becomes of
+// each message.
+func (p printer) announce(dest destination) relay.Forwarder {
 	return relay.ForwarderFunc(func(ctx context.Context, m *relay.Message) error {
 		e := event{ID: m.ID, From: m.From, Size: m.Size()}
 		for _, r := range m.To {
 			e.To = append(e.To, r.Address)
 		}
-		err := box.Forward(ctx, m)
-		if err == nil {
-			e.Event, e.File = "accepted", box.path(m.ID)
-		} else {
-			e.Event, e.Reason = "not kept", err.Error()
+		err := dest.Forward(ctx, m)
+		var told *relay.ReplyError
+		switch {
+		case errors.As(err, &told):
+			return err // the client is told the reason, and so are you below
+		case err != nil:
+			e.Event, e.Reason = "not accepted", err.Error()
+		case dest.Upstream != "":
+			e.Event, e.Upstream = "handed on", dest.Upstream
+		default:
+			e.Event, e.File = "accepted", outbox{dest.Outbox}.path(m.ID)
 		}
 		p.print(e)
 		return err

@@ -5,13 +5,17 @@ import (
 	"flag"
 	"fmt"
 	"os"
+
+	"github.com/gatepost-mail/gatepost/relay/smarthost"
 )
 
 // options are the program's flags.
 type options struct {
 	domain            string
 	listen, listenTLS string
+	console           string
 	json              bool
+	upstream          *smarthost.Forwarder // nil: the outbox
 
 	command  command // nil: run the relay
 	argument string  // of the command, if it takes one
@@ -21,7 +25,8 @@ const usage = `Usage: go run ./examples/quickstart [flags]
 
 Without -add, -reset, -delete or -list the relay runs until Ctrl-C. It writes to
 the current directory: gatepost.db, a certificate for localhost in gatepost.crt
-and gatepost.key, and each message it accepts to outbox/ID.eml. The other four
+and gatepost.key, and each message it accepts to outbox/ID.eml, unless -upstream
+names a server that it hands them to while the client waits. The other four
 work on the same gatepost.db and end, also while the relay runs; it obeys at once.
 The ports that -add and -reset show are those of -listen and -listen-tls.
 
@@ -36,7 +41,10 @@ func parseFlags() options {
 	flag.StringVar(&o.domain, "domain", "", "the sending `domain`; the relay adds it if need be (default the oldest\nthere is, at first "+firstDomain+")")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:2587", "`address` for STARTTLS; port 0 is any free one")
 	flag.StringVar(&o.listenTLS, "listen-tls", "127.0.0.1:2465", "`address` for TLS from the first byte")
+	flag.StringVar(&o.console, "console", "127.0.0.1:2580", "`address` of the pages on which users are managed; they are for this\nmachine alone")
 	flag.BoolVar(&o.json, "json", false, "print JSON: of a command one document, of the relay one when it is ready\nand then one for each event, each on a line of its own")
+	// Not a flag.Func: of that the flag package repeats what it is given.
+	upstream := flag.String("upstream", "", "hand messages to the server of this `URL`: smtp://user@host:port with STARTTLS,\nor smtps:// with TLS from the first byte; "+passwordVariable+" is the\nuser's password. ?tls=skip-verify takes any certificate, ?tls=none does without\nTLS, both for private networks only")
 	flag.Func("add", "add an SMTP user of this `name` and show its password", o.choose(addUser))
 	flag.Func("reset", "give the user of this `username` a new password and show it", o.choose(resetPassword))
 	flag.Func("delete", "delete the user of this `username`, for good", o.choose(deleteUser))
@@ -49,6 +57,13 @@ func parseFlags() options {
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "unexpected argument %q (see -help)\n", flag.Arg(0))
 		os.Exit(2)
+	}
+	if *upstream != "" {
+		var err error
+		if o.upstream, err = parseUpstream(*upstream); err != nil {
+			fmt.Fprintf(os.Stderr, "-upstream: %v (see -help)\n", err)
+			os.Exit(2)
+		}
 	}
 	return o
 }

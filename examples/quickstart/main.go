@@ -4,7 +4,14 @@
 //
 //	go run ./examples/quickstart
 //
-// It says which credentials it made, and shows commands that send a message.
+// It says where its console is, which credentials it made, and shows commands
+// that send a message. To send mail for real, give it a server that takes your
+// mail:
+//
+//	export GATEPOST_UPSTREAM_PASSWORD=...
+//	go run ./examples/quickstart -upstream smtp://user@smtp.example.net:587
+//
+// The client then has to wait for that server, and is told what it says.
 //
 // This file is what a product that embeds the relay has to write, too. The
 // others keep the example comfortable.
@@ -55,14 +62,20 @@ func runRelay(ctx context.Context, opts options) error {
 		return err
 	}
 	defer implicit.Close()
+	web, err := net.Listen("tcp", opts.console)
+	if err != nil {
+		return err
+	}
+	defer web.Close()
 	cert, err := certificate()
 	if err != nil {
 		return err
 	}
-	box, err := openOutbox()
+	dest, err := openDestination(opts.upstream)
 	if err != nil {
 		return err
 	}
+	defer dest.close()
 	st, closeDatabase, err := openDatabase(ctx)
 	if err != nil {
 		return err
@@ -75,19 +88,24 @@ func runRelay(ctx context.Context, opts options) error {
 	}
 
 	out := printer{json: opts.json}
+	// What happens is printed, so the log is left with troubles.
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	access := accessTo(starttls.Addr().String(), implicit.Addr().String())
 	srv := &relay.Server{
 		Hostname:    "localhost",
 		Credentials: creds,
-		Forwarder:   out.announce(box),
+		Forwarder:   out.announce(dest),
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{cert}},
 		OnEvent:     out.event,
-		// The printer tells of events, so the log is left with troubles.
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Logger:      logger,
 	}
-	ended := make(chan error, 2)
+	pages := newConsole(creds, access, logger)
+	defer pages.Close()
+	ended := make(chan error, 3)
 	go func() { ended <- srv.Serve(starttls) }()
 	go func() { ended <- srv.ServeTLS(implicit) }()
-	out.print(ready{accessTo(starttls.Addr().String(), implicit.Addr().String()).with(first), box.dir})
+	go func() { ended <- serveConsole(pages, web) }()
+	out.print(ready{"http://" + web.Addr().String() + "/", access.with(first), dest})
 
 	select {
 	case err := <-ended:

@@ -29,14 +29,20 @@ func (p printer) print(d document) error {
 
 // ready says that the relay runs.
 type ready struct {
+	Console string `json:"console"` // where to manage users in a browser
 	access
-	Outbox string `json:"outbox"`
+	destination
 }
 
 func (r ready) text(b *bytes.Buffer) {
+	fmt.Fprintf(b, "%s manages the SMTP users, in a browser.\n\n", r.Console)
 	fmt.Fprintf(b, "gatepost takes mail for %s; Ctrl-C stops it.\n\n", r.Domain)
 	r.access.text(b)
-	fmt.Fprintf(b, "\nMessages go to %s/ID.eml. What happens:\n\n", r.Outbox)
+	where := r.Outbox + "/ID.eml"
+	if r.Upstream != "" {
+		where = r.Upstream
+	}
+	fmt.Fprintf(b, "\nMessages go to %s. What happens:\n\n", where)
 }
 
 // deleted says that a user is gone.

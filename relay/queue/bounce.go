@@ -39,7 +39,6 @@ type NoticeRecipient struct {
 	Expired bool // given up because the message has become too old
 
 	original string // ORCPT
-	status   string // RFC 3463
 }
 
 // noticeKind is what the sender may have to be told.
@@ -179,7 +178,6 @@ func (q *Queue) notice(m *store.Mail, kind noticeKind, about []*end) *Notice {
 			r.Reply = &relay.ReplyError{Code: reply.Code, Enhanced: safe(reply.Enhanced), Text: safe(reply.Text), Host: safe(reply.Host)}
 			r.Host = r.Reply.Host
 		}
-		r.status = r.statusCode()
 		n.Recipients = append(n.Recipients, r)
 	}
 	return n

@@ -101,6 +101,16 @@ func (q *Queue) charge(p *parcel) bool {
 	return true
 }
 
+// end removes the file when no job needs it any more. An attempt that was given
+// up may still be loading; its file is closed when it is garbage.
+func (p *parcel) end() {
+	select {
+	case <-p.loading:
+		p.close()
+	default:
+	}
+}
+
 // close removes the file, if there is one.
 func (p *parcel) close() {
 	if p.file == nil {

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,28 +135,43 @@ func TestConcurrencyIsLimited(t *testing.T) {
 	})
 }
 
-// The memory budget holds, and what doesn't fit is delivered, too.
+// What fits into memory is never read back from the spool, and a queue that
+// flows makes room for more. What doesn't fit is read back, and delivered, too.
 func TestMemoryBudget(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		b.q.MaxMemory, b.q.Workers = 20<<10, 2
-		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(time.Second); return nil }
-	}, func(b *bench) {
-		for i := range 100 {
-			b.forward(message(i, "a@acme.example", "r@example.com"))
-		}
-		leased := 0
-		for _, l := range b.deliveries() {
-			if l.Delivery.Lease > 0 && l.Delivery.Attempts == 0 {
-				leased++
-			}
-		}
-		if leased == 0 {
-			t.Error("nothing is leased")
-		}
-		b.pass(2 * minute)
-		b.wantDepth(0)
-		if n := len(b.sink.all()); n != 100 {
-			t.Errorf("handed on %d, want 100", n)
-		}
-	})
+	for _, test := range []struct {
+		name        string
+		takes       time.Duration // for each message
+		least, most int64         // read back
+	}{
+		{"a fast upstream", 10 * time.Millisecond, 0, 0},
+		{"a slow upstream", 10 * time.Second, 50, 99},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var read atomic.Int64
+			inBubble(t, func(b *bench) {
+				b.q.MaxMemory, b.q.Workers = 20<<10, 2
+				b.q.Spool = &badSpool{Spool: b.spool, body: func(_ context.Context, body func() (io.ReadCloser, error)) (io.ReadCloser, error) {
+					read.Add(1)
+					return body()
+				}}
+				b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(test.takes); return nil }
+			}, func(b *bench) {
+				start := time.Now()
+				for i := range 100 {
+					b.forward(message(i, "a@acme.example", "r@example.com"))
+				}
+				if took := time.Since(start); took > time.Second {
+					t.Errorf("accepting took %v, want it not to wait for the upstream", took)
+				}
+				b.pass(20 * minute)
+				b.wantDepth(0)
+				if n := len(b.sink.all()); n != 100 {
+					t.Errorf("handed on %d, want 100", n)
+				}
+				if n := read.Load(); n < test.least || n > test.most {
+					t.Errorf("%d were read back, want %d to %d", n, test.least, test.most)
+				}
+			})
+		})
+	}
 }

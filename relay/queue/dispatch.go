@@ -88,12 +88,12 @@ func (q *Queue) reserve(ctx context.Context, p *parcel, jobs []*job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var timeout <-chan time.Time
-	for !q.fits(p, jobs) {
-		if q.run == nil || q.stalled || p.charge > q.maxMemory() {
+	for q.run != nil && q.memory+p.charge > q.maxMemory() {
+		if q.stalled || p.charge > q.maxMemory() {
 			return false
 		}
 		if timeout == nil {
-			t := time.NewTimer(100 * time.Millisecond)
+			t := time.NewTimer(roomTime)
 			defer t.Stop()
 			timeout = t.C
 		}
@@ -101,6 +101,9 @@ func (q *Queue) reserve(ctx context.Context, p *parcel, jobs []*job) bool {
 			q.stalled = true
 			return false
 		}
+	}
+	if q.run == nil || q.crowded(jobs) {
+		return false
 	}
 	q.memory += p.charge
 	p.share = p.charge / int64(len(jobs))
@@ -111,21 +114,16 @@ func (q *Queue) reserve(ctx context.Context, p *parcel, jobs []*job) bool {
 	return true
 }
 
-// fits reports whether there is memory for a message. No destination gets more
-// than a quarter of it, so that a slow one leaves some to the others.
-func (q *Queue) fits(p *parcel, jobs []*job) bool {
-	if q.run == nil || q.memory+p.charge > q.maxMemory() {
+// roomTime is how long a message may wait for memory.
+const roomTime = 100 * time.Millisecond
+
+// crowded reports whether a destination has its share of the memory, which is a
+// quarter, so that a slow one leaves some to the others.
+func (q *Queue) crowded(jobs []*job) bool {
+	if q.Destination == nil {
 		return false
 	}
-	if q.Destination == nil {
-		return true
-	}
-	for _, j := range jobs {
-		if q.destination(j).memory > q.maxMemory()/4 {
-			return false
-		}
-	}
-	return true
+	return slices.ContainsFunc(jobs, func(j *job) bool { return q.destination(j).memory > q.maxMemory()/4 })
 }
 
 // awaitRoom waits, with the lock released, until memory is freed.
@@ -339,7 +337,7 @@ func (q *Queue) drop(j *job) {
 		return
 	}
 	q.memory -= p.charge
-	p.close()
+	p.end()
 	if q.memory < q.maxMemory()/2 {
 		q.stalled = false
 	}

@@ -100,7 +100,7 @@ func (r *report) writeRecipient(b *bytes.Buffer, n *NoticeRecipient) {
 	if r.notice.Delay {
 		action = "delayed"
 	}
-	fmt.Fprintf(b, "Final-Recipient: %s; %s\r\nAction: %s\r\nStatus: %s\r\n", addressType, r.address(n.Address), action, n.status)
+	fmt.Fprintf(b, "Final-Recipient: %s; %s\r\nAction: %s\r\nStatus: %s\r\n", addressType, r.address(n.Address), action, n.statusCode())
 	if n.Reply != nil {
 		if n.Host != "" {
 			fmt.Fprintf(b, "Remote-MTA: dns; %s\r\n", n.Host)

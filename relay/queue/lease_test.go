@@ -18,17 +18,25 @@ import (
 )
 
 func TestLeasesAreRenewedWhileADeliveryRuns(t *testing.T) {
-	for _, memory := range []int64{0, -1} {
-		t.Run(fmt.Sprint("memory ", memory), func(t *testing.T) {
+	three := func(b *bench) {
+		for i := range 3 {
+			b.forward(message(i, "a@acme.example", "r@example.com"))
+		}
+	}
+	nothing := func(*bench) {}
+	for name, test := range map[string]struct{ before, after func(*bench) }{
+		"handed over by Forward": {nothing, three},
+		"leased from the spool":  {three, nothing},
+	} {
+		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(b *bench) {
-				b.q.MaxMemory, b.q.Workers = memory, 1
+				b.q.Workers = 1 // the others wait
 				b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(20 * minute); return nil }
+				test.before(b)
 			}, func(b *bench) {
-				for i := range 3 {
-					b.forward(message(i, "a@acme.example", "r@example.com"))
-				}
+				test.after(b)
 				other := newBench(t) // another node on the same spool
-				other.q.Spool, other.q.MaxMemory = b.spool, memory
+				other.q.Spool = b.spool
 				b.pass(time.Second)
 				other.start()
 				b.pass(2 * hour)
@@ -334,7 +342,9 @@ func TestRunEndsWithASpoolThatBlocks(t *testing.T) {
 		b.forward(message(1, "a@acme.example", "r@example.com"))
 		b.pass(time.Second)
 		start := time.Now()
-		b.stop()
+		if err := b.stop(); err == nil {
+			t.Error("Run returned nil, want an error: there is a lease that it couldn't settle")
+		}
 		if took := time.Since(start); took > minute {
 			t.Errorf("Run ended after %v, want less than a minute", took)
 		}

@@ -81,13 +81,16 @@ func (q *Queue) deferBusy(r *run, jobs []*job) {
 // lease leases a batch and makes jobs of it. It reports whether there may be
 // more.
 func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
+	now := q.now()
 	q.mu.Lock()
-	q.backlog, q.soonest = false, time.Time{}
+	q.backlog = false
+	if !q.soonest.After(now) {
+		q.soonest = time.Time{}
+	}
 	q.mu.Unlock()
 	// A call that is cut short might leave leases that nobody knows of.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spoolTime)
 	defer cancel()
-	now := q.now()
 	until := now.Add(q.leaseFor())
 	leased, err := q.Spool.Lease(ctx, now, until, leaseBatch)
 	if err != nil {

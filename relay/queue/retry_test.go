@@ -252,6 +252,10 @@ func TestOneRecipientInThree(t *testing.T) {
 			t.Errorf("%d bounces, want one for all", len(bounces))
 		}
 		b.wantDepth(100)
+		b.pass(2 * minute)
+		if n := len(b.from("a@acme.example")); n != 4 {
+			t.Errorf("handed on %d times, want the rest tried again together", n)
+		}
 	})
 }
 

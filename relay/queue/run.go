@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -15,6 +16,7 @@ type run struct {
 	attempts context.Context // of the calls of Next
 	settles  context.Context // of what has to be recorded afterwards
 	wake     chan struct{}   // wakes the poller
+	left     atomic.Int64    // messages whose leases were neither settled nor released
 }
 
 // Run delivers what is in the Spool until ctx ends. It then begins nothing new,
@@ -64,12 +66,12 @@ const (
 func (q *Queue) drain(r *run, helpers *sync.WaitGroup, stopAttempts, stopSettles context.CancelFunc) error {
 	waiting := q.close()
 	var releasing sync.WaitGroup
-	releasing.Go(func() { q.releaseIn(r.settles, waiting) })
+	releasing.Go(func() { q.releaseIn(r, waiting) })
 	if !q.settled(graceTime) {
 		stopAttempts()
 		if !q.settled(cancelTime) {
 			stuck := q.abandoned()
-			releasing.Go(func() { q.releaseIn(r.settles, stuck) })
+			releasing.Go(func() { q.releaseIn(r, stuck) })
 			q.settled(recordTime)
 		}
 	}
@@ -87,7 +89,7 @@ func (q *Queue) drain(r *run, helpers *sync.WaitGroup, stopAttempts, stopSettles
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if left := len(q.held) + q.accepting; left > 0 {
+	if left := len(q.held) + q.accepting + int(r.left.Load()); left > 0 {
 		return fmt.Errorf("queue: %d messages are left to their leases", left)
 	}
 	return nil
@@ -156,12 +158,13 @@ func (q *Queue) release(jobs []*job) {
 }
 
 // releaseIn gives back jobs that are held.
-func (q *Queue) releaseIn(ctx context.Context, jobs []*job) {
+func (q *Queue) releaseIn(r *run, jobs []*job) {
 	defer q.forget(jobs...)
 	if len(jobs) == 0 {
 		return
 	}
-	if _, err := q.settle(ctx, q.untouchedOf(jobs)); err != nil {
+	if _, err := q.settle(r.settles, q.untouchedOf(jobs)); err != nil {
+		r.left.Add(int64(len(jobs)))
 		q.logger().Warn("queue: messages are left to their leases", "messages", len(jobs), "error", err)
 	}
 }

@@ -97,8 +97,9 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 	m := &j.parcel.mail
 	q.refresh(j, results)
 	ends := make([]end, len(results))
+	plan := make(map[int]time.Time)
 	for i := range results {
-		ends[i] = q.judge(m, &results[i])
+		ends[i] = q.judge(m, &results[i], plan)
 	}
 	notices := q.notify(r.settles, j.parcel, ends)
 	outcomes := make([]store.Outcome, 0, len(ends)+1)
@@ -110,6 +111,7 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 	}
 	lost, err := q.settle(r.settles, outcomes)
 	if err != nil {
+		r.left.Add(1)
 		q.logger().Error("queue: outcomes are not recorded, the recipients will be tried again",
 			"id", m.ID, "recipients", len(outcomes), "error", err)
 		return
@@ -155,8 +157,9 @@ type end struct {
 	notice   noticeKind
 }
 
-// judge decides what a result means.
-func (q *Queue) judge(m *store.Mail, r *result) end {
+// judge decides what a result means. plan holds when what was tried so often is
+// due: recipients that fail together are tried again together.
+func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 	d := &r.Delivery
 	who := subject(m, d.Recipient)
 	e := end{delivery: d, err: r.err, outcome: store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease}}
@@ -175,13 +178,13 @@ func (q *Queue) judge(m *store.Mail, r *result) end {
 		e.event = &Bounced{Subject: who, Reason: reasonOf(r.err)}
 		e.notice = failureNotice
 	default:
-		q.judgeTemporary(m, r, &e)
+		q.judgeTemporary(m, r, plan, &e)
 	}
 	return e
 }
 
 // judgeTemporary defers a recipient, or gives it up.
-func (q *Queue) judgeTemporary(m *store.Mail, r *result, e *end) {
+func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time, e *end) {
 	d, now := &r.Delivery, q.now()
 	age := now.Sub(m.Received)
 	attempts, reason := d.Attempts+1, reasonOf(r.err)
@@ -194,13 +197,16 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, e *end) {
 		e.notice = failureNotice
 		return
 	}
-	wait := time.Duration(0)
-	if r.parked != nil {
-		wait = parkFor(r.parked, age)
-	} else {
-		wait = q.retryAfter(attempts)
+	if plan[attempts].IsZero() {
+		wait := time.Duration(0)
+		if r.parked != nil {
+			wait = parkFor(r.parked, age)
+		} else {
+			wait = q.retryAfter(attempts)
+		}
+		plan[attempts] = q.nextTry(m, now, wait)
 	}
-	e.outcome.Next = q.nextTry(m, now, wait)
+	e.outcome.Next = plan[attempts]
 	e.outcome.Attempts, e.outcome.Reason, e.outcome.Delayed = attempts, reason, d.Delayed
 	if age >= delayTime && !d.Delayed {
 		e.outcome.Delayed = true

@@ -25,7 +25,7 @@ func (n Notice) Text() string {
 	for i := range n.Recipients {
 		n.Recipients[i].write(&b, n.Delay)
 	}
-	fmt.Fprintf(&b, "\nYour message is known here as %s. It is attached, or its header is.\n\n-- \nThe mail server %s\n", n.ID, n.Hostname)
+	fmt.Fprintf(&b, "\nYour message is known here as %s. It is attached, or its header is.\n\n--\nThe mail server %s\n", n.ID, n.Hostname)
 	return b.String()
 }
 
@@ -48,7 +48,7 @@ func (r *NoticeRecipient) write(b *strings.Builder, delay bool) {
 
 // advice says what to do. The codes are those of RFC 3463 section 3.
 func (r *NoticeRecipient) advice() string {
-	_, detail, _ := strings.Cut(r.status, ".")
+	_, detail, _ := strings.Cut(r.statusCode(), ".")
 	switch class, _, _ := strings.Cut(detail, "."); {
 	case r.Expired:
 		return "What to do: check that the part of the address after the @ is right, and send\nthe message again later. We have tried for as long as makes sense."

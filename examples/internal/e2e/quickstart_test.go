@@ -44,6 +44,7 @@ type relay struct {
 // access is what the quickstart prints when it is ready, and in answer to -add
 // and -reset.
 type access struct {
+	Console      string `json:"console"` // of the relay alone
 	Server       string `json:"server"`
 	PortSTARTTLS int    `json:"port_starttls"`
 	PortTLS      int    `json:"port_tls"`
@@ -64,7 +65,7 @@ func startRelay(t *testing.T) *relay {
 
 func (r *relay) start(t *testing.T) (stop func()) {
 	t.Helper()
-	cmd := exec.Command(program, "-json", "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0")
+	cmd := exec.Command(program, "-json", "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0")
 	cmd.Dir = r.dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

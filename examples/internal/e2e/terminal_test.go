@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net"
 	"net/textproto"
 	"os"
@@ -25,19 +26,20 @@ type terminal struct {
 	text  string // what it printed until it was ready
 	lines *bufio.Reader
 	cmd   *exec.Cmd
+
+	stderr bytes.Buffer
 }
 
 // openTerminal runs the quickstart in a directory, until the test ends.
 func openTerminal(t *testing.T, dir string, args ...string) *terminal {
 	t.Helper()
-	term := &terminal{dir: dir, cmd: exec.Command(program, append(args, "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0")...)}
+	term := &terminal{dir: dir, cmd: exec.Command(program, append(args, "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0")...)}
 	term.cmd.Dir = dir
 	out, err := term.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var stderr bytes.Buffer
-	term.cmd.Stderr = &stderr
+	term.cmd.Stderr = &term.stderr
 	if err := term.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +48,7 @@ func openTerminal(t *testing.T, dir string, args ...string) *terminal {
 	for !strings.Contains(term.text, "What happens:\n\n") {
 		line, err := term.lines.ReadString('\n')
 		if err != nil {
-			t.Fatalf("the quickstart printed\n%s%s", term.text, &stderr)
+			t.Fatalf("the quickstart printed\n%s%s", term.text, &term.stderr)
 		}
 		term.text += line
 	}
@@ -59,8 +61,8 @@ func (term *terminal) interrupt(t *testing.T) {
 	if err := term.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if err := term.cmd.Wait(); err != nil {
-		t.Errorf("after Ctrl-C: %v", err)
+	if err := term.cmd.Wait(); err != nil || term.stderr.Len() > 0 {
+		t.Errorf("after Ctrl-C: %v\n%s", err, &term.stderr)
 	}
 }
 
@@ -71,6 +73,19 @@ func (term *terminal) field(label string) string {
 		return ""
 	}
 	return m[1]
+}
+
+// access returns what it printed for a new user.
+func (term *terminal) access(t *testing.T) access {
+	t.Helper()
+	a := access{
+		Server: term.field("server"), Certificate: filepath.Join(term.dir, "gatepost.crt"), Domain: "mycompany.example",
+		Username: term.field("username"), Password: term.field("password"),
+	}
+	if _, err := fmt.Sscanf(term.field("ports"), "%d with STARTTLS, %d with TLS", &a.PortSTARTTLS, &a.PortTLS); err != nil {
+		t.Fatalf("%v in\n%s", err, term.text)
+	}
+	return a
 }
 
 // TestPasted runs the commands that the quickstart prints as they are, in
@@ -159,7 +174,7 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer port.Close()
-	anyPort := []string{"-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0"}
+	anyPort := []string{"-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0"}
 	running := startRelay(t)
 
 	for _, tt := range []struct {
@@ -187,6 +202,16 @@ func TestErrors(t *testing.T) {
 		{name: "unknown domain", args: []string{"-add", "x", "-domain", "other.example"}, dir: running.dir, status: 1, want: "there is no domain other.example"},
 		{name: "bad name", args: []string{"-add", "a\nb"}, dir: running.dir, status: 1, want: "the name is not possible: it holds a line break"},
 		{name: "two commands", args: []string{"-list", "-add", "x"}, status: 2, want: "one of -add, -reset, -delete and -list at a time"},
+		{name: "upstream without a host", args: []string{"-upstream", "smtp://"}, status: 2, want: "-upstream: use smtp://user@host:port"},
+		{name: "upstream of another kind", args: []string{"-upstream", "http://example.com"}, status: 2, want: "-upstream: the URL begins with smtp://"},
+		{name: "upstream with a path", args: []string{"-upstream", "smtp://example.com/x"}, status: 2, want: "-upstream: use smtp://user@host:port"},
+		{name: "upstream with a typo", args: []string{"-upstream", "smtp://example.com?tls=skip_verify"}, status: 2, want: "?tls=skip-verify"},
+		{name: "TLS and no TLS", args: []string{"-upstream", "smtps://example.com?tls=none"}, status: 2, want: "for smtp:// ?tls=none"},
+		{name: "upstream's password missing", args: []string{"-upstream", "smtp://user@example.com"}, status: 2, want: "set GATEPOST_UPSTREAM_PASSWORD to the password"},
+		{name: "password in the URL", args: []string{"-upstream", "smtp://user:pass56word@example.com"}, status: 2, want: "leave the password out of the URL and set GATEPOST_UPSTREAM_PASSWORD"},
+		{name: "password in no URL", args: []string{"-upstream", "smtp://user:pass56/word@example.com"}, status: 2, want: "-upstream: use smtp://user@host:port"},
+		{name: "bad escape in a password", args: []string{"-upstream", "smtp://user:pass56%zz@example.com"}, status: 2, want: "-upstream: use smtp://user@host:port"},
+		{name: "password and no scheme", args: []string{"-upstream", "user:pass56word@example.com"}, status: 2, want: "-upstream: use smtp://user@host:port"},
 		{name: "argument", args: []string{"list"}, status: 2, want: `unexpected argument "list"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -209,8 +234,11 @@ func TestErrors(t *testing.T) {
 			if !strings.Contains(line, tt.want) {
 				t.Errorf("it says %q, want %q", stderr, tt.want)
 			}
-			if tt.status == 1 && usage != "" {
+			if usage != "" && (tt.status == 1 || strings.HasPrefix(line, "-upstream")) {
 				t.Errorf("it says more than a line:\n%s", stderr)
+			}
+			if strings.Contains(stderr, "pass56") {
+				t.Errorf("it shows a password: %q", stderr)
 			}
 		})
 	}

@@ -1,0 +1,109 @@
+package console
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// These are the documents that programs get, as openapi.json describes them.
+
+type domainDocument struct {
+	Name           string     `json:"name"`
+	Created        time.Time  `json:"created"`
+	UserCount      int        `json:"user_count"`
+	LastConnection *time.Time `json:"last_connection"`
+}
+
+type domainsDocument struct {
+	Domains []domainDocument `json:"domains"`
+	Next    *string          `json:"next"`
+}
+
+type userDocument struct {
+	Username           string      `json:"username"`
+	Name               string      `json:"name"`
+	Domain             string      `json:"domain"`
+	Generation         int64       `json:"generation"`
+	Created            time.Time   `json:"created"`
+	PasswordSet        time.Time   `json:"password_set"`
+	LastConnection     *time.Time  `json:"last_connection"`
+	LastConnectionFrom *netip.Addr `json:"last_connection_from"`
+}
+
+type usersDocument struct {
+	Domain domainDocument `json:"domain"`
+	Users  []userDocument `json:"users"`
+	Next   *string        `json:"next"`
+}
+
+type serverDocument struct {
+	Host  string         `json:"host"`
+	Ports []portDocument `json:"ports"`
+}
+
+type portDocument struct {
+	Port       int    `json:"port"`
+	Encryption string `json:"encryption"` // "starttls" or "tls"
+}
+
+type userAndServerDocument struct {
+	User   userDocument   `json:"user"`
+	Server serverDocument `json:"server"`
+}
+
+// credentialsDocument is the only one with a password.
+type credentialsDocument struct {
+	User     userDocument   `json:"user"`
+	Password string         `json:"password"`
+	Server   serverDocument `json:"server"`
+}
+
+type problemDocument struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Code   string `json:"code"`
+	Field  string `json:"field,omitempty"`
+}
+
+func documentOfDomain(d store.Domain) domainDocument {
+	return domainDocument{d.Name, d.Created, d.Users, orNull(d.LastConnection)}
+}
+
+func documentOfUser(u store.User) userDocument {
+	return userDocument{u.Username, u.Name, u.Domain, u.Generation, u.Created, u.PasswordSet,
+		orNull(u.LastConnection), orNull(u.LastConnectionFrom)}
+}
+
+func (h *Handler) documentOfServer() serverDocument {
+	d := serverDocument{Host: h.Server}
+	for _, p := range h.ports() {
+		d.Ports = append(d.Ports, portDocument{p.Number, p.Encryption})
+	}
+	return d
+}
+
+func (h *Handler) documentOfCredentials(u store.User, p credentials.Password) credentialsDocument {
+	return credentialsDocument{documentOfUser(u), p.Reveal(), h.documentOfServer()}
+}
+
+// each makes a list of documents, which is never null.
+func each[E, D any](list []E, document func(E) D) []D {
+	documents := make([]D, 0, len(list))
+	for _, e := range list {
+		documents = append(documents, document(e))
+	}
+	return documents
+}
+
+// orNull returns nil, which is null in JSON, for a zero value.
+func orNull[T comparable](value T) *T {
+	if value == *new(T) {
+		return nil
+	}
+	return &value
+}

@@ -1,0 +1,207 @@
+package console_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+// A fixture is a console, mounted at /admin/smtp/, with two tenants: acme, for
+// whom visitors act unless they say otherwise, and rival.
+type fixture struct {
+	*testing.T
+	store       store.Store
+	credentials *credentials.Manager
+	console     *console.Handler
+	handler     http.Handler
+	log         *bytes.Buffer
+	acme, rival credentials.Tenant
+}
+
+const mount = "/admin/smtp/"
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{T: t, store: new(memory.Store), log: new(bytes.Buffer)}
+	f.credentials = &credentials.Manager{
+		Store: f.store, Cost: credentials.Cost{MemoryKiB: 64, Time: 1, Threads: 1}, Logger: slog.New(slog.NewTextHandler(f.log, nil)),
+	}
+	f.console = &console.Handler{
+		Credentials: f.credentials,
+		Tenant: func(r *http.Request) (store.TenantID, error) {
+			switch who := r.Header.Get("Test-Tenant"); who {
+			case "":
+				return "acme", nil
+			case "nobody":
+				return "", errors.New("session expired")
+			case "empty":
+				return "", nil
+			default:
+				return store.TenantID(who), nil
+			}
+		},
+		Server: "smtp.example.com",
+		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	mux := http.NewServeMux()
+	mux.Handle(mount, http.StripPrefix(strings.TrimSuffix(mount, "/"), f.console))
+	f.handler = mux
+	f.acme, f.rival = f.credentials.Tenant("acme"), f.credentials.Tenant("rival")
+	f.domain(f.acme, "acme.example")
+	f.domain(f.rival, "rival.example")
+	return f
+}
+
+func (f *fixture) domain(tenant credentials.Tenant, name string) {
+	f.Helper()
+	if _, err := tenant.AddDomain(f.Context(), name); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) user(tenant credentials.Tenant, domain, name string) (store.User, credentials.Password) {
+	f.Helper()
+	u, p, err := tenant.AddUser(f.Context(), domain, name)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return u, p
+}
+
+// users returns acme's users of acme.example.
+func (f *fixture) users() []store.User {
+	f.Helper()
+	list, err := f.acme.Users(f.Context(), "acme.example", store.Page{Limit: 10_000})
+	if err != nil {
+		f.Fatal(err)
+	}
+	return list
+}
+
+func (f *fixture) worksFor(u store.User, password string) bool {
+	_, err := f.credentials.Authenticate(context.Background(), u.Username, credentials.NewPassword(password), netip.MustParseAddr("192.0.2.1"))
+	return err == nil
+}
+
+// A response is what a visitor gets.
+type response struct {
+	*httptest.ResponseRecorder
+	body string
+}
+
+// as changes a request before it is sent.
+type as func(*http.Request)
+
+func header(name, value string) as { return func(r *http.Request) { r.Header.Set(name, value) } }
+
+var (
+	program = header("Accept", "application/json")
+	french  = header("Accept-Language", "fr-CA, fr;q=0.9, en;q=0.5")
+)
+
+func (f *fixture) send(method, path, contentType string, body io.Reader, changes ...as) response {
+	f.Helper()
+	r := httptest.NewRequest(method, "https://product.example"+mount+path, body)
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	for _, change := range changes {
+		change(r)
+	}
+	w := httptest.NewRecorder()
+	f.handler.ServeHTTP(w, r)
+	return response{w, w.Body.String()}
+}
+
+func (f *fixture) get(path string, changes ...as) response {
+	f.Helper()
+	return f.send(http.MethodGet, path, "", nil, changes...)
+}
+
+// post sends a form: name, value and so on.
+func (f *fixture) post(path string, pairs []string, changes ...as) response {
+	f.Helper()
+	form := make(url.Values)
+	for i := 0; i < len(pairs); i += 2 {
+		form.Set(pairs[i], pairs[i+1])
+	}
+	return f.send(http.MethodPost, path, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), changes...)
+}
+
+// call sends JSON, and reads JSON into the map returned.
+func (f *fixture) call(path, body string, changes ...as) (response, map[string]any) {
+	f.Helper()
+	r := f.send(http.MethodPost, path, "application/json", strings.NewReader(body), append([]as{program}, changes...)...)
+	var document map[string]any
+	if r.body != "" {
+		if err := json.Unmarshal([]byte(r.body), &document); err != nil {
+			f.Fatalf("%v: %s", err, r.body)
+		}
+	}
+	return r, document
+}
+
+// want checks the status and parts of the body.
+func (f *fixture) want(r response, status int, parts ...string) {
+	f.Helper()
+	if r.Code != status {
+		f.Errorf("got status %d, want %d:\n%s", r.Code, status, r.body)
+	}
+	for _, part := range parts {
+		if !strings.Contains(r.body, part) {
+			f.Errorf("%q is missing:\n%s", part, r.body)
+		}
+	}
+}
+
+// hidden returns the value of a form's hidden field.
+func (f *fixture) hidden(page response, name string) string {
+	f.Helper()
+	found := regexp.MustCompile(`name="` + name + `" value="([^"]+)"`).FindStringSubmatch(page.body)
+	if found == nil {
+		f.Fatalf("no hidden field %s:\n%s", name, page.body)
+	}
+	return found[1]
+}
+
+// passwordIn returns the password that a page shows, or "".
+func passwordIn(page response) string {
+	found := regexp.MustCompile(`<code id="password" data-secret>([^<]+)<`).FindStringSubmatch(page.body)
+	if found == nil {
+		return ""
+	}
+	return found[1]
+}
+
+// serve sends a request to a handler.
+func serve(h http.Handler, method, target string, body io.Reader) response {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, target, body))
+	return response{w, w.Body.String()}
+}
+
+func must[V any](value V, err error) V {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+func (broken) Domains(context.Context, store.TenantID, store.Page) ([]store.Domain, error) {
+	return nil, errors.New("dial tcp 10.0.0.7:5432: connection refused")
+}

@@ -1,0 +1,170 @@
+package console
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Every language has the texts of English, with the same places for arguments.
+// Beyond these it has the reasons, which are English where they are made.
+func TestLanguagesAreComplete(t *testing.T) {
+	all := loadLanguages()
+	english := all[defaultLanguage]
+	place := regexp.MustCompile(`\{\d\}`)
+	for code, l := range all {
+		for key, text := range l.Texts {
+			base, ok := english.Texts[key]
+			if !ok {
+				reason, isReason := strings.CutPrefix(key, "reason.")
+				if !isReason || strings.HasPrefix(reason, "it ") && !slices.Contains(reasons(t), reason) {
+					t.Errorf("%s has %q, which English doesn't", code, key)
+				}
+				continue
+			}
+			if got, want := place.FindAllString(text, -1), place.FindAllString(base, -1); !slices.Equal(got, want) {
+				t.Errorf("%s: %q has %q, want %q", code, key, got, want)
+			}
+		}
+		for key := range english.Texts {
+			if l.Texts[key] == "" {
+				t.Errorf("%s lacks %q", code, key)
+			}
+		}
+		if code == defaultLanguage {
+			continue
+		}
+		for _, reason := range reasons(t) {
+			if l.Texts["reason."+reason] == "" {
+				t.Errorf("%s lacks the reason %q", code, reason)
+			}
+		}
+	}
+}
+
+// reasons returns those for which package credentials refuses what people type.
+func reasons(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	files, err := filepath.Glob("../*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	literal := regexp.MustCompile(`"(it [^"]+)"`)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range literal.FindAllStringSubmatch(string(source), -1) {
+			all = append(all, found[1])
+		}
+	}
+	if len(all) < 12 {
+		t.Fatalf("found only %q", all)
+	}
+	return all
+}
+
+// Every text that a template or a file of Go asks for is there, and the other
+// way round.
+func TestTextsAreUsed(t *testing.T) {
+	english := loadLanguages()[defaultLanguage].Texts
+	var source strings.Builder
+	for _, pattern := range []string{"*.go", "templates/*.html"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				source.Write(must(os.ReadFile(file)))
+			}
+		}
+	}
+	for _, found := range regexp.MustCompile(`(?:\.T |\.T\()"([a-z.-]+)"`).FindAllStringSubmatch(source.String(), -1) {
+		if _, ok := english[found[1]]; !ok && !strings.HasSuffix(found[1], ".") {
+			t.Errorf("no text %q", found[1])
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(english)) {
+		name := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(key, "problem."), "done."), ".title"), ".detail")
+		if !strings.Contains(source.String(), `"`+key+`"`) && !strings.Contains(source.String(), `"`+name+`"`) && !strings.HasPrefix(key, "port.") {
+			t.Errorf("nobody uses %q", key)
+		}
+	}
+}
+
+func must[V any](value V, err error) V {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+func TestChoose(t *testing.T) {
+	all := loadLanguages()
+	for accept, want := range map[string]string{
+		"":                               "en",
+		"de":                             "en",
+		"fr":                             "fr",
+		"fr-CA":                          "fr",
+		"FR-ca;q=0.8, en;q=0.9":          "en",
+		"de, fr;q=0.5, en;q=0.4":         "fr",
+		"*":                              "en",
+		"en;q=0, fr;q=0.1":               "fr",
+		"fr;q=nonsense":                  "fr",
+		strings.Repeat("fr,", 1000) + "": "fr",
+	} {
+		if got := all.choose(accept).Code; got != want {
+			t.Errorf("choose(%.40q) is %s, want %s", accept, got, want)
+		}
+	}
+}
+
+func TestPrefersJSON(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"":                                  false,
+		"*/*":                               false,
+		"application/json":                  true,
+		"application/json, text/plain, */*": true,
+		"application/problem+json, application/json":                      true,
+		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": false,
+		"text/html, application/json":                                     false,
+		"text/html;q=0.5, application/json;q=0.6":                         true,
+	} {
+		if got := prefersJSON(accept); got != want {
+			t.Errorf("prefersJSON(%q) is %v", accept, got)
+		}
+	}
+}
+
+// Whatever accent an embedder chooses can be read.
+func TestAccentsCanBeRead(t *testing.T) {
+	for _, text := range []string{"#000000", "#ffffff", "#ffcc00", "#3355d4", "#00ff00", "#ff0000", "#808080", "#7f7fff"} {
+		c := must(parseColour(text))
+		for name, pair := range map[string][2]colour{
+			"light":     {c.readable(lightGround, black), lightGround},
+			"on accent": {c.readable(lightGround, black), white},
+			"dark":      {c.readable(darkGround, white), darkGround},
+			"on dark":   {c.readable(darkGround, white), must(parseColour("#111214"))},
+		} {
+			if got := must(parseColour(pair[0].String())).contrast(pair[1]); got < 4.5 {
+				t.Errorf("%s, %s: %v on %v has contrast %.2f", text, name, pair[0], pair[1], got)
+			}
+		}
+	}
+	if got := white.contrast(black); got != 21 {
+		t.Errorf("white on black has contrast %v", got)
+	}
+	if got := must(parseColour("#3355d4")).readable(white, black).String(); got != "#3355d4" {
+		t.Errorf("a readable colour became %s", got)
+	}
+}

@@ -1,0 +1,222 @@
+package console_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials/console"
+)
+
+// An api is as much of openapi.json as the tests look at.
+type api struct {
+	Paths      map[string]map[string]json.RawMessage
+	Components struct{ Schemas map[string]*schema }
+}
+
+type operation struct {
+	OperationID string
+	Responses   map[string]struct {
+		Content map[string]struct{ Schema *schema }
+	}
+}
+
+type schema struct {
+	Ref                  string `json:"$ref"`
+	Type                 any
+	Format               string
+	Enum                 []any
+	Required             []string
+	Properties           map[string]*schema
+	AdditionalProperties *bool
+	Items                *schema
+}
+
+func loadAPI(t *testing.T) api {
+	t.Helper()
+	var a api
+	if err := json.Unmarshal(must(os.ReadFile("openapi.json")), &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (a api) operation(t *testing.T, path, method string) operation {
+	t.Helper()
+	raw, ok := a.Paths[path][strings.ToLower(method)]
+	if !ok {
+		t.Fatalf("openapi.json has no %s %s", method, path)
+	}
+	var o operation
+	if err := json.Unmarshal(raw, &o); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// check reports where a document differs from a schema.
+func (a api) check(s *schema, value any, where string) error {
+	if name, ok := strings.CutPrefix(s.Ref, "#/components/schemas/"); ok {
+		return a.check(a.Components.Schemas[name], value, where)
+	}
+	kind := map[bool]string{true: "null"}[value == nil]
+	switch value := value.(type) {
+	case string:
+		kind = "string"
+		if _, err := time.Parse(time.RFC3339Nano, value); s.Format == "date-time" && err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+	case float64:
+		kind = "integer"
+	case []any:
+		kind = "array"
+		for i, item := range value {
+			if err := a.check(s.Items, item, fmt.Sprintf("%s[%d]", where, i)); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		kind = "object"
+		for _, name := range s.Required {
+			if _, ok := value[name]; !ok {
+				return fmt.Errorf("%s: no %s", where, name)
+			}
+		}
+		for name, member := range value {
+			if s.Properties[name] == nil {
+				return fmt.Errorf("%s: %s is not in the schema", where, name)
+			}
+			if err := a.check(s.Properties[name], member, where+"."+name); err != nil {
+				return err
+			}
+		}
+	}
+	if types, ok := s.Type.([]any); s.Type != kind && !(ok && slices.Contains(types, any(kind))) {
+		return fmt.Errorf("%s is %v, want %v", where, kind, s.Type)
+	}
+	if len(s.Enum) > 0 && !slices.Contains(s.Enum, value) {
+		return fmt.Errorf("%s is %v, want one of %v", where, value, s.Enum)
+	}
+	return nil
+}
+
+// Each line is a request, and the status that comes of it. Every operation and
+// every status of openapi.json that a request can bring about is among them, and
+// every answer is as the file says.
+func TestOpenAPI(t *testing.T) {
+	f := newFixture(t)
+	a := loadAPI(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	if !f.worksFor(u, "wrong") {
+		p, err := f.acme.ResetPassword(t.Context(), u.Username)
+		if err != nil || !f.worksFor(u, p.Reveal()) {
+			t.Fatal(err)
+		}
+	}
+	const user = "/domains/{domain}/users/{username}"
+	seen := make(map[string]bool)
+	for _, line := range []struct {
+		method, path, body string
+		status             int
+		changes            []as
+	}{
+		{"GET", "/", "", 200, nil},
+		{"GET", "/", "", 403, []as{header("Test-Tenant", "nobody")}},
+		{"POST", "/", `{"name":"new.example"}`, 201, nil},
+		{"POST", "/", `{"name":"new.example"}`, 409, nil},
+		{"POST", "/", `{"name":"rival.example"}`, 409, nil},
+		{"POST", "/", `{"name":"x"}`, 422, []as{french}},
+		{"POST", "/", `{"name":`, 400, nil},
+		{"POST", "/", `name`, 415, []as{header("Content-Type", "text/plain")}},
+		{"POST", "/", `{"name":"` + strings.Repeat("x", 1<<17) + `"}`, 413, nil},
+		{"POST", "/", `{"name":"x.example"}`, 403, []as{header("Sec-Fetch-Site", "cross-site")}},
+		{"GET", "/domains/{domain}", "", 200, nil},
+		{"GET", "/domains/{domain}", "", 404, []as{header("Test-Tenant", "rival")}},
+		{"POST", "/domains/{domain}/add", `{"name":"WordPress"}`, 201, nil},
+		{"POST", "/domains/{domain}/add", `{"name":"WordPress"}`, 201, []as{header("Idempotency-Key", "k")}},
+		{"POST", "/domains/{domain}/add", `{"name":"WordPress"}`, 409, []as{header("Idempotency-Key", "k")}},
+		{"POST", "/domains/{domain}/add", `{}`, 422, nil},
+		{"POST", "/domains/{domain}/add", `{"name":"x"}`, 404, []as{header("Test-Tenant", "rival")}},
+		{"GET", user, "", 200, nil},
+		{"GET", user, "", 404, []as{header("Test-Tenant", "rival")}},
+		{"POST", user + "/rename", `{"name":"new"}`, 200, nil},
+		{"POST", user + "/rename", `{"name":""}`, 422, nil},
+		{"POST", user + "/rename", `{"name":"x"}`, 404, []as{header("Test-Tenant", "rival")}},
+		{"POST", user + "/reset", `{"generation":1}`, 409, nil},
+		{"POST", user + "/reset", `{"generation":2}`, 200, nil},
+		{"POST", user + "/reset", `{}`, 200, nil},
+		{"POST", user + "/reset", `{}`, 404, []as{header("Test-Tenant", "rival")}},
+		{"POST", user + "/delete", `{}`, 204, nil},
+		{"POST", user + "/delete", `{}`, 404, nil},
+		{"POST", "/domains/{domain}/delete", `{}`, 204, nil},
+		{"POST", "/domains/{domain}/delete", `{}`, 404, nil},
+	} {
+		name := fmt.Sprintf("%s %s %d", line.method, line.path, line.status)
+		path := strings.NewReplacer("{domain}", "acme.example", "{username}", u.Username).Replace(line.path[1:])
+		r := f.send(line.method, path, "application/json", strings.NewReader(line.body), append([]as{program}, line.changes...)...)
+		f.want(r, line.status)
+		o := a.operation(t, line.path, line.method)
+		seen[o.OperationID] = true
+		described, ok := o.Responses[fmt.Sprint(line.status)]
+		if !ok {
+			t.Errorf("%s: openapi.json doesn't have this status", name)
+			continue
+		}
+		content, ok := described.Content[r.Header().Get("Content-Type")]
+		if len(described.Content) == 0 {
+			if r.body != "" {
+				t.Errorf("%s: got a body: %s", name, r.body)
+			}
+			continue
+		}
+		if !ok {
+			t.Errorf("%s: openapi.json doesn't have the type %s", name, r.Header().Get("Content-Type"))
+			continue
+		}
+		var document any
+		if err := json.Unmarshal([]byte(r.body), &document); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.check(content.Schema, document, "answer"); err != nil {
+			t.Errorf("%s: %v:\n%s", name, err, r.body)
+		}
+	}
+	for path, methods := range a.Paths {
+		for method := range methods {
+			if method == "parameters" {
+				continue
+			}
+			if id := a.operation(t, path, method).OperationID; !seen[id] {
+				t.Errorf("nothing here calls %s", id)
+			}
+		}
+	}
+}
+
+// What the handler takes of programs is in openapi.json, and the other way
+// round; it is served beside the pages.
+func TestOpenAPIHasEveryRoute(t *testing.T) {
+	f := newFixture(t)
+	a := loadAPI(t)
+	for _, path := range console.RoutePaths() {
+		r := f.send("PROPFIND", strings.NewReplacer("{domain}", "acme.example", "{username}", "x").Replace(path[1:]), "", nil, program)
+		f.want(r, http.StatusMethodNotAllowed, `"code":"method"`)
+		for _, method := range []string{"GET", "POST"} {
+			_, described := a.Paths[path][strings.ToLower(method)]
+			if allowed := strings.Contains(r.Header().Get("Allow"), method); allowed != described {
+				t.Errorf("%s %s: described %v, allowed %v", method, path, described, allowed)
+			}
+		}
+		delete(a.Paths, path)
+	}
+	if len(a.Paths) > 0 {
+		t.Errorf("openapi.json has more: %v", a.Paths)
+	}
+	r := f.get("openapi.json")
+	f.want(r, 200, `"openapi": "3.1.0"`)
+}

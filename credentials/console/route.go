@@ -1,0 +1,62 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+)
+
+// A route is a path and what it does. The parts of its path in braces stand for
+// anything.
+type route struct {
+	path string
+	get  screen
+	post screen // nil: nothing is changed here
+
+	// form says that get is a form, which programs have no use for.
+	form bool
+}
+
+// A screen answers a request of a visitor whose tenant is known.
+type screen func(*visit) (answer, error)
+
+func routes() []route {
+	return []route{
+		{path: "/", get: (*visit).domains, post: (*visit).addDomain},
+		{path: "/domains/{domain}", get: (*visit).domain},
+		{path: "/domains/{domain}/delete", get: (*visit).askDeleteDomain, post: (*visit).deleteDomain, form: true},
+		{path: "/domains/{domain}/add", get: (*visit).askAddUser, post: (*visit).addUser, form: true},
+		{path: "/domains/{domain}/users/{username}", get: (*visit).user},
+		{path: "/domains/{domain}/users/{username}/rename", get: (*visit).askRename, post: (*visit).rename, form: true},
+		{path: "/domains/{domain}/users/{username}/reset", get: (*visit).askReset, post: (*visit).reset, form: true},
+		{path: "/domains/{domain}/users/{username}/delete", get: (*visit).askDeleteUser, post: (*visit).deleteUser, form: true},
+	}
+}
+
+// match returns the values of the parts in braces, if the path is the route's.
+func (rt route) match(path string) (values map[string]string, ok bool) {
+	want, got := strings.Split(rt.path, "/"), strings.Split(path, "/")
+	if len(want) != len(got) {
+		return nil, false
+	}
+	values = make(map[string]string)
+	for i, part := range want {
+		if name, ok := strings.CutPrefix(part, "{"); ok {
+			values[strings.TrimSuffix(name, "}")] = got[i]
+		} else if part != got[i] {
+			return nil, false
+		}
+	}
+	return values, true
+}
+
+// allowed returns the methods of the route, for the kind of visitor.
+func (rt route) allowed(program bool) []string {
+	var methods []string
+	if !program || !rt.form {
+		methods = append(methods, http.MethodGet, http.MethodHead)
+	}
+	if rt.post != nil {
+		methods = append(methods, http.MethodPost)
+	}
+	return methods
+}

@@ -1,0 +1,215 @@
+package console_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+func TestAddDomain(t *testing.T) {
+	f := newFixture(t)
+	r := f.post("", []string{"name", " MyCompany.com. "})
+	f.want(r, http.StatusSeeOther)
+	if got := r.Header().Get("Location"); got != "./domains/mycompany.com?done=domain-added" {
+		t.Errorf("Location is %q", got)
+	}
+	f.want(f.get("domains/mycompany.com?done=domain-added"), 200, `data-notice>The domain was added.`)
+	for name, want := range map[string]string{
+		"me@mycompany.com": "it is a mail address, not a domain",
+		"192.0.2.1":        "it is an IP address",
+		"":                 "it is empty",
+		"localhost":        "it has only one label",
+	} {
+		f.want(f.post("", []string{"name", name}), http.StatusUnprocessableEntity, want, `aria-invalid="true"`, `value="`+name+`"`)
+	}
+	f.want(f.post("", []string{"name", "mycompany.com"}), http.StatusConflict, "You already have mycompany.com.")
+	f.want(f.post("", []string{"name", "rival.example"}), http.StatusConflict, "by somebody else")
+}
+
+func TestDeleteDomain(t *testing.T) {
+	f := newFixture(t)
+	f.user(f.acme, "acme.example", "one")
+	f.user(f.acme, "acme.example", "two")
+	const path = "domains/acme.example/delete"
+	f.want(f.get(path), 200, "<strong>2</strong>", "can’t be undone")
+	f.want(f.post(path, []string{"confirm", "other.example"}), http.StatusUnprocessableEntity, "Nothing was deleted")
+	r := f.post(path, []string{"confirm", "ACME.example "})
+	f.want(r, http.StatusSeeOther)
+	if got := r.Header().Get("Location"); got != "./../../?done=domain-deleted" {
+		t.Errorf("Location is %q", got)
+	}
+	f.want(f.get("?done=domain-deleted"), 200, "were deleted")
+	f.want(f.post(path, []string{"confirm", "acme.example"}), http.StatusNotFound, "nothing left to do")
+}
+
+func TestRename(t *testing.T) {
+	f := newFixture(t)
+	u, p := f.user(f.acme, "acme.example", "shop")
+	f.want(f.get(userPath(u)+"/rename"), 200, `value="shop"`)
+	f.want(f.post(userPath(u)+"/rename", []string{"name", "a\nb"}), http.StatusUnprocessableEntity, "line break")
+	f.want(f.post(userPath(u)+"/rename", []string{"name", "new shop"}), http.StatusSeeOther)
+	f.want(f.get("domains/acme.example?done=renamed"), 200, "new shop", "was renamed")
+	if !f.worksFor(u, p.Reveal()) {
+		t.Error("the password stopped working")
+	}
+}
+
+// Lists of any length are searched, and turned page by page.
+func TestLists(t *testing.T) {
+	f := newFixture(t)
+	for i := range 120 {
+		f.user(f.acme, "acme.example", fmt.Sprintf("Shop %03d", i))
+	}
+	seen := make(map[string]bool)
+	next := regexp.MustCompile(`href="(\?[^"]*)" rel="next"`)
+	names := regexp.MustCompile(`Shop \d{3}</a>`)
+	path := "domains/acme.example"
+	for pages := 1; ; pages++ {
+		page := f.get(path)
+		f.want(page, 200, `role="search"`)
+		for _, name := range names.FindAllString(page.body, -1) {
+			seen[name] = true
+		}
+		link := next.FindStringSubmatch(page.body)
+		if link == nil {
+			if pages != 3 || len(seen) != 120 {
+				t.Errorf("%d users on %d pages, want 120 on 3", len(seen), pages)
+			}
+			break
+		}
+		path = "domains/acme.example" + strings.ReplaceAll(link[1], "&amp;", "&")
+	}
+	one := f.get("domains/acme.example?search=SHOP+077")
+	f.want(one, 200, "Shop 077", `value="SHOP 077"`)
+	if found := names.FindAllString(one.body, -1); len(found) != 1 {
+		t.Errorf("found %q", found)
+	}
+	f.want(f.get("domains/acme.example?search=nothing"), 200, "Nothing here contains “nothing”.")
+	f.want(f.get("?search=ACME"), 200, "acme.example")
+	f.want(f.get("?search=%00%ff&after=%ff&limit=x"), 200)
+	if strings.Contains(f.get("").body, `role="search"`) {
+		t.Error("a list of one domain has a search")
+	}
+}
+
+// Every link and form of every page leads somewhere, wherever it is mounted.
+func TestLinks(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	for _, prefix := range []string{"", "/smtp", "/a/b/c"} {
+		h := http.StripPrefix(prefix, f.console)
+		attribute := regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
+		for _, path := range []string{"/", "/domains/acme.example", "/" + addPath, "/domains/acme.example/delete", "/" + userPath(u),
+			"/" + userPath(u) + "/rename", "/" + userPath(u) + "/reset", "/" + userPath(u) + "/delete", "/no/such/page/at/all"} {
+			base, err := url.Parse("https://product.example" + prefix + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page := serve(h, http.MethodGet, base.String(), nil)
+			links := attribute.FindAllStringSubmatch(page.body, -1)
+			if len(links) < 4 {
+				t.Errorf("%s has %d links", base, len(links))
+			}
+			for _, link := range links {
+				to := base.ResolveReference(must(url.Parse(strings.ReplaceAll(link[1], "&amp;", "&"))))
+				if got := serve(h, http.MethodGet, to.String(), nil); got.Code != 200 {
+					t.Errorf("%s links to %s: %d", base, to, got.Code)
+				}
+			}
+		}
+	}
+	bare := serve(http.StripPrefix("/smtp", f.console), http.MethodGet, "https://product.example/smtp?x", nil)
+	if bare.Code != http.StatusPermanentRedirect || bare.Header().Get("Location") != "smtp/" {
+		t.Errorf("without the slash: %d, to %q", bare.Code, bare.Header().Get("Location"))
+	}
+}
+
+func TestAssets(t *testing.T) {
+	f := newFixture(t)
+	found := regexp.MustCompile(`assets/console\.(?:css|js)\?v=[0-9a-f]+`).FindAllString(f.get("").body, -1)
+	if len(found) != 2 {
+		t.Fatalf("the page has %q", found)
+	}
+	for _, path := range found {
+		r := f.get(path, header("Test-Tenant", "nobody"))
+		f.want(r, 200)
+		if got := r.Header().Get("Cache-Control"); !strings.Contains(got, "immutable") {
+			t.Errorf("%s: Cache-Control is %q", path, got)
+		}
+		f.want(f.get(path, header("If-None-Match", r.Header().Get("ETag"))), http.StatusNotModified)
+		f.want(f.get(strings.Split(path, "?")[0]), 200)
+		f.want(f.post(path, nil), http.StatusMethodNotAllowed)
+	}
+}
+
+func TestLayout(t *testing.T) {
+	f := newFixture(t)
+	f.console.Layout = func(w io.Writer, r *http.Request, p console.Page) error {
+		if r.URL.Query().Has("fail") {
+			return errors.New("no such template: sidebar.html")
+		}
+		_, err := fmt.Fprintf(w, "<html lang=%s><title>%s</title>%s<nav>Our product</nav>%s", p.Language, p.Title, p.Head, p.Body)
+		return err
+	}
+	f.console.ContentSecurityPolicy = "default-src 'self'"
+	page := f.get("", french)
+	f.want(page, 200, "<html lang=fr><title>Domaines – Utilisateurs SMTP</title>", "console.css", "<nav>Our product</nav>", `<div class="gatepost"`)
+	if got := page.Header().Get("Content-Security-Policy"); got != "default-src 'self'" {
+		t.Errorf("Content-Security-Policy is %q", got)
+	}
+	broken := f.get("?fail")
+	f.want(broken, http.StatusInternalServerError)
+	if strings.Contains(broken.body, "sidebar") {
+		t.Error("the embedder's error is on the page")
+	}
+}
+
+func TestBranding(t *testing.T) {
+	f := newFixture(t)
+	f.console.Title, f.console.Logo, f.console.Accent = "Acme <Mail>", "/logo.svg", "#ffcc00"
+	f.console.PortSTARTTLS, f.console.PortTLS = -1, 2465
+	f.want(f.get(""), 200, "<title>Domains – Acme &lt;Mail&gt;</title>", `<img src="/logo.svg"`)
+	page := f.post(addPath, []string{"name", "x", "key", "k"})
+	f.want(page, 201, "smtps://", "2465", "smtp_tls_wrappermode = yes", "secure: true", "EMAIL_USE_SSL = True")
+	if strings.Contains(page.body, "587") {
+		t.Error("a port that isn't offered is on the page")
+	}
+}
+
+func TestMistakesOfTheEmbedder(t *testing.T) {
+	good := newFixture(t).console
+	for name, h := range map[string]*console.Handler{
+		"nothing":     {},
+		"no server":   {Credentials: good.Credentials, Tenant: good.Tenant},
+		"no tenant":   {Credentials: good.Credentials, Server: "x"},
+		"no port":     {Credentials: good.Credentials, Tenant: good.Tenant, Server: "x", PortSTARTTLS: -1, PortTLS: -1},
+		"bad colour":  {Credentials: good.Credentials, Tenant: good.Tenant, Server: "x", Accent: "red;}"},
+		"long colour": {Credentials: good.Credentials, Tenant: good.Tenant, Server: "x", Accent: "#12345678"},
+	} {
+		h.Logger = good.Logger
+		if got := serve(h, http.MethodGet, "/", nil); got.Code != http.StatusInternalServerError {
+			t.Errorf("%s: got %d", name, got.Code)
+		}
+	}
+}
+
+// A store that fails shows nothing of how.
+func TestTrouble(t *testing.T) {
+	f := newFixture(t)
+	f.credentials.Store = broken{f.store}
+	page := f.get("")
+	f.want(page, http.StatusInternalServerError, "Something went wrong")
+	if strings.Contains(page.body, "10.0.0.7") || !strings.Contains(f.log.String(), "10.0.0.7") {
+		t.Error("the cause belongs in the log, and there alone")
+	}
+}
+
+type broken struct{ store.Store }

@@ -1,0 +1,208 @@
+package console_test
+
+import (
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What belongs to somebody else answers like what doesn't exist, byte for byte.
+func TestStrangersAre404(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	stranger, _ := f.user(f.rival, "rival.example", "theirs")
+	for _, test := range []struct{ name, theirs, nobodys string }{
+		{"domain", "domains/rival.example", "domains/nothing.example"},
+		{"no domain name", "domains/rival.example", "domains/x"},
+		{"user", "domains/rival.example/users/" + stranger.Username, "domains/nothing.example/users/smtpaaaaaaaaaaaaaaaa"},
+		{"user under one's own domain", "domains/acme.example/users/" + stranger.Username, "domains/acme.example/users/smtpaaaaaaaaaaaaaaaa"},
+		{"one's own user under another domain", "domains/rival.example/users/" + u.Username, "domains/nothing.example/users/" + u.Username},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, action := range []string{"", "/add", "/delete", "/rename", "/reset"} {
+				for name, do := range map[string]func(path string) response{
+					"GET":      func(path string) response { return f.get(path) },
+					"GET JSON": func(path string) response { return f.get(path, program) },
+					"POST": func(path string) response {
+						return f.post(path, []string{"name", "x", "key", "k", "generation", "1", "confirm", "theirs"})
+					},
+					"POST JSON": func(path string) response { r, _ := f.call(path, `{"name":"x"}`); return r },
+				} {
+					theirs, nobodys := do(test.theirs+action), do(test.nobodys+action)
+					if theirs.Code != nobodys.Code || theirs.body != nobodys.body || len(theirs.Header()) != len(nobodys.Header()) {
+						t.Errorf("%s %s: the answers differ: %d, %d", name, action, theirs.Code, nobodys.Code)
+					}
+					if theirs.Code < 400 {
+						t.Errorf("%s %s: %d", name, action, theirs.Code)
+					}
+				}
+			}
+		})
+	}
+	if got, err := f.rival.User(t.Context(), stranger.Username); err != nil || got != stranger {
+		t.Errorf("the stranger's user changed: %+v, %v", got, err)
+	}
+}
+
+func TestOtherSitesAreRefused(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	for name, change := range map[string]as{
+		"cross-site":     header("Sec-Fetch-Site", "cross-site"),
+		"same-site":      header("Sec-Fetch-Site", "same-site"),
+		"another origin": header("Origin", "https://evil.example"),
+		"no origin":      header("Origin", "null"),
+	} {
+		r := f.post(userPath(u)+"/delete", []string{"confirm", "shop"}, change)
+		f.want(r, http.StatusForbidden, "another site")
+		r, problem := f.call("", `{"name":"new.example"}`, change)
+		f.want(r, http.StatusForbidden)
+		if problem["code"] != "cross-origin" {
+			t.Errorf("%s: got %v", name, problem)
+		}
+	}
+	if len(f.users()) != 1 {
+		t.Error("the user is gone")
+	}
+	for _, change := range []as{header("Sec-Fetch-Site", "same-origin"), header("Origin", "https://product.example")} {
+		f.want(f.post(userPath(u)+"/rename", []string{"name", "x"}, change), http.StatusSeeOther)
+	}
+}
+
+func TestNobodyGetsNothing(t *testing.T) {
+	f := newFixture(t)
+	for _, who := range []string{"nobody", "empty"} {
+		for _, path := range []string{"", "domains/acme.example", "nothing"} {
+			f.want(f.get(path, header("Test-Tenant", who)), http.StatusForbidden, "Sign in")
+			r := f.get(path, header("Test-Tenant", who), program)
+			f.want(r, http.StatusForbidden, `"code":"forbidden"`)
+		}
+	}
+	if strings.Contains(f.get("", header("Test-Tenant", "nobody")).body, "session expired") {
+		t.Error("the embedder's error is on the page")
+	}
+}
+
+// GET changes nothing, whatever the query says.
+func TestGetChangesNothing(t *testing.T) {
+	f := newFixture(t)
+	u, p := f.user(f.acme, "acme.example", "shop")
+	for _, path := range []string{"", "domains/acme.example", addPath, "domains/acme.example/delete",
+		userPath(u), userPath(u) + "/rename", userPath(u) + "/reset", userPath(u) + "/delete"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodPut} {
+			f.send(method, path+"?name=x&key=k&generation=1&confirm=shop&confirm=acme.example", "", nil)
+		}
+	}
+	users := f.users()
+	if len(users) != 1 || users[0].Name != "shop" || !f.worksFor(u, p.Reveal()) {
+		t.Errorf("got %+v", users)
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	for _, path := range []string{"", "domains/acme.example", addPath, userPath(u), "nothing"} {
+		for _, change := range []as{program, french} {
+			h := f.get(path, change).Header()
+			for name, want := range map[string]string{
+				"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Vary": "Accept, Accept-Language",
+				"Referrer-Policy": "same-origin",
+			} {
+				if got := h.Get(name); got != want {
+					t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+				}
+			}
+			csp := h.Get("Content-Security-Policy")
+			if !strings.HasPrefix(csp, "default-src 'none';") || strings.Contains(csp, "unsafe") || !strings.Contains(csp, "frame-ancestors 'none'") {
+				t.Errorf("%s: Content-Security-Policy is %q", path, csp)
+			}
+			if len(h.Values("Set-Cookie")) > 0 {
+				t.Errorf("%s sets a cookie", path)
+			}
+		}
+	}
+}
+
+// Nothing on a page is inline or from elsewhere.
+func TestPagesStandAlone(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	pages := []response{f.get(""), f.get("domains/acme.example"), f.get(addPath), f.get("domains/acme.example/delete"), f.get(userPath(u)),
+		f.get(userPath(u) + "/rename"), f.get(userPath(u) + "/reset"), f.get(userPath(u) + "/delete"), f.get("nothing"),
+		f.post(addPath, []string{"name", "WordPress", "key", "k"})}
+	inline := regexp.MustCompile(`(?i)\sstyle=|<style|<script[^>]*>[^<]|\son[a-z]+=|(?:src|href|action)="(?:[a-z]+:|/)`)
+	for _, page := range pages {
+		if found := inline.FindString(page.body); found != "" {
+			t.Errorf("a page has %q:\n%s", found, page.body)
+		}
+	}
+}
+
+func TestNamesAreShownAsTyped(t *testing.T) {
+	f := newFixture(t)
+	for _, name := range []string{`<script>alert(1)</script>`, strings.Repeat("🦄", 64), `"><img src=x>`, "{{.}}", "{0}", "日本 مرحبا"} {
+		u, _ := f.user(f.acme, "acme.example", name)
+		escaped := strings.NewReplacer("<", "&lt;", ">", "&gt;", `"`, "&#34;").Replace(name)
+		for _, path := range []string{"domains/acme.example", userPath(u), userPath(u) + "/reset", userPath(u) + "/delete"} {
+			page := f.get(path)
+			f.want(page, http.StatusOK, ">"+escaped+"<")
+			if strings.Contains(page.body, "<script>alert") || strings.Contains(page.body, "<img") {
+				t.Errorf("%s has markup of the name", path)
+			}
+		}
+		f.want(f.post(userPath(u)+"/delete", []string{"confirm", "other"}), http.StatusUnprocessableEntity, "Nothing was deleted")
+		f.want(f.post(userPath(u)+"/delete", []string{"confirm", " " + name}), http.StatusSeeOther)
+	}
+}
+
+func TestBodies(t *testing.T) {
+	f := newFixture(t)
+	for name, test := range map[string]struct {
+		contentType, body string
+		change            as
+		status            int
+	}{
+		"a form to the programs' side": {"application/x-www-form-urlencoded", "name=x.example", program, 415},
+		"JSON to the people's side":    {"application/json", `{"name":"x.example"}`, header("Accept", "text/html"), 415},
+		"no type":                      {"", `{"name":"x.example"}`, program, 415},
+		"broken":                       {"application/json", `{"name":`, program, 400},
+		"two documents":                {"application/json", `{"name":"x.example"}{}`, program, 400},
+		"not an object":                {"application/json", `["x.example"]`, program, 400},
+		"an object inside":             {"application/json", `{"name":{}}`, program, 400},
+		"too large":                    {"application/json", `{"name":"` + strings.Repeat("x", 70_000) + `"}`, program, 413},
+		"a large form":                 {"application/x-www-form-urlencoded", "name=" + strings.Repeat("x", 70_000), header("Accept", "*/*"), 413},
+	} {
+		r := f.send(http.MethodPost, "", test.contentType, strings.NewReader(test.body), test.change)
+		if r.Code != test.status {
+			t.Errorf("%s: got %d, want %d", name, r.Code, test.status)
+		}
+	}
+}
+
+func TestLastConnection(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	f.want(f.get("domains/acme.example"), 200, `<span class="quiet">Never</span>`)
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	for _, test := range []struct {
+		ago      time.Duration
+		relative string
+	}{
+		{400 * 24 * time.Hour, at.Add(-400 * 24 * time.Hour).Format(time.DateOnly)}, {29 * 24 * time.Hour, "29 d ago"},
+		{5*time.Hour + time.Minute, "5 h ago"}, {59*time.Minute + time.Second, "59 min ago"}, {0, "just now"}, {-time.Minute, "just now"},
+	} {
+		when := at.Add(-test.ago)
+		if err := f.store.Connected(t.Context(), u.Username, when, netip.MustParseAddr("2001:db8::1")); err != nil {
+			t.Fatal(err)
+		}
+		exact := when.Format("2006-01-02 15:04:05 UTC")
+		for _, path := range []string{"", "domains/acme.example", userPath(u), userPath(u) + "/reset", userPath(u) + "/delete", "domains/acme.example/delete"} {
+			f.want(f.get(path), 200, ">"+test.relative+"</span>", `title="`+exact+`"`, `<span class="unseen">`+exact+`</span>`)
+		}
+		f.want(f.get(userPath(u)), 200, "<code>2001:db8::1</code>")
+	}
+}

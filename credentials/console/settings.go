@@ -1,0 +1,138 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A port is one that tools can reach the relay at.
+type port struct {
+	Number     int
+	Encryption string // "starttls" or "tls"
+}
+
+// Name returns what tools call the encryption.
+func (p port) Name() string {
+	if p.Encryption == "starttls" {
+		return "STARTTLS"
+	}
+	return "SSL/TLS"
+}
+
+// ports returns those that are offered, the recommended one first.
+func (h *Handler) ports() []port {
+	var list []port
+	if h.PortSTARTTLS >= 0 {
+		list = append(list, port{cmp.Or(h.PortSTARTTLS, 587), "starttls"})
+	}
+	if h.PortTLS >= 0 {
+		list = append(list, port{cmp.Or(h.PortTLS, 465), "tls"})
+	}
+	return list
+}
+
+// An account is what the files of the folder settings are made from.
+type account struct {
+	Host, Domain, Username, Password string
+	Port                             int
+	STARTTLS                         bool
+}
+
+// URL returns the account as Nodemailer, Symfony and many others take it.
+func (a account) URL() string {
+	scheme := "smtps"
+	if a.STARTTLS {
+		scheme = "smtp"
+	}
+	u := url.URL{Scheme: scheme, User: url.UserPassword(a.Username, a.Password), Host: net.JoinHostPort(a.Host, strconv.Itoa(a.Port))}
+	return u.String()
+}
+
+// A setting is how to set up one tool, or one way to write an account.
+type setting struct{ ID, Name, Text string }
+
+// tools are the tools in the order of the page, by the names of their files.
+var tools = []setting{
+	{ID: "wordpress", Name: "WordPress (WP Mail SMTP, FluentSMTP, Post SMTP)"},
+	{ID: "laravel", Name: "Laravel (.env)"},
+	{ID: "symfony", Name: "Symfony (.env)"},
+	{ID: "nodemailer", Name: "Nodemailer"},
+	{ID: "django", Name: "Django (settings.py)"},
+	{ID: "postfix", Name: "Postfix (relayhost)"},
+	{ID: "swaks", Name: "swaks"},
+}
+
+type settings struct{ files *template.Template }
+
+func loadSettings() settings {
+	return settings{template.Must(template.ParseFS(files, "settings/*.txt"))}
+}
+
+func (s settings) text(name string, a account) string {
+	var b strings.Builder
+	if err := s.files.ExecuteTemplate(&b, name+".txt", a); err != nil {
+		panic("console: " + err.Error()) // a mistake in the file, which no test would miss
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+type credentialsData struct {
+	User     store.User
+	Lead     string // what has just happened
+	Host     string
+	Ports    []port
+	Password string
+	All      []setting // the account as text to copy
+	Tools    []setting
+}
+
+// credentials is the page that shows a password, once.
+func (v *visit) credentials(status int, lead string, u store.User, p credentials.Password) answer {
+	ports := v.h.ports()
+	a := account{
+		Host: v.h.Server, Domain: u.Domain, Username: u.Username, Password: p.Reveal(),
+		Port: ports[0].Number, STARTTLS: ports[0].Encryption == "starttls",
+	}
+	data := credentialsData{
+		User: u, Lead: v.T(lead, u.Name), Host: a.Host, Ports: ports, Password: a.Password,
+		All: []setting{
+			{"plain", v.T("credentials.plain"), v.plain(a, ports)},
+			{"env", v.T("credentials.env"), v.h.parts.settings.text("env", a)},
+			{"url", v.T("credentials.url"), a.URL()},
+		},
+	}
+	for _, tool := range tools {
+		tool.Text = v.h.parts.settings.text(tool.ID, a)
+		data.Tools = append(data.Tools, tool)
+	}
+	return answer{
+		status:   status,
+		template: "credentials",
+		title:    v.T("credentials.title", u.Name),
+		data:     data,
+		document: v.h.documentOfCredentials(u, p),
+	}
+}
+
+// plain is the account for a person, in words.
+func (v *visit) plain(a account, ports []port) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", v.T("server"), a.Host)
+	for i, p := range ports {
+		label := v.T("port")
+		if i > 0 {
+			label = v.T("port.other")
+		}
+		fmt.Fprintf(&b, "%s: %d (%s)\n", label, p.Number, p.Name())
+	}
+	fmt.Fprintf(&b, "%s: %s\n%s: %s", v.T("username"), a.Username, v.T("password"), a.Password)
+	return b.String()
+}

@@ -1,0 +1,127 @@
+package console
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// What follows is called by the templates.
+
+// T returns a text in the visitor's language, with arguments in the places of
+// {0}, {1} and so on.
+func (v *visit) T(key string, args ...string) string { return v.lang.text(key, args) }
+
+// Root returns the way from this page to the console's first one. Links are
+// relative because nobody but the embedder, and perhaps a proxy, knows the
+// path that the handler is mounted at.
+func (v *visit) Root() string {
+	return "./" + strings.Repeat("../", max(0, strings.Count(v.r.URL.Path, "/")-1))
+}
+
+// Title returns the name of the whole.
+func (v *visit) Title() string {
+	if v.h.Title == "" {
+		return v.T("product")
+	}
+	return v.h.Title
+}
+
+// Logo returns the address of the logo.
+func (v *visit) Logo() string { return v.h.Logo }
+
+// Language returns the code of the visitor's language.
+func (v *visit) Language() string { return v.lang.Code }
+
+// Asset returns the address of a file, which changes with its content.
+func (v *visit) Asset(name string) string {
+	return v.Root() + "assets/" + name + "?v=" + v.h.parts.assets["/assets/"+name].version
+}
+
+// Domain returns the address of a domain's page or of one below it.
+func (v *visit) Domain(name string, more ...string) string {
+	return v.Root() + domainPath(name, more...)
+}
+
+// User returns the address of a user's page or of one below it.
+func (v *visit) User(u store.User, more ...string) string { return v.Root() + userPath(u, more...) }
+
+func domainPath(name string, more ...string) string {
+	return strings.Join(append([]string{"domains", url.PathEscape(name)}, more...), "/")
+}
+
+func userPath(u store.User, more ...string) string {
+	return domainPath(u.Domain, append([]string{"users", url.PathEscape(u.Username)}, more...)...)
+}
+
+// query returns a query string of those of the pairs that have a value.
+func query(pairs ...string) string {
+	q := make(url.Values)
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[1] != "" {
+			q.Set(pair[0], pair[1])
+		}
+	}
+	return "?" + q.Encode()
+}
+
+// Done returns what was just done, if the page is where that led.
+func (v *visit) Done() string {
+	switch done := v.r.URL.Query().Get("done"); done {
+	case "domain-added", "domain-deleted", "user-deleted", "renamed":
+		return v.T("done." + done)
+	}
+	return ""
+}
+
+// A moment is a time as pages show it.
+type moment struct {
+	Never                string // the word, if there was no such moment
+	Relative, Exact, ISO string
+}
+
+// Moment returns a time for the template of the same name.
+func (v *visit) Moment(t time.Time) moment {
+	if t.IsZero() {
+		return moment{Never: v.T("never")}
+	}
+	t = t.UTC()
+	return moment{
+		Relative: v.relative(time.Since(t), t),
+		Exact:    t.Format("2006-01-02 15:04:05 UTC"),
+		ISO:      t.Format(time.RFC3339),
+	}
+}
+
+// relative uses abbreviations, which have no plural in any language.
+func (v *visit) relative(ago time.Duration, t time.Time) string {
+	const day = 24 * time.Hour
+	switch {
+	case ago < time.Minute:
+		return v.T("ago.now")
+	case ago < time.Hour:
+		return v.T("ago.minutes", fmt.Sprint(int(ago/time.Minute)))
+	case ago < day:
+		return v.T("ago.hours", fmt.Sprint(int(ago/time.Hour)))
+	case ago < 30*day:
+		return v.T("ago.days", fmt.Sprint(int(ago/day)))
+	}
+	return t.Format(time.DateOnly)
+}
+
+// A copied is something with a button to copy it.
+type copied struct {
+	*visit
+	ID, Label, Value string
+	Secret           bool // holds the password
+}
+
+// Copied returns the data for the templates "copy" and "value".
+func (v *visit) Copied(id, label, value string) copied { return copied{v, id, label, value, false} }
+
+// Secret is Copied for what holds a password.
+func (v *visit) Secret(id, label, value string) copied { return copied{v, id, label, value, true} }

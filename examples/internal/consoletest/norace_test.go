@@ -1,0 +1,5 @@
+//go:build !race
+
+package consoletest_test
+
+const slowdown = 1

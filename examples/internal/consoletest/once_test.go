@@ -1,0 +1,232 @@
+package consoletest_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// users returns how many users there are of the product's domain.
+func (p product) users(t *testing.T) int {
+	t.Helper()
+	list, err := p.Credentials.Tenant(p.Tenant).Users(t.Context(), p.Domain, store.Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// showPassword adds a user, up to the page with its password.
+func (b *tab) showPassword(p product) account {
+	b.Helper()
+	b.goTo(p.url + "domains/" + p.Domain)
+	b.follow("Add a user", "Add a user")
+	b.fill("Name", "WordPress")
+	b.follow("Save", "Set up WordPress")
+	return b.account()
+}
+
+func TestCopyButtons(t *testing.T) {
+	p, b := start(t), open(t, look{})
+	shown := b.showPassword(p)
+	ids := eval[[]string](b, `[...document.querySelectorAll("[data-copy]")].map(b => b.dataset.copy)`)
+	if len(ids) != 5+3+7 { // server, two ports, username, password; all in three ways; tools
+		t.Errorf("there are %d buttons: %q", len(ids), ids)
+	}
+	for _, id := range ids {
+		b.do(chromedp.Evaluate(`navigator.clipboard.writeText("nothing")`, nil))
+		b.click(`[data-copy="` + id + `"]`)
+		b.until(`document.querySelector("[data-status]").textContent.startsWith("Copied: ")`)
+		want := eval[string](b, `document.getElementById(`+quote(id)+`).textContent`)
+		if got := eval[string](b, `navigator.clipboard.readText()`); got != want || want == "" {
+			t.Errorf("%s: copied %q, want %q", id, got, want)
+		}
+		// The box is ticked from the password on, and not before.
+		before := id == "server" || strings.HasPrefix(id, "port-") || id == "username"
+		if ticked := eval[bool](b, `document.querySelector(".check input").checked`); ticked == before {
+			t.Errorf("after copying %s, the password counts as copied: %v", id, ticked)
+		}
+	}
+	b.follow("Done", p.Domain)
+	b.click(`[data-copy="` + shown.username + `"]`)
+	b.until(`document.querySelector("[data-status]").textContent === "Copied: username of WordPress"`)
+	if got := eval[string](b, `navigator.clipboard.readText()`); got != shown.username {
+		t.Errorf("in the list: copied %q, want %q", got, shown.username)
+	}
+}
+
+// A link asks before it leaves an uncopied password; the browser asks for
+// itself. The focus goes into the question, and back.
+func TestLeavingAnUncopiedPassword(t *testing.T) {
+	p, b := start(t), open(t, look{})
+	b.showPassword(p)
+	const link = `.crumbs a`
+	b.click(link)
+	b.until(`document.activeElement.value === "stay"`)
+	b.do(chromedp.KeyEvent(kb.Escape))
+	b.until(`!document.querySelector("dialog").open && document.activeElement === document.querySelector(".crumbs a")`)
+	b.click(link)
+	b.press("Stay here")
+	b.heading("Set up WordPress")
+
+	b.press("Done") // the browser says that the box must be ticked
+	b.heading("Set up WordPress")
+
+	b.do(chromedp.Evaluate(`location.href = "about:blank"`, nil))
+	select {
+	case kind := <-b.dialogs:
+		if kind != "beforeunload" {
+			t.Errorf("the browser asked %q", kind)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the browser didn't ask")
+	}
+	b.until(`location.href === "about:blank"`)
+	b.showPassword(p)
+	b.click(link)
+	b.follow("Leave", "Domains")
+
+	b.showPassword(p)
+	b.click(`[data-copy=password]`)
+	b.until(`document.querySelector(".check input").checked`)
+	b.click(link)
+	b.heading("Domains")
+	if len(b.dialogs) > 0 {
+		t.Errorf("after copying, the browser asked: %q", <-b.dialogs)
+	}
+}
+
+func TestReloadAndBack(t *testing.T) {
+	for name, l := range map[string]look{"script": {}, "no script": {noScript: true}} {
+		t.Run(name, func(t *testing.T) {
+			p, b := start(t), open(t, l)
+			shown := b.showPassword(p)
+			users := 2 // one was there
+			gone := func(when string) {
+				t.Helper()
+				b.until(`document.readyState === "complete"`)
+				if strings.Contains(eval[string](b, `document.documentElement.outerHTML`), shown.password) {
+					t.Errorf("%s, the password is shown again", when)
+				}
+				if got := p.users(t); got != users {
+					t.Errorf("%s, there are %d users, want %d", when, got, users)
+				}
+			}
+			b.click(".crumbs a")
+			if !l.noScript {
+				b.press("Leave")
+			}
+			b.heading("Domains")
+			b.history(-1)
+			gone("after leaving and going back")
+			shown = b.showPassword(p)
+			users++
+			b.do(chromedp.Reload())
+			if l.noScript {
+				b.heading("This user was already added")
+				b.shoot("7-added-before")
+			} else {
+				b.heading("Add a user")
+			}
+			gone("after a reload")
+			b.history(-1)
+			gone("after going back")
+			b.history(1)
+			gone("after going forward")
+			if err := send(shown, "wordpress@"+p.Domain); err != nil {
+				t.Errorf("the password that was shown: %v", err)
+			}
+		})
+	}
+}
+
+func TestTwoTabsResetOneUser(t *testing.T) {
+	p, one := start(t), open(t, look{})
+	two := one.another(look{})
+	for _, b := range []*tab{one, two} {
+		b.goTo(p.url + "domains/" + p.Domain + "/users/" + p.Username + "/reset")
+	}
+	one.follow("Reset password", "Set up test")
+	two.follow("Reset password", "The password was already reset")
+	two.accessible("conflict")
+	two.shoot("7-reset-before")
+	if err := send(one.account(), "x@"+p.Domain); err != nil {
+		t.Errorf("the password that one tab shows: %v", err)
+	}
+	two.follow("Reset it again", "Reset the password of test")
+	two.follow("Reset password", "Set up test")
+	if err := send(two.account(), "x@"+p.Domain); err != nil {
+		t.Errorf("the password that was set after it: %v", err)
+	}
+	if err := send(one.account(), "x@"+p.Domain); err == nil {
+		t.Error("the first tab's password still works")
+	}
+}
+
+// Everything but copying works without a script.
+func TestNoScript(t *testing.T) {
+	p, b := start(t), open(t, look{noScript: true})
+	shown := b.showPassword(p)
+	if err := send(shown, "x@"+p.Domain); err != nil {
+		t.Errorf("the password that was shown: %v", err)
+	}
+	if n := eval[int](b, `[...document.querySelectorAll("[data-copy]")].filter(b => b.checkVisibility()).length`); n > 0 {
+		t.Errorf("%d buttons are to be seen that need a script", n)
+	}
+	b.press("Done")
+	b.heading("Set up WordPress")
+	b.click(".check input")
+	b.follow("Done", p.Domain)
+	b.clickOn(`[...document.querySelectorAll("tr")].find(e => e.textContent.includes("WordPress"))?.querySelector("summary")`)
+	b.follow("Rename", "Rename WordPress")
+	b.fill("Name", "Blog")
+	b.follow("Save", p.Domain)
+	b.follow("Blog", "Blog")
+	b.follow("Reset password", "Reset the password of Blog")
+	b.follow("Reset password", "Set up Blog")
+	if err := send(b.account(), "x@"+p.Domain); err != nil {
+		t.Errorf("the new password: %v", err)
+	}
+	b.click(".check input")
+	b.follow("Done", p.Domain)
+	b.follow("Blog", "Blog")
+	b.follow("Delete", "Delete Blog")
+	b.fill("Type “Blog” to confirm", "Blog")
+	b.follow("Delete", p.Domain)
+	b.follow("Delete domain", "Delete "+p.Domain)
+	b.fill("Type “"+p.Domain+"” to confirm", p.Domain)
+	b.follow("Delete domain", "Domains")
+}
+
+// The menu of a row, by keyboard alone.
+func TestKeyboard(t *testing.T) {
+	p, b := start(t), open(t, look{})
+	b.goTo(p.url + "domains/" + p.Domain)
+	focus := `document.activeElement.textContent.trim()`
+	for range 20 {
+		if eval[string](b, `document.activeElement.tagName`) == "SUMMARY" {
+			break
+		}
+		b.do(chromedp.KeyEvent(kb.Tab))
+	}
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.until(`document.querySelector(".menu").open`)
+	b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab))
+	if got := eval[string](b, focus); got != "Rename" {
+		t.Errorf("the second entry is %q", got)
+	}
+	b.do(chromedp.KeyEvent(kb.Escape))
+	b.until(`!document.querySelector(".menu").open && document.activeElement.tagName === "SUMMARY"`)
+	b.do(chromedp.KeyEvent(kb.Enter), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
+	b.heading("Reset the password of test")
+	b.goTo(p.url + "domains/" + p.Domain + "/add")
+	b.until(`document.activeElement.id === "name"`)
+	b.do(input.InsertText("Printer"), chromedp.KeyEvent(kb.Enter))
+	b.heading("Set up Printer")
+}

@@ -1,0 +1,189 @@
+package consoletest_test
+
+import (
+	"net/smtp"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+)
+
+// TestScreens goes the whole way of a person, by every screen: adds a domain and
+// a user, sends mail with the password that was shown, sees the connection on
+// the page, and resets and deletes. On the way it looks at each screen.
+func TestScreens(t *testing.T) {
+	for name, l := range map[string]look{
+		"wide":  {},
+		"dark":  {dark: true},
+		"phone": {width: 360, height: 740},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, b := start(t), open(t, l)
+			see := func(screen string) {
+				t.Helper()
+				b.accessible(screen)
+				b.shoot(name + "-" + screen)
+			}
+			b.goTo(p.url)
+			b.fill("Add a domain", "info@shop.example")
+			b.press("Add domain")
+			b.until(`document.querySelector(".error")?.textContent.includes("it is a mail address, not a domain")`)
+			see("1-domains-refused")
+			b.fill("Add a domain", "Shop.Example")
+			b.follow("Add domain", "shop.example")
+			b.until(`document.querySelector("[data-notice]").textContent.includes("was added")`)
+			b.until(`document.querySelector("[data-status]").textContent.includes("was added")`) // announced
+			see("2-domain-empty")
+
+			shown := b.addUser(see)
+			b.sendAndSee(p, shown, see)
+			b.details(shown, see)
+			b.resetUser(p, shown, see)
+			b.deleteBoth(see)
+		})
+	}
+}
+
+// account is what the page shows of a user.
+type account struct{ server, port, username, password string }
+
+func (b *tab) account() account {
+	b.Helper()
+	return account{
+		server:   b.text("#server"),
+		port:     eval[string](b, `document.querySelector("[id^=port-]").textContent`),
+		username: b.text("#username"),
+		password: b.text("#password"),
+	}
+}
+
+func (b *tab) addUser(see func(string)) account {
+	b.Helper()
+	b.follow("Add a user", "Add a user")
+	if focus := eval[string](b, `document.activeElement.id`); focus != "name" {
+		b.Errorf("on the form the focus is on %q", focus)
+	}
+	see("3-add")
+	b.fill("Name", "WordPress")
+	b.follow("Save", "Set up WordPress")
+	b.until(`document.activeElement.tagName === "H1"`)
+	see("3-credentials")
+	shown := b.account()
+	b.press("shop.example")
+	b.until(`document.querySelector("dialog").open`)
+	see("3-leave")
+	b.press("Stay here")
+	for _, summary := range []string{"smtp:// URL", "Postfix (relayhost)", "WordPress (WP Mail SMTP, FluentSMTP, Post SMTP)"} {
+		b.press(summary)
+	}
+	see("3-credentials-open")
+	b.click(".check input")
+	b.follow("Done", "shop.example")
+	return shown
+}
+
+func (b *tab) sendAndSee(p product, shown account, see func(string)) {
+	b.Helper()
+	if got := b.text(".users tbody"); !strings.Contains(got, "Never") {
+		b.Errorf("before the first login: %q", got)
+	}
+	if err := send(shown, "wordpress@shop.example"); err != nil {
+		b.Fatalf("with what the page shows: %v", err)
+	}
+	if got := p.Messages(); len(got) != 1 || got[0].Identity.Username != shown.username {
+		b.Fatalf("the relay took %d messages", len(got))
+	}
+	b.do(chromedp.Reload())
+	b.until(`document.querySelector(".users time")?.textContent.startsWith("just now")`)
+	b.accessible("2-domain, menu closed")
+	b.click(".menu summary")
+	if eval[int](b, `innerWidth`) > 700 {
+		see("2-domain")
+	} else { // a menu may cover what is below it
+		b.shoot("phone-2-domain")
+	}
+}
+
+func (b *tab) details(shown account, see func(string)) {
+	b.Helper()
+	b.follow("View details", "WordPress")
+	body := b.text("main")
+	for _, part := range []string{shown.username, shown.server, shown.port, "STARTTLS", "SSL/TLS", "Created", "Password set", "127.0.0.1"} {
+		if !strings.Contains(body, part) {
+			b.Errorf("the details lack %q:\n%s", part, body)
+		}
+	}
+	if strings.Contains(body, shown.password) {
+		b.Error("the details have the password")
+	}
+	see("4-details")
+	b.follow("Rename", "Rename WordPress")
+	see("4-rename")
+	b.fill("Name", "Old blog")
+	b.follow("Save", "shop.example")
+}
+
+// resetUser resets the password while a session is logged in with the old one.
+func (b *tab) resetUser(p product, old account, see func(string)) {
+	b.Helper()
+	session := login(b.T, old)
+	b.click(".menu summary")
+	b.follow("Reset password", "Reset the password of Old blog")
+	if got := b.text(".facts"); !strings.Contains(got, "just now") || !strings.Contains(got, "127.0.0.1") {
+		b.Errorf("before a reset the page doesn't say who will be cut off: %q", got)
+	}
+	see("5-reset")
+	b.follow("Reset password", "Set up Old blog")
+	see("5-credentials")
+	shown := b.account()
+	if err := session.Mail("wordpress@shop.example"); err == nil {
+		b.Error("the live session was not cut off")
+	}
+	if err := send(old, "wordpress@shop.example"); err == nil {
+		b.Error("the old password works")
+	}
+	if err := send(shown, "wordpress@shop.example"); err != nil {
+		b.Errorf("the new password: %v", err)
+	}
+	b.click(".check input")
+	b.follow("Done", "shop.example")
+}
+
+func login(t *testing.T, a account) *smtp.Client {
+	t.Helper()
+	c, err := smtp.Dial(a.server + ":" + a.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.StartTLS(relaytest.ClientTLS()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Auth(smtp.PlainAuth("", a.username, a.password, a.server)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (b *tab) deleteBoth(see func(string)) {
+	b.Helper()
+	b.click(".menu summary")
+	b.follow("Delete", "Delete Old blog")
+	see("6-delete-user")
+	b.fill("Type “Old blog” to confirm", "old blog")
+	b.press("Delete")
+	b.until(`document.querySelector(".error")?.textContent.includes("Nothing was deleted")`)
+	see("6-delete-user-refused")
+	b.fill("Type “Old blog” to confirm", "Old blog")
+	b.follow("Delete", "shop.example")
+	b.follow("Delete domain", "Delete shop.example")
+	see("6-delete-domain")
+	b.fill("Type “shop.example” to confirm", "shop.example")
+	b.follow("Delete domain", "Domains")
+	see("1-domains")
+	b.history(-1)
+	b.heading("Not found")
+	see("7-not-found")
+}

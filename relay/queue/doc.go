@@ -1,0 +1,71 @@
+// Package queue keeps mail until it is delivered, or the sender is told why it
+// can't be.
+//
+// A [Queue] is a [relay.Forwarder] that wraps another. Put between a relay and
+// its upstream, it changes what 250 means: from "the upstream has it" to "it is
+// safe here, and will arrive or bounce", whatever happens to the upstream, this
+// process or this machine.
+//
+//	q := &queue.Queue{Spool: st, Next: upstream, Hostname: "relay.example.net"}
+//	srv := &relay.Server{Forwarder: q, …}
+//	go q.Run(ctx)
+//
+// Forward returns when the Spool has the message, and Run delivers it. Usually
+// that is at once and from memory; the Spool is only read for what didn't fit
+// there, for what is to be tried again, and for what was left by a process that
+// has ended. Any number of nodes may share a Spool, if their clocks agree to
+// within seconds: each leases what it works on, renews the lease while it does,
+// and what a node leaves when it dies is taken over by another a minute later.
+//
+// # What becomes of a recipient
+//
+// Every recipient of a message is settled by itself:
+//
+//	Next returns                                   the recipient is
+//	nil                                            delivered
+//	a *relay.RefusedError that names it, final     bounced
+//	a *relay.RefusedError that names it, else      deferred
+//	a *relay.RefusedError that names others        handed on again at once, without them
+//	another error that is final                    bounced
+//	another error, or it panics, or takes 30 min   deferred
+//
+// What is deferred is tried again after [Queue].Retry, until the message is
+// older than [Queue].Expire. Even then it is given up only after one more try by
+// the process that gives it up, or when its destination is known to be down.
+//
+// A message arrives twice if nobody can know that it has arrived: when the
+// process is killed, or loses the Spool for longer than a lease, between the
+// other server's 250 and the record of it.
+//
+// # Destinations
+//
+// Where mail goes to several hosts, [Queue].Destination says which recipients go
+// to the same. Destinations take turns, each has a limit of its own, and one that
+// fails doesn't slow the others. If an attempt fails because nobody was reached
+// there (the error has a method Unreachable() bool that returns true, or is a
+// network error, or the reply 421), the destination is closed: what goes there
+// is deferred without an attempt, which doesn't count as one, and a single
+// message is sent as a probe, a second later and then at growing intervals of up
+// to two minutes. The first that gets an answer opens the destination again.
+//
+// # Bounces
+//
+// What is given up is reported to the envelope sender in a message that says in
+// plain words which recipient, what the other server said and what to do, and
+// again in a form for programs (RFC 3464). All failures of an attempt are in one
+// report. It comes from the null reverse-path and mailer-daemon@ the Hostname,
+// and goes out through the queue and Next like any other mail, so that it is
+// signed if Next signs. Mail from the null reverse-path is never reported.
+// After four hours a sender is told, once, that a message waits.
+//
+// The DSN parameters (RFC 3461) are honoured: NOTIFY says what is reported, RET
+// whether the message is returned with the report or, if it doesn't say FULL,
+// only its header; ORCPT and ENVID are in the report. A report of success is not
+// made here: the parameter goes on to the next server, whose task it then is. A
+// next server without DSN reports nothing, where RFC 3461 section 5.2.2 would
+// have us say "relayed": whether it has DSN isn't known here, and a report that
+// says too much is worse than none.
+//
+// [Queue].Bounce replaces the words, or, returning nothing, switches reports
+// off; the [Event] tells what happened in any case.
+package queue
