@@ -67,22 +67,20 @@ func TestFloodedProcess(t *testing.T) {
 	}
 	started.Wait()
 	time.Sleep(100 * time.Millisecond)
-	right := func(what, username, password string, from netip.Addr, limit time.Duration) {
-		begin := time.Now()
+	// How soon is counted in hashes: 40 take a second or less of two processors,
+	// but nobody knows how busy these are with something else.
+	right := func(what, username, password string, from netip.Addr) {
+		before := f.Hashes()
 		err := f.login(username, password, from)
-		took := time.Since(begin)
-		t.Logf("%s: %v after %v", what, err, took)
-		if err != nil || took > limit {
-			t.Errorf("%s: %v after %v", what, err, took)
+		ahead := f.Hashes() - before
+		t.Logf("%s: %v after %v hashes", what, err, ahead)
+		if err != nil || ahead > 40 {
+			t.Errorf("%s: %v after %v hashes, want at most 40", what, err, ahead)
 		}
 	}
-	limit := 2 * time.Second
-	if raceEnabled {
-		limit = 5 * time.Second
-	}
-	right("resident", resident.Username, residentPassword.Reveal(), there, limit)
+	right("resident", resident.Username, residentPassword.Reveal(), there)
 	if prefixes <= 50 { // among a thousand that have not guessed before, it waits like them
-		right("stranger", stranger.Username, strangerPassword.Reveal(), there.Next(), limit)
+		right("stranger", stranger.Username, strangerPassword.Reveal(), there.Next())
 	}
 	flood.Wait()
 	t.Logf("%.0f hashes", f.Hashes())

@@ -1,2 +1,13 @@
 // Package examples holds programs that embed gatepost; each folder is one.
+//
+//   - quickstart is a whole relay on a SQLite file, to try it: run it and send
+//     a message. With -upstream it hands mail on.
+//   - production is a relay as a product runs it: PostgreSQL, an upstream,
+//     certificates that are renewed, a graceful end, settings from the
+//     environment.
+//   - customstore is a store of one's own, and shows by its test that it keeps
+//     the promises of package store.
+//
+// They are a module of their own, so that drivers and the like are no
+// requirement of the library.
 package examples

@@ -135,6 +135,29 @@ func TestConcurrencyIsLimited(t *testing.T) {
 	})
 }
 
+// A destination that most of the backlog is for is kept as busy as it may be.
+func TestBacklogForOneDestination(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.q.Destination, b.q.MaxMemory, b.q.PerDestination = domainOf, -1, 2
+		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(time.Second); return nil }
+		for i := range 2500 {
+			b.forward(message(i, "a@acme.example", "r@big.example"))
+		}
+		b.forward(message(2500, "a@acme.example", "r@small.example"))
+	}, func(b *bench) {
+		b.pass(minute)
+		if n := tries(b, "r@small.example"); n != 1 {
+			t.Errorf("the other destination's mail was handed on %d times, want once and soon", n)
+		}
+		b.pass(9 * minute)
+		if n := tries(b, "r@big.example"); n < 2*60*10*8/10 {
+			t.Errorf("%d were handed on in 10 minutes, want nearly 1200: two a second", n)
+		}
+		b.pass(25 * minute)
+		b.wantDepth(0)
+	})
+}
+
 // What fits into memory is never read back from the spool, and a queue that
 // flows makes room for more. What doesn't fit is read back, and delivered, too.
 func TestMemoryBudget(t *testing.T) {

@@ -79,6 +79,7 @@ type destination struct {
 	memory  int64
 	queued  bool // is in dispatcher.ready
 	health
+	pace
 }
 
 // reserve takes memory for a message that is about to be kept. It waits a moment
@@ -295,6 +296,8 @@ func (q *Queue) leave(j *job, err error) {
 	defer q.mu.Unlock()
 	d := j.dest
 	d.running--
+	d.served++
+	d.idle = d.idle || len(d.waiting) == 0
 	if d.note(j, err) {
 		q.logger().Info("queue: destination is back", "destination", d.name)
 	} else if d.fails == 1 && d.isClosed() {

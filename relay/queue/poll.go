@@ -29,55 +29,6 @@ func (q *Queue) poll(ctx context.Context, r *run) {
 	}
 }
 
-// canLease reports whether the workers need more than they have. What waits for
-// a destination that is busy is given back if it stands in the way of others.
-func (q *Queue) canLease(r *run) bool {
-	q.mu.Lock()
-	enough := q.leased >= q.workers()
-	shed := enough && q.working < q.workers() && len(q.ready) == 0
-	var excess []*job
-	if shed {
-		excess = q.excess()
-	}
-	q.mu.Unlock()
-	if len(excess) > 0 {
-		q.deferBusy(r, excess)
-	}
-	return !enough || shed
-}
-
-// excess takes from every destination what was leased and won't begin soon.
-func (q *Queue) excess() (jobs []*job) {
-	for _, d := range q.dests {
-		kept, n := d.waiting[:0], 0
-		for _, j := range d.waiting {
-			if n++; !j.leased || n <= q.perDestination() {
-				kept = append(kept, j)
-				continue
-			}
-			j.claimed = true
-			jobs = append(jobs, j)
-		}
-		clear(d.waiting[len(kept):])
-		d.waiting = kept
-	}
-	q.leased -= len(jobs)
-	return jobs
-}
-
-// deferBusy gives jobs back to the spool for a while.
-func (q *Queue) deferBusy(r *run, jobs []*job) {
-	defer q.forget(jobs...)
-	next := q.now().Add(q.leaseFor() / 2)
-	outcomes := q.untouchedOf(jobs)
-	for i := range outcomes {
-		outcomes[i].Next = next
-	}
-	if _, err := q.settle(r.settles, outcomes); err == nil {
-		q.planned(outcomes...)
-	}
-}
-
 // lease leases a batch and makes jobs of it. It reports whether there may be
 // more.
 func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
@@ -204,7 +155,7 @@ func (q *Queue) noticed() {
 // hungry wakes the poller if there is something for it to do.
 func (q *Queue) hungry() {
 	enough := q.leased >= q.workers()
-	if q.backlog && !enough || enough && q.working < q.workers() && len(q.ready) == 0 {
+	if q.backlog && (!enough || q.blocked()) {
 		q.wake()
 	}
 }

@@ -112,10 +112,14 @@ func (q *Queue) check() error {
 }
 
 func (q *Queue) workers() int {
+	n := 64
 	if q.Workers > 0 {
-		return q.Workers
+		n = q.Workers
 	}
-	return 64
+	if q.Destination == nil && q.PerDestination > 0 {
+		return min(n, q.PerDestination)
+	}
+	return n
 }
 
 func (q *Queue) perDestination() int {

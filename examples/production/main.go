@@ -1,0 +1,110 @@
+// Production is a relay as a product runs it: users in PostgreSQL, mail handed
+// to an upstream, a certificate that is renewed while it runs, and a graceful
+// end. Any number of them may run on one database. All settings come from the
+// environment:
+//
+//	GATEPOST_DATABASE_URL       a PostgreSQL database, as postgres://user:password@host/name
+//	GATEPOST_HOSTNAME           the relay's name, by which clients know it
+//	GATEPOST_CERTIFICATE        file with the certificate chain for that name, in PEM
+//	GATEPOST_KEY                file with its key; both are read again when they change
+//	GATEPOST_UPSTREAM           host:port that takes the mail; it has STARTTLS and a valid certificate
+//	GATEPOST_UPSTREAM_USERNAME  login there (default: none)
+//	GATEPOST_UPSTREAM_PASSWORD  its password
+//	GATEPOST_LISTEN             address for STARTTLS (default :587)
+//	GATEPOST_LISTEN_TLS         address for TLS from the first byte (default :465)
+//	GATEPOST_SHUTDOWN_TIMEOUT   how long messages in progress may take after SIGTERM (default 25s)
+//
+// Tenants, domains and SMTP users are made by the product, by a
+// [credentials.Manager] in this process or in another one on the same database.
+// The log is JSON on standard error, the exit status 1 after an error.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/smarthost"
+	"github.com/gatepost-mail/gatepost/store/sqlstore"
+)
+
+func main() {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	set, wrong := readSettings()
+	for _, text := range wrong {
+		log.Error(text)
+	}
+	if len(wrong) > 0 {
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // so that a second signal ends the program at once
+	if err := run(ctx, set, log); err != nil {
+		log.Error(err.Error())
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, set settings, log *slog.Logger) error {
+	db, err := sql.Open("pgx", set.databaseURL)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(20) // PostgreSQL has 100 by default, for all programs together
+	db.SetMaxIdleConns(20)
+	st := sqlstore.New(db, sqlstore.Postgres)
+	if err := st.Migrate(ctx); err != nil {
+		return err
+	}
+	cert, err := loadCertificate(set.certFile, set.keyFile, log)
+	if err != nil {
+		return err
+	}
+	upstream := &smarthost.Forwarder{
+		Addr: set.upstream, Username: set.username, Password: set.password,
+		Hostname: set.hostname, Logger: log,
+	}
+	defer upstream.Close()
+
+	srv := &relay.Server{
+		Hostname:    set.hostname,
+		Credentials: &credentials.Manager{Store: st, Logger: log},
+		Forwarder:   upstream,
+		TLSConfig:   &tls.Config{GetCertificate: cert.get},
+		Logger:      log,
+	}
+	ended := make(chan error, 2)
+	go func() { ended <- srv.ListenAndServe(set.listen) }()
+	go func() { ended <- srv.ListenAndServeTLS(set.listenTLS) }()
+	select {
+	case err := <-ended: // it couldn't listen
+		srv.Close()
+		return err
+	case <-ctx.Done():
+		return shutDown(srv, set.shutdownTimeout)
+	}
+}
+
+// shutDown lets messages in progress finish, within the time there is. What is
+// cut off then was not accepted, and its sender knows that.
+func shutDown(srv *relay.Server, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	err := srv.Shutdown(ctx)
+	srv.Close()
+	if err != nil {
+		return fmt.Errorf("messages in progress were cut off after %v", timeout)
+	}
+	return nil
+}
