@@ -23,7 +23,7 @@ func TestNodeKilled(t *testing.T) {
 		nodes[i].start(t)
 		_, nodes[i].username, nodes[i].password = nodes[0].account()
 	}
-	s.shut() // so that there is work to take over
+	s.shut()                                           // so that there is work to take over
 	l := &load{conns: 6, pause: 20 * time.Millisecond} // a large message is nobody's at first
 	stop := l.run(t, nodes...)
 	dead := nodes[0]
