@@ -158,7 +158,7 @@ func (q *Queue) putNotice(ctx context.Context, p *parcel, kind noticeKind, about
 	}
 	d := store.Delivery{
 		Mail: m.ID, Recipient: p.mail.From, Notify: "NEVER", Next: now, // RFC 3461 section 6.1
-		Lease: 1, LeasedUntil: now.Add(3 * leaseTime),
+		Lease: 1, LeasedUntil: now.Add(3 * q.leaseFor()),
 	}
 	ctx, cancel := context.WithTimeout(ctx, spoolTime)
 	defer cancel()

@@ -83,7 +83,7 @@ func (q *Queue) keep(ctx context.Context, mail *store.Mail, ds []store.Delivery,
 	if !q.reserve(ctx, p, jobs) {
 		return nil
 	}
-	until := q.now().Add(leaseTime)
+	until := q.now().Add(q.leaseFor())
 	for i := range ds {
 		ds[i].Lease, ds[i].LeasedUntil = 1, until
 	}

@@ -42,7 +42,7 @@ func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
 	// A call that is cut short might leave leases that nobody knows of.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spoolTime)
 	defer cancel()
-	until := now.Add(leaseTime)
+	until := now.Add(q.leaseFor())
 	leased, err := q.Spool.Lease(ctx, now, until, leaseBatch)
 	if err != nil {
 		return false, err

@@ -49,6 +49,11 @@ type Queue struct {
 	// three hours, give or take a fifth.
 	Retry func(attempt int) time.Duration
 
+	// Lease is how long other nodes leave alone what a node was working on that
+	// died; a node that lives renews its leases in time. By so much less the
+	// clocks of nodes that share a Spool must differ. Zero means a minute.
+	Lease time.Duration
+
 	// Expire is how old a message may become before it is given up, instead
 	// of tried again. Zero means three days.
 	Expire time.Duration
@@ -76,10 +81,8 @@ type Queue struct {
 }
 
 const (
-	// leaseTime is how long others leave alone what a node that has died was
-	// working on. A node that lives renews its leases in every tendTime.
+	// leaseTime is the default of Queue.Lease.
 	leaseTime = time.Minute
-	tendTime  = leaseTime / 3
 
 	// pollTime is how long a delivery that is due may wait to be noticed.
 	pollTime = 5 * time.Second
@@ -130,6 +133,16 @@ func (q *Queue) perDestination() int {
 }
 
 func (q *Queue) maxMemory() int64 { return cmp.Or(q.MaxMemory, 64<<20) }
+
+func (q *Queue) leaseFor() time.Duration {
+	if q.Lease > 0 {
+		return q.Lease
+	}
+	return leaseTime
+}
+
+// tendEvery is how often leases are renewed.
+func (q *Queue) tendEvery() time.Duration { return max(q.leaseFor()/3, time.Millisecond) }
 
 func (q *Queue) expire() time.Duration {
 	if q.Expire > 0 {

@@ -11,7 +11,7 @@ import (
 // tend looks after what this node holds: it renews the leases, and gives up
 // attempts that don't end.
 func (q *Queue) tend(r *run) {
-	ticker := time.NewTicker(tendTime)
+	ticker := time.NewTicker(q.tendEvery())
 	defer ticker.Stop()
 	for {
 		select {
@@ -43,7 +43,7 @@ func (q *Queue) look() (old, stuck []*job) {
 				old = append(old, j)
 			}
 			j.tended = true
-			if !j.started.IsZero() && !j.claimed && time.Since(j.started) > attemptTime+tendTime {
+			if !j.started.IsZero() && !j.claimed && time.Since(j.started) > attemptTime+q.tendEvery() {
 				j.claimed = true
 				stuck = append(stuck, j)
 			}
@@ -69,7 +69,7 @@ func (q *Queue) renew(r *run, jobs []*job) error {
 	q.mu.Unlock()
 	ctx, cancel := context.WithTimeout(r.settles, spoolTime)
 	defer cancel()
-	until := q.now().Add(leaseTime)
+	until := q.now().Add(q.leaseFor())
 	lost, err := q.Spool.Renew(ctx, due, until)
 	if err != nil {
 		q.logger().Error("queue: leases can't be renewed", "leases", len(due), "error", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -130,22 +131,38 @@ func (s *Store) write(ctx context.Context, f func() error) error {
 func (s *Store) rolledBack(err error) bool {
 	switch s.dialect {
 	case Postgres:
-		var e interface{ SQLState() string } // both pgx and lib/pq
-		if !errors.As(err, &e) {
-			return false
-		}
-		state := e.SQLState()
-		return state == "40001" || state == "40P01" // serialization_failure, deadlock_detected
+		return hasState(err, "40001", "40P01") // serialization_failure, deadlock_detected
 	case MySQL:
-		// go-sql-driver/mysql has no method that tells the number, and
-		// begins the text with it.
-		for _, number := range []string{"1213", "1205", "1020"} { // deadlock, lock wait timeout, record has changed
-			if strings.Contains(err.Error(), "Error "+number+" (HY000)") || strings.Contains(err.Error(), "Error "+number+" (40001)") {
-				return true
-			}
-		}
+		return hasNumber(err, "1213", "1205", "1020") // deadlock, lock wait timeout, record has changed
 	}
 	return false
+}
+
+// isFull reports whether err says that there is no room for what was written.
+func (s *Store) isFull(err error) bool {
+	switch s.dialect {
+	case SQLite: // drivers have no method in common, but all have SQLite's own text for SQLITE_FULL
+		return err != nil && strings.Contains(err.Error(), "database or disk is full")
+	case Postgres:
+		return hasState(err, "53100") // disk_full
+	case MySQL:
+		return hasNumber(err, "1021", "1114") // disk full, table is full
+	}
+	return false
+}
+
+// hasState reports whether err is one of PostgreSQL's with one of the states.
+func hasState(err error, states ...string) bool {
+	var e interface{ SQLState() string } // both pgx and lib/pq
+	return errors.As(err, &e) && slices.Contains(states, e.SQLState())
+}
+
+// hasNumber reports whether err is one of MySQL's with one of the numbers.
+// go-sql-driver/mysql has no method that tells it, and begins the text with it.
+func hasNumber(err error, numbers ...string) bool {
+	return err != nil && slices.ContainsFunc(numbers, func(number string) bool {
+		return strings.Contains(err.Error(), "Error "+number+" (HY000)") || strings.Contains(err.Error(), "Error "+number+" (40001)")
+	})
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -19,7 +19,11 @@ var _ store.Spool = (*Store)(nil)
 // mail. A larger one is written before, in pieces with a transaction each, so
 // that others can write in between; until the mail is there nobody sees it.
 func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
-	return failed("put", s.put(ctx, m, deliveries, body))
+	err := s.put(ctx, m, deliveries, body)
+	if s.isFull(err) {
+		err = fmt.Errorf("%w: %w", store.ErrFull, err)
+	}
+	return failed("put", err)
 }
 
 // maxInline is the size of a content that is kept in its mail's row.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -18,10 +19,41 @@ func Postgres(t testing.TB) (url string) {
 	t.Helper()
 	postgres.start(t, launchPostgres)
 	name := postgres.database()
-	if err := onPostgres(t.Context(), "CREATE DATABASE "+name); err != nil {
+	if err := onPostgres(t.Context(), &postgres, "CREATE DATABASE "+name); err != nil {
 		t.Fatal(err)
 	}
-	return postgresURL(name)
+	return postgresURL(&postgres, name)
+}
+
+// A PostgresServer is a server of one test's own, that can be stopped.
+type PostgresServer struct {
+	URL string // of a database on it
+	s   server
+}
+
+// NewPostgresServer starts a server that runs until the end of the test.
+func NewPostgresServer(t testing.TB) *PostgresServer {
+	t.Helper()
+	p := new(PostgresServer)
+	t.Cleanup(func() {
+		if err := p.s.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	p.s.start(t, launchPostgres)
+	p.URL = postgresURL(&p.s, "postgres")
+	return p
+}
+
+// Stop ends the server at once, as a crash of all its processes would.
+func (p *PostgresServer) Stop() { p.s.end(syscall.SIGQUIT) }
+
+// Start starts the server again, on the same port and with its data.
+func (p *PostgresServer) Start(t testing.TB) {
+	t.Helper()
+	if err := p.s.launched(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func launchPostgres(s *server) error {
@@ -44,19 +76,24 @@ func launchPostgres(s *server) error {
 			return err
 		}
 	}
+	s.launched = func() error { return s.runPostgres(program, data) }
+	return s.launched()
+}
+
+func (s *server) runPostgres(program, data string) error {
 	return s.run(program, func(port string) []string {
 		return []string{"-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="}
 	}, func(ctx context.Context) error {
-		return onPostgres(ctx, "SELECT 1")
+		return onPostgres(ctx, s, "SELECT 1")
 	})
 }
 
-func onPostgres(ctx context.Context, statement string) error {
-	return onServer(ctx, "pgx", postgresURL("postgres"), statement)
+func onPostgres(ctx context.Context, s *server, statement string) error {
+	return onServer(ctx, "pgx", postgresURL(s, "postgres"), statement)
 }
 
-func postgresURL(database string) string {
-	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", postgres.addr, database)
+func postgresURL(s *server, database string) string {
+	return fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", s.addr, database)
 }
 
 // onServer runs one statement on a connection of its own.

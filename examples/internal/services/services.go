@@ -49,7 +49,8 @@ type server struct {
 	once      sync.Once
 	err       error // of launch
 	dir       string
-	addr      string // 127.0.0.1 and the port
+	addr      string       // 127.0.0.1 and the port
+	launched  func() error // runs it again; only PostgreSQL can
 	cmd       *exec.Cmd
 	exited    chan struct{}
 	mu        sync.Mutex
@@ -110,15 +111,17 @@ func (s *server) prepare(program string, args ...string) error {
 	return nil
 }
 
-// run starts the server on a free port, with the arguments made for that, and
-// returns when ping succeeds.
+// run starts the server on a free port, which it keeps, with the arguments made
+// for that, and returns when ping succeeds.
 func (s *server) run(program string, args func(port string) []string, ping func(ctx context.Context) error) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
+	if s.addr == "" {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		s.addr = l.Addr().String()
+		l.Close()
 	}
-	s.addr = l.Addr().String()
-	l.Close()
 	_, port, err := net.SplitHostPort(s.addr)
 	if err != nil {
 		return err
@@ -171,18 +174,25 @@ func (s *server) spawn() error {
 	return err
 }
 
-// stop ends the server, if it was started, and removes its data.
-func (s *server) stop() error {
-	if s.cmd != nil {
-		s.cmd.Process.Signal(syscall.SIGINT) // to PostgreSQL: now, but in good order
-		s.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-s.exited:
-		case <-time.After(patience):
-			s.cmd.Process.Kill()
-			<-s.exited
-		}
+// end sends signals to the server, if it was started, and waits until it ends.
+func (s *server) end(signals ...syscall.Signal) {
+	if s.cmd == nil {
+		return
 	}
+	for _, sig := range signals {
+		s.cmd.Process.Signal(sig)
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		s.cmd.Process.Kill()
+		<-s.exited
+	}
+}
+
+// stop ends the server and removes its data.
+func (s *server) stop() error {
+	s.end(syscall.SIGINT, syscall.SIGTERM) // the first to PostgreSQL: now, but in good order
 	if s.dir == "" {
 		return nil
 	}

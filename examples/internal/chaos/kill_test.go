@@ -1,0 +1,71 @@
+package chaos_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// TestKill kills a relay at any moment, again and again. What it had answered
+// with 250 arrives, and nothing arrives twice but what was just being delivered.
+func TestKill(t *testing.T) {
+	const kills = 20
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSink(t, nil)
+			n := b.node(t, s)
+			n.Lease = 2 * time.Second
+			n.start(t)
+			l := &load{conns: 6, pause: 10 * time.Millisecond, large: 40}
+			stop := l.run(t, n)
+			settled := make(map[string]int) // how often what was settled before a kill had arrived by then
+			for range kills {
+				before := l.accepted()
+				eventually(t, "the relay takes mail", func() bool { return l.accepted() > before })
+				time.Sleep(rand.N(500 * time.Millisecond))
+				n.kill()
+				arrived := s.all()
+				for recipient := range n.became("delivered") {
+					settled[recipient] = len(arrived[recipient])
+				}
+				n.start(t)
+			}
+			stop()
+			s.wantAll(t, l, n)
+			n.wantDepth(t, 0, 0)
+			wantRepeats(t, s, n)
+			for recipient, list := range s.all() {
+				if before := settled[recipient]; before > 0 && len(list) > before {
+					t.Errorf("%s was delivered again after it was settled", recipient)
+				}
+			}
+			t.Logf("%d messages sent, %d got 250, %v were delivered again", l.sent.Load(), l.accepted(), s.repeats())
+		})
+	}
+}
+
+// wantRepeats fails the test if more was delivered again than a kill explains: at
+// most what the workers had in their hands.
+func wantRepeats(t *testing.T, s *sink, n *node) {
+	t.Helper()
+	for name, times := range s.repeats() {
+		if times > n.Workers {
+			t.Errorf("%d deliveries by %s were made again, more than %d can have been in flight", times, name, n.Workers)
+		}
+	}
+	for recipient, list := range s.all() {
+		seen := make(map[string]bool)
+		for _, a := range list {
+			if seen[a.node] {
+				t.Errorf("%s was delivered twice by the same process, %s", recipient, a.node)
+			}
+			seen[a.node] = true
+		}
+	}
+	for recipient, times := range n.became("delivered") {
+		if times > 1 {
+			t.Errorf("%s was settled as delivered %d times", recipient, times)
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package chaos_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/relay/smarthost"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/sqlstore"
+)
+
+// This file is what runs in the process of a relay.
+
+// settingsVariable holds the settings of a relay, as JSON, in the environment of
+// its process.
+const settingsVariable = "CHAOS_SETTINGS"
+
+// settings are what a relay is told by its test.
+type settings struct {
+	Driver  string
+	Dialect sqlstore.Dialect
+	DSN     string
+
+	Hostname string // what it calls itself to the upstream
+	Upstream string
+	Workers  int
+	Retry    time.Duration // between attempts
+	Lease    time.Duration
+}
+
+// A report is what a relay tells its test: a line of JSON on its standard output.
+type report struct {
+	Addr, Username, Password string `json:",omitempty"` // it is ready; the user is said by who made it
+
+	Event, Recipient string `json:",omitempty"` // "delivered", "deferred", "bounced" or "set aside"
+}
+
+const domain = "acme.example"
+
+// serve runs a relay until the process is killed or its standard input ends,
+// which it does with the process of the test.
+func serve(text string) error {
+	var s settings
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return err
+	}
+	db, err := sql.Open(s.Driver, s.DSN)
+	if err != nil {
+		return err
+	}
+	st := sqlstore.New(db, s.Dialect)
+	if err := st.Migrate(context.Background()); err != nil {
+		return err
+	}
+	// Logins are to cost nothing: there are many after each kill.
+	creds := &credentials.Manager{Store: st, Cost: credentials.Cost{MemoryKiB: 64, Time: 1}}
+	ready, err := addUser(creds.Tenant("acme"))
+	if err != nil {
+		return err
+	}
+	tell := reporter(os.Stdout)
+	q := s.queue(st, tell)
+	srv := &relay.Server{Hostname: "relay.test", Credentials: creds, Forwarder: q, InsecureAuth: true}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	ready.Addr = l.Addr().String()
+	go q.Run(context.Background())
+	go srv.Serve(l)
+	tell(ready)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// queue is what the relay is about: mail is kept in the store, and goes to the
+// upstream.
+func (s *settings) queue(st *sqlstore.Store, tell func(report)) *queue.Queue {
+	return &queue.Queue{
+		Spool: st,
+		Next: &smarthost.Forwarder{
+			Addr: s.Upstream, TLS: smarthost.NoTLS, Hostname: s.Hostname, MaxConns: s.Workers,
+		},
+		Hostname: "relay.test",
+		Workers:  s.Workers,
+		Retry:    func(int) time.Duration { return s.Retry },
+		Lease:    s.Lease,
+		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		OnEvent: func(e queue.Event) {
+			switch e := e.(type) {
+			case *queue.Delivered:
+				tell(report{Event: "delivered", Recipient: e.Recipient})
+			case *queue.Deferred:
+				tell(report{Event: "deferred", Recipient: e.Recipient})
+			case *queue.Bounced:
+				tell(report{Event: "bounced", Recipient: e.Recipient})
+			case *queue.SetAside:
+				tell(report{Event: "set aside", Recipient: e.Recipient})
+			}
+		},
+	}
+}
+
+// addUser makes the user that all load is sent by, if there is none yet.
+func addUser(t credentials.Tenant) (report, error) {
+	ctx := context.Background()
+	if _, err := t.AddDomain(ctx, domain); errors.Is(err, store.ErrTaken) {
+		return report{}, nil
+	} else if err != nil {
+		return report{}, err
+	}
+	user, password, err := t.AddUser(ctx, domain, "load")
+	return report{Username: user.Username, Password: password.Reveal()}, err
+}
+
+// reporter returns a function that writes reports, each with one write, so that
+// none is cut short by a kill.
+func reporter(w io.Writer) func(report) {
+	var mu sync.Mutex
+	return func(r report) {
+		line, err := json.Marshal(r)
+		if err != nil {
+			panic(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		w.Write(append(line, '\n'))
+	}
+}
+
+// tokenOf returns what the recipients of one message have in common.
+func tokenOf(recipient string) string {
+	local, _, _ := strings.Cut(recipient, "@")
+	local, _, _ = strings.Cut(local, "+")
+	return local
+}
