@@ -156,7 +156,7 @@ var spoolRacePromises = []spoolPromise{
 						return err
 					}
 					if !slices.Equal(lost, outcomes[:1]) {
-						return fmt.Errorf("Settle: got lost %+v, want %+v", lost, outcomes[:1])
+						return fmt.Errorf("settling: got lost %+v, want %+v", lost, outcomes[:1])
 					}
 				}
 				return nil
