@@ -161,7 +161,7 @@ func TestSameHostTwiceIsOne(t *testing.T) {
 	for range 1000 {
 		z.mx["example.com"] = append(z.mx["example.com"], "10 MX.example.com")
 	}
-	up := &relaytest.Upstream{Script: on(0, "MAIL", relaytest.Answer{Text: "451 later"})}
+	up := &relaytest.Upstream{Script: on(0, relaytest.Greeting, relaytest.Answer{Close: true})}
 	wantTemporary(t, forward(t, start(t, up, z), message()))
 	wantConnections(t, up, 1)
 }
