@@ -19,6 +19,7 @@ type load struct {
 	conns int
 	pause time.Duration // between the messages of one connection
 	large int           // every so many messages one is large; 0: none
+	also  []string      // each message has more recipients, whose names end in these
 
 	sent   atomic.Int64
 	mu     sync.Mutex
@@ -104,8 +105,10 @@ func (l *load) message(c *smtp.Client, n *node) error {
 	if err := c.Mail("load@" + domain); err != nil {
 		return fmt.Errorf("MAIL: %w", err)
 	}
-	if err := c.Rcpt(token + "@example.net"); err != nil {
-		return fmt.Errorf("RCPT: %w", err)
+	for _, tag := range append([]string{""}, l.also...) {
+		if err := c.Rcpt(token + tag + "@example.net"); err != nil {
+			return fmt.Errorf("RCPT: %w", err)
+		}
 	}
 	l.mu.Lock()
 	l.begun[token] = time.Now()
