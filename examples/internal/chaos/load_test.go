@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/smtp"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -99,7 +100,7 @@ func (l *load) message(c *smtp.Client, n *node) error {
 	number := l.sent.Add(1)
 	token := fmt.Sprintf("t%06d", number)
 	size := smallSize
-	if l.large > 0 && number%int64(l.large) == 0 {
+	if l.isLarge(token) {
 		size = largeSize
 	}
 	if err := c.Mail("load@" + domain); err != nil {
@@ -127,6 +128,11 @@ func (l *load) message(c *smtp.Client, n *node) error {
 	defer l.mu.Unlock()
 	l.kept[token] = n.name
 	return nil
+}
+
+func (l *load) isLarge(token string) bool {
+	number, err := strconv.Atoi(strings.TrimPrefix(token, "t"))
+	return err == nil && l.large > 0 && number%l.large == 0
 }
 
 // content is a message that has a token everywhere, and so can't be mistaken for
