@@ -8,21 +8,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
+	"github.com/gatepost-mail/gatepost/internal/yardstick"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
-
-// Each benchmark here measures its own yardstick in the same run, in turns, and
-// reports the ratio: 1 is as fast as the yardstick, 0.5 half as fast.
 
 // BenchmarkSubmission sends messages of 4 KiB over 10 TLS connections, to a
 // server that discards them and to a bare go-smtp server that does.
@@ -31,11 +28,10 @@ func BenchmarkSubmission(b *testing.B) {
 	for _, pipelining := range []bool{false, true} {
 		name := map[bool]string{false: "lockstep", true: "pipelining"}[pipelining]
 		b.Run(name, func(b *testing.B) {
-			ours, bare := newDiscard(b), newBare(b)
-			ratio(b, 10, func(addr string) func() error {
-				c := dialBench(b, addr)
-				return func() error { return c.sendData(body, pipelining) }
-			}, bare, ours)
+			senders := func(addr string) func(n int) error {
+				return dialBench(b, addr, 10, func(c *benchClient) error { return c.sendData(body, pipelining) })
+			}
+			yardstick.Compare(b, senders(newBare(b)), senders(newDiscard(b)))
 		})
 	}
 }
@@ -43,12 +39,10 @@ func BenchmarkSubmission(b *testing.B) {
 // BenchmarkBDAT sends messages of 10 MiB in chunks of 1 MiB.
 func BenchmarkBDAT(b *testing.B) {
 	chunk := bytes.Repeat([]byte(strings.Repeat("x", 1022)+"\r\n"), 1024)
-	ours, bare := newDiscard(b), newBare(b)
-	b.SetBytes(int64(10 * len(chunk)))
-	ratio(b, 2, func(addr string) func() error {
-		c := dialBench(b, addr)
-		return func() error { return c.sendBDAT(chunk, 10) }
-	}, bare, ours)
+	senders := func(addr string) func(n int) error {
+		return dialBench(b, addr, 2, func(c *benchClient) error { return c.sendBDAT(chunk, 10) })
+	}
+	yardstick.Compare(b, senders(newBare(b)), senders(newDiscard(b)))
 }
 
 // BenchmarkLogin connects, does the TLS handshake, logs in and quits; the
@@ -56,93 +50,30 @@ func BenchmarkBDAT(b *testing.B) {
 func BenchmarkLogin(b *testing.B) {
 	r := relaytest.NewUnstartedRelay(b)
 	r.Start()
-	auth := expand(r, "AUTH PLAIN $plain\r\n")
-	visit := func(line string) func(string) func() error {
-		return func(addr string) func() error {
-			return func() error {
-				c, err := connect(addr)
-				if err != nil {
-					return err
-				}
-				defer c.conn.Close()
-				if line != "" {
-					if err := c.cmd(line, '2'); err != nil {
-						return err
-					}
-				}
-				return c.cmd("QUIT\r\n", '2')
-			}
+	visitors := func(line string) func(n int) error {
+		return yardstick.Parallel(slices.Repeat([]func() error{func() error { return visit(r.AddrTLS, line) }}, 10))
+	}
+	yardstick.Compare(b, visitors(""), visitors(expand(r, "AUTH PLAIN $plain\r\n")))
+}
+
+// visit connects, says line unless it is empty, and quits.
+func visit(addr, line string) error {
+	c, err := connect(addr)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	if line != "" {
+		if err := c.cmd(line, '2'); err != nil {
+			return err
 		}
 	}
-	compare(b, 10, func() func() error { return visit("")(r.AddrTLS) }, func() func() error { return visit(auth)(r.AddrTLS) })
+	return c.cmd("QUIT\r\n", '2')
 }
 
-// ratio compares a load on two servers.
-func ratio(b *testing.B, conns int, client func(addr string) func() error, yardstick, ours string) {
-	b.Helper()
-	compare(b, conns, func() func() error { return client(yardstick) }, func() func() error { return client(ours) })
-}
-
-// compare runs b.N rounds of two loads on as many connections each, in turns so
-// that both see the same weather, and reports how the second compares.
-func compare(b *testing.B, conns int, yardstick, ours func() func() error) {
-	b.Helper()
-	a, c := newLoad(conns, yardstick), newLoad(conns, ours)
-	for _, l := range []*load{a, c} {
-		l.run(b, 2*conns) // warm up
-		l.took = 0
-	}
-	b.ResetTimer()
-	const turn = 200
-	for n := b.N; n > 0; n -= turn {
-		a.run(b, min(n, turn))
-		c.run(b, min(n, turn))
-	}
-	b.ReportMetric(float64(a.took)/float64(c.took), "ratio")
-	b.ReportMetric(float64(b.N)/c.took.Seconds(), "ours/s")
-	b.ReportMetric(float64(b.N)/a.took.Seconds(), "yardstick/s")
-	b.ReportMetric(0, "ns/op") // of both together: says nothing
-}
-
-type load struct {
-	clients []func() error
-	took    time.Duration
-}
-
-func newLoad(conns int, client func() func() error) *load {
-	l := &load{clients: make([]func() error, conns)}
-	for i := range l.clients {
-		l.clients[i] = client()
-	}
-	return l
-}
-
-// run has the clients do n rounds in all.
-func (l *load) run(b *testing.B, n int) {
-	b.Helper()
-	start := cpuTime()
-	var wg sync.WaitGroup
-	work := make(chan struct{}, n)
-	for range n {
-		work <- struct{}{}
-	}
-	close(work)
-	for _, client := range l.clients {
-		wg.Go(func() {
-			for range work {
-				if err := client(); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	l.took += cpuTime() - start
-	if b.Failed() {
-		b.FailNow()
-	}
-}
+// pieces are as large as those that relay/smarthost reads; io.Discard by itself
+// reads 8 KiB at a time.
+var pieces = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 func newDiscard(b *testing.B) string {
 	r := relaytest.NewUnstartedRelay(b)
@@ -151,7 +82,9 @@ func newDiscard(b *testing.B) string {
 		b.Fatal(err)
 	}
 	r.Server.Forwarder = relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
-		_, err := io.Copy(io.Discard, m.Content())
+		buf := pieces.Get().(*[32 << 10]byte)
+		defer pieces.Put(buf)
+		_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, m.Content(), buf[:])
 		return err
 	})
 	go r.Server.ServeTLS(l)
@@ -218,17 +151,22 @@ func connect(addr string) (*benchClient, error) {
 	return c, c.cmd("EHLO bench.test\r\n", '2')
 }
 
-func dialBench(b *testing.B, addr string) *benchClient {
+// dialBench logs in n clients, which do a round of the load each.
+func dialBench(b *testing.B, addr string, n int, round func(*benchClient) error) func(n int) error {
 	b.Helper()
-	c, err := connect(addr)
-	if err == nil {
-		err = c.cmd(credentialsOf[addr], '2')
+	clients := make([]func() error, n)
+	for i := range clients {
+		c, err := connect(addr)
+		if err == nil {
+			err = c.cmd(credentialsOf[addr], '2')
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { c.conn.Close() })
+		clients[i] = func() error { return round(c) }
 	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { c.conn.Close() })
-	return c
+	return yardstick.Parallel(clients)
 }
 
 func (c *benchClient) cmd(line string, want byte) error {
@@ -307,10 +245,4 @@ func (c *benchClient) sendBDAT(chunk []byte, n int) error {
 		}
 	}
 	return nil
-}
-
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(0, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

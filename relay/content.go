@@ -33,8 +33,8 @@ type content struct {
 	rest     io.ReaderAt
 	restSize int64
 
-	mem     []byte
-	file    *os.File
+	mem     []byte   // all of it, or what is yet to be written to the file
+	file    *os.File // nil until memory has had enough
 	size    int64
 	endless bool // refused, and its end is too far away to wait for
 }
@@ -89,12 +89,24 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 // write appends to the content, and turns to a file when memory has had enough.
 func (c *content) write(p []byte) error {
 	c.size += int64(len(p))
-	if c.file == nil && c.size <= maxInMemory {
-		c.mem = append(c.mem, p...)
-		return nil
+	if len(c.mem)+len(p) > maxInMemory {
+		if err := c.spill(); err != nil {
+			return err
+		}
 	}
+	if n := len(c.mem) + len(p); n > cap(c.mem) {
+		c.mem = append(make([]byte, 0, max(n, min(2*cap(c.mem), maxInMemory))), c.mem...)
+	}
+	c.mem = append(c.mem, p...)
+	return nil
+}
+
+// spill moves what is in memory to the file, which takes a large piece in far
+// less time than many small ones.
+func (c *content) spill() error {
 	if c.file == nil {
-		if headerEnd(c.mem) < 0 {
+		end := headerEnd(c.mem)
+		if end < 0 {
 			return errHeaderSize
 		}
 		f, err := os.CreateTemp("", "gatepost-*")
@@ -102,13 +114,10 @@ func (c *content) write(p []byte) error {
 			return err
 		}
 		os.Remove(f.Name()) // on Unix: gone whatever happens to us
-		c.file = f
-		if _, err := f.Write(c.mem); err != nil {
-			return err
-		}
-		c.mem = bytes.Clone(c.mem[:headerEnd(c.mem)])
+		c.file, c.header = f, bytes.Clone(c.mem[:end])
 	}
-	_, err := c.file.Write(p)
+	_, err := c.file.Write(c.mem)
+	c.mem = c.mem[:0]
 	return err
 }
 
@@ -117,17 +126,21 @@ func (c *content) finish(endsInCR bool) error {
 	if endsInCR {
 		return errBareCR
 	}
+	if c.file != nil {
+		end := int64(len(c.header))
+		c.restSize = c.size - end
+		c.rest = io.NewSectionReader(c.file, end, c.restSize)
+		err := c.spill()
+		c.mem = nil
+		return err
+	}
 	end := headerEnd(c.mem)
 	if end < 0 {
 		end = len(c.mem) // no body
 	}
 	c.header = c.mem[:end:end]
 	c.restSize = c.size - int64(end)
-	if c.file != nil {
-		c.rest = io.NewSectionReader(c.file, int64(end), c.restSize)
-	} else {
-		c.rest = bytes.NewReader(c.mem[end:])
-	}
+	c.rest = bytes.NewReader(c.mem[end:])
 	return nil
 }
 

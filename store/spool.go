@@ -117,8 +117,7 @@ type Spool interface {
 	//
 	// A mail of this ID that exists already is left as it is, and Put returns
 	// nil: a Put whose outcome is unknown may be repeated. If Put fails, it
-	// has kept everything or nothing; ErrFull says that there was no room (an
-	// adapter that can't tell returns another error). An error of body, and a body of another
+	// has kept everything or nothing. An error of body, and a body of another
 	// length, are its error, and nothing is kept. A large content is never
 	// held in memory as a whole, unless memory is where the Spool keeps it.
 	Put(ctx context.Context, m Mail, deliveries []Delivery, body io.Reader) error

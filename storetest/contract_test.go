@@ -13,22 +13,46 @@ import (
 // Every case quotes the contract, and every sentence of the contract that a
 // store can break is quoted by a case.
 func TestCasesAreTheContract(t *testing.T) {
-	source := contract(t)
+	source := contract(t, "../store/store.go", "Store")
+	var quotes []quote
 	for _, p := range promises() {
-		for _, sentence := range sentences(p.words) {
-			if !strings.Contains(source.all, sentence) {
-				t.Errorf("%s quotes %q, which package store doesn't say", p.name, sentence)
-			}
-		}
+		quotes = append(quotes, quote{p.name, p.words})
 	}
-
-	notTestable := []string{
+	agree(t, quotes, source.all, source.contract, []string{
 		"A Store remembers domains and users.",
 		"Callers pass valid UTF-8 without U+0000.",
 		"It serves logins: it is the only way to a hash and the only read that names no tenant.",
+	})
+}
+
+// The same for spools.
+func TestSpoolCasesAreTheContract(t *testing.T) {
+	source := contract(t, "../store/spool.go", "Spool")
+	var quotes []quote
+	for _, p := range spoolPromises() {
+		quotes = append(quotes, quote{p.name, p.words})
 	}
-	for _, sentence := range sentences(source.store) {
-		quoted := slices.ContainsFunc(promises(), func(p promise) bool { return strings.Contains(p.words, sentence) })
+	agree(t, quotes, source.all+contract(t, "../store/store.go", "Store").all, source.contract, []string{
+		"A large content is never held in memory as a whole, unless memory is where the Spool keeps it.",
+	})
+}
+
+// A quote is what a case of that name says it stands for.
+type quote struct{ name, words string }
+
+// agree checks that quotes have nothing but sentences of all, and all those of
+// contract but the ones that aren't testable.
+func agree(t *testing.T, quotes []quote, all, contract string, notTestable []string) {
+	t.Helper()
+	for _, q := range quotes {
+		for _, sentence := range sentences(q.words) {
+			if !strings.Contains(all, sentence) {
+				t.Errorf("%s quotes %q, which package store doesn't say", q.name, sentence)
+			}
+		}
+	}
+	for _, sentence := range sentences(contract) {
+		quoted := slices.ContainsFunc(quotes, func(q quote) bool { return strings.Contains(q.words, sentence) })
 		if !quoted && !slices.Contains(notTestable, sentence) {
 			t.Errorf("no case quotes %q", sentence)
 		}
@@ -36,20 +60,25 @@ func TestCasesAreTheContract(t *testing.T) {
 }
 
 func TestNamesAreUnique(t *testing.T) {
-	seen := make(map[string]bool)
+	seen, spool := make(map[string]bool), make(map[string]bool)
 	for _, p := range promises() {
 		if seen[p.name] {
 			t.Errorf("two cases are called %s", p.name)
 		}
 		seen[p.name] = true
 	}
+	for _, p := range spoolPromises() {
+		if spool[p.name] {
+			t.Errorf("two cases of the spool are called %s", p.name)
+		}
+		spool[p.name] = true
+	}
 }
 
-// contract returns the text of package store's comments, and of those of the
-// interface Store alone, each on one line.
-func contract(t *testing.T) (text struct{ all, store string }) {
+// contract returns the text of a file's comments, and of those of one of its
+// interfaces alone, each on one line.
+func contract(t *testing.T, path, name string) (text struct{ all, contract string }) {
 	t.Helper()
-	const path = "../store/store.go"
 	source, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -58,20 +87,20 @@ func contract(t *testing.T) (text struct{ all, store string }) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var store ast.Node
-	for _, decl := range file.Decls {
-		if d, ok := decl.(*ast.GenDecl); ok && d.Tok == token.TYPE && d.Specs[0].(*ast.TypeSpec).Name.Name == "Store" {
-			store = d
+	var decl *ast.GenDecl
+	for _, d := range file.Decls {
+		if d, ok := d.(*ast.GenDecl); ok && d.Tok == token.TYPE && d.Specs[0].(*ast.TypeSpec).Name.Name == name {
+			decl = d
 		}
 	}
-	if store == nil {
-		t.Fatalf("%s has no type Store", path)
+	if decl == nil {
+		t.Fatalf("%s has no type %s", path, name)
 	}
 	for _, c := range file.Comments {
 		line := strings.Join(strings.Fields(c.Text()), " ") + " "
 		text.all += line
-		if c.Pos() >= store.(*ast.GenDecl).Doc.Pos() && c.End() <= store.End() {
-			text.store += line
+		if c.Pos() >= decl.Doc.Pos() && c.End() <= decl.End() {
+			text.contract += line
 		}
 	}
 	return text

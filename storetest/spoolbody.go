@@ -62,7 +62,7 @@ var bodyPromises = []spoolPromise{
 				start := make([]byte, 10)
 				_, err = io.ReadFull(body, start)
 				t.ok(err, "reading the first bytes")
-				t.settle(done(t.lease(soon, 1)[0].Delivery))
+				t.settle(done(t.take(soon, 1)[0]))
 				rest, err := io.ReadAll(body)
 				if got := int64(len(start) + len(rest)); err == nil && got != size {
 					t.Errorf("the body of a mail that went has %d bytes and no error, want %d bytes or an error", got, size)

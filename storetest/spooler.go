@@ -105,6 +105,16 @@ func (t *spooler) lease(now time.Time, limit int) []store.Leased {
 	return leased
 }
 
+// take leases exactly n and returns them by key.
+func (t *spooler) take(now time.Time, n int) []store.Delivery {
+	t.Helper()
+	leased := t.lease(now, n)
+	if len(leased) != n {
+		t.Fatalf("Lease(%v, %d): got %d", now, n, len(leased))
+	}
+	return deliveriesOf(leased)
+}
+
 // settle settles, and reports what is lost.
 func (t *spooler) settle(outcomes ...store.Outcome) {
 	t.Helper()

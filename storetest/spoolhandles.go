@@ -135,7 +135,7 @@ var spoolHandlePromises = []spoolPromise{
 			"one that ends meanwhile leaves the outcome unknown.",
 		check: func(t *spooler) {
 			t.put("m1", 2)
-			d := deliveriesOf(t.lease(soon, 1))
+			d := t.take(soon, 1)
 			before := t.all()
 			ended, cancel := context.WithCancel(t.Context())
 			cancel()

@@ -119,7 +119,7 @@ var spoolListPromises = []spoolPromise{
 			t.putAs(second, four, "x")
 			t.putAs(second, four, "x") // again: nothing new
 			t.deep(store.Depth{Deliveries: 7, Held: 1, Oldest: day})
-			leased := deliveriesOf(t.lease(soon, 10))
+			leased := t.take(soon, 6)
 			t.deep(store.Depth{Deliveries: 7, Held: 1, Oldest: day})
 			held := later(leased[3], due)
 			held.Held = true
@@ -157,7 +157,7 @@ var spoolListPromises = []spoolPromise{
 				t.holds(m, t.putAs(m, d, strings.Repeat("x", i)), strings.Repeat("x", i))
 			}
 			for i, at := range times[4:] {
-				got := deliveriesOf(t.lease(at, 1))
+				got := t.take(at, 1)
 				if len(got) != 1 || got[0].LeasedUntil != at.Add(time.Hour) {
 					t.Fatalf("Lease at %v: got %+v", at, got)
 				}

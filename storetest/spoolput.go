@@ -90,7 +90,7 @@ var putPromises = []spoolPromise{
 				t.fails(t.Put(t.Context(), m, newDeliveries(2), body), broken, "Put of %d bytes from a reader that fails half-way", size)
 				t.gone("m1")
 				t.ok(t.Put(t.Context(), m, newDeliveries(1), pattern(size)), "Put after that")
-				t.settle(done(t.lease(soon, 1)[0].Delivery))
+				t.settle(done(t.take(soon, 1)[0]))
 				t.gone("m1")
 			}
 		},

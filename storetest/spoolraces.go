@@ -25,7 +25,7 @@ var spoolRacePromises = []spoolPromise{
 			var mu sync.Mutex
 			seen := make(map[string]int)
 			t.race(func(st store.Spool, racer int) error {
-				for {
+				for range 400 {
 					leased, err := st.Lease(t.Context(), soon, soon.Add(time.Hour), 7)
 					if err != nil || len(leased) == 0 {
 						return err
@@ -36,6 +36,7 @@ var spoolRacePromises = []spoolPromise{
 					}
 					mu.Unlock()
 				}
+				return nil
 			})
 			// One that finds all locked may give up early; the last does not.
 			for _, l := range t.lease(soon, 1000) {
@@ -58,7 +59,7 @@ var spoolRacePromises = []spoolPromise{
 			for i := range rounds {
 				id := fmt.Sprintf("m%d", i)
 				t.put(id, 2)
-				l := deliveriesOf(t.lease(soon, 2))
+				l := t.take(soon, 2)
 				var kept [2]atomic.Int32
 				t.race(func(st store.Spool, racer int) error {
 					outcomes := []store.Outcome{done(l[0]), later(l[1], soon.AddDate(1, 0, 0))}
@@ -87,7 +88,7 @@ var spoolRacePromises = []spoolPromise{
 			for i := range rounds {
 				id := fmt.Sprintf("m%d", i)
 				t.put(id, racers)
-				l := deliveriesOf(t.lease(soon, racers))
+				l := t.take(soon, racers)
 				t.race(func(st store.Spool, racer int) error {
 					lost, err := st.Settle(t.Context(), []store.Outcome{done(l[racer])})
 					if len(lost) > 0 {
@@ -155,7 +156,7 @@ var spoolRacePromises = []spoolPromise{
 						return err
 					}
 					if !slices.Equal(lost, outcomes[:1]) {
-						return fmt.Errorf("Settle: got lost %+v, want %+v", lost, outcomes[:1])
+						return fmt.Errorf("settling: got lost %+v, want %+v", lost, outcomes[:1])
 					}
 				}
 				return nil

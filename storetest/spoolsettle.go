@@ -16,7 +16,7 @@ var settlePromises = []spoolPromise{
 		words: "Settle records outcomes: all of them or, with an error, none.",
 		check: func(t *spooler) {
 			put := t.put("m1", 4)
-			l := deliveriesOf(t.lease(soon, 3))
+			l := t.take(soon, 3)
 			tomorrow := soon.AddDate(0, 0, 1)
 			t.settle(
 				done(l[0]),
@@ -61,7 +61,7 @@ var settlePromises = []spoolPromise{
 					t.settle(done(l.Delivery))
 				}
 				t.gone(m.ID)
-				t.settle(done(t.lease(soon, 3)[0].Delivery))
+				t.settle(done(t.take(soon, 1)[0]))
 				t.gone(other.ID)
 				t.deep(store.Depth{})
 			}
@@ -72,8 +72,8 @@ var settlePromises = []spoolPromise{
 		words: lostWords,
 		check: func(t *spooler) {
 			t.put("m1", 3)
-			mine := deliveriesOf(t.lease(soon, 3))
-			theirs := deliveriesOf(t.lease(soon.Add(2*time.Hour), 2))
+			mine := t.take(soon, 3)
+			theirs := t.take(soon.Add(2*time.Hour), 2)
 			before := t.all()
 			t.loses(done(mine[0]), later(mine[1], due))
 			if got := t.all(); !slices.Equal(got, before) {
@@ -93,7 +93,7 @@ var settlePromises = []spoolPromise{
 		words: lostWords,
 		check: func(t *spooler) {
 			t.put("m1", 3)
-			l := deliveriesOf(t.lease(soon, 3))
+			l := t.take(soon, 3)
 			t.settle(done(l[0]), later(l[1], due))
 			before := t.all()
 			t.loses(later(l[0], due), done(l[0]), done(l[1]), later(l[1], soon))
@@ -109,7 +109,7 @@ var settlePromises = []spoolPromise{
 		words: lostWords,
 		check: func(t *spooler) {
 			t.put("m1", 3)
-			l := deliveriesOf(t.lease(soon, 3))
+			l := t.take(soon, 3)
 			outcomes := []store.Outcome{done(l[0]), later(l[1], due), later(l[0], due), done(l[1])}
 			lost, err := t.Settle(t.Context(), outcomes)
 			t.ok(err, "Settle")
@@ -126,7 +126,7 @@ var settlePromises = []spoolPromise{
 		words: "A lease that has ended is still the caller's until somebody else takes the delivery.",
 		check: func(t *spooler) {
 			t.put("m1", 2)
-			l := deliveriesOf(t.lease(soon, 2))
+			l := t.take(soon, 2)
 			t.put("m2", 1)
 			// When the leases have ended, somebody takes what has waited longer.
 			if got := mails(t.lease(l[0].LeasedUntil.Add(time.Minute), 1)); !slices.Equal(got, []string{"m2"}) {

@@ -158,19 +158,7 @@ func TestMistakes(t *testing.T) {
 	for name, m := range mistakes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWrongStore$", "-test.timeout=1m")
-			cmd.Env = append(os.Environ(), variable+"="+name)
-			out, err := cmd.CombinedOutput()
-			if exit := new(exec.ExitError); !errors.As(err, &exit) {
-				t.Fatalf("the suite passes (%v):\n%s", err, out)
-			}
-			failed := section(string(out), "--- FAIL: TestWrongStore/"+m.name+" ")
-			if failed == "" {
-				t.Fatalf("%s doesn't fail:\n%s", m.name, out)
-			}
-			if !strings.Contains(failed, "the promise: ") || !strings.Contains(failed, m.words) {
-				t.Errorf("%s doesn't print %q:\n%s", m.name, m.words, failed)
-			}
+			suiteFails(t, "TestWrongStore", name, m.name, m.words)
 		})
 	}
 }
@@ -185,6 +173,25 @@ func TestWrongStore(t *testing.T) {
 		right := new(memory.Store)
 		return func() store.Store { return m.make(right) }
 	})
+}
+
+// suiteFails runs a test of this program that makes the mistake, and checks
+// that it fails in the case of that name, which prints the words.
+func suiteFails(t *testing.T, test, mistake, name, words string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$", "-test.timeout=1m")
+	cmd.Env = append(os.Environ(), variable+"="+mistake)
+	out, err := cmd.CombinedOutput()
+	if exit := new(exec.ExitError); !errors.As(err, &exit) {
+		t.Fatalf("the suite passes (%v):\n%s", err, out)
+	}
+	failed := section(string(out), "--- FAIL: "+test+"/"+name+" ")
+	if failed == "" {
+		t.Fatalf("%s doesn't fail:\n%s", name, out)
+	}
+	if !strings.Contains(failed, "the promise: ") || !strings.Contains(failed, words) {
+		t.Errorf("%s doesn't print %q:\n%s", name, words, failed)
+	}
 }
 
 // section returns the part of a test's output that begins with the header and

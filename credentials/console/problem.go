@@ -34,6 +34,7 @@ var (
 	errTooLarge    = &problem{code: "too-large", status: http.StatusRequestEntityTooLarge}
 	errBusy        = &problem{code: "busy", status: http.StatusServiceUnavailable}
 	errInternal    = &problem{code: "internal", status: http.StatusInternalServerError}
+	errUnread      = &problem{code: "unread", status: http.StatusInternalServerError}
 )
 
 // problemOf returns what to tell about an error. Nothing of the text of an
@@ -53,6 +54,9 @@ func (v *visit) problemOf(err error) *problem {
 	}
 	if v.ctx().Err() == nil { // else the visitor has gone, and the error is that
 		v.h.logger().ErrorContext(v.ctx(), "console: request failed", "method", v.r.Method, "path", v.r.URL.Path, "error", err)
+	}
+	if v.r.Method != http.MethodPost {
+		return errUnread
 	}
 	return errInternal
 }

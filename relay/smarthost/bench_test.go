@@ -6,11 +6,11 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/yardstick"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
 )
@@ -28,50 +28,17 @@ func BenchmarkForward(b *testing.B) {
 				f.TLS = smarthost.ImplicitTLS
 				line := strings.Repeat("x", 76) + "\r\n"
 				content := "Subject: x\r\n\r\n" + strings.Repeat(line, size/len(line))
-				b.SetBytes(int64(len(content)))
-				b.ReportAllocs()
-
-				bare := dialBare(b, up, how, content)
-				var ours, yardstick time.Duration
-				b.ResetTimer()
-				for left, n := b.N, max(senders, b.N/20); left > 0; left -= n { // in turns: the machine isn't ours alone
-					n = min(n, left)
-					b.StartTimer()
-					ours += parallel(b, n, func(_, n int) error { return forwardN(f, content, n) })
-					b.StopTimer()
-					yardstick += parallel(b, n, func(i, n int) error { return bare[i].send(n) })
+				forward := func() error {
+					return f.Forward(context.Background(), message(content, "b@example.com"))
 				}
-				b.ReportMetric(float64(yardstick)/float64(ours), "ratio")
+				ours := yardstick.Parallel(slices.Repeat([]func() error{forward}, senders))
+				yardstick.Compare(b, dialBare(b, up, how, content), ours)
 			})
 		}
 	}
 }
 
 const senders = 10
-
-// parallel has n messages sent by all senders, and returns how long it took.
-func parallel(b *testing.B, n int, send func(i, n int) error) time.Duration {
-	begin := time.Now()
-	var wg sync.WaitGroup
-	for i := range senders {
-		wg.Go(func() {
-			if err := send(i, n/senders+min(1, max(0, n%senders-i))); err != nil {
-				b.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	return time.Since(begin)
-}
-
-func forwardN(f *smarthost.Forwarder, content string, n int) error {
-	for range n {
-		if err := f.Forward(context.Background(), message(content, "b@example.com")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // A bare connection is the yardstick.
 type bare struct {
@@ -82,9 +49,9 @@ type bare struct {
 	replies  int // to the envelope
 }
 
-func dialBare(b *testing.B, up *relaytest.Upstream, how, content string) []*bare {
-	conns := make([]*bare, senders)
-	for i := range conns {
+func dialBare(b *testing.B, up *relaytest.Upstream, how, content string) func(n int) error {
+	clients := make([]func() error, senders)
+	for i := range clients {
 		cfg := up.ClientTLS()
 		cfg.DynamicRecordSizingDisabled = true
 		conn, err := tls.Dial("tcp", up.Addr(), cfg)
@@ -102,21 +69,16 @@ func dialBare(b *testing.B, up *relaytest.Upstream, how, content string) []*bare
 		if err := exchange(conn, c.r, []byte("EHLO bare\r\n"), 2); err != nil { // with the greeting
 			b.Fatal(err)
 		}
-		conns[i] = c
+		clients[i] = c.send
 	}
-	return conns
+	return yardstick.Parallel(clients)
 }
 
-func (c *bare) send(n int) error {
-	for range n {
-		if err := exchange(c.conn, c.r, c.envelope, c.replies); err != nil {
-			return err
-		}
-		if err := exchange(c.conn, c.r, c.message, 1); err != nil {
-			return err
-		}
+func (c *bare) send() error {
+	if err := exchange(c.conn, c.r, c.envelope, c.replies); err != nil {
+		return err
 	}
-	return nil
+	return exchange(c.conn, c.r, c.message, 1)
 }
 
 func exchange(w *tls.Conn, r *bufio.Reader, b []byte, replies int) error {

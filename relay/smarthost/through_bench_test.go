@@ -9,8 +9,8 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/yardstick"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
@@ -22,27 +22,18 @@ func BenchmarkPassThrough(b *testing.B) {
 	up := &relaytest.Upstream{Discard: true}
 	through := submitters(b, start(b, up))
 	discard := submitters(b, relay.ForwarderFunc(func(context.Context, *relay.Message) error { return nil }))
-	var ours, yardstick time.Duration
-	b.ResetTimer()
-	for left, n := b.N, max(senders, b.N/20); left > 0; left -= n {
-		n = min(n, left)
-		b.StartTimer()
-		ours += parallel(b, n, func(i, n int) error { return through[i].send(n) })
-		b.StopTimer()
-		yardstick += parallel(b, n, func(i, n int) error { return discard[i].send(n) })
-	}
-	b.ReportMetric(float64(yardstick)/float64(ours), "ratio")
+	yardstick.Compare(b, discard, through)
 }
 
 // submitters logs in ten clients at a relay that forwards to f.
-func submitters(b *testing.B, f relay.Forwarder) []*bare {
+func submitters(b *testing.B, f relay.Forwarder) func(n int) error {
 	r := relaytest.NewUnstartedRelay(b)
 	r.Server.MaxConnsPerAddr = 2 * senders
 	addr := serve(b, r.Server, f)
 	line := strings.Repeat("x", 76) + "\r\n"
 	content := fmt.Sprintf("From: a@%s\r\nSubject: x\r\n\r\n", r.Domain) + strings.Repeat(line, 4<<10/len(line))
-	conns := make([]*bare, senders)
-	for i := range conns {
+	clients := make([]func() error, senders)
+	for i := range clients {
 		conn, err := tls.Dial("tcp", addr, r.ClientTLS())
 		if err != nil {
 			b.Fatal(err)
@@ -58,9 +49,9 @@ func submitters(b *testing.B, f relay.Forwarder) []*bare {
 		if err := exchange(conn, c.r, []byte("AUTH PLAIN "+login+"\r\n"), 1); err != nil {
 			b.Fatal(err)
 		}
-		conns[i] = c
+		clients[i] = c.send
 	}
-	return conns
+	return yardstick.Parallel(clients)
 }
 
 // serve starts a relay by hand: one of relaytest remembers every message.

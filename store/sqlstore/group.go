@@ -8,12 +8,14 @@ import (
 )
 
 // A group lets concurrent callers share their transactions. A caller that
-// finds nobody at work leads: it does its own work and that of all who wait,
+// finds too few at work leads: it does its own work and that of all who wait,
 // in one go. Those who come meanwhile wait, and when it is done the first of
 // them leads. So there is no goroutine that would have to be stopped.
 type group struct {
+	most int // how many may lead at once; set before first use
+
 	mu      sync.Mutex
-	busy    bool // somebody leads
+	leaders int
 	waiting []*member
 }
 
@@ -21,8 +23,8 @@ type group struct {
 type member struct {
 	ctx   context.Context
 	op    *operation
-	leads bool      // it was chosen to lead
-	turn  chan bool // receives true when it is to lead, false when op is done
+	leads bool      // it waited and was made a leader
+	turn  chan bool // receives true for that, or false when op is done
 }
 
 // The limits of what is committed together.
@@ -32,18 +34,15 @@ const (
 )
 
 // do has op done by run, together with others, and returns op's error. If ctx
-// ends while others do it, nothing is known about the outcome.
+// ends while others do it, nothing is known about the outcome. Who leads stays
+// until the work is done, which is when the contexts of all have ended at the
+// latest.
 func (g *group) do(ctx context.Context, op *operation, run func(context.Context, []*operation)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m := &member{ctx: ctx, op: op, turn: make(chan bool, 1)}
-	g.mu.Lock()
-	g.waiting = append(g.waiting, m)
-	wait := g.busy
-	g.busy, m.leads = true, !g.busy
-	g.mu.Unlock()
-	if wait {
+	if !g.enter(m) {
 		select {
 		case lead := <-m.turn:
 			if !lead {
@@ -54,20 +53,29 @@ func (g *group) do(ctx context.Context, op *operation, run func(context.Context,
 			return ctx.Err()
 		}
 	}
-	g.lead(run)
+	g.lead(m, run)
 	return op.err
 }
 
-// lead does the work of those who wait, the caller first.
-func (g *group) lead(run func(context.Context, []*operation)) {
+// enter reports whether m leads. If not, it waits for its turn.
+func (g *group) enter(m *member) bool {
 	g.mu.Lock()
-	batch := g.take()
-	g.mu.Unlock()
+	defer g.mu.Unlock()
+	if g.leaders < g.most {
+		g.leaders++
+		return true
+	}
+	g.waiting = append(g.waiting, m)
+	return false
+}
 
-	ctx, cancel := whileAnyLasts(batch)
-	ops := make([]*operation, len(batch))
-	for i, m := range batch {
-		ops[i] = m.op
+// lead does the work of m and of those who wait.
+func (g *group) lead(m *member, run func(context.Context, []*operation)) {
+	others := g.take(m)
+	ctx, cancel := whileAnyLasts(append(others, m))
+	ops := []*operation{m.op}
+	for _, other := range others {
+		ops = append(ops, other.op)
 	}
 	run(ctx, ops)
 	cancel()
@@ -75,47 +83,47 @@ func (g *group) lead(run func(context.Context, []*operation)) {
 	g.mu.Lock()
 	g.next()
 	g.mu.Unlock()
-	for _, m := range batch {
-		m.turn <- false
+	for _, other := range others {
+		other.turn <- false
 	}
 }
 
-// take removes the members of the next transaction from those who wait.
-func (g *group) take() []*member {
-	n, size := 0, 0
-	for _, m := range g.waiting {
-		size += len(m.op.content)
-		if n > 0 && (n == maxTogether || size > maxTogetherBytes) {
+// take removes those from the waiting whose work is done with m's.
+func (g *group) take(m *member) []*member {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, size := 0, len(m.op.content)
+	for n < len(g.waiting) && n+1 < maxTogether {
+		if size += len(g.waiting[n].op.content); size > maxTogetherBytes {
 			break
 		}
 		n++
 	}
-	batch := slices.Clone(g.waiting[:n])
+	taken := slices.Clone(g.waiting[:n])
 	g.waiting = slices.Delete(g.waiting, 0, n)
-	return batch
+	return taken
 }
 
-// next chooses who leads next.
+// next makes the first of those who wait a leader in the caller's place.
 func (g *group) next() {
 	if len(g.waiting) == 0 {
-		g.busy = false
+		g.leaders--
 		return
 	}
-	g.waiting[0].leads = true
-	g.waiting[0].turn <- true
+	m := g.waiting[0]
+	g.waiting = slices.Delete(g.waiting, 0, 1)
+	m.leads = true
+	m.turn <- true
 }
 
-// leave removes a member whose context has ended. If it was just chosen to
-// lead, somebody else does.
+// leave removes a member whose context has ended. If it was just made a
+// leader, somebody else is.
 func (g *group) leave(m *member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i := slices.Index(g.waiting, m)
-	if i < 0 {
-		return // somebody is doing its work
-	}
-	g.waiting = slices.Delete(g.waiting, i, i+1)
-	if m.leads {
+	if i := slices.Index(g.waiting, m); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+	} else if m.leads {
 		g.next()
 	}
 }

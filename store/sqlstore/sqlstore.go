@@ -28,6 +28,12 @@
 // one Store for one file in a process. A database in memory (":memory:") would
 // be another one for each connection and is refused; see store/memory.
 //
+// A file that mail passes through is written over and over in the same places.
+// It is about half as fast again if it is copied from the log less often, once
+// in 32 MB rather than 4, and stays in memory meanwhile:
+//
+//	&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)
+//
 // # PostgreSQL
 //
 // PostgreSQL 13 or later, in a database whose encoding is UTF8. Tested with
@@ -99,7 +105,11 @@ var _ store.Store = (*Store)(nil)
 // New returns a Store on db, which must be a database of the dialect's kind.
 // It does not use db yet.
 func New(db *sql.DB, dialect Dialect) *Store {
-	return &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
+	s := &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
+	if s.commits.most = 3; dialect == SQLite {
+		s.commits.most = 1
+	}
+	return s
 }
 
 // sql returns a query as the database takes it. In the source, queries have ?

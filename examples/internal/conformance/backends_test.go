@@ -45,7 +45,8 @@ var variants = []backend{
 
 // newFile names a database for SQLite as the package's documentation says.
 func newFile(t testing.TB) string {
-	return "file:" + filepath.Join(t.TempDir(), "gatepost.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)"
+	return "file:" + filepath.Join(t.TempDir(), "gatepost.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)" +
+		"&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)"
 }
 
 func with(create func(testing.TB) string, params string) func(testing.TB) string {

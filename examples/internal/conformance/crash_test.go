@@ -34,15 +34,24 @@ func TestKilled(t *testing.T) {
 			if exit, ok := err.(*exec.ExitError); !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 				t.Fatalf("the other process was not killed: %v\n%s", err, out)
 			}
-			got, hash, err := b.open(t, dsn).Lookup(t.Context(), user.Username)
+			st := b.open(t, dsn)
+			got, hash, err := st.Lookup(t.Context(), user.Username)
 			want := user
 			want.Generation, want.LastConnection, want.LastConnectionFrom = 2, domain.Created, netip.IPv6Unspecified()
 			if err != nil || got != want || hash != "second" {
 				t.Errorf("Lookup: got %+v, %q, %v, want %+v, %q", got, hash, err, want, "second")
 			}
+			for id, size := range killedMails {
+				if content, err := read(t, st, id); err != nil || len(content) != size {
+					t.Errorf("content of %s: got %d bytes, %v, want %d", id, len(content), err, size)
+				}
+			}
 		})
 	}
 }
+
+// killedMails are what the killed process put, and how large.
+var killedMails = map[string]int{"m1": 4 << 10, "m2": 1 << 20}
 
 // TestWriteAndDie is run by TestKilled, in a process of its own.
 func TestWriteAndDie(t *testing.T) {
@@ -60,6 +69,9 @@ func TestWriteAndDie(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+		}
+		for id, size := range killedMails {
+			mustPut(t, st, id, make([]byte, size))
 		}
 		if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
 			t.Fatal(err)

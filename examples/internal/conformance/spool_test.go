@@ -1,10 +1,17 @@
 package conformance_test
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/sqlstore"
 	"github.com/gatepost-mail/gatepost/storetest"
 )
 
@@ -17,4 +24,186 @@ func TestSpool(t *testing.T) {
 			})
 		})
 	}
+}
+
+// As in TestOneConnection.
+func TestSpoolOneConnection(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			storetest.RunSpool(t, func(t *testing.T) func() store.Spool {
+				db := b.openDB(t, b.create(t))
+				db.SetMaxOpenConns(1)
+				st := sqlstore.New(db, b.dialect)
+				if err := st.Migrate(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				return func() store.Spool { return st }
+			})
+		})
+	}
+}
+
+// What is wrong with one mail is no harm to others.
+func TestSpoolBroken(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			dsn := b.create(t)
+			st, db := b.open(t, dsn), b.openDB(t, dsn)
+			large := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+			for _, id := range []string{"m1", "m2", "m3", "m4"} {
+				mustPut(t, st, id, large)
+			}
+			for _, statement := range []string{
+				"UPDATE gatepost_mails SET remote = 'nowhere' WHERE id = 'm1'",
+				"DELETE FROM gatepost_mails WHERE id = 'm2'",
+				"DELETE FROM gatepost_contents WHERE n = 1 AND upload = (SELECT upload FROM gatepost_mails WHERE id = 'm3')",
+			} {
+				if _, err := db.ExecContext(t.Context(), statement); err != nil {
+					t.Fatalf("%s: %v", statement, err)
+				}
+			}
+
+			leased, err := st.Lease(t.Context(), now.Add(2*time.Hour), now.Add(3*time.Hour), 10)
+			if err != nil || len(leased) != 4 {
+				t.Fatalf("Lease: got %d, %v, want 4", len(leased), err)
+			}
+			var outcomes []store.Outcome
+			for _, l := range leased {
+				d := l.Delivery
+				broken := d.Mail == "m1" || d.Mail == "m2"
+				if broken != (l.Mail == store.Mail{ID: d.Mail}) {
+					t.Errorf("Lease of %s: got mail %+v", d.Mail, l.Mail)
+				}
+				outcomes = append(outcomes, store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease, Done: true})
+			}
+			for id, want := range map[string]error{"m1": nil, "m2": store.ErrNotFound, "m3": io.ErrUnexpectedEOF, "m4": nil} {
+				got, err := read(t, st, id)
+				if !errors.Is(err, want) || want == nil && (err != nil || !bytes.Equal(got, large)) {
+					t.Errorf("content of %s: got %d bytes, error %v, want error %v", id, len(got), err, want)
+				}
+			}
+			if lost, err := st.Settle(t.Context(), outcomes); err != nil || len(lost) > 0 {
+				t.Errorf("Settle: got %+v, %v", lost, err)
+			}
+			depth, err := st.Depth(t.Context())
+			if err != nil || depth != (store.Depth{}) {
+				t.Errorf("Depth: got %+v, %v, want nothing", depth, err)
+			}
+		})
+	}
+}
+
+// No row stays of what is settled, of what failed, or of what a crash has left
+// a day ago.
+func TestSpoolLeavesNothing(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			dsn := b.create(t)
+			st, db := b.open(t, dsn), b.openDB(t, dsn)
+			large := bytes.Repeat([]byte("x"), 1<<20)
+			mustPut(t, st, "m1", large)
+			mustPut(t, st, "m1", large) // again
+			short := store.Mail{ID: "m2", Received: now, Size: 2 << 20}
+			if err := st.Put(t.Context(), short, make([]store.Delivery, 1), bytes.NewReader(large)); err == nil {
+				t.Error("Put of half a content succeeded")
+			}
+			for _, upload := range []struct {
+				name string
+				age  time.Duration
+			}{{"new", time.Hour}, {"old", 25 * time.Hour}} {
+				for _, statement := range []string{
+					fmt.Sprintf("INSERT INTO gatepost_uploads (upload, started) VALUES ('%s', %d)", upload.name, now.Add(-upload.age).UnixMicro()),
+					fmt.Sprintf("INSERT INTO gatepost_contents (upload, n, content) SELECT '%s', n, content FROM gatepost_contents WHERE upload LIKE 'm1.%%' AND n = 0", upload.name),
+				} {
+					if _, err := db.ExecContext(t.Context(), statement); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if _, err := st.Lease(t.Context(), now, now, 1); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := st.Settle(t.Context(), []store.Outcome{{Mail: "m1", Lease: 1, Done: true}}); err != nil {
+				t.Fatal(err)
+			}
+			for table, want := range map[string]int{"mails": 0, "deliveries": 0, "uploads": 1, "contents": 1} {
+				var rows int
+				if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM gatepost_"+table).Scan(&rows); err != nil || rows != want {
+					t.Errorf("%s: got %d rows, %v, want %d", table, rows, err, want)
+				}
+			}
+		})
+	}
+}
+
+// A large content passes through without being held.
+func TestSpoolMemory(t *testing.T) {
+	const size, most = 64 << 20, 16 << 20
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			st := b.open(t, b.create(t))
+			meter := newMeter()
+			m := store.Mail{ID: "m1", Received: now, Size: size}
+			if err := st.Put(t.Context(), m, make([]store.Delivery, 1), io.LimitReader(meter, size)); err != nil {
+				t.Fatal(err)
+			}
+			body, err := st.Body(t.Context(), "m1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer body.Close()
+			if n, err := io.Copy(meter, body); err != nil || n != size {
+				t.Errorf("read %d bytes, %v, want %d", n, err, size)
+			}
+			if meter.peak > meter.base+most {
+				t.Errorf("the heap grew by %d MiB, want at most %d", (meter.peak-meter.base)>>20, most>>20)
+			}
+		})
+	}
+}
+
+// A meter reads nothing in particular, takes whatever is written, and watches
+// the heap meanwhile.
+type meter struct{ base, peak uint64 }
+
+func newMeter() *meter {
+	runtime.GC()
+	return &meter{base: heap()}
+}
+
+func (m *meter) Read(p []byte) (int, error) { return m.Write(p) }
+
+func (m *meter) Write(p []byte) (int, error) {
+	if h := heap(); h > m.peak {
+		if runtime.GC(); heap() > m.peak { // what is garbage isn't held
+			m.peak = heap()
+		}
+	}
+	return len(p), nil
+}
+
+func heap() uint64 {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+// mustPut puts a mail that is leased for an hour.
+func mustPut(t testing.TB, st store.Spool, id string, content []byte) {
+	t.Helper()
+	m := store.Mail{ID: id, Tenant: "acme", Received: now, Size: int64(len(content))}
+	d := store.Delivery{Recipient: "bob@example.net", Lease: 1, LeasedUntil: now.Add(time.Hour), Next: now}
+	if err := st.Put(t.Context(), m, []store.Delivery{d}, bytes.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t testing.TB, st store.Spool, id string) ([]byte, error) {
+	t.Helper()
+	body, err := st.Body(t.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
 }

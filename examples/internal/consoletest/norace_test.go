@@ -2,4 +2,4 @@
 
 package consoletest_test
 
-const slowdown = 1
+const raceDetector = false

@@ -1,21 +1,11 @@
 package consoletest_test
 
 import (
-	"database/sql"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	_ "modernc.org/sqlite"
-
-	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/credentials/console"
-	"github.com/gatepost-mail/gatepost/store"
-	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
 // A stranger's domain and user look exactly like ones that don't exist.
@@ -105,68 +95,4 @@ func TestNamesAsTyped(t *testing.T) {
 	if len(b.dialogs) > 0 {
 		t.Error("a name ran as a script")
 	}
-}
-
-// A domain of ten thousand users is a page like any other.
-func TestTenThousandUsers(t *testing.T) {
-	const users, most = 10_000, slowdown * 100 * time.Millisecond
-	st := sqlite(t)
-	m := &credentials.Manager{Store: st}
-	if _, err := m.Tenant("acme").AddDomain(t.Context(), "acme.example"); err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	for i := range users {
-		u := store.User{Tenant: "acme", Domain: "acme.example", Username: fmt.Sprintf("smtp%05d", i*7919%users), Name: fmt.Sprintf("Tool %d", i),
-			Generation: 1, Created: now, PasswordSet: now, LastConnection: now}
-		if err := st.AddUser(t.Context(), u, "$hash"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h := &console.Handler{Credentials: m, Server: "localhost", Tenant: func(*http.Request) (store.TenantID, error) { return "acme", nil }}
-	for name, path := range map[string]string{
-		"domains":      "/",
-		"first page":   "/domains/acme.example",
-		"last page":    "/domains/acme.example?after=smtp09949",
-		"by name":      "/domains/acme.example?search=tool+7777",
-		"by half name": "/domains/acme.example?search=OOL+77",
-		"nothing":      "/domains/acme.example?search=nothing",
-		"deletion":     "/domains/acme.example/delete",
-	} {
-		best := time.Hour
-		for range 30 { // the machine may be busy with other tests
-			if best <= most {
-				break
-			}
-			w := httptest.NewRecorder()
-			began := time.Now()
-			h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
-			best = min(best, time.Since(began))
-			if w.Code != 200 || name == "by name" && !strings.Contains(w.Body.String(), ">Tool 7777<") {
-				t.Fatalf("%s: %d\n%s", name, w.Code, w.Body)
-			}
-		}
-		t.Logf("%s: %v", name, best)
-		if best > most {
-			t.Errorf("%s took %v, want at most %v", name, best, most)
-		}
-	}
-}
-
-// sqlite returns a store on SQLite that need not survive a power cut.
-func sqlite(t *testing.T) *sqlstore.Store {
-	t.Helper()
-	dsn := "file:" + filepath.Join(t.TempDir(), "gatepost.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous"
-	open := func(synchronous string) *sqlstore.Store {
-		db, err := sql.Open("sqlite", dsn+synchronous)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { db.Close() })
-		return sqlstore.New(db, sqlstore.SQLite)
-	}
-	if err := open("(FULL)").Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return open("(OFF)")
 }

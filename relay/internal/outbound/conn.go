@@ -67,6 +67,9 @@ func newConn(raw net.Conn, host string, t timeouts) *Conn {
 // Host returns the server's name.
 func (c *Conn) Host() string { return c.host }
 
+// Secure reports whether TLS is on.
+func (c *Conn) Secure() bool { return c.secure }
+
 // begin lets ctx govern what follows, until end.
 func (c *Conn) begin(ctx context.Context) {
 	c.ctx, c.interrupted = ctx, false

@@ -1,0 +1,115 @@
+// Package yardstick is for benchmarks that say how something compares, rather
+// than how fast this machine is today.
+package yardstick
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// turn is how long one side's turn should take at least: long against the noise
+// of a scheduler, and short enough for many turns.
+const turn = 50 * time.Millisecond
+
+// Compare measures two loads in turns, so that both see the same weather, and
+// reports
+//
+//   - ratio, how fast ours is: 1 as fast as the yardstick, 0.5 half as fast.
+//     It is the median of all pairs of turns, so a hiccup of the machine
+//     doesn't count;
+//   - cpu-ratio, the same in processor time of this process, which what else
+//     runs on the machine hardly touches (on Unix);
+//   - ours/s and yardstick/s, rounds per second in the median turn.
+//
+// A load does n rounds each time it is called.
+func Compare(b *testing.B, yardstick, ours func(n int) error) {
+	b.Helper()
+	y, o := &side{load: yardstick}, &side{load: ours}
+	o.calibrate(b)
+	y.calibrate(b)
+	var ratios []float64
+	for i := 0; b.Loop(); i++ {
+		first, second := y, o
+		if i%2 == 1 {
+			first, second = o, y
+		}
+		first.turn(b)
+		second.turn(b)
+		ratios = append(ratios, o.rates[i]/y.rates[i])
+	}
+	b.ReportMetric(median(ratios), "ratio")
+	if o.cpu > 0 {
+		b.ReportMetric(y.perRound()/o.perRound(), "cpu-ratio")
+	}
+	b.ReportMetric(median(o.rates), "ours/s")
+	b.ReportMetric(median(y.rates), "yardstick/s")
+	b.ReportMetric(0, "ns/op") // of both together: says nothing
+}
+
+// A side is one of the two that are compared.
+type side struct {
+	load  func(n int) error
+	n     int // rounds in a turn
+	cpu   time.Duration
+	rates []float64 // rounds per second of each turn
+}
+
+// calibrate finds out how many rounds make a turn, which also warms up.
+func (s *side) calibrate(b *testing.B) {
+	b.Helper()
+	for s.n = 1; ; s.n *= 2 {
+		s.turn(b)
+		if 1/s.rates[len(s.rates)-1]*float64(s.n) >= turn.Seconds() {
+			break
+		}
+	}
+	s.cpu, s.rates = 0, nil
+}
+
+func (s *side) turn(b *testing.B) {
+	b.Helper()
+	cpu, start := cpuTime(), time.Now()
+	if err := s.load(s.n); err != nil {
+		b.Fatal(err)
+	}
+	s.rates = append(s.rates, float64(s.n)/time.Since(start).Seconds())
+	s.cpu += cpuTime() - cpu
+}
+
+// perRound returns the processor time of a round.
+func (s *side) perRound() float64 {
+	return s.cpu.Seconds() / float64(s.n*len(s.rates))
+}
+
+func median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+}
+
+// Parallel makes one load of several clients, each of which does a round when it
+// is called. Together they do n rounds, and whoever is done takes the next.
+func Parallel(clients []func() error) func(n int) error {
+	return func(n int) error {
+		var (
+			wg    sync.WaitGroup
+			taken atomic.Int64
+			once  sync.Once
+			first error
+		)
+		for _, client := range clients {
+			wg.Go(func() {
+				for taken.Add(1) <= int64(n) {
+					if err := client(); err != nil {
+						once.Do(func() { first = err })
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		return first
+	}
+}

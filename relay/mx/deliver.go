@@ -1,0 +1,143 @@
+package mx
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+// A domainState is what is remembered of a domain.
+type domainState struct {
+	once   sync.Once
+	holder chan struct{} // holds one thing while somebody uses what follows
+
+	hosts    []string
+	lookedUp time.Time
+	sts      stsState
+}
+
+// lock waits until nobody else looks the domain up.
+func (d *domainState) lock(ctx context.Context) error {
+	d.once.Do(func() { d.holder = make(chan struct{}, 1) })
+	select {
+	case d.holder <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *domainState) unlock() { <-d.holder }
+
+// A route is where a domain's mail goes, and how.
+type route struct {
+	hosts  []string // best first
+	policy *policy  // nil means none
+	unsure bool     // whether there is a policy isn't known
+}
+
+// route looks up where a domain's mail goes, unless that was done a moment ago.
+func (f *Forwarder) route(ctx context.Context, domain string) (route, error) {
+	d := f.domains.get(domain)
+	if err := d.lock(ctx); err != nil {
+		return route{}, err
+	}
+	defer d.unlock()
+	if d.hosts == nil || time.Since(d.lookedUp) >= routeTime {
+		hosts, err := f.lookupHosts(ctx, domain)
+		if err != nil {
+			return route{}, err
+		}
+		d.hosts, d.lookedUp = hosts, time.Now()
+	}
+	f.updatePolicy(ctx, domain, &d.sts)
+	if err := ctx.Err(); err != nil {
+		return route{}, err
+	}
+	return route{hosts: d.hosts, policy: d.sts.valid(time.Now()), unsure: d.sts.unsure}, nil
+}
+
+// requireTLS reports whether mail with REQUIRETLS may go this way. The names of
+// the hosts must be beyond doubt (RFC 8689 section 4.2.1): they come from an
+// MTA-STS policy that is enforced, or are the domain itself, to which its own
+// certificate speaks. Whether DNSSEC says the same can't be known here.
+func (r *route) requireTLS(domain string) error {
+	switch {
+	case r.policy != nil && r.policy.mode == enforce:
+		return nil
+	case len(r.hosts) == 1 && r.hosts[0] == domain:
+		return nil
+	case r.unsure:
+		return later("4.7.5", "the message has REQUIRETLS, and the MTA-STS policy of "+domain+" can't be had right now")
+	}
+	return final(550, noRequireTLS, "the message has REQUIRETLS, and no MTA-STS policy says which are the mail hosts of "+domain)
+}
+
+// deliver asks one host after the other.
+func (f *Forwarder) deliver(ctx context.Context, m *relay.Message, domain string, r route) error {
+	var result error
+	best := unfit + 1
+	tried := 0
+	for _, host := range r.hosts {
+		if tried == or(f.MaxHosts, 5) {
+			break
+		}
+		p, err := f.protect(ctx, m, domain, host, r.policy)
+		if err == nil {
+			tried++
+			err = f.send(ctx, m, p, host)
+		}
+		if err == nil {
+			return nil
+		}
+		v := judge(err, m)
+		if v == settled || ctx.Err() != nil {
+			return err
+		}
+		f.logger().LogAttrs(ctx, slog.LevelDebug, "mx: host failed",
+			slog.String("message", m.ID), slog.String("host", host), slog.String("error", err.Error()))
+		if v < best {
+			best, result = v, err
+		}
+	}
+	return result
+}
+
+// protect decides how a connection to a host must be protected, and refuses a
+// host that the domain's policy doesn't name.
+func (f *Forwarder) protect(ctx context.Context, m *relay.Message, domain, host string, p *policy) (protection, error) {
+	if p != nil && !p.matches(host) {
+		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: mail host is against the MTA-STS policy",
+			slog.String("domain", domain), slog.String("host", host), slog.String("mode", p.mode))
+		if p.mode == enforce {
+			return 0, later("4.7.5", "the MTA-STS policy of "+domain+" doesn't allow the mail host "+host)
+		}
+	}
+	switch {
+	case m.Options.RequireTLS, p != nil && p.mode == enforce:
+		return verified, nil
+	case f.RequireTLS:
+		return encrypted, nil
+	case p != nil:
+		return observed, nil
+	}
+	return opportunistic, nil
+}
+
+// send hands the message to one host.
+func (f *Forwarder) send(ctx context.Context, m *relay.Message, p protection, host string) error {
+	answer, err := f.pool.Send(ctx, p.key(host), m)
+	switch {
+	case err == nil:
+		f.logger().LogAttrs(ctx, slog.LevelDebug, "mx: message delivered",
+			slog.String("message", m.ID), slog.String("host", host), slog.String("reply", answer))
+	case m.Options.RequireTLS && lacksTLS(err):
+		return final(550, noRequireTLS, "the message has REQUIRETLS, and "+err.Error())
+	case tlsFailed(err) && ctx.Err() == nil:
+		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: TLS failed, mail waits", slog.String("host", host), slog.String("error", err.Error()))
+	}
+	return err
+}

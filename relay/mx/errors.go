@@ -1,0 +1,119 @@
+package mx
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"strings"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/internal/outbound"
+)
+
+// final returns a refusal for good, of our own making.
+func final(code int, enhanced, text string) *relay.ReplyError {
+	return &relay.ReplyError{Code: code, Enhanced: enhanced, Text: text}
+}
+
+// An unreachable is a trouble on the way to a domain: it is about all mail for it,
+// and may be over later.
+type unreachable struct{ reply *relay.ReplyError }
+
+func later(enhanced, text string) error {
+	return unreachable{&relay.ReplyError{Code: 451, Enhanced: enhanced, Text: text}}
+}
+
+func (e unreachable) Error() string     { return strings.TrimPrefix(e.reply.Error(), "relay: ") }
+func (e unreachable) Unwrap() error     { return e.reply }
+func (e unreachable) Unreachable() bool { return true }
+
+// A verdict is what an error of one host means for the message. All but settled
+// let the next host be asked. When no host is left, the error with the smallest
+// verdict is the answer: what a host said is more than silence, and as long as one
+// host may still take the message, it is not refused.
+type verdict int
+
+const (
+	settled  verdict = iota // it is the answer, whatever other hosts would say
+	answered                // the host said: not now
+	failed                  // nobody knows what the host would have said
+	unfit                   // the host can never take this message
+)
+
+// judge decides what becomes of a message to n recipients after one host failed.
+func judge(err error, m *relay.Message) verdict {
+	var (
+		refused *relay.RefusedError
+		e       *outbound.Error
+		re      *relay.ReplyError
+	)
+	switch {
+	case errors.As(err, &refused):
+		return judgeRefused(refused, m)
+	case errors.As(err, &e):
+		return judgeStep(e)
+	case errors.As(err, new(unreachable)): // which holds a reply of ours
+		return failed
+	case errors.As(err, &re) && (re.Enhanced == noRequireTLS || re.Enhanced == noAddress):
+		return unfit
+	case errors.As(err, &re):
+		return settled // a refusal of ours: the message can't be sent as it is
+	}
+	return failed
+}
+
+// judgeRefused: a refusal for good is one (RFC 5321 section 4.2.1), and if the
+// host took some of the recipients, it is the one that mail goes to: those needn't
+// wait for what others say.
+func judgeRefused(refused *relay.RefusedError, m *relay.Message) verdict {
+	if len(refused.Recipients) < len(m.To) {
+		return settled
+	}
+	for _, r := range refused.Recipients {
+		if !relay.Temporary(r.Err) {
+			return settled
+		}
+	}
+	return answered
+}
+
+func judgeStep(e *outbound.Error) verdict {
+	var re *relay.ReplyError
+	switch {
+	case e.Lost && e.Step == outbound.End: // it may have the message: another host would make it two
+		return settled
+	case e.Lost || e.Step < outbound.Mail:
+		return failed
+	case errors.As(e.Err, &re) && re.Temporary():
+		return answered
+	}
+	return settled // refused for good, or the message couldn't be read
+}
+
+// tlsFailed reports whether TLS is what a connection failed with.
+func tlsFailed(err error) bool {
+	var e *outbound.Error
+	return errors.As(err, &e) && (e.Step == outbound.StartTLS || e.Step == outbound.Handshake) &&
+		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// lacksTLS reports whether a host has no TLS that can be verified, in contrast to
+// one with which it didn't work this time.
+func lacksTLS(err error) bool {
+	var e *outbound.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	return e.Step == outbound.StartTLS && !e.Lost || badCertificate(err)
+}
+
+func badCertificate(err error) bool {
+	var bad *tls.CertificateVerificationError
+	return errors.As(err, &bad)
+}
+
+// Enhanced codes that speak of one host only.
+const (
+	noRequireTLS = "5.7.30" // RFC 8689 section 7.3
+	noAddress    = "5.4.4"  // RFC 3463 section 3.5
+)

@@ -1,0 +1,162 @@
+package mx
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// stsCheck is how often a domain is asked whether it has another policy, or
+	// one at all; and how long one that couldn't be fetched is left alone.
+	stsCheck = 10 * time.Minute
+
+	// stsLeast is how long a policy is kept that says it lasts less.
+	stsLeast = time.Minute
+
+	// stsRefresh is how often a policy that hasn't changed is fetched again, so
+	// that it doesn't expire (RFC 8461 section 3.3).
+	stsRefresh = 24 * time.Hour
+
+	// stsTime is how long fetching may take (RFC 8461 section 3.3).
+	stsTime = time.Minute
+)
+
+// An stsState is what is known of a domain's MTA-STS policy.
+type stsState struct {
+	policy  *policy // nil: none was ever seen
+	id      string
+	fetched time.Time
+	check   time.Time // when to look for another one
+	unsure  bool      // the last look came to nothing
+}
+
+// valid returns the policy that applies now; nil if there is none.
+func (s *stsState) valid(now time.Time) *policy {
+	if s.policy == nil || s.policy.mode == "none" || now.After(s.expires()) {
+		return nil
+	}
+	return s.policy
+}
+
+func (s *stsState) expires() time.Time { return s.fetched.Add(s.policy.maxAge) }
+
+// updatePolicy brings s up to date. Whatever fails, the policy that is known goes
+// on to apply until it expires (RFC 8461 section 5.1); without one the domain is
+// taken for one that has no policy.
+func (f *Forwarder) updatePolicy(ctx context.Context, domain string, s *stsState) {
+	now := time.Now()
+	if now.Before(s.check) {
+		return
+	}
+	id, err := f.lookupRecord(ctx, domain)
+	known := s.policy != nil && id == s.id && now.Before(s.fetched.Add(min(stsRefresh, s.policy.maxAge)))
+	if err == nil && id != "" && !known {
+		var p *policy
+		if p, err = f.fetchPolicy(ctx, domain); err == nil {
+			s.policy, s.id, s.fetched = p, id, now
+		}
+	}
+	if ctx.Err() != nil {
+		return // it says nothing about the domain: the next message looks again
+	}
+	s.unsure = err != nil
+	s.check = now.Add(stsCheck)
+	if s.valid(now) != nil && s.expires().Before(s.check) { // there must be no gap before the next
+		s.check = latest(s.expires(), now.Add(stsLeast))
+	}
+	if err != nil {
+		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: MTA-STS policy can't be had",
+			slog.String("domain", domain), slog.String("error", err.Error()), slog.Bool("older policy applies", s.valid(now) != nil))
+	}
+}
+
+// latest returns the later of two times.
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// lookupRecord returns the id of a domain's policy; "" if it has none.
+func (f *Forwarder) lookupRecord(ctx context.Context, domain string) (id string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dnsTime)
+	defer cancel()
+	txts, err := f.resolver().LookupTXT(ctx, "_mta-sts."+domain+".")
+	if isNotFound(err) {
+		return "", nil
+	}
+	return parseRecord(txts), err
+}
+
+// fetchPolicy fetches a domain's policy (RFC 8461 section 3.3).
+func (f *Forwarder) fetchPolicy(ctx context.Context, domain string) (*policy, error) {
+	ctx, cancel := context.WithTimeout(ctx, stsTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://mta-sts."+domain+"/.well-known/mta-sts.txt", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := f.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the server replied %d", resp.StatusCode)
+	}
+	if kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || kind != "text/plain" {
+		return nil, fmt.Errorf("its type is not text/plain")
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPolicy+1))
+	if err != nil {
+		return nil, err
+	}
+	p, err := parsePolicy(body)
+	if err != nil {
+		return nil, fmt.Errorf("the policy is invalid: %w", err)
+	}
+	return p, nil
+}
+
+// httpClient returns the client for policies. It follows no redirect (RFC 8461
+// section 3.3).
+func (f *Forwarder) httpClient() *http.Client {
+	c := http.Client{Transport: &http.Transport{
+		DialContext:            f.dialHTTPS,
+		DisableKeepAlives:      true, // a policy is fetched once a day
+		MaxResponseHeaderBytes: maxPolicy,
+	}}
+	if f.HTTPClient != nil {
+		c = *f.HTTPClient
+	}
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &c
+}
+
+// dialHTTPS connects to the addresses that mail could go to as well, and to no
+// other: the name is a stranger's choice.
+func (f *Forwarder) dialHTTPS(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := f.addrs(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	var conn net.Conn
+	for _, a := range addrs {
+		d := net.Dialer{Timeout: stsTime / maxAddrs}
+		if conn, err = d.DialContext(ctx, network, net.JoinHostPort(a.String(), port)); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}

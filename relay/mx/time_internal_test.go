@@ -1,0 +1,211 @@
+package mx
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay/internal/outbound"
+)
+
+// A site publishes a policy, as long as it is up.
+type site struct {
+	id, policy     string
+	dnsDown, down  bool
+	asked, fetched int
+}
+
+func (s *site) LookupTXT(context.Context, string) ([]string, error) {
+	s.asked++
+	switch {
+	case s.dnsDown:
+		return nil, &net.DNSError{IsTimeout: true}
+	case s.id == "":
+		return nil, &net.DNSError{IsNotFound: true}
+	}
+	return []string{"v=STSv1; id=" + s.id}, nil
+}
+
+func (s *site) LookupMX(context.Context, string) ([]*net.MX, error) { return nil, nil }
+
+func (s *site) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) { return nil, nil }
+
+func (s *site) RoundTrip(*http.Request) (*http.Response, error) {
+	if s.fetched++; s.down {
+		return nil, errors.New("down")
+	}
+	return &http.Response{
+		StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}},
+		Body: io.NopCloser(strings.NewReader(s.policy)),
+	}, nil
+}
+
+func enforcing(host string, age time.Duration) string {
+	return "version: STSv1\nmode: enforce\nmx: " + host + "\nmax_age: " + strconv.Itoa(int(age.Seconds()))
+}
+
+// A policyClock asks, after a while, for the host that the policy names; "" if
+// there is none.
+func policyClock(s *site) (after func(time.Duration) string) {
+	f := &Forwarder{Resolver: s, HTTPClient: &http.Client{Transport: s}, Logger: slog.New(slog.DiscardHandler)}
+	f.http = f.httpClient()
+	var state stsState
+	return func(d time.Duration) string {
+		time.Sleep(d)
+		f.updatePolicy(context.Background(), "example.com", &state)
+		if p := state.valid(time.Now()); p != nil {
+			return p.mx[0]
+		}
+		return ""
+	}
+}
+
+const week = 7 * 24 * time.Hour
+
+func TestPolicyInTime(t *testing.T) {
+	t.Run("a new id is noticed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &site{id: "1", policy: enforcing("a.example", week)}
+			after := policyClock(s)
+			after(0)
+			s.id, s.policy = "2", enforcing("b.example", week)
+			if got := after(time.Minute); got != "a.example" || s.asked != 1 {
+				t.Errorf("after a minute: %q, asked %d times", got, s.asked)
+			}
+			if got := after(stsCheck); got != "b.example" {
+				t.Errorf("later: %q", got)
+			}
+		})
+	})
+	t.Run("one id, one fetch a day", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &site{id: "1", policy: enforcing("a.example", week)}
+			after := policyClock(s)
+			for range 6 * 24 * 3 {
+				after(10 * time.Minute)
+			}
+			if s.fetched != 3 {
+				t.Errorf("fetched %d times in three days", s.fetched)
+			}
+		})
+	})
+	for name, fail := range map[string]func(*site){
+		"its server is down": func(s *site) { s.down = true },
+		"and DNS, too":       func(s *site) { s.down, s.dnsDown = true, true },
+		"its record is gone": func(s *site) { s.id = "" },
+		"it became nonsense": func(s *site) { s.policy = "<html>" },
+	} {
+		t.Run("a policy outlives that "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &site{id: "1", policy: enforcing("a.example", week)}
+				after := policyClock(s)
+				after(0)
+				fail(s)
+				if got := after(week - time.Minute); got != "a.example" {
+					t.Errorf("before its max_age is over: %q", got)
+				}
+				if got := after(2 * time.Minute); got != "" {
+					t.Errorf("after its max_age: %q", got)
+				}
+			})
+		})
+	}
+	for _, age := range []time.Duration{time.Minute, 15 * time.Minute, 25 * time.Hour} {
+		t.Run("renewed, never gone, with a max_age of "+age.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &site{id: "1", policy: enforcing("a.example", age)}
+				after := policyClock(s)
+				for d := time.Duration(0); d < 3*age; d += 20 * time.Second {
+					if got := after(20 * time.Second); got != "a.example" {
+						t.Fatalf("after %v: %q", d, got)
+					}
+				}
+				if most := 4 + int(3*age/stsRefresh); s.fetched > most {
+					t.Errorf("fetched %d times", s.fetched)
+				}
+			})
+		})
+	}
+	t.Run("a server that is down is asked now and then", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &site{id: "1", policy: enforcing("a.example", week), down: true}
+			after := policyClock(s)
+			for range 60 {
+				after(time.Minute)
+			}
+			if s.fetched != 6 {
+				t.Errorf("asked %d times in an hour", s.fetched)
+			}
+			s.down = false
+			if got := after(stsCheck); got != "a.example" {
+				t.Errorf("then: %q", got)
+			}
+		})
+	})
+}
+
+// A message that is given up says nothing about the domain: the next one looks
+// again.
+func TestGivingUpIsNotRemembered(t *testing.T) {
+	s := &site{id: "1", policy: enforcing("a.example", week)}
+	f := &Forwarder{Resolver: s, HTTPClient: &http.Client{Transport: s}, Logger: slog.New(slog.DiscardHandler)}
+	f.http = f.httpClient()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var state stsState
+	f.updatePolicy(ctx, "example.com", &state)
+	f.updatePolicy(t.Context(), "example.com", &state)
+	if p := state.valid(time.Now()); p == nil || s.asked != 2 {
+		t.Errorf("%v, asked %d times", p, s.asked)
+	}
+}
+
+func TestMemoryOfTLSEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r tlsRecord
+		want := func(what string, mode outbound.TLSMode) {
+			t.Helper()
+			if got := r.mode(time.Now()); got != mode {
+				t.Errorf("%s: mode %d, want %d", what, got, mode)
+			}
+		}
+		want("at first", outbound.Opportunistic)
+		r.note(false, time.Now())
+		want("after a failure", outbound.None)
+		time.Sleep(plainMemory)
+		want("an hour later", outbound.Opportunistic)
+		r.note(true, time.Now())
+		want("after a success", outbound.Required)
+		time.Sleep(tlsMemory - time.Second)
+		want("a day later", outbound.Required)
+		time.Sleep(time.Second)
+		want("more than a day later", outbound.Opportunistic)
+	})
+}
+
+func TestLRUForgetsWhatWasUsedLeast(t *testing.T) {
+	c := lru[int]{max: 3}
+	for _, key := range []string{"a", "b", "c", "a", "d"} {
+		*c.get(key)++
+	}
+	for key, want := range map[string]int{"a": 2, "c": 1, "d": 1} {
+		if got := *c.get(key); got != want {
+			t.Errorf("%s: %d, want %d", key, got, want)
+		}
+	}
+	if got := *c.get("b"); got != 0 {
+		t.Errorf("b wasn't forgotten")
+	}
+	if len(c.byKey) != 3 || c.order.Len() != 3 {
+		t.Errorf("it holds %d and %d", len(c.byKey), c.order.Len())
+	}
+}

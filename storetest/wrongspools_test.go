@@ -1,0 +1,337 @@
+package storetest_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+	"github.com/gatepost-mail/gatepost/storetest"
+)
+
+// A spoolMistake is a way to write a spool wrongly, as a mistake is for stores.
+type spoolMistake struct {
+	make        func(store.Spool) store.Spool
+	name, words string
+}
+
+var spoolMistakes = map[string]spoolMistake{
+	"a spool of its own for each process": {
+		make:  func(store.Spool) store.Spool { return new(memory.Store) },
+		name:  "Handles/SeeEachOther",
+		words: "it may be shared by any number of processes",
+	},
+	"a lease ends as soon as it begins": {
+		make:  func(s store.Spool) store.Spool { return unhidden{s} },
+		name:  "Lease/Hides",
+		words: "hidden from every other call of Lease, by whatever process, until then",
+	},
+	"the due are read, then leased": {
+		make:  func(s store.Spool) store.Spool { return readsThenLeases{s} },
+		name:  "Race/NeverSharedByTwo",
+		words: "hidden from every other call of Lease, by whatever process, until then",
+	},
+	"the last in is the first out": {
+		make:  func(s store.Spool) store.Spool { return newestFirst{s} },
+		name:  "Lease/LongestFirst",
+		words: "those first that have waited longest",
+	},
+	"held deliveries are handed out": {
+		make:  func(s store.Spool) store.Spool { return holdsNothing{s} },
+		name:  "Lease/Held",
+		words: "deliveries that are due at now, not held",
+	},
+	"any lease will do to settle": {
+		make:  func(s store.Spool) store.Spool { return unfenced{s} },
+		name:  "Settle/LostLease",
+		words: "An outcome whose lease the caller no longer holds",
+	},
+	"one lost outcome is the end of all": {
+		make:  func(s store.Spool) store.Spool { return allLost{s} },
+		name:  "Settle/LostLease",
+		words: "changes nothing and is returned as lost",
+	},
+	"what is lost isn't told": {
+		make:  func(s store.Spool) store.Spool { return neverLost{s} },
+		name:  "Renew/Lost",
+		words: "It returns those whose lease the caller no longer holds",
+	},
+	"the content stays": {
+		make:  func(s store.Spool) store.Spool { return hoards{s, new(sync.Map)} },
+		name:  "Settle/LastOfTheMail",
+		words: "With the last delivery of a mail the mail and its content go.",
+	},
+	"the content goes with the first recipient": {
+		make:  func(s store.Spool) store.Spool { return hasty{s, new(sync.Map)} },
+		name:  "Settle/LastOfTheMail",
+		words: "With the last delivery of a mail the mail and its content go.",
+	},
+	"a second Put is an error": {
+		make:  func(s store.Spool) store.Spool { return once{s} },
+		name:  "Put/Twice",
+		words: "a Put whose outcome is unknown may be repeated",
+	},
+	"what came of a content is enough": {
+		make:  func(s store.Spool) store.Spool { return shortened{s} },
+		name:  "Put/BodyOfAnotherLength",
+		words: "An error of body, and a body of another length, are its error, and nothing is kept.",
+	},
+	"a cancelled Put leaves some recipients": {
+		make:  func(s store.Spool) store.Spool { return halfDone{s} },
+		name:  "Put/CancelledHalfWay",
+		words: "If Put fails, it has kept everything or nothing.",
+	},
+	"what remote servers say is made valid": {
+		make:  func(s store.Spool) store.Spool { return valid{s} },
+		name:  "Text/AnyBytes",
+		words: "may hold any bytes (what remote servers say often isn't UTF-8) and comes back as it went in",
+	},
+	"reasons are cut to fit the column": {
+		make:  func(s store.Spool) store.Spool { return cutReasons{s} },
+		name:  "Text/Long",
+		words: "but never cuts them",
+	},
+	"times are kept in milliseconds": {
+		make:  func(s store.Spool) store.Spool { return spoolMilliseconds{s} },
+		name:  "Times/ToTheMicrosecond",
+		words: "All times are UTC whole microseconds",
+	},
+	"tenants see each other's mail": {
+		make:  func(s store.Spool) store.Spool { return everybodys{s} },
+		name:  "Deliveries/OfTheTenant",
+		words: "An empty tenant means all.",
+	},
+	"the context is ignored": {
+		make:  func(s store.Spool) store.Spool { return deafSpool{s} },
+		name:  "Context/Ended",
+		words: "A context that has already ended makes a method fail with its error and change nothing",
+	},
+}
+
+// TestSpoolMistakes is TestMistakes for spools.
+func TestSpoolMistakes(t *testing.T) {
+	for name, m := range spoolMistakes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			suiteFails(t, "TestWrongSpool", name, m.name, m.words)
+		})
+	}
+}
+
+// TestWrongSpool is run by TestSpoolMistakes, in a process of its own.
+func TestWrongSpool(t *testing.T) {
+	m, ok := spoolMistakes[os.Getenv(variable)]
+	if !ok {
+		t.Skip("only TestSpoolMistakes runs this")
+	}
+	storetest.RunSpool(t, func(*testing.T) func() store.Spool {
+		right := new(memory.Store)
+		return func() store.Spool { return m.make(right) }
+	})
+}
+
+type unhidden struct{ store.Spool }
+
+func (s unhidden) Lease(ctx context.Context, now, _ time.Time, limit int) ([]store.Leased, error) {
+	return s.Spool.Lease(ctx, now, now, limit)
+}
+
+type readsThenLeases struct{ store.Spool }
+
+func (s readsThenLeases) Lease(ctx context.Context, now, until time.Time, limit int) ([]store.Leased, error) {
+	all, err := s.Deliveries(ctx, "", store.Page{Limit: 1000})
+	if err != nil {
+		return nil, err
+	}
+	var due []store.Leased
+	for _, l := range all {
+		if !l.Delivery.Held && !l.Delivery.Next.After(now) && !l.Delivery.LeasedUntil.After(now) && len(due) < limit {
+			l.Delivery.Lease++
+			l.Delivery.LeasedUntil = until
+			due = append(due, l)
+		}
+	}
+	time.Sleep(time.Millisecond)
+	_, err = s.Spool.Lease(ctx, now, until, len(due))
+	return due, err
+}
+
+type newestFirst struct{ store.Spool }
+
+func (s newestFirst) Lease(ctx context.Context, now, until time.Time, limit int) ([]store.Leased, error) {
+	leased, err := s.Spool.Lease(ctx, now, until, limit)
+	slices.Reverse(leased)
+	return leased, err
+}
+
+type holdsNothing struct{ store.Spool }
+
+func (s holdsNothing) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+	deliveries = slices.Clone(deliveries)
+	for i := range deliveries {
+		deliveries[i].Held = false
+	}
+	return s.Spool.Put(ctx, m, deliveries, body)
+}
+
+type unfenced struct{ store.Spool }
+
+func (s unfenced) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
+	all, err := s.Deliveries(ctx, "", store.Page{Limit: 1000})
+	outcomes = slices.Clone(outcomes)
+	for i, o := range outcomes {
+		for _, l := range all {
+			if l.Delivery.Mail == o.Mail && l.Delivery.N == o.N {
+				outcomes[i].Lease = l.Delivery.Lease
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.Spool.Settle(ctx, outcomes)
+}
+
+type allLost struct{ store.Spool }
+
+func (s allLost) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
+	all, err := s.Deliveries(ctx, "", store.Page{Limit: 1000})
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range outcomes {
+		if !slices.ContainsFunc(all, func(l store.Leased) bool {
+			return l.Delivery.Mail == o.Mail && l.Delivery.N == o.N && l.Delivery.Lease == o.Lease
+		}) {
+			return outcomes, nil
+		}
+	}
+	return s.Spool.Settle(ctx, outcomes)
+}
+
+type neverLost struct{ store.Spool }
+
+func (s neverLost) Renew(ctx context.Context, leased []store.Delivery, until time.Time) ([]store.Delivery, error) {
+	_, err := s.Spool.Renew(ctx, leased, until)
+	return nil, err
+}
+
+// hoards keeps every content that was ever read.
+type hoards struct {
+	store.Spool
+	contents *sync.Map
+}
+
+func (s hoards) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
+	if content, ok := s.contents.Load(mail); ok {
+		return io.NopCloser(bytes.NewReader(content.([]byte))), nil
+	}
+	body, err := s.Spool.Body(ctx, mail)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(body)
+	s.contents.Store(mail, content)
+	return io.NopCloser(bytes.NewReader(content)), err
+}
+
+// hasty forgets a content when any delivery of it is done.
+type hasty struct {
+	store.Spool
+	done *sync.Map
+}
+
+func (s hasty) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
+	lost, err := s.Spool.Settle(ctx, outcomes)
+	for _, o := range outcomes {
+		if o.Done && err == nil && len(lost) == 0 {
+			s.done.Store(o.Mail, true)
+		}
+	}
+	return lost, err
+}
+
+func (s hasty) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
+	if _, done := s.done.Load(mail); done {
+		return nil, store.ErrNotFound
+	}
+	return s.Spool.Body(ctx, mail)
+}
+
+type once struct{ store.Spool }
+
+func (s once) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+	if there, err := s.Body(ctx, m.ID); err == nil {
+		there.Close()
+		return store.ErrTaken
+	}
+	return s.Spool.Put(ctx, m, deliveries, body)
+}
+
+type shortened struct{ store.Spool }
+
+func (s shortened) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+	content, err := io.ReadAll(io.LimitReader(body, max(m.Size, 0)))
+	if err != nil {
+		return err
+	}
+	m.Size = int64(len(content))
+	return s.Spool.Put(ctx, m, deliveries, bytes.NewReader(content))
+}
+
+type halfDone struct{ store.Spool }
+
+func (s halfDone) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+	var content bytes.Buffer
+	err := s.Spool.Put(ctx, m, deliveries, io.TeeReader(body, &content))
+	if ctx.Err() != nil && err != nil && int64(content.Len()) == m.Size && len(deliveries) > 1 {
+		s.Spool.Put(context.WithoutCancel(ctx), m, deliveries[:len(deliveries)/2], &content)
+	}
+	return err
+}
+
+type valid struct{ store.Spool }
+
+func (s valid) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
+	return settleWith(ctx, s.Spool, outcomes, func(reason string) string { return strings.ToValidUTF8(reason, "?") })
+}
+
+type cutReasons struct{ store.Spool }
+
+func (s cutReasons) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
+	return settleWith(ctx, s.Spool, outcomes, func(reason string) string { return reason[:min(len(reason), 1024)] })
+}
+
+func settleWith(ctx context.Context, s store.Spool, outcomes []store.Outcome, reason func(string) string) ([]store.Outcome, error) {
+	outcomes = slices.Clone(outcomes)
+	for i, o := range outcomes {
+		outcomes[i].Reason = reason(o.Reason)
+	}
+	return s.Settle(ctx, outcomes)
+}
+
+type spoolMilliseconds struct{ store.Spool }
+
+func (s spoolMilliseconds) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+	m.Received = m.Received.Truncate(time.Millisecond)
+	return s.Spool.Put(ctx, m, deliveries, body)
+}
+
+type everybodys struct{ store.Spool }
+
+func (s everybodys) Deliveries(ctx context.Context, _ store.TenantID, page store.Page) ([]store.Leased, error) {
+	return s.Spool.Deliveries(ctx, "", page)
+}
+
+type deafSpool struct{ store.Spool }
+
+func (s deafSpool) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
+	return s.Spool.Settle(context.WithoutCancel(ctx), outcomes)
+}
