@@ -80,9 +80,14 @@ func (t tx) due(ctx context.Context, now time.Time, limit int) (keys [][]any, er
 }
 
 var (
-	updateLease  = keysQuery(`UPDATE {deliveries} SET lease = lease + 1, leased_until = ?, ready = `+later+` WHERE (mail, n) IN (...)`, 2)
+	updateLease  = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, leased_until = ?, ready = `+later+` WHERE (mail, n) IN (...)`, 2)
 	selectLeased = keysQuery(`SELECT `+leasedColumns+` FROM {deliveries} AS d LEFT JOIN {mails} AS m ON m.id = d.mail WHERE (d.mail, d.n) IN (...)`, 2)
 )
+
+// nextLease is the lease after a row's. Beyond the largest number, which only
+// damage can lead to, it begins anew: a statement that fails would fail for all
+// rows that it is about.
+const nextLease = `CASE WHEN lease < ` + heldText + ` THEN lease + 1 ELSE 1 END`
 
 // later is the ready of a delivery with a new lease.
 const later = `CASE WHEN next > ? THEN next ELSE ? END`

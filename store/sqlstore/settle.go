@@ -27,7 +27,7 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 // updateLater records outcomes that aren't done. The values come as a table,
 // whose columns SQLite and PostgreSQL call column1 and so on by themselves.
 func (s *Store) updateLater() rowsQuery {
-	const set = ` SET lease = d.lease + 1, leased_until = ` + never + `, next = column4, ready = column5,
+	const set = ` SET lease = ` + nextLease + `, leased_until = ` + never + `, next = column4, ready = column5,
 		attempts = column6, warned = column7, reason = column8`
 	const on = ` d.mail = column1 AND d.n = column2 AND d.lease = column3`
 	switch s.dialect {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/smtp"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ type load struct {
 	conns int
 	pause time.Duration // between the messages of one connection
 	large int           // every so many messages one is large; 0: none
+	also  []string      // each message has more recipients, whose names end in these
 
 	sent   atomic.Int64
 	mu     sync.Mutex
@@ -98,14 +100,16 @@ func (l *load) message(c *smtp.Client, n *node) error {
 	number := l.sent.Add(1)
 	token := fmt.Sprintf("t%06d", number)
 	size := smallSize
-	if l.large > 0 && number%int64(l.large) == 0 {
+	if l.isLarge(token) {
 		size = largeSize
 	}
 	if err := c.Mail("load@" + domain); err != nil {
 		return fmt.Errorf("MAIL: %w", err)
 	}
-	if err := c.Rcpt(token + "@example.net"); err != nil {
-		return fmt.Errorf("RCPT: %w", err)
+	for _, tag := range append([]string{""}, l.also...) {
+		if err := c.Rcpt(token + tag + "@example.net"); err != nil {
+			return fmt.Errorf("RCPT: %w", err)
+		}
 	}
 	l.mu.Lock()
 	l.begun[token] = time.Now()
@@ -124,6 +128,11 @@ func (l *load) message(c *smtp.Client, n *node) error {
 	defer l.mu.Unlock()
 	l.kept[token] = n.name
 	return nil
+}
+
+func (l *load) isLarge(token string) bool {
+	number, err := strconv.Atoi(strings.TrimPrefix(token, "t"))
+	return err == nil && l.large > 0 && number%l.large == 0
 }
 
 // content is a message that has a token everywhere, and so can't be mistaken for

@@ -1,0 +1,116 @@
+package chaos_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/store/sqlstore"
+)
+
+// damages are what is done to the rows of one message each. In a statement $ID
+// and $UPLOAD stand for the message's.
+var damages = []struct {
+	name, statement string
+	large           bool   // the message is
+	want            string // the event; "": any
+}{
+	{"the mail is gone", `DELETE FROM gatepost_mails WHERE id = $ID`, false, "set aside"},
+	{"the content is empty", `UPDATE gatepost_mails SET content = $NOTHING WHERE id = $ID`, false, "set aside"},
+	{"the content is cut short", `UPDATE gatepost_mails SET content = substr(content, 1, 100) WHERE id = $ID`, false, "set aside"},
+	{"the content is too long", `UPDATE gatepost_mails SET size = 10 WHERE id = $ID`, false, "set aside"},
+	{"the size is negative", `UPDATE gatepost_mails SET size = -1 WHERE id = $ID`, false, "set aside"},
+	{"the size is huge", `UPDATE gatepost_mails SET size = 4611686018427387904 WHERE id = $ID`, false, "set aside"},
+	{"the size is the largest", `UPDATE gatepost_mails SET size = 9223372036854775807 WHERE id = $ID`, false, "set aside"},
+	{"all pieces are gone", `DELETE FROM gatepost_contents WHERE upload = $UPLOAD`, true, "set aside"},
+	{"a piece is gone", `DELETE FROM gatepost_contents WHERE upload = $UPLOAD AND n = 1`, true, "set aside"},
+	{"a piece is too short", `UPDATE gatepost_contents SET content = substr(content, 1, 100) WHERE upload = $UPLOAD AND n = 0`, true, "set aside"},
+	{"the upload is unknown", `UPDATE gatepost_mails SET upload = 'nonsense' WHERE id = $ID`, true, "set aside"},
+	{"the client's address is none", `UPDATE gatepost_mails SET remote = 'nonsense' WHERE id = $ID`, false, "set aside"},
+	{"the sender breaks the line", `UPDATE gatepost_mails SET sender = $INJECTION WHERE id = $ID`, false, ""},
+	{"a parameter breaks the line", `UPDATE gatepost_mails SET body = $INJECTION WHERE id = $ID`, false, ""},
+	{"the recipient breaks the line", `UPDATE gatepost_deliveries SET recipient = $INJECTION WHERE mail = $ID`, false, ""},
+	{"notify is nonsense", `UPDATE gatepost_deliveries SET notify = $NONSENSE WHERE mail = $ID`, false, ""},
+	{"the attempts are negative", `UPDATE gatepost_deliveries SET attempts = -9000000000000000000 WHERE mail = $ID`, false, "delivered"},
+	{"it is very old", `UPDATE gatepost_mails SET received = -9223372036854775807 WHERE id = $ID`, false, ""},
+	{"it is from the future", `UPDATE gatepost_mails SET received = 9223372036854775807 WHERE id = $ID`, false, ""},
+	{"it was due long ago", `UPDATE gatepost_deliveries SET next = -9223372036854775807 WHERE mail = $ID`, false, ""},
+	{"the number is another", `UPDATE gatepost_deliveries SET n = 7000000000 WHERE mail = $ID`, false, ""},
+	{"the lease is the last", `UPDATE gatepost_deliveries SET lease = 9223372036854775807 WHERE mail = $ID`, false, ""},
+}
+
+// injection is what would be more than one line to the upstream.
+const injection = "x@example.net>\r\nRCPT TO:<injected@example.net"
+
+// TestDamagedRows damages rows of the spool by hand. Those messages are set aside,
+// or given up, and the rest goes on.
+func TestDamagedRows(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			var up atomic.Bool
+			s := newSink(t, func(c relaytest.Command) relaytest.Answer {
+				if !up.Load() {
+					return relaytest.Answer{Text: "421 4.3.2 closing"}
+				}
+				return relaytest.Answer{}
+			})
+			n := b.node(t, s)
+			n.Lease = time.Second
+			n.start(t)
+			l := &load{conns: 4, pause: time.Millisecond, large: 8}
+			send(t, l, 100, n)
+			n.kill()
+			victims := damage(t, n, l)
+			up.Store(true)
+			n.start(t)
+			s.wantAll(t, l, n)
+			for i, d := range damages {
+				r := victims[i] + "@example.net"
+				n.mu.Lock()
+				t.Log(d.name, n.events[r], len(s.all()[r]))
+				n.mu.Unlock()
+			}
+		})
+	}
+}
+
+// damage does all damages, each to another message. It removes the messages from
+// the record of the load and returns their tokens.
+func damage(t *testing.T, n *node, l *load) (victims []string) {
+	t.Helper()
+	db := n.open(t)
+	tokens := slices.Sorted(maps.Keys(l.kept))
+	for _, d := range damages {
+		i := slices.IndexFunc(tokens, func(token string) bool { return l.isLarge(token) == d.large })
+		token := tokens[i]
+		tokens = slices.Delete(tokens, i, i+1)
+		delete(l.kept, token)
+		victims = append(victims, token)
+
+		var id, upload string
+		find := `SELECT m.id, m.upload FROM gatepost_mails AS m JOIN gatepost_deliveries AS d ON d.mail = m.id WHERE d.recipient = `
+		if err := db.QueryRow(find+bytesLiteral(n.Dialect, token+"@example.net")).Scan(&id, &upload); err != nil {
+			t.Fatal(err)
+		}
+		statement := strings.NewReplacer("$ID", "'"+id+"'", "$UPLOAD", "'"+upload+"'",
+			"$INJECTION", bytesLiteral(n.Dialect, injection), "$NONSENSE", bytesLiteral(n.Dialect, "NONSENSE,,>"), "$NOTHING", bytesLiteral(n.Dialect, "")).Replace(d.statement)
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", d.name, err)
+		}
+	}
+	return victims
+}
+
+// bytesLiteral is how bytes are written in a statement.
+func bytesLiteral(d sqlstore.Dialect, text string) string {
+	if d == sqlstore.Postgres {
+		return fmt.Sprintf(`'\x%x'::bytea`, text)
+	}
+	return fmt.Sprintf("x'%x'", text)
+}
