@@ -55,9 +55,10 @@ type queue struct {
 
 // A ring holds the lines of a class, in the order in which turns go round.
 type ring struct {
-	order []*line
-	lines map[netip.Prefix]*line
-	round bool // the next turn is one that goes round
+	order   []*line
+	lines   map[netip.Prefix]*line
+	waiting int
+	round   bool // the next turn is one that goes round
 }
 
 // A line holds the waiters of one prefix, first come first. It is never empty.
@@ -120,7 +121,7 @@ func (q *queue) release() {
 func (q *queue) push(c claim, turn chan struct{}) error {
 	r := &q.rings[c.class]
 	l := r.lines[c.prefix]
-	if c.bounded && (q.waiting >= maxWaiting || l != nil && len(l.waiters) >= maxWaitingPerPrefix) {
+	if c.bounded && (r.waiting >= maxWaiting || l != nil && len(l.waiters) >= maxWaitingPerPrefix) {
 		return errQueueFull
 	}
 	if l == nil {
@@ -133,6 +134,7 @@ func (q *queue) push(c claim, turn chan struct{}) error {
 	}
 	l.guesses = c.guesses
 	l.waiters = append(l.waiters, turn)
+	r.waiting++
 	q.waiting++
 	return nil
 }
@@ -156,6 +158,7 @@ func (r *ring) pop() chan struct{} {
 	r.round = !r.round
 	turn := l.waiters[0]
 	l.waiters = l.waiters[1:]
+	r.waiting--
 	r.leave(l)
 	if len(l.waiters) > 0 {
 		r.order = append(r.order, l)
@@ -182,6 +185,7 @@ func (r *ring) remove(prefix netip.Prefix, turn chan struct{}) bool {
 		return false
 	}
 	l.waiters = slices.Delete(l.waiters, i, i+1)
+	r.waiting--
 	if len(l.waiters) == 0 {
 		r.leave(l)
 	}

@@ -116,10 +116,32 @@ func (s *Server) track(c *conn) reply {
 	switch {
 	case s.perAddr[key] > s.maxConnsPerAddr():
 		return replyTooManyFromAddr
-	case len(s.conns) > s.maxConns():
+	case len(s.conns) > s.maxConns() && !s.makeRoom(c):
 		return replyTooMany
 	}
 	return reply{}
+}
+
+// makeRoom ends a connection that has not logged in, so that those who hold on
+// to connections and never do keep nobody out. Of a few at random it takes the
+// oldest: to look at all of them would be what a flood of connections costs. The
+// caller holds mu.
+func (s *Server) makeRoom(newcomer *conn) bool {
+	var oldest *conn
+	looked := 0
+	for c := range s.conns { // in random order
+		if looked++; looked > maxRefusing {
+			break
+		}
+		if c != newcomer && c.isIdler() && (oldest == nil || c.accepted.Before(oldest.accepted)) {
+			oldest = c
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	oldest.end(replyTooMany)
+	return true
 }
 
 // maxRefusing bounds how many connections are being refused at once.

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -33,7 +32,7 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	}
 	switch mech {
 	case sasl.Plain:
-		return mechanism{sasl.NewPlainServer(func(identity, username, password string) error {
+		return mechanism{s, sasl.NewPlainServer(func(identity, username, password string) error {
 			// RFC 4616: acting for somebody else is a right nobody has here.
 			if identity != "" && identity != username {
 				return s.deny(mech, username, errForeignIdentity)
@@ -41,7 +40,7 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 			return s.login(mech, username, password)
 		})}, nil
 	case sasl.Login:
-		return mechanism{&loginServer{login: func(username, password string) error {
+		return mechanism{s, &loginServer{login: func(username, password string) error {
 			return s.login(mech, username, password)
 		}}}, nil
 	}
@@ -54,7 +53,7 @@ func (s *session) login(mech, username, password string) error {
 	if s.failed >= s.srv.maxAuthTries() {
 		return replyTooManyTries.smtp()
 	}
-	ctx, cancel := s.context()
+	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
 	id, err := s.srv.Credentials.Authenticate(ctx, username, credentials.NewPassword(password), s.conn.remote)
 	if err != nil {
@@ -72,7 +71,6 @@ func (s *session) login(mech, username, password string) error {
 // deny answers a login that failed. The reply is the same for every cause that
 // has to do with the credentials.
 func (s *session) deny(mech, username string, err error) error {
-	s.failed++
 	answer, reason := replyLoginTrouble, "trouble"
 	switch {
 	case errors.Is(err, errForeignIdentity):
@@ -84,11 +82,17 @@ func (s *session) deny(mech, username string, err error) error {
 	default:
 		s.srv.logger().Error("relay: login failed", "error", err)
 	}
-	if s.failed >= s.srv.maxAuthTries() {
-		s.conn.end(replyTooManyTries) // after this reply
-	}
+	s.countFailure()
 	s.srv.emit(&LoginRefused{Username: printableUsername(username), Remote: s.conn.remote, Mechanism: mech, Reason: reason})
 	return answer.smtp()
+}
+
+// countFailure ends the connection, after the reply, if that was one failure too
+// many.
+func (s *session) countFailure() {
+	if s.failed++; s.failed >= s.srv.maxAuthTries() {
+		s.conn.end(replyTooManyTries)
+	}
 }
 
 // stillValid looks in the store whether the login still holds: the password may
@@ -109,7 +113,7 @@ func (s *session) stillValid(ctx context.Context, id credentials.Identity) reply
 // recheck is called now and then while the session is idle. It ends the session
 // when the credentials are known to be void; a store in trouble ends none.
 func (s *session) recheck() {
-	ctx, cancel := context.WithTimeout(s.srv.ctx, 10*time.Second)
+	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
 	s.stillValid(ctx, s.user())
 }
@@ -176,13 +180,17 @@ func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err er
 }
 
 // A mechanism makes a proper reply of what go-sasl says of a malformed
-// response (RFC 4954 section 4: 501).
-type mechanism struct{ sasl.Server }
+// response (RFC 4954 section 4: 501), and counts it as a login that failed.
+type mechanism struct {
+	s *session
+	sasl.Server
+}
 
 func (m mechanism) Next(response []byte) (challenge []byte, done bool, err error) {
 	challenge, done, err = m.Server.Next(response)
 	if _, ok := err.(*smtp.SMTPError); err != nil && !ok {
 		err = replyBadAuth.smtp()
+		m.s.countFailure()
 	}
 	return challenge, done, err
 }

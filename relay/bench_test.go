@@ -58,7 +58,7 @@ func BenchmarkLogin(b *testing.B) {
 
 // visit connects, says line unless it is empty, and quits.
 func visit(addr, line string) error {
-	c, err := connect(addr)
+	c, err := connect(addr, benchTLS)
 	if err != nil {
 		return err
 	}
@@ -75,20 +75,26 @@ func visit(addr, line string) error {
 // reads 8 KiB at a time.
 var pieces = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-func newDiscard(b *testing.B) string {
-	r := relaytest.NewUnstartedRelay(b)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	r.Server.Forwarder = relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
+func newDiscard(tb testing.TB) string {
+	return serveTLS(tb, relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
 		buf := pieces.Get().(*[32 << 10]byte)
 		defer pieces.Put(buf)
 		_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, m.Content(), buf[:])
 		return err
-	})
+	}))
+}
+
+// serveTLS starts a relay by hand: one of relaytest remembers every message.
+func serveTLS(tb testing.TB, f relay.Forwarder) string {
+	r := relaytest.NewUnstartedRelay(tb)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r.Server.Forwarder = f
+	r.Server.MaxConnsPerAddr = 4096
 	go r.Server.ServeTLS(l)
-	b.Cleanup(func() { r.Server.Close() })
+	tb.Cleanup(func() { r.Server.Close() })
 	credentialsOf[l.Addr().String()] = expand(r, "AUTH PLAIN $plain\r\n")
 	return l.Addr().String()
 }
@@ -97,7 +103,7 @@ func newDiscard(b *testing.B) string {
 var credentialsOf = map[string]string{}
 
 // newBare starts a go-smtp server with a session that accepts and discards.
-func newBare(b *testing.B) string {
+func newBare(b testing.TB) string {
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}})
 	if err != nil {
 		b.Fatal(err)
@@ -139,8 +145,8 @@ var benchTLS = func() *tls.Config {
 	return c
 }()
 
-func connect(addr string) (*benchClient, error) {
-	nc, err := tls.Dial("tcp", addr, benchTLS)
+func connect(addr string, cfg *tls.Config) (*benchClient, error) {
+	nc, err := tls.Dial("tcp", addr, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -156,17 +162,23 @@ func dialBench(b *testing.B, addr string, n int, round func(*benchClient) error)
 	b.Helper()
 	clients := make([]func() error, n)
 	for i := range clients {
-		c, err := connect(addr)
-		if err == nil {
-			err = c.cmd(credentialsOf[addr], '2')
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { c.conn.Close() })
+		c := logInBench(b, addr)
 		clients[i] = func() error { return round(c) }
 	}
 	return yardstick.Parallel(clients)
+}
+
+func logInBench(tb testing.TB, addr string) *benchClient {
+	tb.Helper()
+	c, err := connect(addr, benchTLS)
+	if err == nil {
+		err = c.cmd(credentialsOf[addr], '2')
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { c.conn.Close() })
+	return c
 }
 
 func (c *benchClient) cmd(line string, want byte) error {

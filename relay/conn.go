@@ -280,6 +280,13 @@ func (c *conn) end(reply reply) {
 	c.interrupt(func() { c.farewell = reply.line() })
 }
 
+// isIdler reports whether the client has not logged in, and may stay so far.
+func (c *conn) isIdler() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.check == nil && c.farewell == ""
+}
+
 // drain ends the connection as soon as no message is in progress.
 func (c *conn) drain() {
 	c.interrupt(func() { c.draining = true })

@@ -26,7 +26,8 @@ import (
 //   - every other error is worth a retry.
 //
 // The message and its content are only valid until Forward returns. ctx ends
-// when the server is closed or the time for the message is up. Forward is called
+// when the server is closed, and after nine minutes: the client waits for ten
+// (RFC 5321 section 4.5.3.2.6). Forward is called
 // from many goroutines at once.
 type Forwarder interface {
 	Forward(ctx context.Context, m *Message) error

@@ -19,8 +19,13 @@ type header struct {
 	kept         [][]byte // the header without what is removed
 }
 
-// maxAuthors bounds the addresses in From, each of which is checked.
-const maxAuthors = 100
+// What a header may hold. Programs further on, signers among them, take a time
+// that grows with the square of these.
+const (
+	maxFields    = 1000
+	maxAuthors   = 100      // addresses in From or Sender, each of which is checked
+	maxAddresses = 16 << 10 // bytes of From or Sender
+)
 
 // parseHeader reads a header that ends in an empty line, or with the message.
 // Its errors are for the client's eyes. It is strict where programs disagree on
@@ -29,9 +34,13 @@ func parseHeader(b []byte) (*header, error) {
 	h := &header{}
 	var from, sender [][]byte
 	kept := 0 // where the part begins that is not yet in h.kept
+	fields := 0
 	for at, n := 0, 1; at < len(b); n++ {
 		if bytes.HasPrefix(b[at:], []byte("\r\n")) {
 			break
+		}
+		if fields++; fields > maxFields {
+			return nil, fmt.Errorf("the header has more than %d fields", maxFields)
 		}
 		size, lines := fieldSize(b[at:])
 		name, value, err := splitField(b[at : at+size])
@@ -115,10 +124,17 @@ func splitField(f []byte) (name, value []byte, err error) {
 // addresses parses an address list and returns the addresses, whatever names
 // and groups are around them.
 func addresses(field string, value []byte) ([]string, error) {
+	if len(value) > maxAddresses {
+		return nil, fmt.Errorf("the %s field is larger than %d bytes", field, maxAddresses)
+	}
+	text := strings.TrimSpace(string(bytes.ReplaceAll(value, []byte("\r\n"), nil)))
+	if name, addr, ok := strings.Cut(text, "<"); ok && strings.TrimSpace(name) == strings.TrimSuffix(addr, ">") {
+		text = "<" + addr // a@b <a@b>: many tools write it, though a name with an @ needs quotes
+	}
 	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: anyCharset}}
-	list, err := parser.ParseList(strings.TrimSpace(string(bytes.ReplaceAll(value, []byte("\r\n"), nil))))
+	list, err := parser.ParseList(text)
 	if err != nil || len(list) == 0 {
-		return nil, fmt.Errorf("the %s field holds no address that can be read", field)
+		return nil, fmt.Errorf("the %s field holds no address that can be read (a name with other characters than letters and digits needs double quotes)", field)
 	}
 	if len(list) > maxAuthors {
 		return nil, fmt.Errorf("the %s field holds more than %d addresses", field, maxAuthors)

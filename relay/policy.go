@@ -41,7 +41,7 @@ func (s *session) checkRecipient(id credentials.Identity, addr string) reply {
 	if s.srv.AllowRecipient == nil {
 		return reply{}
 	}
-	ctx, cancel := s.context()
+	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
 	return s.answer("RCPT TO", s.srv.AllowRecipient(ctx, id, addr))
 }

@@ -22,7 +22,11 @@ import (
 // Fill in the fields, then call one or more of Serve, ServeTLS, ListenAndServe
 // and ListenAndServeTLS, each in a goroutine of its own; they return
 // [ErrServerClosed] after Shutdown or Close. The fields must not be changed
-// after that. A Server that was shut down can't be used again.
+// after that. A Server that was shut down can't be used again. Limits and
+// timeouts of less than zero count as zero.
+//
+// A message larger than 256 KiB is kept in a temporary file while it is
+// forwarded, in [os.TempDir].
 type Server struct {
 	// Hostname is the name of this server in greetings, Received lines and
 	// Message-IDs: a fully qualified domain name. Empty means the name the
@@ -62,8 +66,9 @@ type Server struct {
 
 	// MaxConns is the number of connections served at once, and
 	// MaxConnsPerAddr that of one client address (an IPv6 address counts as
-	// its /64 network). Who comes after that is told 421. Zero means 4096 in
-	// all and 128 an address.
+	// its /64 network). Who comes after that takes the place of a client that
+	// has not logged in yet, if MaxConns is reached and there is one; whoever
+	// has to go is told 421. Zero means 4096 in all and 128 an address.
 	MaxConns        int
 	MaxConnsPerAddr int
 
@@ -183,8 +188,8 @@ func (s *Server) setUp() error {
 		}
 		s.host = name
 	}
-	if !isHostname(s.host) {
-		return fmt.Errorf("relay: Server.Hostname %q is no host name", s.host)
+	if !isHostname(s.host) || !isASCII(s.host) {
+		return fmt.Errorf("relay: Server.Hostname %q is no host name (write one beyond ASCII as xn--…)", s.host)
 	}
 	if s.TLSConfig != nil {
 		s.tls = s.TLSConfig.Clone()
@@ -286,15 +291,23 @@ func (s *Server) release() {
 	s.door.Close()
 }
 
-func (s *Server) maxMessageBytes() int64        { return cmp.Or(s.MaxMessageBytes, 25<<20) }
-func (s *Server) maxRecipients() int            { return cmp.Or(s.MaxRecipients, 1000) }
-func (s *Server) maxConns() int                 { return cmp.Or(s.MaxConns, 4096) }
-func (s *Server) maxConnsPerAddr() int          { return cmp.Or(s.MaxConnsPerAddr, 128) }
-func (s *Server) maxAuthTries() int             { return cmp.Or(s.MaxAuthTries, 3) }
-func (s *Server) loginTimeout() time.Duration   { return cmp.Or(s.LoginTimeout, time.Minute) }
-func (s *Server) idleTimeout() time.Duration    { return cmp.Or(s.IdleTimeout, 5*time.Minute) }
-func (s *Server) messageTimeout() time.Duration { return cmp.Or(s.MessageTimeout, 30*time.Minute) }
-func (s *Server) minBodyRate() int              { return cmp.Or(s.MinBodyRate, 256) }
+func (s *Server) maxMessageBytes() int64        { return or(s.MaxMessageBytes, 25<<20) }
+func (s *Server) maxRecipients() int            { return or(s.MaxRecipients, 1000) }
+func (s *Server) maxConns() int                 { return or(s.MaxConns, 4096) }
+func (s *Server) maxConnsPerAddr() int          { return or(s.MaxConnsPerAddr, 128) }
+func (s *Server) maxAuthTries() int             { return or(s.MaxAuthTries, 3) }
+func (s *Server) loginTimeout() time.Duration   { return or(s.LoginTimeout, time.Minute) }
+func (s *Server) idleTimeout() time.Duration    { return or(s.IdleTimeout, 5*time.Minute) }
+func (s *Server) messageTimeout() time.Duration { return or(s.MessageTimeout, 30*time.Minute) }
+func (s *Server) minBodyRate() int              { return or(s.MinBodyRate, 256) }
+
+// or returns the limit v, or the default if v says nothing.
+func or[T int | int64 | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
 
 func (s *Server) logger() *slog.Logger {
 	if s.Logger != nil {

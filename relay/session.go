@@ -69,7 +69,7 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 		return refusal.smtp()
 	}
 	id := s.user()
-	ctx, cancel := s.context()
+	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
 	if refusal := s.stillValid(ctx, id); refusal != (reply{}) {
 		return refusal.smtp()
@@ -224,7 +224,7 @@ func (s *session) refusalOf(err error) reply {
 // submit checks the header, completes it and forwards the message. The login is
 // looked at once more just before: after a reset nothing more is accepted.
 func (s *session) submit(m *Message, in *content) reply {
-	ctx, cancel := s.context()
+	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
 	h, err := parseHeader(in.header)
 	if err != nil {
@@ -239,11 +239,13 @@ func (s *session) submit(m *Message, in *content) reply {
 	m.Received = time.Now().UTC().Truncate(time.Microsecond)
 	m.SetContent(in.rest, in.restSize)
 	m.prefix = s.srv.complete(m, h, s.conn.secure)
-	return s.forward(ctx, m)
+	return s.forward(m)
 }
 
 // forward calls the Forwarder; a panic in it is a trouble of this message only.
-func (s *session) forward(ctx context.Context, m *Message) (refusal reply) {
+func (s *session) forward(m *Message) (refusal reply) {
+	ctx, cancel := s.context(forwardTimeout)
+	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			s.srv.logPanic("Forwarder", p)
@@ -258,12 +260,19 @@ func (s *session) forward(ctx context.Context, m *Message) (refusal reply) {
 	return replyFor(err)
 }
 
-// forwardTimeout is how long a Forwarder may take. RFC 5321 section 4.5.3.2.6
-// has the client wait ten minutes; past that our 250 would find nobody.
-const forwardTimeout = 9 * time.Minute
+const (
+	// forwardTimeout is how long a Forwarder may take. RFC 5321 section
+	// 4.5.3.2.6 has the client wait ten minutes; past that our 250 would find
+	// nobody.
+	forwardTimeout = 9 * time.Minute
 
-func (s *session) context() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(s.srv.ctx, forwardTimeout)
+	// lookupTimeout is how long credentials and policies may take, for a
+	// command that the client waits for.
+	lookupTimeout = 30 * time.Second
+)
+
+func (s *session) context(limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.srv.ctx, limit)
 }
 
 // Reset forgets the transaction.

@@ -88,12 +88,13 @@ func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
 func (s *Signer) sign(ctx context.Context, m *relay.Message) ([]byte, error) {
 	header, err := readHeader(m)
 	if err != nil {
-		// The server refuses what can't be read; a signature would be void.
+		// There is nothing here that a signature could stand for.
 		s.logger().Warn("dkim: message goes unsigned", "id", m.ID, "error", err)
 		return nil, nil
 	}
 	domain := fromDomain(header)
 	if domain == "" {
+		s.logger().Warn("dkim: message goes unsigned, its From names no domain", "id", m.ID)
 		return nil, nil
 	}
 	keys, err := s.Keys(ctx, domain)

@@ -1,6 +1,11 @@
 package dkim
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
+
+var errUnfinished = errors.New("signing did not come to an end")
 
 // maxMemo is how many messages a memo remembers: a few hundred bytes each.
 const maxMemo = 1024
@@ -31,7 +36,10 @@ func (m *memo) get(id string, size int64, sign func() ([]byte, error)) ([]byte, 
 	}
 	key := memoKey{id, size}
 	e := m.entry(key)
-	e.once.Do(func() { e.fields, e.err = sign() })
+	e.once.Do(func() {
+		e.err = errUnfinished // should sign panic
+		e.fields, e.err = sign()
+	})
 	if e.err != nil {
 		m.forget(key, e) // the next try may fare better
 	}

@@ -15,7 +15,8 @@ type domainState struct {
 	holder chan struct{} // holds one thing while somebody uses what follows
 
 	hosts    []string
-	lookedUp time.Time
+	err      error     // instead of hosts
+	lookedUp time.Time // when hosts or err was learned
 	sts      stsState
 }
 
@@ -46,18 +47,30 @@ func (f *Forwarder) route(ctx context.Context, domain string) (route, error) {
 		return route{}, err
 	}
 	defer d.unlock()
-	if d.hosts == nil || time.Since(d.lookedUp) >= routeTime {
-		hosts, err := f.lookupHosts(ctx, domain)
-		if err != nil {
-			return route{}, err
-		}
-		d.hosts, d.lookedUp = hosts, time.Now()
+	if err := f.updateHosts(ctx, domain, d); err != nil {
+		return route{}, err
 	}
 	f.updatePolicy(ctx, domain, &d.sts)
 	if err := ctx.Err(); err != nil {
 		return route{}, err
 	}
 	return route{hosts: d.hosts, policy: d.sts.valid(time.Now()), unsure: d.sts.unsure}, nil
+}
+
+// updateHosts brings the domain's hosts up to date.
+func (f *Forwarder) updateHosts(ctx context.Context, domain string, d *domainState) error {
+	age := time.Since(d.lookedUp)
+	switch {
+	case d.err != nil && age < failTime:
+		return d.err
+	case d.hosts != nil && age < routeTime:
+		return nil
+	}
+	hosts, err := f.lookupHosts(ctx, domain)
+	if ctx.Err() == nil { // else it says nothing about the domain
+		d.hosts, d.err, d.lookedUp = hosts, err, time.Now()
+	}
+	return err
 }
 
 // requireTLS reports whether mail with REQUIRETLS may go this way. The names of

@@ -122,7 +122,7 @@ func mailFor(hosts ...string) *zone {
 
 // start starts the server that all hosts are, and returns a Forwarder. Both end
 // with the test.
-func start(t testing.TB, up *relaytest.Upstream, z *zone) *mx.Forwarder {
+func start(t testing.TB, up *relaytest.Upstream, z mx.Resolver) *mx.Forwarder {
 	t.Helper()
 	up.Start()
 	t.Cleanup(up.Close)

@@ -31,6 +31,11 @@ const (
 	// spare a busy domain a look-up with each message.
 	routeTime = time.Minute
 
+	// failTime is how long it is remembered that a domain's hosts can't be
+	// known: those who waited for the answer needn't all ask again, and wait
+	// for one another.
+	failTime = time.Second
+
 	// keepHosts is how many hosts of a domain are remembered at most; MaxHosts
 	// are tried of these.
 	keepHosts = 20

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,7 +162,7 @@ func TestSameHostTwiceIsOne(t *testing.T) {
 	for range 1000 {
 		z.mx["example.com"] = append(z.mx["example.com"], "10 MX.example.com")
 	}
-	up := &relaytest.Upstream{Script: on(0, "MAIL", relaytest.Answer{Text: "451 later"})}
+	up := &relaytest.Upstream{Script: on(0, relaytest.Greeting, relaytest.Answer{Close: true})}
 	wantTemporary(t, forward(t, start(t, up, z), message()))
 	wantConnections(t, up, 1)
 }
@@ -191,6 +192,34 @@ func TestLookUpsAreSpared(t *testing.T) {
 			t.Errorf("%s: asked %d times", kind, n)
 		}
 	}
+}
+
+// Those who waited for a look-up share its failure, and don't wait once more each.
+func TestFailedLookUpsAreShared(t *testing.T) {
+	z := &zone{fail: map[string]error{"MX example.com": servfail}}
+	f := start(t, &relaytest.Upstream{}, slowResolver{z})
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if err := f.Forward(t.Context(), message()); err == nil {
+				t.Error("delivered")
+			}
+		})
+	}
+	if wg.Wait(); z.times("MX", "example.com") != 1 {
+		t.Errorf("asked %d times", z.times("MX", "example.com"))
+	}
+	time.Sleep(1100 * time.Millisecond)
+	z.fail, z.mx, z.addrs = nil, mailFor("mx.example.com").mx, mailFor("mx.example.com").addrs
+	mustForward(t, f, message())
+}
+
+// A slowResolver takes its time with MX records.
+type slowResolver struct{ *zone }
+
+func (r slowResolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
+	time.Sleep(50 * time.Millisecond)
+	return r.zone.LookupMX(ctx, name)
 }
 
 // A silentResolver never answers.

@@ -149,6 +149,12 @@ func TestWhatIsNoPolicy(t *testing.T) {
 			plain(w)
 			fmt.Fprint(w, enforceNobody, strings.Repeat("x: y\n", 64<<10/5))
 		},
+		"endless": func(w http.ResponseWriter, r *http.Request) {
+			plain(w)
+			for r.Context().Err() == nil {
+				fmt.Fprint(w, enforceNobody)
+			}
+		},
 		"cut short": func(w http.ResponseWriter, r *http.Request) {
 			plain(w)
 			w.Header().Set("Content-Length", "10000")

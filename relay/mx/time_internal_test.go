@@ -2,6 +2,7 @@ package mx
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -190,6 +191,17 @@ func TestMemoryOfTLSEnds(t *testing.T) {
 		time.Sleep(time.Second)
 		want("more than a day later", outbound.Opportunistic)
 	})
+}
+
+// RFC 8461 section 4.2, also for an embedder who lets old servers have old TLS.
+func TestVerifiedTLSIsNotOld(t *testing.T) {
+	f := &Forwarder{TLSConfig: &tls.Config{MinVersion: tls.VersionTLS10}}
+	if got := f.tlsConfig(verified, "h.example").MinVersion; got != tls.VersionTLS12 {
+		t.Errorf("verified: %x", got)
+	}
+	if got := f.tlsConfig(opportunistic, "h.example").MinVersion; got != tls.VersionTLS10 {
+		t.Errorf("opportunistic: %x", got)
+	}
 }
 
 func TestLRUForgetsWhatWasUsedLeast(t *testing.T) {

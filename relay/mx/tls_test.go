@@ -1,6 +1,8 @@
 package mx_test
 
 import (
+	"cmp"
+	"net/http"
 	"slices"
 	"testing"
 
@@ -122,11 +124,12 @@ func TestRequireTLSOption(t *testing.T) {
 		name  string
 		up    *relaytest.Upstream
 		hosts []string
-		no    bool // no policy
+		mode  string // of the policy; "" means enforce, "-" that there is none
 		want  string
 	}{
 		{name: "all is well", up: &relaytest.Upstream{}, hosts: []string{goodHost}, want: goodHost},
-		{name: "no policy", up: &relaytest.Upstream{}, hosts: []string{goodHost}, no: true},
+		{name: "no policy", up: &relaytest.Upstream{}, hosts: []string{goodHost}, mode: "-"},
+		{name: "policy in testing mode", up: &relaytest.Upstream{}, hosts: []string{goodHost}, mode: "testing"},
 		{name: "another's certificate", up: &relaytest.Upstream{}, hosts: []string{badHost}},
 		{name: "no TLS", up: &relaytest.Upstream{NoTLS: true}, hosts: []string{goodHost}},
 		{name: "no extension", up: &relaytest.Upstream{Extensions: noExtension}, hosts: []string{goodHost, goodHost2}},
@@ -135,8 +138,8 @@ func TestRequireTLSOption(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			z := mailFor(test.hosts...)
 			f := start(t, test.up, z)
-			if !test.no {
-				publish(t, f, z, "enforce", test.hosts...)
+			if test.mode != "-" {
+				publish(t, f, z, cmp.Or(test.mode, "enforce"), test.hosts...)
 			}
 			m := message()
 			m.Options.RequireTLS = true
@@ -172,6 +175,16 @@ func TestRequireTLSOptionWaitsForSilentHosts(t *testing.T) {
 	m := message()
 	m.Options.RequireTLS = true
 	wantTemporary(t, forward(t, f, m), goodHost)
+}
+
+// There may be a policy that says which the hosts are.
+func TestRequireTLSOptionWaitsForThePolicy(t *testing.T) {
+	z := mailFor(goodHost)
+	f := start(t, &relaytest.Upstream{}, z)
+	serve(t, f, z, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "not now", http.StatusServiceUnavailable) })
+	m := message()
+	m.Options.RequireTLS = true
+	wantReply(t, forward(t, f, m), 451, "4.7.5")
 }
 
 // A connection that was made for somebody who takes any certificate isn't used

@@ -1,6 +1,7 @@
 package relaytest
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -44,8 +45,8 @@ type Relay struct {
 
 // A Message is a submission that a [Relay] accepted.
 type Message struct {
-	*relay.Message        // the envelope; don't use its Content, which is gone
-	Data           []byte // header and body as forwarded
+	*relay.Message
+	Data []byte // its content: header and body as forwarded
 }
 
 // NewRelay starts a relay that is shut down when the test ends.
@@ -144,6 +145,8 @@ func (f recorder) Forward(ctx context.Context, m *relay.Message) error {
 	}
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	f.r.messages = append(f.r.messages, Message{m, data})
+	kept := m.WithRecipients(m.To) // a copy, with a content that stays
+	kept.SetContent(bytes.NewReader(data), int64(len(data)))
+	f.r.messages = append(f.r.messages, Message{kept, data})
 	return nil
 }

@@ -73,7 +73,7 @@ func step(b *testing.B, st store.Spool, id string) (took [3]time.Duration) {
 
 	start = time.Now()
 	leased, err := st.Lease(b.Context(), now, now.Add(time.Hour), 10)
-	if err != nil || len(leased) != 10 {
+	if err != nil || len(leased) != 10 || leased[0].Mail.ID != id {
 		b.Fatalf("Lease: got %d, %v", len(leased), err)
 	}
 	took[1] = time.Since(start)
@@ -105,7 +105,7 @@ func deferred(b *testing.B, backend backend, n int) *sqlstore.Store {
 	race(100, n/each, func(i int) {
 		d := slices.Clone(batch)
 		for j := range d {
-			d[j].Next = now.Add(time.Minute + time.Duration((i*each+j)*7919%n)*3*24*time.Hour/time.Duration(n)).Truncate(time.Microsecond)
+			d[j].Next = now.Add(time.Minute + time.Duration((i*each+j)*7919%n)*(3*24*time.Hour/time.Duration(n))).Truncate(time.Microsecond)
 		}
 		m := store.Mail{ID: fmt.Sprintf("m%09d", i), Tenant: "acme", Received: now, Size: 100}
 		if err := st.Put(b.Context(), m, d, bytes.NewReader(fourKiB[:100])); err != nil {
