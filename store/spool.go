@@ -124,8 +124,8 @@ type Spool interface {
 
 	// Body returns the content of a mail, to be read in pieces while ctx
 	// lasts, and to be closed. ErrNotFound: there is no such mail. Reading
-	// fails if the mail goes meanwhile, or if a part of the content is
-	// missing; what was read is never passed off as the whole.
+	// fails with ErrNotFound if the mail goes meanwhile, or if a part of the
+	// content is missing; what was read is never passed off as the whole.
 	Body(ctx context.Context, mail string) (io.ReadCloser, error)
 
 	// Lease hands out deliveries that are due at now, not held and not leased

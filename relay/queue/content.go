@@ -37,11 +37,8 @@ func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
 		return nil, fmt.Errorf("%w: the mail can't be read", errUnworkable)
 	}
 	body, err := q.Spool.Body(ctx, p.mail.ID)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("%w: the content is missing", errUnworkable)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("queue: reading the content: %w", err)
+		return nil, unreadable(err)
 	}
 	defer body.Close()
 	m := messageOf(&p.mail)
@@ -59,7 +56,7 @@ func (q *Queue) fill(m *relay.Message, p *parcel, body io.Reader) error {
 	if p.mail.Size <= maxInMemory && q.charge(p) {
 		content, err := io.ReadAll(io.LimitReader(body, p.mail.Size+1))
 		if err != nil {
-			return fmt.Errorf("queue: reading the content: %w", err)
+			return unreadable(err)
 		}
 		m.SetContent(bytes.NewReader(content), int64(len(content)))
 		return p.checkSize(int64(len(content)))
@@ -72,10 +69,18 @@ func (q *Queue) fill(m *relay.Message, p *parcel, body io.Reader) error {
 	p.file = f
 	n, err := io.Copy(f, io.LimitReader(body, p.mail.Size+1))
 	if err != nil {
-		return fmt.Errorf("queue: reading the content: %w", err)
+		return unreadable(err)
 	}
 	m.SetContent(f, n)
 	return p.checkSize(n)
+}
+
+// unreadable says what it means that the spool doesn't give a content.
+func unreadable(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w: the content is missing", errUnworkable)
+	}
+	return fmt.Errorf("queue: reading the content: %w", err)
 }
 
 func (p *parcel) checkSize(n int64) error {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -230,6 +231,12 @@ func TestUnworkableRowsAreSetAside(t *testing.T) {
 		},
 		"the content is short": func(b *bench, s *badSpool) {
 			s.body = onlyFirst(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("From:")), nil })
+		},
+		"the content breaks off": func(b *bench, s *badSpool) {
+			s.body = onlyFirst(func() (io.ReadCloser, error) {
+				gone := iotest.ErrReader(fmt.Errorf("1 byte is missing: %w", store.ErrNotFound))
+				return io.NopCloser(io.MultiReader(strings.NewReader("From:"), gone)), nil
+			})
 		},
 		"the content is long": func(b *bench, s *badSpool) {
 			s.body = onlyFirst(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(hello + "x")), nil })

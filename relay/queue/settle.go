@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,7 +110,7 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 	if len(outcomes) == 0 {
 		return
 	}
-	lost, err := q.settle(r.settles, outcomes)
+	lost, err := q.settleJob(r.settles, j, outcomes)
 	if err != nil {
 		r.left.Add(1)
 		q.logger().Error("queue: outcomes are not recorded, the recipients will be tried again",
@@ -127,6 +128,54 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 	if len(notices) > 0 {
 		q.sendNotices(r.settles, notices)
 	}
+}
+
+// settleJob records the outcomes of a job. What this node has leased again
+// meanwhile, because the lease had ended, is settled with the new lease. It
+// returns those whose lease was lost to others.
+func (q *Queue) settleJob(ctx context.Context, j *job, outcomes []store.Outcome) (dropped map[recipientKey]bool, err error) {
+	dropped = make(map[recipientKey]bool)
+	for len(outcomes) > 0 {
+		lost, err := q.settle(ctx, outcomes)
+		if err != nil {
+			return nil, err
+		}
+		outcomes = q.settledOf(j, outcomes, lost, dropped)
+	}
+	return dropped, nil
+}
+
+// settledOf takes from a job what was settled, and returns what has to be settled
+// again, with a new lease. What was leased after it had been settled, because it is
+// due already, becomes a job of its own.
+func (q *Queue) settledOf(j *job, outcomes []store.Outcome, lost, dropped map[recipientKey]bool) (again []store.Outcome) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var due []store.Delivery
+	for _, o := range outcomes {
+		key := recipientKey{o.Mail, o.N}
+		i := slices.IndexFunc(j.due, func(d store.Delivery) bool { return d.N == o.N })
+		switch adopted := i >= 0 && j.due[i].Lease != o.Lease; {
+		case adopted && lost[key]:
+			o.Lease = j.due[i].Lease
+			again = append(again, o)
+			continue
+		case adopted:
+			due = append(due, j.due[i])
+		case lost[key]:
+			dropped[key] = true
+		}
+		if i >= 0 {
+			j.due = slices.Delete(j.due, i, i+1)
+		}
+	}
+	if len(due) > 0 && q.run != nil {
+		p := newParcel(&j.parcel.mail)
+		p.jobs = 1
+		q.add(&job{parcel: p, name: j.name, due: due, leased: true, until: j.until})
+		q.pump()
+	}
+	return again
 }
 
 // refresh puts leases into results that the job has got since it began.

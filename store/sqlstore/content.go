@@ -131,15 +131,15 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if len(b.piece) == 0 && b.left > 0 {
+	if len(b.piece) == 0 {
+		if b.left <= 0 {
+			return 0, io.EOF
+		}
 		if err := b.next(); err != nil {
 			return 0, failed("read content", err)
 		}
 	}
-	if b.left == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p[:min(int64(len(p)), b.left)], b.piece)
+	n := copy(p, b.piece) // all of it, even if damage made it longer than the mail says
 	b.piece, b.left = b.piece[n:], b.left-int64(n)
 	return n, nil
 }
@@ -152,7 +152,7 @@ func (b *bodyReader) next() error {
 	}
 	err = st.QueryRowContext(b.ctx, b.upload, b.n).Scan(&b.piece)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && len(b.piece) == 0 {
-		return fmt.Errorf("%d bytes are missing: %w", b.left, io.ErrUnexpectedEOF)
+		return fmt.Errorf("%d bytes are missing: %w", b.left, store.ErrNotFound)
 	}
 	b.n++
 	return err

@@ -48,7 +48,7 @@ type settings struct {
 type report struct {
 	Addr, Username, Password string `json:",omitempty"` // it is ready; the user is said by who made it
 
-	Event, Recipient string `json:",omitempty"` // "delivered", "deferred", "bounced" or "set aside"
+	Event, Recipient string `json:",omitempty"` // "delivered", "deferred", "bounced", "expired" or "set aside"
 }
 
 const domain = "acme.example"
@@ -110,6 +110,8 @@ func (s *settings) queue(st *sqlstore.Store, tell func(report)) *queue.Queue {
 				tell(report{Event: "deferred", Recipient: e.Recipient})
 			case *queue.Bounced:
 				tell(report{Event: "bounced", Recipient: e.Recipient})
+			case *queue.Expired:
+				tell(report{Event: "expired", Recipient: e.Recipient})
 			case *queue.SetAside:
 				tell(report{Event: "set aside", Recipient: e.Recipient})
 			}

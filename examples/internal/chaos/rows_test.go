@@ -18,12 +18,12 @@ import (
 var damages = []struct {
 	name, statement string
 	large           bool   // the message is
-	want            string // the event; "": any
+	want            string // the event; "": it is that of another recipient
 }{
 	{"the mail is gone", `DELETE FROM gatepost_mails WHERE id = $ID`, false, "set aside"},
 	{"the content is empty", `UPDATE gatepost_mails SET content = $NOTHING WHERE id = $ID`, false, "set aside"},
 	{"the content is cut short", `UPDATE gatepost_mails SET content = substr(content, 1, 100) WHERE id = $ID`, false, "set aside"},
-	{"the content is too long", `UPDATE gatepost_mails SET size = 10 WHERE id = $ID`, false, "set aside"},
+	{"the size is too small", `UPDATE gatepost_mails SET size = 10 WHERE id = $ID`, false, "set aside"},
 	{"the size is negative", `UPDATE gatepost_mails SET size = -1 WHERE id = $ID`, false, "set aside"},
 	{"the size is huge", `UPDATE gatepost_mails SET size = 4611686018427387904 WHERE id = $ID`, false, "set aside"},
 	{"the size is the largest", `UPDATE gatepost_mails SET size = 9223372036854775807 WHERE id = $ID`, false, "set aside"},
@@ -32,16 +32,16 @@ var damages = []struct {
 	{"a piece is too short", `UPDATE gatepost_contents SET content = substr(content, 1, 100) WHERE upload = $UPLOAD AND n = 0`, true, "set aside"},
 	{"the upload is unknown", `UPDATE gatepost_mails SET upload = 'nonsense' WHERE id = $ID`, true, "set aside"},
 	{"the client's address is none", `UPDATE gatepost_mails SET remote = 'nonsense' WHERE id = $ID`, false, "set aside"},
-	{"the sender breaks the line", `UPDATE gatepost_mails SET sender = $INJECTION WHERE id = $ID`, false, ""},
-	{"a parameter breaks the line", `UPDATE gatepost_mails SET body = $INJECTION WHERE id = $ID`, false, ""},
+	{"the sender breaks the line", `UPDATE gatepost_mails SET sender = $INJECTION WHERE id = $ID`, false, "bounced"},
+	{"a parameter breaks the line", `UPDATE gatepost_mails SET body = $INJECTION WHERE id = $ID`, false, "bounced"},
 	{"the recipient breaks the line", `UPDATE gatepost_deliveries SET recipient = $INJECTION WHERE mail = $ID`, false, ""},
-	{"notify is nonsense", `UPDATE gatepost_deliveries SET notify = $NONSENSE WHERE mail = $ID`, false, ""},
+	{"notify is nonsense", `UPDATE gatepost_deliveries SET notify = $NONSENSE WHERE mail = $ID`, false, "bounced"},
 	{"the attempts are negative", `UPDATE gatepost_deliveries SET attempts = -9000000000000000000 WHERE mail = $ID`, false, "delivered"},
-	{"it is very old", `UPDATE gatepost_mails SET received = -9223372036854775807 WHERE id = $ID`, false, ""},
-	{"it is from the future", `UPDATE gatepost_mails SET received = 9223372036854775807 WHERE id = $ID`, false, ""},
-	{"it was due long ago", `UPDATE gatepost_deliveries SET next = -9223372036854775807 WHERE mail = $ID`, false, ""},
-	{"the number is another", `UPDATE gatepost_deliveries SET n = 7000000000 WHERE mail = $ID`, false, ""},
-	{"the lease is the last", `UPDATE gatepost_deliveries SET lease = 9223372036854775807 WHERE mail = $ID`, false, ""},
+	{"it is very old", `UPDATE gatepost_mails SET received = -9223372036854775807 WHERE id = $ID`, false, "delivered"},
+	{"it is from the future", `UPDATE gatepost_mails SET received = 9223372036854775807 WHERE id = $ID`, false, "delivered"},
+	{"it was due long ago", `UPDATE gatepost_deliveries SET next = -9223372036854775807 WHERE mail = $ID`, false, "delivered"},
+	{"the number is another", `UPDATE gatepost_deliveries SET n = 7000000000 WHERE mail = $ID`, false, "delivered"},
+	{"the lease is the last", `UPDATE gatepost_deliveries SET lease = 9223372036854775807 WHERE mail = $ID`, false, "delivered"},
 }
 
 // injection is what would be more than one line to the upstream.
@@ -70,11 +70,22 @@ func TestDamagedRows(t *testing.T) {
 			up.Store(true)
 			n.start(t)
 			s.wantAll(t, l, n)
+			held := int64(0)
 			for i, d := range damages {
-				r := victims[i] + "@example.net"
-				n.mu.Lock()
-				t.Log(d.name, n.events[r], len(s.all()[r]))
-				n.mu.Unlock()
+				if d.want == "set aside" {
+					held++
+				}
+				recipient := victims[i] + "@example.net"
+				if d.want != "" {
+					eventually(t, d.name+": "+d.want, func() bool { return n.became(d.want)[recipient] == 1 })
+				}
+				if got, want := len(s.all()[recipient]), btoi(d.want == "delivered"); got != want {
+					t.Errorf("%s: arrived %d times, want %d", d.name, got, want)
+				}
+			}
+			n.wantDepth(t, held, held)
+			if got := s.all()["injected@example.net"]; len(got) > 0 {
+				t.Errorf("what was put into a row came as a command to the upstream: %+v", got)
 			}
 		})
 	}
@@ -105,6 +116,13 @@ func damage(t *testing.T, n *node, l *load) (victims []string) {
 		}
 	}
 	return victims
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // bytesLiteral is how bytes are written in a statement.
