@@ -89,18 +89,21 @@ func TestConnectionsOverTheLimit(t *testing.T) {
 		}
 		return c
 	}
+	stay := func(from string) *client { // who has logged in isn't sent away
+		c := connect(from, true)
+		c.want("220")
+		c.cmd("EHLO client.test", "250")
+		c.cmd(expand(r, "AUTH PLAIN $plain"), "235")
+		return c
+	}
 	for _, implicit := range []bool{false, true} {
 		var held []*client
-		for i := range 3 {
-			c := connect("127.0.0.2", i%2 == 0)
-			c.want("220")
-			held = append(held, c)
+		for range 3 {
+			held = append(held, stay("127.0.0.2"))
 		}
 		connect("127.0.0.2", implicit).wantCodes("421 4.7.0 too many connections from your address")
 		for range 2 {
-			c := connect("127.0.0.3", implicit)
-			c.want("220")
-			held = append(held, c)
+			held = append(held, stay("127.0.0.3"))
 		}
 		connect("127.0.0.4", implicit).wantCodes("421 4.7.0 too many connections")
 		// Commands that are sent anyway find nobody.
@@ -122,6 +125,24 @@ func TestConnectionsOverTheLimit(t *testing.T) {
 		})
 	}
 	accepted(t, r, 0)
+}
+
+// TestIdlersMakeRoom has clients that never log in take every connection there
+// is, from many addresses.
+func TestIdlersMakeRoom(t *testing.T) {
+	r := startRelay(t, func(s *relay.Server) { s.MaxConns, s.MaxConnsPerAddr = 20, 2 })
+	resident := login(t, r)
+	idlers := make([]*client, 60)
+	for i := range idlers {
+		idlers[i] = newClient(t, dialFrom(t, fmt.Sprintf("127.0.1.%d", i/2), r.Addr))
+		idlers[i].want("220")
+	}
+	idlers[0].want("421 4.7.0 too many connections")
+	newcomer := login(t, r)
+	for _, c := range []*client{resident, newcomer} {
+		c.deliver()
+	}
+	accepted(t, r, 2)
 }
 
 // TestRandomBytes sends noise for a while, before and after login, in the clear

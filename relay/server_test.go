@@ -325,9 +325,8 @@ func TestMaxConns(t *testing.T) {
 			r := relaytest.NewUnstartedRelay(t)
 			r.Server.MaxConns, r.Server.MaxConnsPerAddr = test.total, test.anAddr
 			r.Start()
-			first := dial(t, r, true)
-			first.want("220")
-			dial(t, r, false).want("220")
+			first := login(t, r)
+			login(t, r)
 			for _, implicitTLS := range []bool{false, true} {
 				c := dial(t, r, implicitTLS)
 				c.want(test.want)
@@ -341,6 +340,29 @@ func TestMaxConns(t *testing.T) {
 			}
 			dial(t, r, true).want("220")
 		})
+	}
+}
+
+func TestCloseEndsForwardsInProgress(t *testing.T) {
+	r := relaytest.NewUnstartedRelay(t)
+	begun, ended := make(chan struct{}), make(chan struct{})
+	r.Server.Forwarder = relay.ForwarderFunc(func(ctx context.Context, _ *relay.Message) error {
+		close(begun)
+		<-ctx.Done()
+		close(ended)
+		return ctx.Err()
+	})
+	r.Start()
+	c := login(t, r)
+	c.envelope()
+	c.cmd("DATA", "354")
+	c.send(hello + ".\r\n")
+	<-begun
+	r.Server.Close()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the context of the Forward in progress goes on after Close")
 	}
 }
 

@@ -183,24 +183,28 @@ func TestCloseAfterShutdownRanOutOfTime(t *testing.T) {
 func inBubble(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := relaytest.NewUnstartedRelay(t)
-		r.Server.InsecureAuth = true
-		r.Server.TLSConfig = nil
 		r.Server.Forwarder = r.Record(r.Server.Forwarder)
-		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-		served := make(chan error, 1)
-		go func() { served <- r.Server.Serve(l) }()
-		here, there := net.Pipe()
-		l.conns <- there
-		c := &pipeClient{t: t, conn: here, r: bufio.NewReader(here)}
-		c.reply()
-		f(t, r, c)
-		here.Close()
-		c.sending.Wait()
-		r.Server.Close()
-		if err := <-served; !errors.Is(err, relay.ErrServerClosed) {
-			t.Errorf("Serve: %v, want ErrServerClosed", err)
-		}
+		serveInBubble(t, r, func(c *pipeClient) { f(t, r, c) })
 	})
+}
+
+func serveInBubble(t *testing.T, r *relaytest.Relay, f func(*pipeClient)) {
+	r.Server.InsecureAuth = true
+	r.Server.TLSConfig = nil
+	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	served := make(chan error, 1)
+	go func() { served <- r.Server.Serve(l) }()
+	here, there := net.Pipe()
+	l.conns <- there
+	c := &pipeClient{t: t, conn: here, r: bufio.NewReader(here)}
+	c.reply()
+	f(c)
+	here.Close()
+	c.sending.Wait()
+	r.Server.Close()
+	if err := <-served; !errors.Is(err, relay.ErrServerClosed) {
+		t.Errorf("Serve: %v, want ErrServerClosed", err)
+	}
 }
 
 type pipeListener struct {
@@ -297,4 +301,25 @@ func took(t *testing.T, start time.Time, want time.Duration) {
 	if got := time.Since(start); got < want-time.Second || got > want+time.Second {
 		t.Errorf("it took %v, want %v", got, want)
 	}
+}
+
+// A Forwarder that never answers is given up before the client gives up.
+func TestForwardTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := relaytest.NewUnstartedRelay(t)
+		r.Server.Forwarder = relay.ForwarderFunc(func(ctx context.Context, _ *relay.Message) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		serveInBubble(t, r, func(c *pipeClient) {
+			c.login(r)
+			c.begin()
+			start := time.Now()
+			c.send(hello)
+			if got, want := c.cmd("."), "451 4.4.1 no answer in time"; !strings.HasPrefix(got, want) {
+				t.Errorf("the server answered %q, want %q", got, want)
+			}
+			took(t, start, 9*time.Minute)
+		})
+	})
 }

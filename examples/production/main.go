@@ -1,6 +1,7 @@
-// Production is a relay as a product runs it: users in PostgreSQL, mail handed
-// to an upstream, a certificate that is renewed while it runs, and a graceful
-// end. Any number of them may run on one database. All settings come from the
+// Production is a relay as a product runs it: users and the queue in PostgreSQL,
+// mail handed to an upstream, a certificate that is renewed while it runs, and a
+// graceful end. Any number of them may run on one database; what one leaves in
+// the queue when it dies, the others deliver. All settings come from the
 // environment:
 //
 //	GATEPOST_DATABASE_URL       a PostgreSQL database, as postgres://user:password@host/name
@@ -12,7 +13,10 @@
 //	GATEPOST_UPSTREAM_PASSWORD  its password
 //	GATEPOST_LISTEN             address for STARTTLS (default :587)
 //	GATEPOST_LISTEN_TLS         address for TLS from the first byte (default :465)
-//	GATEPOST_SHUTDOWN_TIMEOUT   how long messages in progress may take after SIGTERM (default 25s)
+//	GATEPOST_SHUTDOWN_TIMEOUT   how long messages in progress may take after SIGTERM (default 10s)
+//
+// After that, deliveries under way have 15 seconds more; those that they are too
+// short for go on elsewhere, or after a restart.
 //
 // Tenants, domains and SMTP users are made by the product, by a
 // [credentials.Manager] in this process or in another one on the same database.
@@ -23,6 +27,7 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -34,6 +39,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
@@ -77,23 +83,28 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	}
 	defer upstream.Close()
 
+	q := &queue.Queue{Spool: st, Next: upstream, Hostname: set.hostname, Logger: log}
 	srv := &relay.Server{
 		Hostname:    set.hostname,
 		Credentials: &credentials.Manager{Store: st, Logger: log},
-		Forwarder:   upstream,
+		Forwarder:   q,
 		TLSConfig:   &tls.Config{GetCertificate: cert.get},
 		Logger:      log,
 	}
+	delivery, endDelivery := context.WithCancel(context.Background())
+	delivered := make(chan error, 1)
+	go func() { delivered <- q.Run(delivery) }()
 	ended := make(chan error, 2)
 	go func() { ended <- srv.ListenAndServe(set.listen) }()
 	go func() { ended <- srv.ListenAndServeTLS(set.listenTLS) }()
 	select {
-	case err := <-ended: // it couldn't listen
+	case err = <-ended: // it couldn't listen
 		srv.Close()
-		return err
 	case <-ctx.Done():
-		return shutDown(srv, set.shutdownTimeout)
+		err = shutDown(srv, set.shutdownTimeout)
 	}
+	endDelivery() // now that no more mail comes in
+	return errors.Join(err, <-delivered)
 }
 
 // shutDown lets messages in progress finish, within the time there is. What is

@@ -13,21 +13,28 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
 // A user is what the product makes for one of its customers.
 type user struct{ username, password string }
 
-// addUser does what the product does, in another process than the relay.
-func (p *program) addUser(t *testing.T) user {
+// database is the relay's, for another process than the relay.
+func (p *program) database(t *testing.T) *sqlstore.Store {
 	t.Helper()
 	db, err := sql.Open("pgx", p.env["GATEPOST_DATABASE_URL"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	acme := (&credentials.Manager{Store: sqlstore.New(db, sqlstore.Postgres)}).Tenant("acme")
+	t.Cleanup(func() { db.Close() })
+	return sqlstore.New(db, sqlstore.Postgres)
+}
+
+// addUser does what the product does.
+func (p *program) addUser(t *testing.T) user {
+	t.Helper()
+	acme := (&credentials.Manager{Store: p.database(t)}).Tenant("acme")
 	if _, err := acme.AddDomain(t.Context(), "acme.example"); err != nil {
 		t.Fatal(err)
 	}
@@ -68,10 +75,14 @@ func (u user) login(t *testing.T, c *smtp.Client) {
 	}
 }
 
-// delivered makes sure that the upstream has n messages, each as it was sent.
+// delivered waits until the upstream has n messages, and makes sure that each is
+// as it was sent.
 func (p *program) delivered(t *testing.T, n int) {
 	t.Helper()
 	got := p.up.Deliveries()
+	for begin := time.Now(); len(got) < n && time.Since(begin) < patience; time.Sleep(5 * time.Millisecond) {
+		got = p.up.Deliveries()
+	}
 	if len(got) != n {
 		t.Fatalf("the upstream has %d messages, want %d", len(got), n)
 	}
@@ -178,6 +189,58 @@ func TestTermination(t *testing.T) {
 		t.Errorf("exit status %d:\n%s", status, &p.log)
 	}
 	p.delivered(t, 1)
+}
+
+// What was accepted while the upstream was down is there after a restart, with
+// the reason, and goes out when it is due.
+func TestOutage(t *testing.T) {
+	p := newProgram(t)
+	p.upDown.Store(true)
+	p.start(t)
+	u := p.addUser(t)
+	c, _ := p.connect(t, true)
+	if err := u.begin(t, c).Close(); err != nil {
+		t.Fatalf("with the upstream down: %v", err)
+	}
+	spool := p.database(t)
+	waiting := func() (found []store.Leased) {
+		t.Helper()
+		found, err := spool.Deliveries(t.Context(), "acme", store.Page{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	for begin := time.Now(); waiting()[0].Delivery.Attempts == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatal("it isn't tried")
+		}
+	}
+	p.terminate(t)
+	if status := p.wait(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, &p.log)
+	}
+
+	d := waiting()[0].Delivery
+	if !d.LeasedUntil.IsZero() || !strings.Contains(d.Reason, "the server closed the connection") {
+		t.Errorf("after the end there is %+v", d)
+	}
+	// Nobody wants to wait a minute.
+	now := []store.Outcome{{Mail: d.Mail, N: d.N, Lease: d.Lease, Next: d.Next.Add(-time.Hour), Attempts: d.Attempts, Reason: d.Reason}}
+	if lost, err := spool.Settle(t.Context(), now); err != nil || len(lost) > 0 {
+		t.Fatal(lost, err)
+	}
+	p.upDown.Store(false)
+	p.log.Reset()
+	p.start(t)
+	p.delivered(t, 1)
+	p.terminate(t)
+	if status := p.wait(); status != 0 {
+		t.Errorf("exit status %d:\n%s", status, &p.log)
+	}
+	if found := waiting(); len(found) > 0 {
+		t.Errorf("after the delivery there is %+v", found)
+	}
 }
 
 // A message that never ends doesn't keep the program from ending.

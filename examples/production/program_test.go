@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,9 +32,10 @@ const patience = 30 * time.Second
 
 // A program is the relay in a process of its own.
 type program struct {
-	env   map[string]string
-	files files
-	up    *relaytest.Upstream
+	env    map[string]string
+	files  files
+	up     *relaytest.Upstream
+	upDown atomic.Bool // it drops every connection
 
 	cmd *exec.Cmd
 	log bytes.Buffer // complete after wait
@@ -46,6 +48,7 @@ const upstreamPassword = "pass56upstream"
 func newProgram(t *testing.T) *program {
 	t.Helper()
 	p := &program{files: newFiles(t), up: &relaytest.Upstream{Username: "relay", Password: upstreamPassword}}
+	p.up.Script = func(relaytest.Command) relaytest.Answer { return relaytest.Answer{Close: p.upDown.Load()} }
 	database := services.Postgres(t)
 	p.up.Start()
 	t.Cleanup(p.up.Close)

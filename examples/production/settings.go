@@ -58,8 +58,8 @@ func readSettings() (s settings, wrong []string) {
 	s.listen = get("GATEPOST_LISTEN", ":587")
 	s.listenTLS = get("GATEPOST_LISTEN_TLS", ":465")
 	var err error
-	if s.shutdownTimeout, err = time.ParseDuration(get("GATEPOST_SHUTDOWN_TIMEOUT", "25s")); err != nil {
-		complain("GATEPOST_SHUTDOWN_TIMEOUT is not understood: it has to be like 25s")
+	if s.shutdownTimeout, err = time.ParseDuration(get("GATEPOST_SHUTDOWN_TIMEOUT", "10s")); err != nil {
+		complain("GATEPOST_SHUTDOWN_TIMEOUT is not understood: it has to be like 10s")
 	}
 	return s, wrong
 }

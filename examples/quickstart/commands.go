@@ -9,11 +9,12 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
 // A command is what the program does instead of running the relay. It returns
 // what is to be printed.
-type command func(ctx context.Context, t credentials.Tenant, o options) (document, error)
+type command func(ctx context.Context, st *sqlstore.Store, o options) (document, error)
 
 func runCommand(ctx context.Context, o options) error {
 	if _, err := os.Stat(databaseFile); err != nil {
@@ -24,15 +25,20 @@ func runCommand(ctx context.Context, o options) error {
 		return err
 	}
 	defer closeDatabase()
-	creds := &credentials.Manager{Store: st}
-	doc, err := o.command(ctx, creds.Tenant(tenant), o)
+	doc, err := o.command(ctx, st, o)
 	if err != nil {
 		return err
 	}
 	return printer{json: o.json}.print(doc)
 }
 
-func addUser(ctx context.Context, t credentials.Tenant, o options) (document, error) {
+// tenantIn returns the tenant for whom the commands act.
+func tenantIn(st *sqlstore.Store) credentials.Tenant {
+	return (&credentials.Manager{Store: st}).Tenant(tenant)
+}
+
+func addUser(ctx context.Context, st *sqlstore.Store, o options) (document, error) {
+	t := tenantIn(st)
 	domain, err := chooseDomain(ctx, t, o.domain)
 	if err != nil {
 		return nil, err
@@ -47,7 +53,8 @@ func addUser(ctx context.Context, t credentials.Tenant, o options) (document, er
 	return accessTo(o.listen, o.listenTLS).with(issued{user, password}), nil
 }
 
-func resetPassword(ctx context.Context, t credentials.Tenant, o options) (document, error) {
+func resetPassword(ctx context.Context, st *sqlstore.Store, o options) (document, error) {
+	t := tenantIn(st)
 	user, err := t.User(ctx, o.argument)
 	if err != nil {
 		return nil, unknownUser(err, o.argument)
@@ -62,7 +69,8 @@ func resetPassword(ctx context.Context, t credentials.Tenant, o options) (docume
 	return accessTo(o.listen, o.listenTLS).with(issued{user, password}), nil
 }
 
-func deleteUser(ctx context.Context, t credentials.Tenant, o options) (document, error) {
+func deleteUser(ctx context.Context, st *sqlstore.Store, o options) (document, error) {
+	t := tenantIn(st)
 	if err := t.DeleteUser(ctx, o.argument); err != nil {
 		return nil, unknownUser(err, o.argument)
 	}
@@ -77,7 +85,8 @@ func unknownUser(err error, username string) error {
 	return err
 }
 
-func listUsers(ctx context.Context, t credentials.Tenant, o options) (document, error) {
+func listUsers(ctx context.Context, st *sqlstore.Store, _ options) (document, error) {
+	t := tenantIn(st)
 	list := listing{Users: []listed{}}
 	var page store.Page
 	for {

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
 )
 
 // An event is something that happened to the running relay, in one line.
@@ -21,9 +22,13 @@ type event struct {
 	To       []string `json:"to,omitempty"`
 	Size     int64    `json:"size,omitempty"`
 	File     string   `json:"file,omitempty"`     // where it is
-	Upstream string   `json:"upstream,omitempty"` // or who has it
+	Upstream string   `json:"upstream,omitempty"` // the server that has it now
+	Reply    string   `json:"reply,omitempty"`    // and what it said
 	Code     int      `json:"code,omitempty"`     // the reply to the client
 	Reason   string   `json:"reason,omitempty"`
+
+	Attempt int       `json:"attempt,omitempty"` // how often it was tried
+	Next    time.Time `json:"next_try,omitzero"`
 }
 
 func (e event) text(b *bytes.Buffer) {
@@ -40,17 +45,20 @@ func (e event) text(b *bytes.Buffer) {
 	if more := len(e.To) - 1; more > 0 {
 		fmt.Fprintf(b, " and %d more", more)
 	}
-	if where := cmp.Or(e.File, e.Upstream); where != "" {
-		fmt.Fprintf(b, ", %d bytes: %s", e.Size, where)
+	if e.File != "" {
+		fmt.Fprintf(b, ", %d bytes: %s", e.Size, e.File)
 	}
-	if e.Reason != "" {
-		fmt.Fprintf(b, ": %s", printable(e.Reason))
+	if text := cmp.Or(e.Reason, e.Reply); text != "" {
+		fmt.Fprintf(b, ": %s", printable(text))
+	}
+	if !e.Next.IsZero() {
+		fmt.Fprintf(b, "; next try in %v", max(0, time.Until(e.Next)).Round(time.Second))
 	}
 	b.WriteByte('\n')
 }
 
-// announce is a Forwarder around the destination that prints what becomes of
-// each message.
+// announce is a Forwarder around the destination that prints what it does with
+// each message. Of a queue that is told by its events.
 func (p printer) announce(dest destination) relay.Forwarder {
 	return relay.ForwarderFunc(func(ctx context.Context, m *relay.Message) error {
 		e := event{ID: m.ID, From: m.From, Size: m.Size()}
@@ -58,20 +66,48 @@ func (p printer) announce(dest destination) relay.Forwarder {
 			e.To = append(e.To, r.Address)
 		}
 		err := dest.Forward(ctx, m)
-		var told *relay.ReplyError
 		switch {
-		case errors.As(err, &told):
-			return err // the client is told the reason, and so are you below
 		case err != nil:
 			e.Event, e.Reason = "not accepted", err.Error()
-		case dest.Upstream != "":
-			e.Event, e.Upstream = "handed on", dest.Upstream
-		default:
+		case dest.Outbox != "":
 			e.Event, e.File = "accepted", outbox{dest.Outbox}.path(m.ID)
+		default:
+			return nil
 		}
 		p.print(e)
 		return err
 	})
+}
+
+// queueEvent prints what becomes of each recipient of a message. A bounce is a
+// message from nobody.
+func (p printer) queueEvent(ev queue.Event) {
+	about := func(what string, s queue.Subject) event {
+		return event{Event: what, ID: s.ID, From: s.From, To: []string{s.Recipient}}
+	}
+	var e event
+	switch ev := ev.(type) {
+	case *queue.Queued:
+		e = about("queued", ev.Subject)
+	case *queue.Delivered:
+		e = about("delivered", ev.Subject)
+		e.Upstream, e.Reply = ev.Host, ev.Reply
+	case *queue.Deferred:
+		e = about("deferred", ev.Subject)
+		e.Reason, e.Attempt, e.Next = ev.Reason, ev.Attempt, ev.Next
+	case *queue.Bounced:
+		e = about("bounced", ev.Subject)
+		e.Reason = ev.Reason
+	case *queue.Expired:
+		e = about("expired", ev.Subject)
+		e.Reason, e.Attempt = ev.Reason, ev.Attempt
+	case *queue.SetAside:
+		e = about("set aside", ev.Subject)
+		e.Reason = ev.Reason
+	default:
+		return
+	}
+	p.print(e)
 }
 
 // event prints what goes wrong for clients.

@@ -23,12 +23,18 @@ type options struct {
 
 const usage = `Usage: go run ./examples/quickstart [flags]
 
-Without -add, -reset, -delete or -list the relay runs until Ctrl-C. It writes to
-the current directory: gatepost.db, a certificate for localhost in gatepost.crt
-and gatepost.key, and each message it accepts to outbox/ID.eml, unless -upstream
-names a server that it hands them to while the client waits. The other four
-work on the same gatepost.db and end, also while the relay runs; it obeys at once.
-The ports that -add and -reset show are those of -listen and -listen-tls.
+Without -add, -reset, -delete, -list or -queue the relay runs until Ctrl-C. It
+writes to the current directory: gatepost.db, a certificate for localhost in
+gatepost.crt and gatepost.key, and each message it accepts to outbox/ID.eml. The
+other five work on the same gatepost.db and end, also while the relay runs; it
+obeys at once. The ports that -add and -reset show are those of -listen and
+-listen-tls.
+
+With -upstream the messages it accepts are queued in gatepost.db and handed to
+that server. While it is down or refuses them for now, they wait, also across a
+restart with -upstream: the next try is after a second, then after longer and
+longer, up to two minutes or so. What is refused for good, or is three days old,
+bounces to its sender, through the same server.
 
 The exit status is 1 after an error, and 2 for flags that make no sense.
 
@@ -44,11 +50,12 @@ func parseFlags() options {
 	flag.StringVar(&o.console, "console", "127.0.0.1:2580", "`address` of the pages on which users are managed; they are for this\nmachine alone")
 	flag.BoolVar(&o.json, "json", false, "print JSON: of a command one document, of the relay one when it is ready\nand then one for each event, each on a line of its own")
 	// Not a flag.Func: of that the flag package repeats what it is given.
-	upstream := flag.String("upstream", "", "hand messages to the server of this `URL`: smtp://user@host:port with STARTTLS,\nor smtps:// with TLS from the first byte; "+passwordVariable+" is the\nuser's password. ?tls=skip-verify takes any certificate, ?tls=none does without\nTLS, both for private networks only")
+	upstream := flag.String("upstream", "", "queue messages for the server of this `URL`: smtp://user@host:port with STARTTLS,\nor smtps:// with TLS from the first byte; "+passwordVariable+" is the\nuser's password. ?tls=skip-verify takes any certificate, ?tls=none does without\nTLS, both for private networks only")
 	flag.Func("add", "add an SMTP user of this `name` and show its password", o.choose(addUser))
 	flag.Func("reset", "give the user of this `username` a new password and show it", o.choose(resetPassword))
 	flag.Func("delete", "delete the user of this `username`, for good", o.choose(deleteUser))
 	flag.BoolFunc("list", "list the users with their last connections", o.choose(listUsers))
+	flag.BoolFunc("queue", "list the recipients whose messages wait for the upstream, and why", o.choose(listQueue))
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)
 		flag.PrintDefaults()
@@ -72,7 +79,7 @@ func parseFlags() options {
 func (o *options) choose(c command) func(argument string) error {
 	return func(argument string) error {
 		if o.command != nil {
-			return errors.New("one of -add, -reset, -delete and -list at a time")
+			return errors.New("one of -add, -reset, -delete, -list and -queue at a time")
 		}
 		o.command, o.argument = c, argument
 		return nil

@@ -11,7 +11,9 @@
 //	export GATEPOST_UPSTREAM_PASSWORD=...
 //	go run ./examples/quickstart -upstream smtp://user@smtp.example.net:587
 //
-// The client then has to wait for that server, and is told what it says.
+// The client is then told 250 as soon as the message is safe in SQLite; a queue
+// hands it on. Try what happens while that server can't be reached: -queue lists
+// what waits and why, and it goes out when the server is back.
 //
 // This file is what a product that embeds the relay has to write, too. The
 // others keep the example comfortable.
@@ -49,50 +51,44 @@ func main() {
 	}
 }
 
+// hostname is the relay's name, in its greeting and in bounces.
+const hostname = "localhost"
+
 func runRelay(ctx context.Context, opts options) error {
-	// First the ports: a password that is shown once had better not be made
-	// in vain.
-	starttls, err := net.Listen("tcp", opts.listen)
+	// First the ports and files: a password that is shown once had better not
+	// be made in vain.
+	ports, err := listen(opts.listen, opts.listenTLS, opts.console)
 	if err != nil {
 		return err
 	}
-	defer starttls.Close()
-	implicit, err := net.Listen("tcp", opts.listenTLS)
-	if err != nil {
-		return err
-	}
-	defer implicit.Close()
-	web, err := net.Listen("tcp", opts.console)
-	if err != nil {
-		return err
-	}
-	defer web.Close()
+	defer ports.close()
 	cert, err := certificate()
 	if err != nil {
 		return err
 	}
-	dest, err := openDestination(opts.upstream)
-	if err != nil {
-		return err
-	}
-	defer dest.close()
 	st, closeDatabase, err := openDatabase(ctx)
 	if err != nil {
 		return err
 	}
 	defer closeDatabase()
+	out := printer{json: opts.json}
+	// What happens is printed, so the log is left with troubles.
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	dest, err := openDestination(opts.upstream, st, out, logger)
+	if err != nil {
+		return err
+	}
+	defer dest.close()
 	creds := &credentials.Manager{Store: st}
 	first, err := setUp(ctx, creds.Tenant(tenant), opts.domain)
 	if err != nil {
 		return err
 	}
 
-	out := printer{json: opts.json}
-	// What happens is printed, so the log is left with troubles.
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	starttls, implicit, web := ports[0], ports[1], ports[2]
 	access := accessTo(starttls.Addr().String(), implicit.Addr().String())
 	srv := &relay.Server{
-		Hostname:    "localhost",
+		Hostname:    hostname,
 		Credentials: creds,
 		Forwarder:   out.announce(dest),
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{cert}},
@@ -106,13 +102,37 @@ func runRelay(ctx context.Context, opts options) error {
 	go func() { ended <- srv.ServeTLS(implicit) }()
 	go func() { ended <- serveConsole(pages, web) }()
 	out.print(ready{"http://" + web.Addr().String() + "/", access.with(first), dest})
+	endDelivery := dest.start()
 
 	select {
-	case err := <-ended:
+	case err = <-ended:
 		srv.Close()
-		return err
 	case <-ctx.Done():
-		return shutDown(srv)
+		err = shutDown(srv)
+	}
+	// No more mail comes in. The database is closed when none goes out, either.
+	return errors.Join(err, endDelivery())
+}
+
+// listeners are what the program listens on.
+type listeners []net.Listener
+
+func listen(addrs ...string) (listeners, error) {
+	var ls listeners
+	for _, addr := range addrs {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			ls.close()
+			return nil, err
+		}
+		ls = append(ls, l)
+	}
+	return ls, nil
+}
+
+func (ls listeners) close() {
+	for _, l := range ls {
+		l.Close()
 	}
 }
 

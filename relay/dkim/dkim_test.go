@@ -250,3 +250,21 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// A panic in Keys must not make the next try go out unsigned.
+func TestPanicInKeys(t *testing.T) {
+	var next sink
+	s := &dkim.Signer{Next: &next, Keys: func(context.Context, string) ([]dkim.Key, error) { panic("keys") }}
+	m := message("1", "From: shop@acme.example\r\n\r\n")
+	func() {
+		defer func() { recover() }()
+		s.Forward(t.Context(), m)
+	}()
+	s.Keys = both
+	if err := s.Forward(t.Context(), m); err == nil {
+		t.Error("the try after a panic reports no error, though nothing was signed")
+	}
+	if err := s.Forward(t.Context(), m); err != nil || len(next.data) != 1 || !strings.Contains(next.data[0], "DKIM-Signature") {
+		t.Errorf("the try after that: %v, %d messages", err, len(next.data))
+	}
+}

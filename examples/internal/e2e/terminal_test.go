@@ -201,7 +201,7 @@ func TestErrors(t *testing.T) {
 		{name: "unknown user to delete", args: []string{"-delete", ""}, dir: running.dir, status: 1, want: `there is no user ""; -list shows`},
 		{name: "unknown domain", args: []string{"-add", "x", "-domain", "other.example"}, dir: running.dir, status: 1, want: "there is no domain other.example"},
 		{name: "bad name", args: []string{"-add", "a\nb"}, dir: running.dir, status: 1, want: "the name is not possible: it holds a line break"},
-		{name: "two commands", args: []string{"-list", "-add", "x"}, status: 2, want: "one of -add, -reset, -delete and -list at a time"},
+		{name: "two commands", args: []string{"-list", "-add", "x"}, status: 2, want: "one of -add, -reset, -delete, -list and -queue at a time"},
 		{name: "upstream without a host", args: []string{"-upstream", "smtp://"}, status: 2, want: "-upstream: use smtp://user@host:port"},
 		{name: "upstream of another kind", args: []string{"-upstream", "http://example.com"}, status: 2, want: "-upstream: the URL begins with smtp://"},
 		{name: "upstream with a path", args: []string{"-upstream", "smtp://example.com/x"}, status: 2, want: "-upstream: use smtp://user@host:port"},
