@@ -15,6 +15,7 @@ func TestDatabaseStopped(t *testing.T) {
 	db := services.NewPostgresServer(t)
 	s := newSink(t, nil)
 	n := nodeOn(backend{driver: "pgx", dialect: sqlstore.Postgres}, db.URL, s)
+	n.Lease = 3 * time.Second // every lease ends meanwhile
 	n.start(t)
 	l := &load{conns: 6, pause: 20 * time.Millisecond, large: 40}
 	stop := l.run(t, n)

@@ -76,7 +76,7 @@ func serve(text string) error {
 	}
 	tell := reporter(os.Stdout)
 	q := s.queue(st, tell)
-	srv := &relay.Server{Hostname: "relay.test", Credentials: creds, Forwarder: q, InsecureAuth: true}
+	srv := &relay.Server{Hostname: "relay.test", Credentials: creds, Forwarder: q, InsecureAuth: true, Logger: q.Logger}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
