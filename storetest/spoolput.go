@@ -183,13 +183,15 @@ var putPromises = []spoolPromise{
 func (t *spooler) everythingOrNothing(m store.Mail, err error) {
 	t.Helper()
 	const recipients = 20
-	count := 0
-	for _, l := range t.all() {
-		if l.Delivery.Mail == m.ID {
-			count++
+	count, body, bodyErr := t.look(m.ID)
+	for range 100 {
+		if (count == 0) == (bodyErr != nil) {
+			break
 		}
+		// Perhaps a commit whose caller has left was done between the looks.
+		time.Sleep(10 * time.Millisecond)
+		count, body, bodyErr = t.look(m.ID)
 	}
-	body, bodyErr := t.Body(t.Context(), m.ID)
 	switch {
 	case err == nil && count == 0:
 		t.Errorf("Put returned nil and kept nothing")
@@ -212,6 +214,18 @@ func (t *spooler) everythingOrNothing(m store.Mail, err error) {
 	}
 	t.settle(outcomes...)
 	t.gone(m.ID)
+}
+
+// look returns how many deliveries of a mail there are, and its content.
+func (t *spooler) look(id string) (deliveries int, body io.ReadCloser, err error) {
+	t.Helper()
+	for _, l := range t.all() {
+		if l.Delivery.Mail == id {
+			deliveries++
+		}
+	}
+	body, err = t.Body(t.Context(), id)
+	return deliveries, body, err
 }
 
 // onRead calls a function when it is first read, and ends.
