@@ -192,72 +192,6 @@ func (c *conn) fill(p []byte) (int, error) {
 	}
 }
 
-// arm sets the deadline of the next read, or returns the reply with which to
-// end instead. Both under mu, so that an interrupt can't fall in between.
-func (c *conn) arm() (bye string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if bye = c.goodbye(); bye != "" {
-		return bye
-	}
-	deadline, _ := c.deadline()
-	if c.check != nil && !c.body {
-		if t := time.Now().Add(recheckEvery); t.Before(deadline) {
-			deadline = t
-		}
-	}
-	c.Conn.SetReadDeadline(deadline)
-	return ""
-}
-
-// expired is called when a read timed out: for good, because somebody
-// interrupted it, or only to look whether the login still holds.
-func (c *conn) expired() (bye string) {
-	c.mu.Lock()
-	deadline, what := c.deadline()
-	check := c.check
-	c.mu.Unlock()
-	if !time.Now().Before(deadline) {
-		return "421 4.4.2 " + what + "\r\n"
-	}
-	if check != nil {
-		check()
-	}
-	return ""
-}
-
-// deadline returns until when the client has to send something more, and what
-// to tell it if it doesn't. The caller holds mu.
-func (c *conn) deadline() (t time.Time, what string) {
-	s := c.srv
-	t, what = c.waiting.Add(s.idleTimeout()), "idle for too long"
-	earlier := func(u time.Time, w string) {
-		if u.Before(t) {
-			t, what = u, w
-		}
-	}
-	if c.check == nil {
-		earlier(c.accepted.Add(s.loginTimeout()), "no login in time")
-	}
-	if c.tx != nil {
-		earlier(c.tx.started.Add(s.messageTimeout()), "the message took too long")
-	}
-	if c.body {
-		floor := time.Duration(float64(c.received) / float64(s.minBodyRate()) * float64(time.Second))
-		earlier(c.tx.bodyStarted.Add(s.idleTimeout()+floor), "the message came in too slowly")
-	}
-	return t, what
-}
-
-// goodbye returns the reply with which the connection is to end now, if it is.
-// The caller holds mu.
-func (c *conn) goodbye() string {
-	if c.farewell == "" && c.draining && c.tx == nil {
-		return replyShutdown.line()
-	}
-	return c.farewell
-}
-
 // saw takes note of what came in.
 func (c *conn) saw(n int) {
 	c.mu.Lock()
@@ -265,31 +199,6 @@ func (c *conn) saw(n int) {
 	if c.body {
 		c.received += int64(n)
 	}
-}
-
-// interrupt runs change under mu and wakes the reader, which then sees it.
-func (c *conn) interrupt(change func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	change()
-	c.Conn.SetReadDeadline(time.Unix(1, 0))
-}
-
-// end makes the reader say reply and hang up, once it has nothing to do.
-func (c *conn) end(reply reply) {
-	c.interrupt(func() { c.farewell = reply.line() })
-}
-
-// isIdler reports whether the client has not logged in, and may stay so far.
-func (c *conn) isIdler() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.check == nil && c.farewell == ""
-}
-
-// drain ends the connection as soon as no message is in progress.
-func (c *conn) drain() {
-	c.interrupt(func() { c.draining = true })
 }
 
 // fail ends the connection for the reader. Whatever the cause, go-smtp is told
@@ -369,37 +278,6 @@ func (c *conn) Close() error {
 	c.closing.Store(true)
 	c.srv.forget(c)
 	return c.Conn.Close()
-}
-
-// state of the session, as far as deadlines and draining need it
-
-func (c *conn) loggedIn(check func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.check = check
-}
-
-func (c *conn) beginTransaction(tx *transaction) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.tx, c.body = tx, false
-}
-
-func (c *conn) beginBody(tx *transaction) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.tx == tx {
-		tx.bodyStarted = time.Now()
-		c.body, c.received = true, 0
-	}
-}
-
-func (c *conn) endBody(tx *transaction) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.tx == tx {
-		c.body = false
-	}
 }
 
 // tlsVersion names the TLS version for events, "" without TLS.

@@ -255,10 +255,15 @@ func pattern(size int64) io.Reader {
 type patternReader struct{ seed, at uint64 }
 
 func (r *patternReader) Read(p []byte) (n int, err error) {
-	var word [8]byte
 	for n < len(p) {
-		binary.BigEndian.PutUint64(word[:], (r.seed<<32+r.at/8)*0x9e3779b97f4a7c15)
-		c := copy(p[n:], word[r.at%8:])
+		word := (r.seed<<32 + r.at/8) * 0x9e3779b97f4a7c15
+		c := 8
+		if r.at%8 == 0 && len(p)-n >= 8 {
+			binary.BigEndian.PutUint64(p[n:], word)
+		} else {
+			b := binary.BigEndian.AppendUint64(nil, word)
+			c = copy(p[n:], b[r.at%8:])
+		}
 		r.at, n = r.at+uint64(c), n+c
 	}
 	return n, nil

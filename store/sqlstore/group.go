@@ -8,14 +8,13 @@ import (
 )
 
 // A group lets concurrent callers share their transactions. A caller that
-// finds too few at work leads: it does its own work and that of all who wait,
+// finds nobody at work leads: it does its own work and that of all who wait,
 // in one go. Those who come meanwhile wait, and when it is done the first of
-// them leads. So there is no goroutine that would have to be stopped.
+// them leads. So there is no goroutine that would have to be stopped. One at a
+// time is faster than several, on every database: there are fewer commits.
 type group struct {
-	most int // how many may lead at once; set before first use
-
 	mu      sync.Mutex
-	leaders int
+	busy    bool // somebody leads
 	waiting []*member
 }
 
@@ -61,12 +60,12 @@ func (g *group) do(ctx context.Context, op *operation, run func(context.Context,
 func (g *group) enter(m *member) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.leaders < g.most {
-		g.leaders++
-		return true
+	if g.busy {
+		g.waiting = append(g.waiting, m)
+		return false
 	}
-	g.waiting = append(g.waiting, m)
-	return false
+	g.busy = true
+	return true
 }
 
 // lead does the work of m and of those who wait.
@@ -107,7 +106,7 @@ func (g *group) take(m *member) []*member {
 // next makes the first of those who wait a leader in the caller's place.
 func (g *group) next() {
 	if len(g.waiting) == 0 {
-		g.leaders--
+		g.busy = false
 		return
 	}
 	m := g.waiting[0]

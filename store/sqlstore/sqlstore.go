@@ -105,11 +105,7 @@ var _ store.Store = (*Store)(nil)
 // New returns a Store on db, which must be a database of the dialect's kind.
 // It does not use db yet.
 func New(db *sql.DB, dialect Dialect) *Store {
-	s := &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
-	if s.commits.most = 3; dialect == SQLite {
-		s.commits.most = 1
-	}
-	return s
+	return &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
 }
 
 // sql returns a query as the database takes it. In the source, queries have ?

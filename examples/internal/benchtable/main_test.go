@@ -1,0 +1,32 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+const output = `goos: linux
+pkg: github.com/gatepost-mail/gatepost/relay
+BenchmarkSubmission/lockstep-2         	    5000	         0.9 cpu-ratio	     10052 ours/s	         0.8141 ratio
+BenchmarkIdleConnections-2             	    1	        42.5 KB/conn
+PASS
+`
+
+func TestTable(t *testing.T) {
+	found, err := read(strings.NewReader(output))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if write(&b, found) {
+		t.Error("a ratio of 0.81 reached 0.85")
+	}
+	for _, want := range []string{"| 0.814 | at least 0.85 **missed** |", "| 42.5 KB/conn | at most 60 |"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, &b)
+		}
+	}
+	if _, err := read(strings.NewReader(output + "--- FAIL: BenchmarkLogin\n")); err == nil {
+		t.Error("a benchmark that failed is no error")
+	}
+}
