@@ -23,6 +23,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/mx"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
@@ -246,8 +247,8 @@ func verify(t *testing.T, content []byte, ks keys) (domains []string) {
 	return domains
 }
 
-// What a host doesn't take for now waits in the database, also while the server
-// doesn't run.
+// What a host doesn't take for now waits in the database, and goes out after a
+// restart.
 func TestRestart(t *testing.T) {
 	busy := &relaytest.Upstream{Script: func(relaytest.Command) relaytest.Answer { return relaytest.Answer{Text: "421 4.3.2 Later"} }}
 	busy.Start()
@@ -262,7 +263,19 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if d, err := sqlstore.New(db, sqlstore.SQLite).Depth(t.Context()); err != nil || d.Deliveries != 1 {
-		t.Errorf("the queue holds %+v, %v", d, err)
+	st := sqlstore.New(db, sqlstore.SQLite)
+	found, err := st.Deliveries(t.Context(), "acme", store.Page{})
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the queue holds %+v, %v", found, err)
 	}
+	// Nobody wants to wait for the next try.
+	d := found[0].Delivery
+	if _, err := st.Settle(t.Context(), []store.Outcome{{Mail: d.Mail, N: d.N, Lease: d.Lease, Next: d.Next.Add(-time.Hour)}}); err != nil {
+		t.Fatal(err)
+	}
+	host := &relaytest.Upstream{}
+	host.Start()
+	defer host.Close()
+	defer s.start(t, host, "one.example")()
+	arrived(t, host, 1)
 }
