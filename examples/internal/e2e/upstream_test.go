@@ -286,7 +286,7 @@ func TestBounce(t *testing.T) {
 	if len(d) != 1 || d[0].From != "" || len(d[0].To) != 1 || d[0].To[0].Address != "shop@mycompany.example" {
 		t.Fatalf("the upstream has %+v", d)
 	}
-	for _, want := range []string{"customer@example.com", "customer has moved away", "message/delivery-status"} {
+	for _, want := range []string{"customer@example.com", "customer has moved away", "report-type=delivery-status"} {
 		if !strings.Contains(string(d[0].Content), want) {
 			t.Errorf("the bounce doesn't say %q:\n%s", want, d[0].Content)
 		}

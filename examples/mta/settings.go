@@ -1,0 +1,38 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// settings are what the environment says.
+type settings struct {
+	hostname          string
+	certFile, keyFile string
+	database          string
+	keyDir            string // of DKIM
+	listen, listenTLS string
+}
+
+func readSettings() (settings, error) {
+	var missing []error
+	need := func(name, what string) string {
+		v := os.Getenv(name)
+		if v == "" {
+			missing = append(missing, fmt.Errorf("%s is not set: %s", name, what))
+		}
+		return v
+	}
+	s := settings{
+		hostname:  need("GATEPOST_HOSTNAME", "the server's name, which its address has in the DNS"),
+		certFile:  need("GATEPOST_CERTIFICATE", "the file of the certificate"),
+		keyFile:   need("GATEPOST_KEY", "the file of the certificate's key"),
+		database:  cmp.Or(os.Getenv("GATEPOST_DATABASE"), "gatepost.db"),
+		keyDir:    cmp.Or(os.Getenv("GATEPOST_DKIM"), "dkim"),
+		listen:    cmp.Or(os.Getenv("GATEPOST_LISTEN"), ":587"),
+		listenTLS: cmp.Or(os.Getenv("GATEPOST_LISTEN_TLS"), ":465"),
+	}
+	return s, errors.Join(missing...)
+}
