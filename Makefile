@@ -33,4 +33,4 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 
 .PHONY: bench
 bench: ## run the benchmarks and print their ratios as one table
-	@go test -run '^$$' -bench . -benchtime 2s work | go run ./examples/internal/benchtable
+	@go test -run '^$$' -bench . -benchtime 5s work | go run ./examples/internal/benchtable

@@ -126,6 +126,24 @@ func TestRepeatedLoginsCostNoHash(t *testing.T) {
 	}
 }
 
+// A first login is one hash. It is decided by what one read of the store says,
+// which is read once more after the hash, as that takes its time. A repeated
+// login reads once.
+func TestWorkOfALogin(t *testing.T) {
+	f := newFixture(t)
+	for _, login := range []struct {
+		what                   string
+		hashes                 float64
+		reads, lastConnections int
+	}{{"first", 1, 2, 1}, {"second, within a second", 0, 1, 0}} {
+		f.spy.usernames, f.spy.connections = nil, 0
+		hashes := f.costs(func() { must(t, f.login(f.user.Username, f.password.Reveal(), here)) })
+		if reads := len(f.spy.usernames); hashes != login.hashes || reads != login.reads || f.spy.connections != login.lastConnections {
+			t.Errorf("the %s login took %v hashes, %d reads and %d writes; want %+v", login.what, hashes, reads, f.spy.connections, login)
+		}
+	}
+}
+
 // The usual thing after a reset or a delete: the tool goes on with what it has.
 func TestStaleToolCostsNextToNothing(t *testing.T) {
 	for name, revoke := range map[string]func(f *fixture) error{

@@ -22,17 +22,22 @@ func (d *dataReader) Read(p []byte) (int, error) {
 	for d.err == nil {
 		n, used, end := d.dots.unstuff(p, d.c.in.Bytes())
 		d.c.in.Next(used)
+		if n == 0 && !end {
+			var m int
+			m, d.err = d.c.fill(p)
+			if d.c.in.Len() > 0 { // a dot that might begin the end
+				d.c.in.Write(p[:m])
+				continue
+			}
+			n, used, end = d.dots.unstuff(p, p[:m])
+			d.c.in.Write(p[used:m])
+		}
 		if end {
 			d.err = io.EOF
 			return n, io.EOF
 		}
 		if n > 0 {
 			return n, nil
-		}
-		n, err := d.c.fill(p)
-		d.c.in.Write(p[:n])
-		if err != nil {
-			d.err = io.ErrUnexpectedEOF
 		}
 	}
 	return 0, d.err
@@ -60,7 +65,7 @@ var lineDot = []byte("\r\n.")
 
 // unstuff copies from src to dst as far as it can. It returns how much it wrote
 // and how much of src that took, and whether the end was reached. It takes
-// nothing if it has to see more.
+// nothing if it has to see more. dst may begin where src does.
 func (u *unstuffer) unstuff(dst, src []byte) (n, used int, end bool) {
 	for n < len(dst) && used < len(src) {
 		rest := src[used:]
@@ -82,9 +87,10 @@ func (u *unstuffer) unstuff(dst, src []byte) (n, used int, end bool) {
 		if u.cr && rest[0] == '\n' {
 			piece = rest[:1]
 		}
-		k := copy(dst[n:], piece)
+		k := min(len(piece), len(dst)-n)
 		u.inLine = !(piece[k-1] == '\n' && (k > 1 && piece[k-2] == '\r' || k == 1 && u.cr))
 		u.cr = piece[k-1] == '\r'
+		copy(dst[n:], piece[:k])
 		n, used = n+k, used+k
 	}
 	return n, used, false

@@ -157,3 +157,43 @@ func FuzzPathAddress(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUnstuff takes the dots out of a message whose end is added, in pieces of
+// any size: from one buffer to another, and in place.
+func FuzzUnstuff(f *testing.F) {
+	for _, s := range []string{
+		"", ".", "..", ".\r", "..\r\n", "a\r\n..\r\n.b\r\n", "\r\n.", "\r.\r\n", "\n.\n", "\r\r\n..\r\n", "a\r\n.\r", "a\r\n.\rb\r\n..c",
+		strings.Repeat(".\r", 50), strings.Repeat("..\r\n", 50),
+	} {
+		f.Add([]byte(s), uint8(1))
+		f.Add([]byte(s), uint8(7))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, size uint8) {
+		data = append(data, "\r\n.\r\n and more"...)
+		want, next, _ := bytes.Cut(append([]byte("\r\n"), data...), []byte("\r\n.\r\n"))
+		want = bytes.ReplaceAll(append(bytes.Clone(want), "\r\n"...), []byte("\r\n."), []byte("\r\n"))[2:]
+		for _, inPlace := range []bool{false, true} {
+			var u unstuffer
+			var got []byte
+			rest, chunk := data, []byte(nil)
+			for end := false; !end; {
+				k := min(len(rest), int(size)+1)
+				chunk, rest = append(chunk, rest[:k]...), rest[k:]
+				dst := chunk
+				if !inPlace {
+					dst = make([]byte, len(chunk))
+				}
+				var n, used int
+				n, used, end = u.unstuff(dst, chunk)
+				got = append(got, dst[:n]...)
+				chunk = append([]byte(nil), chunk[used:]...)
+				if k == 0 && !end {
+					t.Fatalf("%q has no end", data)
+				}
+			}
+			if left := append(chunk, rest...); !bytes.Equal(got, want) || !bytes.Equal(left, next) {
+				t.Fatalf("%q became %q and %q, want %q and %q (in place: %v)", data, got, left, want, next, inPlace)
+			}
+		}
+	})
+}

@@ -12,7 +12,7 @@ import (
 
 // turn is how long one side's turn should take at least: long against the noise
 // of a scheduler, and short enough for many turns.
-const turn = 50 * time.Millisecond
+const turn = 20 * time.Millisecond
 
 // Compare measures two loads in turns, so that both see the same weather, and
 // reports

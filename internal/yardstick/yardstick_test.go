@@ -43,8 +43,13 @@ func TestParallel(t *testing.T) {
 		}
 	}
 	broken := errors.New("broken")
-	load = yardstick.Parallel([]func() error{client, func() error { return broken }})
-	if err := load(1000); err != broken {
-		t.Errorf("got %v", err)
+	fails := func() error {
+		done.Add(1)
+		return broken
+	}
+	done.Store(0)
+	load = yardstick.Parallel([]func() error{fails, fails})
+	if err := load(1000); err != broken || done.Load() > 2 {
+		t.Errorf("got %v after %d rounds", err, done.Load())
 	}
 }

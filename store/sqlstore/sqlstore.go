@@ -34,6 +34,15 @@
 //
 //	&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)
 //
+// A look-up among a million users takes about 1.7 times as long as one among a
+// thousand, because few of its pages are in SQLite's cache. It takes about 1.2
+// times as long with
+//
+//	&_pragma=mmap_size(1073741824)
+//
+// where the driver can map files into memory, as modernc.org/sqlite can. An
+// error of the disk below a map ends the process.
+//
 // # PostgreSQL
 //
 // PostgreSQL 13 or later, in a database whose encoding is UTF8. Tested with

@@ -7,8 +7,8 @@ import (
 
 const output = `goos: linux
 pkg: github.com/gatepost-mail/gatepost/relay
-BenchmarkSubmission/lockstep-2         	    5000	         0.9 cpu-ratio	     10052 ours/s	         0.8141 ratio
-BenchmarkIdleConnections-2             	    1	        42.5 KB/conn
+BenchmarkSubmission/lockstep-2         	    5000	         0.9 cpu-ratio	     10052 ours/s	         0.8141 ratio	     12345 yardstick/s
+BenchmarkIdleConnections-2             	    1	        42.4 KB/conn	        38.4 yardstick-KB/conn
 PASS
 `
 
@@ -21,7 +21,7 @@ func TestTable(t *testing.T) {
 	if write(&b, found) {
 		t.Error("a ratio of 0.81 reached 0.85")
 	}
-	for _, want := range []string{"| 0.814 | at least 0.85 **missed** |", "| 42.5 KB/conn | at most 60 |"} {
+	for _, want := range []string{"| 10052/s | 12345/s | 0.81 | ≥ 0.85 | **missed** |", "| 42 KB/conn | 38 KB/conn |  | ≤ 60 | yes |"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, &b)
 		}

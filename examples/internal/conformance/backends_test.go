@@ -38,10 +38,14 @@ var backends = []backend{
 // counts, cuts or isolates, and must not change what a Store does.
 var variants = []backend{
 	{"sqlite-immediate", "sqlite", sqlstore.SQLite, with(newFile, "&_txlock=immediate")},
+	mapped,
 	{"postgres-serializable", "pgx", sqlstore.Postgres, with(services.Postgres, "&default_transaction_isolation=serializable")},
 	{"mariadb-found-rows", "mysql", sqlstore.MySQL, with(services.MariaDB, "?clientFoundRows=true&interpolateParams=true&parseTime=true")},
 	{"mariadb-lax", "mysql", sqlstore.MySQL, with(services.MariaDB, "?sql_mode=%27%27&charset=latin1")},
 }
+
+// mapped reads the database file through a memory map.
+var mapped = backend{"sqlite-mapped", "sqlite", sqlstore.SQLite, with(newFile, "&_pragma=mmap_size(1073741824)")}
 
 // newFile names a database for SQLite as the package's documentation says.
 func newFile(t testing.TB) string {
