@@ -35,8 +35,8 @@ var targets = []target{
 	{"conformance", "Lookup/sqlite-ncruces", "ratio", "the same with ncruces/go-sqlite3, which has none", 0, 0},
 	{"relay", "IdleConnections", "KB/conn", "an idle TLS connection, of 2,000", 0, 60},
 	{"smarthost", "PassThrough", "ratio", "through to a sink by smarthost, against discarding", 0.4, 0},
-	{"queue", "Queue", "accepted-ratio", "accepted by a queue in memory, against discarding", 0.5, 0},
-	{"queue", "Queue", "settled-ratio", "accepted, delivered and settled by it, against discarding", 0.3, 0},
+	{"queue", "Queue/from_memory", "accepted-ratio", "accepted by a queue on the memory store, against discarding", 0.5, 0},
+	{"queue", "Queue/from_memory", "settled-ratio", "accepted, delivered and settled by it, against discarding", 0.3, 0},
 }
 
 func main() {
