@@ -74,7 +74,7 @@ func (s *sink) Forward(ctx context.Context, m *relay.Message) error {
 		}
 	}
 	if m.OnDelivered != nil {
-		m.OnDelivered("mx.test", "250 ok")
+		m.OnDelivered(relay.Delivery{Host: "mx.test", Reply: "250 ok", DSN: true})
 	}
 	return nil
 }

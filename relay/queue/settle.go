@@ -215,7 +215,7 @@ func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 	switch {
 	case r.err == nil:
 		e.outcome.Done = true
-		e.event = &Delivered{Subject: who, Host: r.host, Reply: r.reply}
+		e.event = &Delivered{Subject: who, Host: r.taken.Host, Reply: r.taken.Reply}
 	case errors.Is(r.err, errStopped):
 		e.outcome = untouched(d)
 	case errors.Is(r.err, errUnworkable):
