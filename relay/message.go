@@ -32,13 +32,24 @@ type Message struct {
 	Received time.Time  // when the message was accepted for forwarding; UTC
 
 	// OnDelivered, if set, is called by the Forwarder at the end of the chain
-	// when another server has taken the message: with the server's name and
-	// its reply, made safe. It may be called once for each of several servers.
-	OnDelivered func(host, reply string)
+	// when another server has taken the message. It may be called once for each
+	// of several servers. If it isn't called, who has the message isn't known,
+	// nor that anybody will confirm the delivery.
+	OnDelivered func(d Delivery)
 
 	prefix  []byte // what Prepend put before the content
 	content io.ReaderAt
 	size    int64
+}
+
+// A Delivery is what is known of a server that has taken a message.
+type Delivery struct {
+	Host  string // its name
+	Reply string // what it answered to the content, made safe
+
+	// DSN means that the server offers DSN and was told what the sender asked
+	// for: to confirm the delivery is its task now (RFC 3461 section 5.2.1).
+	DSN bool
 }
 
 // A Recipient is one envelope recipient with its DSN options (RFC 3461).

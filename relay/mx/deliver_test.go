@@ -115,7 +115,7 @@ func TestDeliveryIsToldWithHostAndReply(t *testing.T) {
 	up := &relaytest.Upstream{Script: on(0, relaytest.EndOfData, relaytest.Answer{Text: "250 2.0.0 queued as 77"})}
 	m := message()
 	told := ""
-	m.OnDelivered = func(host, reply string) { told += host + ": " + reply }
+	m.OnDelivered = func(d relay.Delivery) { told += d.Host + ": " + d.Reply }
 	mustForward(t, start(t, up, mailFor("mx.example.com")), m)
 	if want := "mx.example.com: 250 2.0.0 queued as 77"; told != want {
 		t.Errorf("told %q, want %q", told, want)

@@ -38,8 +38,8 @@ func ExampleForwarder() {
 	m := &relay.Message{
 		From: "shop@acme.example",
 		To:   []relay.Recipient{{Address: "bob@example.com"}},
-		OnDelivered: func(host, reply string) {
-			fmt.Println(host, "replied", reply)
+		OnDelivered: func(d relay.Delivery) {
+			fmt.Println(d.Host, "replied", d.Reply)
 		},
 	}
 	m.SetContent(strings.NewReader(content), int64(len(content)))

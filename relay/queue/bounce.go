@@ -15,12 +15,54 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Notice is what a sender is to be told: that a message was given up for some
-// recipients, or that it waits for them.
+// A NoticeKind says what became of a message.
+type NoticeKind int
+
+// The kinds of notices.
+const (
+	// FailureNotice: the message was given up.
+	FailureNotice NoticeKind = iota + 1
+
+	// DelayNotice: it waits, and is tried again.
+	DelayNotice
+
+	// RelayedNotice: it was handed to a server that won't confirm the delivery,
+	// and the sender asked to be told of success (RFC 3461 section 5.2.2).
+	RelayedNotice
+)
+
+// words are what RFC 3461 section 4.1 and RFC 3464 section 2.3.3 call it, and
+// what the sender reads.
+func (k NoticeKind) words() (notify, action, subject string) {
+	switch k {
+	case DelayNotice:
+		return "DELAY", "delayed", "Your message is delayed"
+	case RelayedNotice:
+		return "SUCCESS", "relayed", "Your message was sent on"
+	}
+	return "FAILURE", "failed", "Your message could not be delivered"
+}
+
+// wanted reports whether the sender wants to be told. Who didn't say does, but
+// not of success.
+func (k NoticeKind) wanted(notify string) bool {
+	if notify == "" {
+		return k != RelayedNotice
+	}
+	word, _, _ := k.words()
+	for _, w := range strings.Split(notify, ",") {
+		if strings.EqualFold(w, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// A Notice is what a sender is to be told of some recipients of a message.
 type Notice struct {
 	Subject
+	Kind       NoticeKind
 	Received   time.Time // when the message was accepted
-	Delay      bool      // it waits; otherwise it was given up
 	GiveUp     time.Time // when a message that waits is given up
 	Hostname   string    // this server
 	Recipients []NoticeRecipient
@@ -32,7 +74,7 @@ type NoticeRecipient struct {
 
 	// Reply is what the other server said, and Host its name. Both are nil
 	// and empty if none said anything; what went wrong is then for the logs,
-	// not for the sender.
+	// not for the sender. In a RelayedNotice the reply is no error but 2yz.
 	Reply *relay.ReplyError
 	Host  string
 
@@ -41,49 +83,17 @@ type NoticeRecipient struct {
 	original string // ORCPT
 }
 
-// noticeKind is what the sender may have to be told.
-type noticeKind int
-
-const (
-	noNotice noticeKind = iota
-	failureNotice
-	delayNotice
-)
-
-// word is what RFC 3461 section 4.1 calls it.
-func (k noticeKind) word() string {
-	if k == delayNotice {
-		return "DELAY"
-	}
-	return "FAILURE"
-}
-
-// wanted reports whether the sender wants to be told. Who didn't say does.
-func (k noticeKind) wanted(notify string) bool {
-	if k == noNotice {
-		return false
-	}
-	if notify == "" {
-		return true
-	}
-	for _, w := range strings.Split(notify, ",") {
-		if strings.EqualFold(w, k.word()) {
-			return true
-		}
-	}
-	return false
-}
-
-// notify keeps the bounces and delay notices that are due in the spool, before
-// what they report is recorded. After a crash in between, the same report has
-// the same ID, so it isn't kept twice; and it is leased for longer than what it
-// reports, so it can't have been sent yet. If a bounce can't be kept, its
-// recipients are deferred. It returns what sendNotices has to release.
+// notify keeps the notices that are due in the spool, before what they report is
+// recorded. After a crash in between, the same report has the same ID, so it
+// isn't kept twice; and it is leased for longer than what it reports, so it can't
+// have been sent yet. If a bounce can't be kept, its recipients are deferred; a
+// message that was relayed isn't sent again. It returns what sendNotices has to
+// release.
 func (q *Queue) notify(ctx context.Context, p *parcel, ends []end) (notices []store.Outcome) {
 	if p.mail.From == "" {
 		return nil // never a bounce of a bounce (RFC 5321 section 4.5.5)
 	}
-	for _, kind := range []noticeKind{failureNotice, delayNotice} {
+	for _, kind := range []NoticeKind{FailureNotice, DelayNotice, RelayedNotice} {
 		var about []*end
 		for i := range ends {
 			if e := &ends[i]; e.notice == kind && kind.wanted(e.delivery.Notify) {
@@ -95,6 +105,8 @@ func (q *Queue) notify(ctx context.Context, p *parcel, ends []end) (notices []st
 		}
 		id, err := q.putNotice(ctx, p, kind, about)
 		switch {
+		case err != nil && kind == RelayedNotice:
+			q.logger().Error("queue: a notice to the sender can't be kept, and is lost", "id", p.mail.ID, "error", err)
 		case err != nil:
 			q.logger().Error("queue: a notice to the sender can't be kept, trying again", "id", p.mail.ID, "error", err)
 			q.postpone(&p.mail, about)
@@ -129,7 +141,7 @@ func (q *Queue) sendNotices(ctx context.Context, notices []store.Outcome) {
 
 // putNotice keeps a notice in the spool and returns its ID, which is empty if
 // the embedder wants none.
-func (q *Queue) putNotice(ctx context.Context, p *parcel, kind noticeKind, about []*end) (string, error) {
+func (q *Queue) putNotice(ctx context.Context, p *parcel, kind NoticeKind, about []*end) (string, error) {
 	n := q.notice(&p.mail, kind, about)
 	text := n.Text()
 	if q.Bounce != nil {
@@ -166,10 +178,10 @@ func (q *Queue) putNotice(ctx context.Context, p *parcel, kind noticeKind, about
 	return m.ID, q.Spool.Put(ctx, m, []store.Delivery{d}, body)
 }
 
-func (q *Queue) notice(m *store.Mail, kind noticeKind, about []*end) *Notice {
+func (q *Queue) notice(m *store.Mail, kind NoticeKind, about []*end) *Notice {
 	n := &Notice{
-		Subject: subject(m, ""), Received: m.Received, Hostname: q.hostname(),
-		Delay: kind == delayNotice, GiveUp: m.Received.Add(q.expire()),
+		Subject: subject(m, ""), Kind: kind, Hostname: q.hostname(),
+		Received: m.Received, GiveUp: m.Received.Add(q.expire()),
 	}
 	for _, e := range about {
 		r := NoticeRecipient{Address: e.delivery.Recipient, Expired: e.expired, original: e.delivery.OriginalRecipient}
@@ -177,6 +189,9 @@ func (q *Queue) notice(m *store.Mail, kind noticeKind, about []*end) *Notice {
 		if errors.As(e.err, &reply) {
 			r.Reply = &relay.ReplyError{Code: reply.Code, Enhanced: safe(reply.Enhanced), Text: safe(reply.Text), Host: safe(reply.Host)}
 			r.Host = r.Reply.Host
+		}
+		if e.taken != nil {
+			r.Reply, r.Host = replyOf(e.taken), e.taken.Host
 		}
 		n.Recipients = append(n.Recipients, r)
 	}
@@ -187,9 +202,10 @@ var noticeEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").With
 
 // noticeID makes the ID of a notice of what it reports. It sorts by the time of
 // the mail that it is about, as IDs do whose beginning is a time.
-func noticeID(mail string, kind noticeKind, about []*end) string {
+func noticeID(mail string, kind NoticeKind, about []*end) string {
 	h := sha256.New()
-	io.WriteString(h, mail+" "+kind.word())
+	word, _, _ := kind.words()
+	io.WriteString(h, mail+" "+word)
 	for _, e := range about {
 		binary.Write(h, binary.BigEndian, int64(e.delivery.N)) // never fails
 	}

@@ -59,12 +59,13 @@
 // After four hours a sender is told, once, that a message waits.
 //
 // The DSN parameters (RFC 3461) are honoured: NOTIFY says what is reported, RET
-// whether the message is returned with the report or, if it doesn't say FULL,
-// only its header; ORCPT and ENVID are in the report. A report of success is not
-// made here: the parameter goes on to the next server, whose task it then is. A
-// next server without DSN reports nothing, where RFC 3461 section 5.2.2 would
-// have us say "relayed": whether it has DSN isn't known here, and a report that
-// says too much is worse than none.
+// whether the message is returned with a bounce or, if it doesn't say FULL, only
+// its header; ORCPT and ENVID are in the report. A sender who asks for a report of
+// success gets it from the server that delivers the message, to which the request
+// is passed on. If the next server (of several: any of them) has no DSN, or Next
+// doesn't say (see [relay.Message].OnDelivered), the sender is told instead that the
+// message was relayed (RFC 3461 sections 5.2.2 and 5.2.4). If the Spool can't keep
+// that report it is lost: the message has gone, and isn't sent again for it.
 //
 // [Queue].Bounce replaces the words, or, returning nothing, switches reports
 // off; the [Event] tells what happened in any case.

@@ -41,7 +41,7 @@ func (r *report) compose() (head []byte, included *io.SectionReader, tail []byte
 	}
 	included = r.original.Content()
 	kind := r.kind("message/rfc822", "message/global")
-	if r.mail.Return != "FULL" || r.notice.Delay { // RFC 3461 section 4.3 allows FULL for failures only
+	if r.mail.Return != "FULL" || r.notice.Kind != FailureNotice { // RFC 3461 section 4.3 allows FULL for failures only
 		included = headerOf(included)
 		kind = r.kind("text/rfc822-headers", "message/global-headers")
 	}
@@ -63,10 +63,7 @@ func (r *report) kind(ascii, global string) string {
 }
 
 func (r *report) writeHeader(b *bytes.Buffer, boundary string) {
-	subject := "Your message could not be delivered"
-	if r.notice.Delay {
-		subject = "Your message is delayed"
-	}
+	_, _, subject := r.notice.Kind.words()
 	host := r.notice.Hostname
 	fmt.Fprintf(b, "From: Mail Delivery System <mailer-daemon@%s>\r\nTo: <%s>\r\nSubject: %s\r\n", host, r.address(r.mail.From), subject)
 	fmt.Fprintf(b, "Date: %s\r\nMessage-ID: <%s@%s>\r\n", r.now.Format(time.RFC1123Z), r.id, host)
@@ -96,19 +93,16 @@ func (r *report) writeRecipient(b *bytes.Buffer, n *NoticeRecipient) {
 	if r.mail.UTF8 && !isASCII(n.Address) {
 		addressType = "utf-8" // RFC 6533 section 3
 	}
-	action := "failed"
-	if r.notice.Delay {
-		action = "delayed"
+	_, action, _ := r.notice.Kind.words()
+	fmt.Fprintf(b, "Final-Recipient: %s; %s\r\nAction: %s\r\nStatus: %s\r\n", addressType, r.address(n.Address), action, n.statusCode(r.notice.Kind))
+	if n.Host != "" {
+		fmt.Fprintf(b, "Remote-MTA: dns; %s\r\n", n.Host)
 	}
-	fmt.Fprintf(b, "Final-Recipient: %s; %s\r\nAction: %s\r\nStatus: %s\r\n", addressType, r.address(n.Address), action, n.statusCode())
 	if n.Reply != nil {
-		if n.Host != "" {
-			fmt.Fprintf(b, "Remote-MTA: dns; %s\r\n", n.Host)
-		}
 		fmt.Fprintf(b, "Diagnostic-Code: smtp; %s\r\n", replyText(n.Reply))
 	}
 	fmt.Fprintf(b, "Last-Attempt-Date: %s\r\n", r.now.Format(time.RFC1123Z))
-	if r.notice.Delay {
+	if r.notice.Kind == DelayNotice {
 		fmt.Fprintf(b, "Will-Retry-Until: %s\r\n", r.notice.GiveUp.Format(time.RFC1123Z))
 	}
 }

@@ -37,7 +37,12 @@ func newWire(t *testing.T, script func(relaytest.Command) relaytest.Answer) *wir
 
 func newUnstartedWire(t *testing.T, script func(relaytest.Command) relaytest.Answer) *wire {
 	t.Helper()
-	w := &wire{T: t, relay: relaytest.NewUnstartedRelay(t), up: &relaytest.Upstream{Script: script}, spool: new(memory.Store)}
+	return newUnstartedWireTo(t, &relaytest.Upstream{Script: script})
+}
+
+func newUnstartedWireTo(t *testing.T, up *relaytest.Upstream) *wire {
+	t.Helper()
+	w := &wire{T: t, relay: relaytest.NewUnstartedRelay(t), up: up, spool: new(memory.Store)}
 	w.up.Start()
 	t.Cleanup(w.up.Close)
 	next := &smarthost.Forwarder{Addr: w.up.Addr(), TLSConfig: w.up.ClientTLS(), Hostname: "relay.test", Logger: quiet}
@@ -63,14 +68,27 @@ func (w *wire) start() {
 	})
 }
 
-func (w *wire) send(to ...string) error {
+// login returns a connection that is ready for MAIL.
+func (w *wire) login() (*smtp.Client, error) {
 	auth := smtp.PlainAuth("", w.relay.Username, w.relay.Password, "127.0.0.1")
 	c, err := smtp.Dial(w.relay.Addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(c.StartTLS(w.relay.ClientTLS()), c.Auth(auth)); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (w *wire) send(to ...string) error {
+	c, err := w.login()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := errors.Join(c.StartTLS(w.relay.ClientTLS()), c.Auth(auth), c.Mail("shop@acme.example")); err != nil {
+	if err := c.Mail("shop@acme.example"); err != nil {
 		return err
 	}
 	for _, addr := range to {

@@ -68,6 +68,7 @@ func ExampleQueue() {
 func ExampleNotice_Text() {
 	n := queue.Notice{
 		Subject:  queue.Subject{ID: "01k9zv3q8m", From: "shop@acme.example"},
+		Kind:     queue.FailureNotice,
 		Received: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		Hostname: "relay.example.net",
 		Recipients: []queue.NoticeRecipient{{

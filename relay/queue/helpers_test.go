@@ -51,6 +51,7 @@ type sent struct {
 // A sink is a Forwarder that remembers what it got, and answers as script says.
 type sink struct {
 	script func(ctx context.Context, m *relay.Message) error // nil: takes everything
+	taken  []relay.Delivery                                  // what OnDelivered is told; nil: a server with DSN
 
 	mu  sync.Mutex
 	got []sent // also what was not taken
@@ -73,8 +74,12 @@ func (s *sink) Forward(ctx context.Context, m *relay.Message) error {
 			return err
 		}
 	}
-	if m.OnDelivered != nil {
-		m.OnDelivered("mx.test", "250 ok")
+	taken := s.taken
+	if taken == nil {
+		taken = []relay.Delivery{{Host: "mx.test", Reply: "250 ok", DSN: true}}
+	}
+	for _, d := range taken {
+		m.OnDelivered(d)
 	}
 	return nil
 }

@@ -63,9 +63,9 @@ type Queue struct {
 	// comes. Zero means 64 MiB; less than zero means none.
 	MaxMemory int64
 
-	// Bounce, if set, writes the text of bounces and delay notices; see
-	// [Notice.Text] for the text that is sent otherwise. If it returns the
-	// empty string, none is sent.
+	// Bounce, if set, writes the text of bounces and of the other notices to
+	// senders, see [NoticeKind]; [Notice.Text] is what is sent otherwise. If it
+	// returns the empty string, none is sent.
 	Bounce func(n Notice) string
 
 	// OnEvent, if set, is told what becomes of every recipient. It is called

@@ -200,10 +200,11 @@ func (q *Queue) refresh(j *job, results []result) {
 type end struct {
 	delivery *store.Delivery
 	outcome  store.Outcome
-	event    Event // nil if nothing happened
-	err      error // why it was not delivered
+	event    Event           // nil if nothing happened
+	err      error           // why it was not delivered
+	taken    *relay.Delivery // by whom it was
 	expired  bool
-	notice   noticeKind
+	notice   NoticeKind // what the sender may have to be told; 0: nothing
 }
 
 // judge decides what a result means. plan holds when what was tried so often is
@@ -215,7 +216,10 @@ func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 	switch {
 	case r.err == nil:
 		e.outcome.Done = true
-		e.event = &Delivered{Subject: who, Host: r.host, Reply: r.reply}
+		e.event = &Delivered{Subject: who, Host: r.taken.Host, Reply: r.taken.Reply}
+		if e.taken = &r.taken; !r.taken.DSN {
+			e.notice = RelayedNotice
+		}
 	case errors.Is(r.err, errStopped):
 		e.outcome = untouched(d)
 	case errors.Is(r.err, errUnworkable):
@@ -225,7 +229,7 @@ func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 	case !relay.Temporary(r.err):
 		e.outcome.Done = true
 		e.event = &Bounced{Subject: who, Reason: reasonOf(r.err)}
-		e.notice = failureNotice
+		e.notice = FailureNotice
 	default:
 		q.judgeTemporary(m, r, plan, &e)
 	}
@@ -243,7 +247,7 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 	if age >= q.expire() {
 		e.outcome.Done, e.expired = true, true
 		e.event = &Expired{Subject: subject(m, d.Recipient), Reason: reason, Attempt: attempts}
-		e.notice = failureNotice
+		e.notice = FailureNotice
 		return
 	}
 	if plan[attempts].IsZero() {
@@ -259,7 +263,7 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 	e.outcome.Attempts, e.outcome.Reason, e.outcome.Delayed = attempts, reason, d.Delayed
 	if age >= delayTime && !d.Delayed {
 		e.outcome.Delayed = true
-		e.notice = delayNotice
+		e.notice = DelayNotice
 	}
 	e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: reason, Next: e.outcome.Next, Attempt: attempts}
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,15 +16,18 @@ import (
 // "\n".
 func (n Notice) Text() string {
 	var b strings.Builder
-	if n.Delay {
-		fmt.Fprintf(&b, "Your message of %s has not been delivered yet\nto the recipients below. You don't have to do anything: we keep trying until\n%s.\n",
-			n.Received.UTC().Format(textTime), n.GiveUp.UTC().Format(textTime))
-	} else {
-		fmt.Fprintf(&b, "Your message of %s could not be delivered\nto the recipients below, and we have stopped trying. Recipients who are not\nlisted are not affected.\n",
-			n.Received.UTC().Format(textTime))
+	fmt.Fprintf(&b, "Your message of %s ", n.Received.UTC().Format(textTime))
+	switch n.Kind {
+	case DelayNotice:
+		fmt.Fprintf(&b, "has not been delivered yet\nto the recipients below. You don't have to do anything: we keep trying until\n%s.\n",
+			n.GiveUp.UTC().Format(textTime))
+	case RelayedNotice:
+		b.WriteString("was sent on to the\nrecipients below. You asked for a confirmation of delivery. There will be\nnone, but if the message can't be delivered after all, you should be told so.\n")
+	default:
+		b.WriteString("could not be delivered\nto the recipients below, and we have stopped trying. Recipients who are not\nlisted are not affected.\n")
 	}
 	for i := range n.Recipients {
-		n.Recipients[i].write(&b, n.Delay)
+		n.Recipients[i].write(&b, n.Kind)
 	}
 	fmt.Fprintf(&b, "\nYour message is known here as %s. It is attached, or its header is.\n\n--\nThe mail server %s\n", n.ID, n.Hostname)
 	return b.String()
@@ -31,8 +35,12 @@ func (n Notice) Text() string {
 
 const textTime = "2 January 2006 at 15:04 UTC"
 
-func (r *NoticeRecipient) write(b *strings.Builder, delay bool) {
+func (r *NoticeRecipient) write(b *strings.Builder, kind NoticeKind) {
 	fmt.Fprintf(b, "\n    %s\n\n", safeUTF8(r.Address))
+	if kind == RelayedNotice {
+		r.writeRelayed(b)
+		return
+	}
 	switch {
 	case r.Reply == nil:
 		b.WriteString("The server for this address could not be reached, or gave no answer.\n")
@@ -41,14 +49,26 @@ func (r *NoticeRecipient) write(b *strings.Builder, delay bool) {
 	default:
 		fmt.Fprintf(b, "The server %s answered:\n%s\n", r.Host, wrap(replyText(r.Reply)))
 	}
-	if !delay {
+	if kind != DelayNotice {
 		fmt.Fprintf(b, "\n%s\n", r.advice())
 	}
 }
 
+func (r *NoticeRecipient) writeRelayed(b *strings.Builder) {
+	if r.Host == "" {
+		b.WriteString("It was handed on to where deliveries aren't confirmed.\n")
+		return
+	}
+	fmt.Fprintf(b, "It was handed to the mail server %s,\nwhich doesn't confirm deliveries.", r.Host)
+	if r.Reply != nil {
+		fmt.Fprintf(b, " It answered:\n%s", wrap(replyText(r.Reply)))
+	}
+	b.WriteByte('\n')
+}
+
 // advice says what to do. The codes are those of RFC 3463 section 3.
 func (r *NoticeRecipient) advice() string {
-	_, detail, _ := strings.Cut(r.statusCode(), ".")
+	_, detail, _ := strings.Cut(r.statusCode(FailureNotice), ".")
 	switch class, _, _ := strings.Cut(detail, "."); {
 	case r.Expired:
 		return "What to do: check that the part of the address after the @ is right, and send\nthe message again later. We have tried for as long as makes sense."
@@ -67,9 +87,13 @@ func (r *NoticeRecipient) advice() string {
 }
 
 // statusCode is the status of RFC 3464 section 2.3.4.
-func (r *NoticeRecipient) statusCode() string {
+func (r *NoticeRecipient) statusCode(kind NoticeKind) string {
 	switch {
-	case r.Reply != nil && statusFits(r.Reply.Enhanced, r.Reply.Code):
+	case kind == RelayedNotice && r.Reply != nil && r.Reply.Enhanced != "":
+		return r.Reply.Enhanced // replyOf has looked at it
+	case kind == RelayedNotice:
+		return "2.0.0"
+	case r.Reply != nil && r.Reply.Code >= 400 && statusFits(r.Reply.Enhanced, r.Reply.Code):
 		return r.Reply.Enhanced
 	case r.Reply != nil:
 		return fmt.Sprintf("%d.0.0", max(4, min(r.Reply.Code/100, 5)))
@@ -79,10 +103,25 @@ func (r *NoticeRecipient) statusCode() string {
 	return "4.4.1" // no answer from host
 }
 
+// replyOf takes the reply of a server that took a message apart. It is nil if
+// that isn't one of SMTP: a gateway to elsewhere says what it likes.
+func replyOf(d *relay.Delivery) *relay.ReplyError {
+	number, text, _ := strings.Cut(d.Reply, " ")
+	code, err := strconv.Atoi(number)
+	if err != nil || code/100 != 2 {
+		return nil
+	}
+	r := &relay.ReplyError{Code: code, Text: text, Host: d.Host}
+	if status, rest, _ := strings.Cut(text, " "); statusFits(status, code) {
+		r.Enhanced, r.Text = status, rest
+	}
+	return r
+}
+
 // statusFits reports whether s is an enhanced status code of the reply's class.
 func statusFits(s string, code int) bool {
 	parts := strings.Split(s, ".")
-	if len(parts) != 3 || parts[0] != fmt.Sprint(code/100) || code/100 != 4 && code/100 != 5 {
+	if len(parts) != 3 || parts[0] != fmt.Sprint(code/100) || !strings.Contains("245", parts[0]) {
 		return false
 	}
 	for _, p := range parts {

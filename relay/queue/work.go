@@ -22,9 +22,9 @@ var (
 // A result is what came of an attempt for one recipient.
 type result struct {
 	store.Delivery
-	err         error // nil: delivered
-	parked      *closed
-	host, reply string
+	err    error // nil: delivered
+	parked *closed
+	taken  relay.Delivery // by whom, if that is known
 }
 
 // deliver does a job: it hands the message on, and settles what came of it.
@@ -73,7 +73,7 @@ func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([
 	}
 	var results []result
 	for len(due) > 0 {
-		host, reply, err := q.try(ctx, m, due)
+		taken, err := q.try(ctx, m, due)
 		refused, rest := split(due, err)
 		if len(refused) == 0 {
 			var re *relay.RefusedError
@@ -82,7 +82,7 @@ func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([
 			}
 			last := all(due, err, nil)
 			for i := range last {
-				last[i].host, last[i].reply = host, reply
+				last[i].taken = taken
 			}
 			return append(results, last...), err
 		}
@@ -92,14 +92,20 @@ func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([
 	return results, nil
 }
 
-// try calls Next.
-func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery) (host, reply string, err error) {
+// try calls Next. Which of several servers took which recipient isn't known: one
+// without DSN counts for all.
+func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery) (_ relay.Delivery, err error) {
 	var mu sync.Mutex // a forwarder that was abandoned may call late
+	var taken relay.Delivery
+	first := true
 	c := m.WithRecipients(recipients(due))
-	c.OnDelivered = func(h, r string) {
+	c.OnDelivered = func(d relay.Delivery) {
 		mu.Lock()
 		defer mu.Unlock()
-		host, reply = safe(h), safe(r)
+		if first || taken.DSN || !d.DSN {
+			taken = relay.Delivery{Host: safe(d.Host), Reply: safe(d.Reply), DSN: d.DSN}
+		}
+		first = false
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -113,7 +119,7 @@ func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery)
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	return host, reply, err
+	return taken, err
 }
 
 // stopped says of an error whether it is only the end of ctx.

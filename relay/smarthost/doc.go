@@ -47,5 +47,6 @@
 //
 // Needs means that such bytes are there, not that the client has announced them. It
 // isn't converted: it arrives as it was sent, or not at all. DSN parameters are
-// dropped if the upstream has no DSN, as RFC 3461 section 5.2.2 allows.
+// dropped if the upstream has no DSN (RFC 3461 section 5.2.2); a queue in front then
+// tells a sender who asked for a confirmation that there will be none.
 package smarthost

@@ -18,11 +18,11 @@ func TestForward(t *testing.T) {
 	up := &relaytest.Upstream{}
 	f := start(t, up)
 	m := message(hello, "b@example.com", "c@example.net")
-	var delivered []string
-	m.OnDelivered = func(host, reply string) { delivered = append(delivered, host+": "+reply) }
+	var delivered []relay.Delivery
+	m.OnDelivered = func(d relay.Delivery) { delivered = append(delivered, d) }
 	mustForward(t, f, m)
-	if want := []string{"127.0.0.1: 250 2.0.0 Accepted"}; !slices.Equal(delivered, want) {
-		t.Errorf("OnDelivered: %q, want %q", delivered, want)
+	if want := []relay.Delivery{{Host: "127.0.0.1", Reply: "250 2.0.0 Accepted", DSN: true}}; !slices.Equal(delivered, want) {
+		t.Errorf("OnDelivered: %+v, want %+v", delivered, want)
 	}
 	mustForward(t, f, &relay.Message{To: []relay.Recipient{{Address: "d@example.com"}}}) // null reverse-path, no content
 

@@ -11,8 +11,8 @@ import (
 )
 
 // appendMail appends the MAIL command, with what the server understands of the
-// message's options. DSN parameters are dropped for a server without DSN (RFC
-// 3461 section 5.2.2 allows it); check has seen to the rest.
+// message's options. A server without DSN gets no DSN parameters (RFC 3461
+// section 5.2.2); check has seen to the rest.
 func (c *Conn) appendMail(b []byte, m *relay.Message) []byte {
 	b = append(b, "MAIL FROM:<"...)
 	b = append(b, m.From...)
