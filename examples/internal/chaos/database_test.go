@@ -12,9 +12,9 @@ import (
 // are told to come back, and everything goes on by itself.
 func TestDatabaseStopped(t *testing.T) {
 	t.Parallel()
-	db := services.NewPostgresServer(t)
+	db := services.NewPostgresServer(t, nil)
 	s := newSink(t, nil)
-	n := nodeOn(backend{driver: "pgx", dialect: sqlstore.Postgres}, db.URL, s)
+	n := nodeOn(backend{driver: "pgx", dialect: sqlstore.Postgres}, db.DSN, s)
 	n.Lease = 3 * time.Second // every lease ends meanwhile
 	n.start(t)
 	l := &load{conns: 6, pause: 20 * time.Millisecond, large: 40}

@@ -18,30 +18,45 @@ func TestKill(t *testing.T) {
 			n.Lease = 2 * time.Second
 			n.start(t)
 			l := &load{conns: 6, pause: 10 * time.Millisecond, large: 40}
-			stop := l.run(t, n)
-			settled := make(map[string]int) // how often what was settled before a kill had arrived by then
-			for range kills {
-				before := l.accepted()
-				eventually(t, "the relay takes mail", func() bool { return l.accepted() > before })
-				time.Sleep(rand.N(500 * time.Millisecond))
-				n.kill()
-				arrived := s.all()
-				for recipient := range n.became("delivered") {
-					settled[recipient] = len(arrived[recipient])
-				}
-				n.start(t)
-			}
-			stop()
-			s.wantAll(t, l, n)
+			settled := crash(t, s, n, l, kills, n.kill)
 			n.wantDepth(t, 0, 0)
 			wantRepeats(t, s, n)
-			for recipient, list := range s.all() {
-				if before := settled[recipient]; before > 0 && len(list) > before {
-					t.Errorf("%s was delivered again after it was settled", recipient)
-				}
-			}
+			s.wantNoMore(t, settled)
 			t.Logf("%d messages sent, %d got 250, %v were delivered again", l.sent.Load(), l.accepted(), s.repeats())
 		})
+	}
+}
+
+// crash ends a relay at any moment under load and starts it again, so many times.
+// It fails the test if not everything arrives that got its 250. It returns how often
+// what was settled before a crash had arrived by then.
+func crash(t *testing.T, s *sink, n *node, l *load, times int, end func()) (settled map[string]int) {
+	t.Helper()
+	stop := l.run(t, n)
+	settled = make(map[string]int)
+	for range times {
+		before := l.accepted()
+		eventually(t, "the relay takes mail", func() bool { return l.accepted() > before })
+		time.Sleep(rand.N(500 * time.Millisecond))
+		end()
+		arrived := s.all()
+		for recipient := range n.became("delivered") {
+			settled[recipient] = len(arrived[recipient])
+		}
+		n.start(t)
+	}
+	stop()
+	s.wantAll(t, l, n)
+	return settled
+}
+
+// wantNoMore fails the test if more has arrived of what was settled.
+func (s *sink) wantNoMore(t *testing.T, settled map[string]int) {
+	t.Helper()
+	for recipient, list := range s.all() {
+		if before := settled[recipient]; before > 0 && len(list) > before {
+			t.Errorf("%s was delivered again after it was settled", recipient)
+		}
 	}
 }
 

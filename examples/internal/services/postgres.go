@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -25,35 +26,13 @@ func Postgres(t testing.TB) (url string) {
 	return postgresURL(&postgres, name)
 }
 
-// A PostgresServer is a server of one test's own, that can be stopped.
-type PostgresServer struct {
-	URL string // of a database on it
-	s   server
-}
-
-// NewPostgresServer starts a server that runs until the end of the test.
-func NewPostgresServer(t testing.TB) *PostgresServer {
+// NewPostgresServer starts a server of the test's own. Wrap changes how its
+// programs are started; it may be nil.
+func NewPostgresServer(t testing.TB, wrap func(*exec.Cmd)) *Server {
 	t.Helper()
-	p := new(PostgresServer)
-	t.Cleanup(func() {
-		if err := p.s.stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	p.s.start(t, launchPostgres)
-	p.URL = postgresURL(&p.s, "postgres")
-	return p
-}
-
-// Stop ends the server at once, as a crash of all its processes would.
-func (p *PostgresServer) Stop() { p.s.end(syscall.SIGQUIT) }
-
-// Start starts the server again, on the same port and with its data.
-func (p *PostgresServer) Start(t testing.TB) {
-	t.Helper()
-	if err := p.s.launched(); err != nil {
-		t.Fatal(err)
-	}
+	s := newServer(t, wrap, launchPostgres)
+	s.DSN = postgresURL(&s.server, "postgres")
+	return s
 }
 
 func launchPostgres(s *server) error {
@@ -76,6 +55,7 @@ func launchPostgres(s *server) error {
 			return err
 		}
 	}
+	s.crash = syscall.SIGQUIT // which it hands on to its other processes
 	s.launched = func() error { return s.runPostgres(program, data) }
 	return s.launched()
 }

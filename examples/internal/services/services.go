@@ -49,8 +49,10 @@ type server struct {
 	once      sync.Once
 	err       error // of launch
 	dir       string
-	addr      string       // 127.0.0.1 and the port
-	launched  func() error // runs it again; only PostgreSQL can
+	addr      string          // 127.0.0.1 and the port
+	wrap      func(*exec.Cmd) // changes how its programs are started; may be nil
+	launched  func() error    // runs it again
+	crash     syscall.Signal  // ends it at once
 	cmd       *exec.Cmd
 	exited    chan struct{}
 	mu        sync.Mutex
@@ -67,6 +69,36 @@ func (s *server) start(t testing.TB, launch func(*server) error) {
 		Missing(t, s.err)
 	case s.err != nil:
 		t.Fatal(s.err)
+	}
+}
+
+// A Server is a server of one test's own, which can be stopped. It runs until the
+// end of the test.
+type Server struct {
+	DSN string // of a database on it, for its driver
+	server
+}
+
+func newServer(t testing.TB, wrap func(*exec.Cmd), launch func(*server) error) *Server {
+	t.Helper()
+	s := &Server{server: server{wrap: wrap}}
+	t.Cleanup(func() {
+		if err := s.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.start(t, launch)
+	return s
+}
+
+// Stop ends the server at once, as a crash of all its processes would.
+func (s *Server) Stop() { s.end(s.crash) }
+
+// Start starts the server again, on the same port and with its data.
+func (s *Server) Start(t testing.TB) {
+	t.Helper()
+	if err := s.launched(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -99,6 +131,9 @@ func (s *server) command(program string, args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), "HOME="+s.dir, "LC_ALL=C.UTF-8")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential()}
 	dieWithParent(cmd.SysProcAttr)
+	if s.wrap != nil {
+		s.wrap(cmd)
+	}
 	return cmd
 }
 
