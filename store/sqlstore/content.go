@@ -105,7 +105,7 @@ func (s *Store) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
 }
 
 func (s *Store) body(ctx context.Context, mail string) (*bodyReader, error) {
-	st, err := s.prepared(ctx, `SELECT size, upload, content FROM {mails} WHERE id = ?`)
+	st, err := s.prepared(ctx, `SELECT size, upload, content FROM {deliveries} WHERE mail = ? AND n = 0`)
 	if err != nil {
 		return nil, err
 	}

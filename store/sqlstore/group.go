@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -68,8 +69,15 @@ func (g *group) enter(m *member) bool {
 	return true
 }
 
+// yields is how often a leader lets other goroutines run before it begins: on a
+// busy machine more callers come by then, on an idle one it takes no time.
+const yields = 10
+
 // lead does the work of m and of those who wait.
 func (g *group) lead(m *member, run func(context.Context, []*operation)) {
+	for range yields {
+		runtime.Gosched()
+	}
 	others := g.take(m)
 	ctx, cancel := whileAnyLasts(append(others, m))
 	ops := []*operation{m.op}

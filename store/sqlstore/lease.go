@@ -81,7 +81,7 @@ func (t tx) due(ctx context.Context, now time.Time, limit int) (keys [][]any, er
 
 var (
 	updateLease  = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, leased_until = ?, ready = `+later+` WHERE (mail, n) IN (...)`, 2)
-	selectLeased = keysQuery(`SELECT `+leasedColumns+` FROM {deliveries} AS d LEFT JOIN {mails} AS m ON m.id = d.mail WHERE (d.mail, d.n) IN (...)`, 2)
+	selectLeased = keysQuery(`SELECT `+leasedColumns+` FROM {deliveries} AS d LEFT JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0 WHERE (d.mail, d.n) IN (...)`, 2)
 )
 
 // nextLease is the lease after a row's. Beyond the largest number, which only
@@ -95,15 +95,7 @@ const later = `CASE WHEN next > ? THEN next ELSE ? END`
 // lease leases deliveries that are locked and returns them in order.
 func (t tx) lease(ctx context.Context, keys [][]any, until time.Time) ([]store.Leased, error) {
 	at := until.UnixMicro()
-	update, err := t.plan(updateLease, keys, at, at, at)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := t.run(ctx, update, false); err != nil {
-		return nil, err
-	}
-	read, err := t.plan(selectLeased, keys)
-	if err != nil {
+	if err := t.write(ctx, updateLease, keys, at, at, at); err != nil {
 		return nil, err
 	}
 	type key struct {
@@ -111,7 +103,7 @@ func (t tx) lease(ctx context.Context, keys [][]any, until time.Time) ([]store.L
 		n    int
 	}
 	found := make(map[key]store.Leased, len(keys))
-	if err := t.each(ctx, read, func(rows *sql.Rows) error {
+	if err := t.read(ctx, selectLeased, keys, func(rows *sql.Rows) error {
 		l, err := scanLeased(rows)
 		found[key{l.Delivery.Mail, l.Delivery.N}] = l
 		return err
@@ -126,7 +118,7 @@ func (t tx) lease(ctx context.Context, keys [][]any, until time.Time) ([]store.L
 }
 
 var updateRenewed = keysQuery(`UPDATE {deliveries} SET leased_until = ?,
-	ready = CASE WHEN ready = `+heldText+` THEN ready ELSE `+later+` END WHERE (mail, n, lease) IN (...)`, 3)
+	ready = CASE WHEN ready = `+heldText+` THEN ready ELSE `+later+` END WHERE (mail, n, lease) IN (...) AND ready IS NOT NULL`, 3)
 
 const heldText = `9223372036854775807`
 
@@ -145,15 +137,15 @@ func (s *Store) renew(ctx context.Context, leased []store.Delivery, until time.T
 	for i, d := range leased {
 		keys[i] = []any{d.Mail, d.N, d.Lease}
 	}
-	statements, err := s.plan(ctx, updateRenewed, keys, at, at, at)
-	if err != nil {
+	var statements []statement
+	if err := s.plan(ctx, &statements, updateRenewed, keys, at, at, at); err != nil {
 		return nil, err
 	}
-	var all bool
+	var renewed int64
 	if err := s.inTx(ctx, func(tx tx) error {
-		all, err = tx.run(ctx, statements, false)
+		renewed, err = tx.run(ctx, statements)
 		return err
-	}); err != nil || all {
+	}); err != nil || renewed == rowsOf(statements) {
 		return nil, err
 	}
 	// Whoever has lost a lease doesn't get it again: it's not too late to look.
@@ -175,7 +167,7 @@ func (s *Store) renew(ctx context.Context, leased []store.Delivery, until time.T
 // leasedColumns are what scanLeased reads: of a delivery d and its mail m,
 // which may be missing.
 const leasedColumns = `d.mail, d.n, d.recipient, d.notify, d.original, d.lease, d.leased_until, d.next, d.ready, d.attempts, d.warned, d.reason,
-	m.id, m.tenant, m.domain, m.username, m.sender, m.remote, m.received, m.size, m.body, m.utf8, m.require_tls, m.ret, m.envelope_id`
+	m.mail, m.tenant, m.domain, m.username, m.sender, m.remote, m.received, m.size, m.body, m.utf8, m.require_tls, m.ret, m.envelope_id`
 
 func scanLeased(rows *sql.Rows) (store.Leased, error) {
 	var l store.Leased
@@ -201,7 +193,7 @@ func scanLeased(rows *sql.Rows) (store.Leased, error) {
 	if remote.String != "" {
 		l.Mail.Remote, err = netip.ParseAddr(remote.String)
 	}
-	if !id.Valid || err != nil {
+	if !id.Valid || !received.Valid || !size.Valid || err != nil {
 		l.Mail = store.Mail{ID: d.Mail}
 	}
 	return l, nil
@@ -214,14 +206,13 @@ func (s *Store) Deliveries(ctx context.Context, tenant store.TenantID, page stor
 }
 
 func (s *Store) deliveries(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Leased, error) {
-	const from = `SELECT ` + leasedColumns + ` FROM {deliveries} AS d `
+	const from = `SELECT ` + leasedColumns + ` FROM {deliveries} AS d LEFT JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0`
+	const after = ` d.ready IS NOT NULL AND (d.mail > ? OR d.mail = ? AND d.n >= ?) AND d.mail >= ? ORDER BY `
 	mail, n := firstAfter(page.After)
-	query := from + `LEFT JOIN {mails} AS m ON m.id = d.mail WHERE (d.mail > ? OR d.mail = ? AND d.n >= ?) AND d.mail >= ?
-		ORDER BY d.mail, d.n LIMIT ?`
+	query := from + ` WHERE` + after + `d.mail, d.n LIMIT ?`
 	args := []any{mail, mail, n, mail, page.Size()}
 	if tenant != "" {
-		query = from + `JOIN {mails} AS m ON m.id = d.mail WHERE m.tenant = ? AND (m.id > ? OR m.id = ? AND d.n >= ?) AND m.id >= ?
-			ORDER BY m.id, d.n LIMIT ?`
+		query = from + ` WHERE d.tenant = ? AND` + after + `d.tenant, d.mail, d.n LIMIT ?`
 		args = slices.Insert(args, 0, any(string(tenant)))
 	}
 	st, err := s.prepared(ctx, query)
@@ -250,15 +241,16 @@ func firstAfter(key string) (mail string, n int) {
 	})
 }
 
-// Depth implements [store.Spool]. It counts the held deliveries alone.
+// Depth implements [store.Spool]. It takes as long as counting the entries of an
+// index does.
 func (s *Store) Depth(ctx context.Context) (store.Depth, error) {
 	depth, err := s.depth(ctx)
 	return depth, failed("depth", err)
 }
 
 func (s *Store) depth(ctx context.Context) (store.Depth, error) {
-	st, err := s.prepared(ctx, `SELECT (SELECT SUM(deliveries) FROM {counts}), (SELECT COUNT(*) FROM {deliveries} WHERE ready = `+heldText+`),
-		(SELECT received FROM {mails} ORDER BY id LIMIT 1)`)
+	st, err := s.prepared(ctx, `SELECT (SELECT COUNT(ready) FROM {deliveries}), (SELECT COUNT(*) FROM {deliveries} WHERE ready = `+heldText+`),
+		(SELECT received FROM {deliveries} WHERE n = 0 ORDER BY mail LIMIT 1)`)
 	if err != nil {
 		return store.Depth{}, err
 	}

@@ -15,7 +15,7 @@ import (
 
 var _ store.Spool = (*Store)(nil)
 
-// Put implements [store.Spool]. A content of up to 256 KiB is a column of the
+// Put implements [store.Spool]. A content of up to 64 KiB is a column of the
 // mail. A larger one is written before, in pieces with a transaction each, so
 // that others can write in between; until the mail is there nobody sees it.
 func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
@@ -26,21 +26,19 @@ func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	return failed("put", err)
 }
 
-// maxInline is the size of a content that is kept in its mail's row.
-const maxInline = 256 << 10
+// maxInline is the size of a content that is kept in its mail's row. SQLite
+// writes the whole row anew whenever the delivery changes.
+const maxInline = 64 << 10
 
 func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	op := &operation{mail: m.ID, content: []byte{}}
-	if op.deliveries, err = deliveryRows(m.ID, deliveries); err != nil {
-		return err
-	}
 	if m.Size > maxInline {
 		op.upload = m.ID + "." + rand.Text()
 	}
-	if op.row, err = mailRow(m, op.upload); err != nil {
+	if op.first, op.others, err = putRows(m, deliveries, op.upload); err != nil {
 		return err
 	}
 	if op.upload == "" {
@@ -50,8 +48,8 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	} else if err := s.upload(ctx, op.upload, m, body); err != nil {
 		return errors.Join(err, s.discard(ctx, op.upload))
 	}
-	op.row = append(op.row, op.content)
-	err = s.commits.do(ctx, op, s.commit)
+	op.first = append(op.first, op.content)
+	err = s.puts.do(ctx, op, s.commit)
 	if op.upload != "" && (err != nil || op.skipped) {
 		err = errors.Join(err, s.discard(ctx, op.upload))
 	}
@@ -91,24 +89,42 @@ func atEnd(r io.Reader, size int64) error {
 	return err
 }
 
-// mailColumns are those that mailRow gives values to; the content comes last.
-const mailColumns = `id, tenant, domain, username, sender, remote, received, size, body, utf8, require_tls, ret, envelope_id, upload`
+// The columns of every row, and those that the first row of a mail has on top.
+const (
+	deliveryColumns = `mail, n, tenant, recipient, notify, original, lease, leased_until, next, ready, attempts, warned, reason`
+	mailColumns     = `recipients, domain, username, sender, remote, received, size, body, utf8, require_tls, ret, envelope_id, upload, content`
+)
 
-var insertMails = rowsQuery{`INSERT INTO {mails} (` + mailColumns + `, content) VALUES ... ON CONFLICT DO NOTHING`, tuple(15), ", "}
-
-func mailRow(m store.Mail, upload string) ([]any, error) {
+// putRows are the rows of a mail: the first without its content, which comes
+// last, and the others.
+func putRows(m store.Mail, deliveries []store.Delivery, upload string) (first []any, others [][]any, err error) {
 	if m.ID == "" || len(m.ID) > maxID || strings.ContainsFunc(m.ID, notInID) {
-		return nil, fmt.Errorf("the id %q is not of 1 to %d letters and digits", m.ID, maxID)
+		return nil, nil, fmt.Errorf("the id %q is not of 1 to %d letters and digits", m.ID, maxID)
+	}
+	if n := len(deliveries); n == 0 || n > store.MaxDeliveries {
+		return nil, nil, fmt.Errorf("a mail can't have %d deliveries", n)
 	}
 	if err := errors.Join(fits(string(m.Tenant), m.Remote.String()),
 		fitsLong(m.Domain, m.Username, m.From, m.Body, m.Return, m.EnvelopeID)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return []any{
-		m.ID, string(m.Tenant), []byte(m.Domain), []byte(m.Username), []byte(m.From), addrText(m.Remote),
-		m.Received.UnixMicro(), m.Size, []byte(m.Body), number(m.UTF8), number(m.RequireTLS),
-		[]byte(m.Return), []byte(m.EnvelopeID), upload,
-	}, nil
+	for n, d := range deliveries {
+		if err := errors.Join(fitsLong(d.Recipient, d.Notify, d.OriginalRecipient), fitsReason(d.Reason)); err != nil {
+			return nil, nil, err
+		}
+		row := make([]any, 0, 27)
+		row = append(row, m.ID, n, string(m.Tenant), []byte(d.Recipient), []byte(d.Notify), []byte(d.OriginalRecipient),
+			d.Lease, d.LeasedUntil.UnixMicro(), d.Next.UnixMicro(), readyAt(d.Next, d.LeasedUntil, d.Held),
+			d.Attempts, number(d.Delayed), []byte(d.Reason))
+		if n > 0 {
+			others = append(others, row)
+			continue
+		}
+		first = append(row, len(deliveries), []byte(m.Domain), []byte(m.Username), []byte(m.From), addrText(m.Remote),
+			m.Received.UnixMicro(), m.Size, []byte(m.Body), number(m.UTF8), number(m.RequireTLS),
+			[]byte(m.Return), []byte(m.EnvelopeID), upload)
+	}
+	return first, others, nil
 }
 
 const maxID = 64
@@ -117,24 +133,37 @@ func notInID(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
-var insertDeliveries = rowsQuery{`INSERT INTO {deliveries}
-	(mail, n, recipient, notify, original, lease, leased_until, next, ready, attempts, warned, reason) VALUES ...`, tuple(12), ", "}
+var (
+	insertFirst   = rowsQuery{`INSERT INTO {deliveries} (` + deliveryColumns + `, ` + mailColumns + `) VALUES ... ON CONFLICT DO NOTHING`, tuple(27), ", "}
+	insertOthers  = rowsQuery{`INSERT INTO {deliveries} (` + deliveryColumns + `) VALUES ... ON CONFLICT DO NOTHING`, tuple(13), ", "}
+	deleteUploads = keysQuery(`DELETE FROM {uploads} WHERE upload IN (...)`, 1)
+)
 
-func deliveryRows(mail string, deliveries []store.Delivery) ([][]any, error) {
-	if n := len(deliveries); n == 0 || n > store.MaxDeliveries {
-		return nil, fmt.Errorf("a mail can't have %d deliveries", n)
-	}
-	rows := make([][]any, len(deliveries))
-	for n, d := range deliveries {
-		if err := errors.Join(fitsLong(d.Recipient, d.Notify, d.OriginalRecipient), fitsReason(d.Reason)); err != nil {
-			return nil, err
+// planPuts adds the statements of Put to a batch. A mail that exists already is left
+// alone; if there is more to it than its first row, that must be known before.
+func (s *Store) planPuts(ctx context.Context, b *batch, ops []*operation) error {
+	var firsts, others, uploads [][]any
+	seen := make(map[string]bool, len(ops))
+	for _, op := range ops {
+		if op.mail == "" {
+			continue
 		}
-		rows[n] = []any{
-			mail, n, []byte(d.Recipient), []byte(d.Notify), []byte(d.OriginalRecipient), d.Lease, d.LeasedUntil.UnixMicro(),
-			d.Next.UnixMicro(), readyAt(d.Next, d.LeasedUntil, d.Held), d.Attempts, number(d.Delayed), []byte(d.Reason),
+		op.skipped = op.found || seen[op.mail]
+		if op.skipped {
+			continue
+		}
+		seen[op.mail] = true
+		firsts = append(firsts, op.first)
+		others = append(others, op.others...)
+		if op.upload != "" {
+			uploads = append(uploads, []any{op.upload})
 		}
 	}
-	return rows, nil
+	b.strict = b.strict || len(others) > 0 || len(uploads) > 0
+	return errors.Join(
+		s.plan(ctx, &b.writes, insertFirst, firsts),
+		s.plan(ctx, &b.writes, insertOthers, others),
+		s.plan(ctx, &b.writes, deleteUploads, uploads))
 }
 
 // heldReady is the ready of a held delivery: never.

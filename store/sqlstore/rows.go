@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"math/bits"
+	"slices"
 	"strings"
 )
 
@@ -36,31 +37,36 @@ func tuple(columns int) string {
 	return "(" + strings.TrimSuffix(strings.Repeat("?, ", columns), ", ") + ")"
 }
 
-// A statement is a query for some rows with its arguments. It is prepared, if
-// there was time for that before the transaction.
+// A statement is a prepared query for some rows with its arguments.
 type statement struct {
 	prepared *sql.Stmt
-	text     string // if it isn't prepared
 	args     []any
 	rows     int64
 }
 
-// plan returns the prepared statements that run a query for all rows, each of
+// plan appends the prepared statements that run a query for all rows, each of
 // which has the arguments of a tuple. It must not be called in a transaction,
-// as it may need a connection. The number of rows of each is a power of two,
-// so that there aren't many to prepare.
-func (s *Store) plan(ctx context.Context, q rowsQuery, rows [][]any, first ...any) ([]statement, error) {
-	var all []statement
+// as it may need a connection.
+func (s *Store) plan(ctx context.Context, to *[]statement, q rowsQuery, rows [][]any, first ...any) error {
 	for len(rows) > 0 {
-		n := min(1<<(bits.Len(uint(len(rows)))-1), maxRows)
+		n := sizeOf(len(rows))
 		st, err := s.preparedRows(ctx, q, n)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, statement{prepared: st, args: flat(first, rows[:n]), rows: int64(n)})
+		*to = append(*to, statement{prepared: st, args: flat(first, rows[:n]), rows: int64(n)})
 		rows = rows[n:]
 	}
-	return all, nil
+	return nil
+}
+
+// sizeOf is how many of n rows go into the first statement. There are few such
+// numbers, so that there aren't many statements to prepare.
+func sizeOf(n int) int {
+	if n <= 16 {
+		return n
+	}
+	return min(1<<(bits.Len(uint(n))-1), maxRows)
 }
 
 // preparedRows is prepared, for a query with n rows.
@@ -75,22 +81,6 @@ func (s *Store) preparedRows(ctx context.Context, q rowsQuery, n int) (*sql.Stmt
 	return s.prepare(ctx, key{q, n}, q.of(n))
 }
 
-// plan is like that of a Store, for what a transaction learns of only after it
-// has begun: nothing is prepared.
-func (t tx) plan(q rowsQuery, rows [][]any, first ...any) ([]statement, error) {
-	var all []statement
-	for len(rows) > 0 {
-		n := min(len(rows), maxRows)
-		text, err := t.s.sql(q.of(n))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, statement{text: text, args: flat(first, rows[:n]), rows: int64(n)})
-		rows = rows[n:]
-	}
-	return all, nil
-}
-
 // flat is all arguments in a row.
 func flat(first []any, rows [][]any) []any {
 	args := make([]any, 0, len(first)+len(rows)*len(rows[0]))
@@ -101,41 +91,54 @@ func flat(first []any, rows [][]any) []any {
 	return args
 }
 
-// run runs statements that write. If they are strict, each must change a row
-// for each of its rows; run returns false after the first that doesn't.
-func (t tx) run(ctx context.Context, statements []statement, strict bool) (all bool, err error) {
-	all = true
+// run runs statements that write and returns how many rows they changed.
+func (t tx) run(ctx context.Context, statements []statement) (changed int64, err error) {
 	for _, st := range statements {
-		var n int64
-		if st.prepared != nil {
-			n, err = rowsAffected(t.StmtContext(ctx, st.prepared).ExecContext(ctx, st.args...))
-		} else {
-			n, err = rowsAffected(t.ExecContext(ctx, st.text, st.args...))
-		}
+		n, err := rowsAffected(t.StmtContext(ctx, st.prepared).ExecContext(ctx, st.args...))
 		if err != nil {
-			return false, err
+			return changed, err
 		}
-		if all = all && n == st.rows; strict && !all {
-			return false, nil
-		}
+		changed += n
 	}
-	return all, nil
+	return changed, nil
 }
 
-// each runs statements that read and calls scan for each row of their results.
-func (t tx) each(ctx context.Context, statements []statement, scan func(*sql.Rows) error) error {
+// rowsOf is how many rows statements are for.
+func rowsOf(statements []statement) (n int64) {
 	for _, st := range statements {
-		var rows *sql.Rows
-		var err error
-		if st.prepared != nil {
-			rows, err = t.StmtContext(ctx, st.prepared).QueryContext(ctx, st.args...)
-		} else {
-			rows, err = t.QueryContext(ctx, st.text, st.args...)
-		}
+		n += st.rows
+	}
+	return n
+}
+
+// write runs a query that writes for rows that the transaction has learned of
+// after it has begun: nothing is prepared.
+func (t tx) write(ctx context.Context, q rowsQuery, rows [][]any, first ...any) error {
+	return t.inChunks(q, rows, first, func(text string, args []any) error {
+		_, err := t.ExecContext(ctx, text, args...)
+		return err
+	})
+}
+
+// read is like write for a query that reads, and calls scan for each row of the
+// result.
+func (t tx) read(ctx context.Context, q rowsQuery, rows [][]any, scan func(*sql.Rows) error) error {
+	return t.inChunks(q, rows, nil, func(text string, args []any) error {
+		result, err := t.QueryContext(ctx, text, args...)
 		if err != nil {
 			return err
 		}
-		if err := scanAll(rows, scan); err != nil {
+		return scanAll(result, scan)
+	})
+}
+
+func (t tx) inChunks(q rowsQuery, rows [][]any, first []any, f func(text string, args []any) error) error {
+	for chunk := range slices.Chunk(rows, maxRows) {
+		text, err := t.s.sql(q.of(len(chunk)))
+		if err != nil {
+			return err
+		}
+		if err := f(text, flat(first, chunk)); err != nil {
 			return err
 		}
 	}

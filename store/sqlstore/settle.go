@@ -18,10 +18,132 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 		}
 	}
 	op := &operation{outcomes: slices.Clone(outcomes), stale: make([]bool, len(outcomes))}
-	if err := s.commits.do(ctx, op, s.commit); err != nil {
+	g := &s.settles
+	if s.dialect == SQLite {
+		g = &s.puts
+	}
+	if err := g.do(ctx, op, s.commit); err != nil {
 		return nil, failed("settle", err)
 	}
 	return op.lost, nil
+}
+
+// planSettles adds the statements of Settle to a batch.
+func (s *Store) planSettles(ctx context.Context, b *batch, ops []*operation) error {
+	var done, firsts, later [][]any
+	mails := make(map[string]bool) // of the first rows that are done, true if of others, too
+	type lease struct {
+		mail  string
+		n     int
+		lease int64
+	}
+	seen := make(map[lease]bool)
+	for _, op := range ops {
+		op.lost = nil
+		for i, o := range op.outcomes {
+			key := lease{o.Mail, o.N, o.Lease}
+			switch {
+			case op.stale[i] || seen[key]:
+				op.lost = append(op.lost, o)
+			case !o.Done:
+				later = append(later, laterRow(o))
+			default:
+				row := []any{o.Mail, o.N, o.Lease}
+				done = append(done, row)
+				if o.N == 0 {
+					firsts = append(firsts, row)
+				}
+				mails[o.Mail] = mails[o.Mail] || o.N > 0
+			}
+			seen[key] = true
+		}
+	}
+	b.strict = b.strict || len(later) > 0
+	if err := s.plan(ctx, &b.writes, s.updateLater(), later); err != nil || len(done) == 0 {
+		return err
+	}
+	r := &removal{s: s, mails: mails}
+	b.rest = r
+	return errors.Join(
+		s.plan(ctx, &r.done, deleteDone, done),
+		s.plan(ctx, &r.firsts, settleFirst, firsts))
+}
+
+// A removal removes deliveries that are done, and mails that have none left.
+type removal struct {
+	s            *Store
+	done, firsts []statement
+	mails        map[string]bool // those of done; true if more than the first row of it is
+}
+
+var (
+	deleteDone  = keysQuery(`DELETE FROM {deliveries} WHERE (mail, n, lease) IN (...) AND (n > 0 OR recipients = 1 AND upload = '')`, 3)
+	settleFirst = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, ready = NULL WHERE (mail, n, lease) IN (...) AND ready IS NOT NULL`, 3)
+	lockMails   = keysQuery(`SELECT mail FROM {deliveries} WHERE mail IN (...) AND n = 0 ORDER BY mail FOR UPDATE`, 1)
+	goneUploads = keysQuery(`SELECT upload FROM {deliveries} AS m WHERE mail IN (...) AND n = 0 AND ready IS NULL AND upload <> '' AND `+alone, 1)
+	deleteMails = keysQuery(`DELETE FROM {deliveries} AS m WHERE mail IN (...) AND n = 0 AND ready IS NULL AND `+alone, 1)
+
+	// MySQL can't ask about the table that it deletes from.
+	deleteMailsMySQL = keysQuery(`DELETE m FROM {deliveries} AS m LEFT JOIN {deliveries} AS d ON d.mail = m.mail AND d.n > 0
+		WHERE m.mail IN (...) AND m.n = 0 AND m.ready IS NULL AND d.mail IS NULL`, 1)
+)
+
+const alone = `NOT EXISTS (SELECT 1 FROM {deliveries} AS d WHERE d.mail = m.mail AND d.n > 0)`
+
+// run does most of the work with one statement, and all of it if each mail has
+// one recipient. A first row that can't go yet stays for its mail.
+func (r *removal) run(ctx context.Context, tx tx) error {
+	n, err := tx.run(ctx, r.done)
+	if err != nil {
+		return err
+	}
+	all := n == rowsOf(r.done)
+	if !all {
+		marked, err := tx.run(ctx, r.firsts)
+		if err != nil {
+			return err
+		}
+		if n+marked != rowsOf(r.done) {
+			return errStale
+		}
+	}
+	var touched [][]any
+	for mail, others := range r.mails {
+		if others || !all {
+			touched = append(touched, []any{mail})
+		}
+	}
+	return r.empty(ctx, tx, touched)
+}
+
+// empty removes mails that have no recipients left.
+//
+// Two transactions may settle the last deliveries of one mail at once, and
+// neither sees what the other does. So both lock the mail, when they have
+// removed their deliveries and before they ask whether any is left: the second
+// to get the lock sees that there is none.
+func (r *removal) empty(ctx context.Context, tx tx, mails [][]any) error {
+	if r.s.dialect != SQLite { // which has one writer
+		if err := tx.read(ctx, lockMails, mails, func(*sql.Rows) error { return nil }); err != nil {
+			return err
+		}
+	}
+	var uploads []string
+	if err := tx.read(ctx, goneUploads, mails, func(rows *sql.Rows) error {
+		uploads = append(uploads, "")
+		return rows.Scan(&uploads[len(uploads)-1])
+	}); err != nil {
+		return err
+	}
+	for _, name := range uploads {
+		if _, err := tx.exec(ctx, deleteContent, name); err != nil {
+			return err
+		}
+	}
+	if r.s.dialect == MySQL {
+		return tx.write(ctx, deleteMailsMySQL, mails)
+	}
+	return tx.write(ctx, deleteMails, mails)
 }
 
 // updateLater records outcomes that aren't done. The values come as a table,
@@ -29,7 +151,7 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 func (s *Store) updateLater() rowsQuery {
 	const set = ` SET lease = ` + nextLease + `, leased_until = ` + never + `, next = column4, ready = column5,
 		attempts = column6, warned = column7, reason = column8`
-	const on = ` d.mail = column1 AND d.n = column2 AND d.lease = column3`
+	const on = ` d.mail = column1 AND d.n = column2 AND d.lease = column3 AND d.ready IS NOT NULL`
 	switch s.dialect {
 	case Postgres:
 		return rowsQuery{`UPDATE {deliveries} AS d` + set + ` FROM (VALUES ...) AS v WHERE` + on,
@@ -53,9 +175,9 @@ func laterRow(o store.Outcome) []any {
 }
 
 var (
-	selectMails   = keysQuery(`SELECT id FROM {mails} WHERE id IN (...)`, 1)
+	selectMails   = keysQuery(`SELECT mail FROM {deliveries} WHERE mail IN (...) AND n = 0`, 1)
 	selectUploads = keysQuery(`SELECT upload FROM {uploads} WHERE upload IN (...)`, 1)
-	selectLeases  = keysQuery(`SELECT mail, n, lease FROM {deliveries} WHERE (mail, n) IN (...)`, 2)
+	selectLeases  = keysQuery(`SELECT mail, n, lease FROM {deliveries} WHERE (mail, n) IN (...) AND ready IS NOT NULL`, 2)
 )
 
 // look finds out which mails exist and which leases are held.
@@ -113,8 +235,8 @@ func (s *Store) look(ctx context.Context, ops []*operation) error {
 // each runs a query that reads, for all rows, and calls scan for each row of
 // the result.
 func (s *Store) each(ctx context.Context, q rowsQuery, rows [][]any, scan func(*sql.Rows) error) error {
-	statements, err := s.plan(ctx, q, rows)
-	if err != nil {
+	var statements []statement
+	if err := s.plan(ctx, &statements, q, rows); err != nil {
 		return err
 	}
 	for _, st := range statements {

@@ -105,8 +105,9 @@ type Store struct {
 	dialect Dialect
 	stmts   sync.Map      // from query, as in the source, to *sql.Stmt; see prepare
 	writer  chan struct{} // held by whoever writes; SQLite only
-	commits group         // of Put and Settle
-	swept   atomic.Int64  // when sweep was last called, in microseconds
+	puts    group         // calls of Put, and on SQLite, which has one writer, of Settle
+	settles group
+	swept   atomic.Int64 // when sweep was last called, in microseconds
 }
 
 var _ store.Store = (*Store)(nil)

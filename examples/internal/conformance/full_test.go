@@ -47,7 +47,7 @@ func put(t *testing.T, st *sqlstore.Store, id string, size int) error {
 // fail makes a database say what it says when its disk is full.
 func fail(t *testing.T, db *sql.DB, dialect sqlstore.Dialect) {
 	t.Helper()
-	for _, table := range []string{"mails", "contents"} {
+	for _, table := range []string{"deliveries", "contents"} {
 		statements := []string{fmt.Sprintf(
 			`CREATE TRIGGER full_%s BEFORE INSERT ON gatepost_%[1]s FOR EACH ROW SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114`, table)}
 		if dialect == sqlstore.Postgres {

@@ -55,11 +55,11 @@ func TestSpoolBroken(t *testing.T) {
 			}
 			mustPut(t, st, "m5", large[:1000])
 			for _, statement := range []string{
-				"UPDATE gatepost_mails SET remote = 'nowhere' WHERE id = 'm1'",
-				"DELETE FROM gatepost_mails WHERE id = 'm2'",
-				"DELETE FROM gatepost_contents WHERE n = 1 AND upload = (SELECT upload FROM gatepost_mails WHERE id = 'm3')",
+				"UPDATE gatepost_deliveries SET remote = 'nowhere' WHERE mail = 'm1'",
+				"UPDATE gatepost_deliveries SET n = 1 WHERE mail = 'm2'",
+				"DELETE FROM gatepost_contents WHERE n = 1 AND upload = (SELECT upload FROM gatepost_deliveries WHERE mail = 'm3')",
 				"UPDATE gatepost_deliveries SET lease = 9223372036854775807 WHERE mail = 'm4'",
-				"UPDATE gatepost_mails SET size = 10 WHERE id = 'm5'",
+				"UPDATE gatepost_deliveries SET size = 10 WHERE mail = 'm5'",
 			} {
 				if _, err := db.ExecContext(t.Context(), statement); err != nil {
 					t.Fatalf("%s: %v", statement, err)
@@ -132,7 +132,7 @@ func TestSpoolLeavesNothing(t *testing.T) {
 			if _, err := st.Settle(t.Context(), []store.Outcome{{Mail: "m1", Lease: 1, Done: true}}); err != nil {
 				t.Fatal(err)
 			}
-			for table, want := range map[string]int{"mails": 0, "deliveries": 0, "uploads": 1, "contents": 1} {
+			for table, want := range map[string]int{"deliveries": 0, "uploads": 1, "contents": 1} {
 				var rows int
 				if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM gatepost_"+table).Scan(&rows); err != nil || rows != want {
 					t.Errorf("%s: got %d rows, %v, want %d", table, rows, err, want)

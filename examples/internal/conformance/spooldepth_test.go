@@ -15,21 +15,19 @@ import (
 // one with 1,000,000 deferred deliveries, in turn, and reports how many times
 // as long each takes in the latter (the medians).
 //
-// The plans, which are the same for both: Put appends to the primary keys and
-// to the index of ready; Lease reads that index from its beginning, as many
-// entries as it returns; Settle, and Lease's update, go by primary key.
+// The plans, which are the same for both: Put appends to the primary key and to
+// the two indexes; Lease reads that of ready from its beginning, as many entries
+// as it returns; Settle, and Lease's update, go by primary key.
 //
-//	SQLite      SEARCH deliveries USING COVERING INDEX deliveries_ready (ready<?)
-//	            SEARCH deliveries USING PRIMARY KEY (mail=? AND n=?)
-//	            SEARCH mails USING PRIMARY KEY (id=?)
-//	            SEARCH deliveries USING PRIMARY KEY (mail=?)        is any left?
+//	SQLite      SEARCH deliveries USING INDEX deliveries_ready (ready<?)
+//	            SEARCH deliveries USING INDEX sqlite_autoindex_deliveries_1 (mail=? AND n=?)
+//	            SEARCH d USING COVERING INDEX sqlite_autoindex_deliveries_1 (mail=? AND n>?)    is any left?
 //	PostgreSQL  Index Scan using deliveries_ready, Index Cond: (ready <= $1)
 //	            Bitmap Index Scan on deliveries_pkey, Index Cond: (mail = $1 AND n = $2)
-//	            Bitmap Index Scan on mails_pkey, Index Cond: (id = ANY (...))
-//	            Index Only Scan using deliveries_pkey, Index Cond: (mail = id)
+//	            Index Only Scan using deliveries_pkey, Index Cond: (mail = m.mail AND n > 0)
 //	MariaDB     range of_ready, Using index
 //	            range PRIMARY, both parts of the key
-//	            range PRIMARY, dependent ref PRIMARY
+//	            range PRIMARY, ref PRIMARY
 func BenchmarkSpoolDepth(b *testing.B) {
 	for _, backend := range backends {
 		b.Run(backend.name, func(b *testing.B) {
