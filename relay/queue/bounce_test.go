@@ -11,7 +11,6 @@ import (
 	"net/textproto"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
@@ -371,7 +370,7 @@ func TestBounceOfALargeMessage(t *testing.T) {
 		m.Options.Return = "FULL"
 		m.SetContent(strings.NewReader(big), int64(len(big)))
 		b.forward(m)
-		synctest.Wait()
+		b.pass(time.Second)
 		got := b.from("")
 		if len(got) != 1 || parse(t, got[0].data).parts[2] != big {
 			t.Errorf("%d bounces, want one with the whole message", len(got))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -117,7 +118,7 @@ func TestDestinationsAreServedTogether(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(b *bench) { b.q.Destination, b.q.MaxMemory = test.destination, test.memory }, func(b *bench) {
 				b.forward(message(1, "a@acme.example", to...))
-				synctest.Wait()
+				b.pass(time.Second)
 				n := 0
 				for _, g := range b.sink.all() {
 					n += len(g.to)
@@ -129,6 +130,36 @@ func TestDestinationsAreServedTogether(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A message to many recipients who go the same way costs what one to a single
+// recipient does: one attempt, and one write to the spool for all outcomes.
+func TestThousandRecipients(t *testing.T) {
+	var puts, settles atomic.Int64
+	inBubble(t, func(b *bench) {
+		b.q.Spool = &badSpool{
+			Spool: b.spool,
+			put: func(_ context.Context, put func() error) error {
+				puts.Add(1)
+				return put()
+			},
+			settle: func(_ context.Context, _ []store.Outcome, settle func() ([]store.Outcome, error)) ([]store.Outcome, error) {
+				settles.Add(1)
+				return settle()
+			},
+		}
+	}, func(b *bench) {
+		var to []string
+		for i := range 1000 {
+			to = append(to, fmt.Sprintf("to%d@example.com", i))
+		}
+		b.forward(message(1, "a@acme.example", to...))
+		b.pass(hour)
+		if n := len(b.sink.all()); n != 1 || puts.Load() != 1 || settles.Load() != 1 {
+			t.Errorf("handed on %d times, with %d Puts and %d Settles, want one each", n, puts.Load(), settles.Load())
+		}
+		b.wantDepth(0)
+	})
 }
 
 // badSpool is a Spool that fails where a test wants it to.
@@ -235,7 +266,7 @@ func TestEvents(t *testing.T) {
 		}
 	}, func(b *bench) {
 		b.forward(message(1, "a@acme.example", "bob@example.com", "gone@example.com"))
-		synctest.Wait()
+		b.pass(time.Second)
 		who := queue.Subject{
 			ID: message(1, "").ID, Tenant: "acme", Domain: "acme.example", Username: "user1",
 			From: "a@acme.example", Recipient: "bob@example.com",

@@ -12,13 +12,17 @@ import (
 )
 
 // A settler has outcomes that arrive together recorded together: while one call
-// of Settle is under way, the outcomes for the next one gather. Nobody waits for
-// company.
+// of Settle is under way, the outcomes for the next one gather, and a little
+// longer if it was short. Clients wait for a Put, and nobody for a Settle.
 type settler struct {
-	mu   sync.Mutex
-	next *batch        // gathers; nil if nobody waits
-	last chan struct{} // closed when the batch before the next one is done
+	mu    sync.Mutex
+	next  *batch        // gathers; nil if nobody waits
+	last  chan struct{} // closed when the batch before the next one is done
+	began time.Time     // when that batch was
 }
+
+// settlePace is how long after a call of Settle the next one begins at least.
+const settlePace = 5 * time.Millisecond
 
 type batch struct {
 	outcomes []store.Outcome
@@ -53,9 +57,11 @@ func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (map[recip
 	}
 	if before != nil {
 		<-before
+		time.Sleep(time.Until(s.began.Add(settlePace)))
 	}
 	s.mu.Lock()
 	s.next = nil
+	s.began = time.Now()
 	s.mu.Unlock()
 	b.lost, b.err = q.record(ctx, b.outcomes)
 	close(b.done)

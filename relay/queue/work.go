@@ -45,7 +45,7 @@ func (q *Queue) deliver(r *run, j *job) {
 	}
 	q.leave(j, err)
 	if q.claim(j) {
-		q.finish(r, j, results)
+		go q.finish(r, j, results) // the worker goes on meanwhile
 	}
 }
 
