@@ -249,7 +249,7 @@ func (s *Store) Depth(ctx context.Context) (store.Depth, error) {
 }
 
 func (s *Store) depth(ctx context.Context) (store.Depth, error) {
-	st, err := s.prepared(ctx, `SELECT (SELECT COUNT(ready) FROM {deliveries}), (SELECT COUNT(*) FROM {deliveries} WHERE ready = `+heldText+`),
+	st, err := s.prepared(ctx, `SELECT (SELECT COUNT(*) FROM {deliveries} WHERE ready IS NOT NULL), (SELECT COUNT(*) FROM {deliveries} WHERE ready = `+heldText+`),
 		(SELECT received FROM {deliveries} WHERE n = 0 ORDER BY mail LIMIT 1)`)
 	if err != nil {
 		return store.Depth{}, err

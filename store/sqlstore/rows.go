@@ -16,6 +16,7 @@ const maxRows = 512
 // times tuple, with sep between them.
 type rowsQuery struct {
 	text, tuple, sep string
+	keys             bool // the rows are keys of several columns
 }
 
 // of returns the query for n rows.
@@ -27,9 +28,9 @@ func (q rowsQuery) of(n int) string {
 // keysQuery is a query with a list of keys of so many columns.
 func keysQuery(text string, columns int) rowsQuery {
 	if columns == 1 {
-		return rowsQuery{text, "?", ", "}
+		return rowsQuery{text, "?", ", ", false}
 	}
-	return rowsQuery{text, tuple(columns), ", "}
+	return rowsQuery{text, tuple(columns), ", ", true}
 }
 
 // tuple returns (?, ?) and so on.
@@ -50,14 +51,24 @@ type statement struct {
 func (s *Store) plan(ctx context.Context, to *[]statement, q rowsQuery, rows [][]any, first ...any) error {
 	for len(rows) > 0 {
 		n := sizeOf(len(rows))
-		st, err := s.preparedRows(ctx, q, n)
+		chunk := s.atLeastTwo(q, rows[:n])
+		st, err := s.preparedRows(ctx, q, len(chunk))
 		if err != nil {
 			return err
 		}
-		*to = append(*to, statement{prepared: st, args: flat(first, rows[:n]), rows: int64(n)})
+		*to = append(*to, statement{prepared: st, args: flat(first, chunk), rows: int64(n)})
 		rows = rows[n:]
 	}
 	return nil
+}
+
+// atLeastTwo repeats a key that is the only one: MariaDB reads the whole table
+// for a list of one key of several columns, and an index for a list of two.
+func (s *Store) atLeastTwo(q rowsQuery, rows [][]any) [][]any {
+	if s.dialect == MySQL && q.keys && len(rows) == 1 {
+		return [][]any{rows[0], rows[0]}
+	}
+	return rows
 }
 
 // sizeOf is how many of n rows go into the first statement. There are few such
@@ -134,6 +145,7 @@ func (t tx) read(ctx context.Context, q rowsQuery, rows [][]any, scan func(*sql.
 
 func (t tx) inChunks(q rowsQuery, rows [][]any, first []any, f func(text string, args []any) error) error {
 	for chunk := range slices.Chunk(rows, maxRows) {
+		chunk = t.s.atLeastTwo(q, chunk)
 		text, err := t.s.sql(q.of(len(chunk)))
 		if err != nil {
 			return err

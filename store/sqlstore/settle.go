@@ -155,12 +155,12 @@ func (s *Store) updateLater() rowsQuery {
 	switch s.dialect {
 	case Postgres:
 		return rowsQuery{`UPDATE {deliveries} AS d` + set + ` FROM (VALUES ...) AS v WHERE` + on,
-			`(?::text, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::bytea)`, ", "}
+			`(?::text, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::bytea)`, ", ", false}
 	case MySQL:
 		return rowsQuery{`UPDATE {deliveries} AS d JOIN (...) AS v ON` + on + set,
-			`SELECT ? AS column1, ? AS column2, ? AS column3, ? AS column4, ? AS column5, ? AS column6, ? AS column7, CAST(? AS BINARY) AS column8`, " UNION ALL "}
+			`SELECT ? AS column1, ? AS column2, ? AS column3, ? AS column4, ? AS column5, ? AS column6, ? AS column7, CAST(? AS BINARY) AS column8`, " UNION ALL ", false}
 	default:
-		return rowsQuery{`UPDATE {deliveries} AS d` + set + ` FROM (VALUES ...) AS v WHERE` + on, tuple(8), ", "}
+		return rowsQuery{`UPDATE {deliveries} AS d` + set + ` FROM (VALUES ...) AS v WHERE` + on, tuple(8), ", ", false}
 	}
 }
 

@@ -46,7 +46,7 @@ CREATE TABLE {deliveries} (
 
 ALTER TABLE {deliveries} ALTER COLUMN content SET STORAGE EXTERNAL;
 
-CREATE INDEX {deliveries}_ready ON {deliveries} (ready);
+CREATE INDEX {deliveries}_ready ON {deliveries} (ready) WHERE ready IS NOT NULL;
 CREATE INDEX {deliveries}_of_tenant ON {deliveries} (tenant, mail, n);
 
 CREATE TABLE {contents} (
