@@ -111,5 +111,11 @@ func openDatabase(file string) (*sql.DB, error) {
 		return nil, err
 	}
 	f.Close()
-	return sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)")
+	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)"+
+		"&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)") // for mail; see package sqlstore
+	if err == nil {
+		db.SetMaxOpenConns(20)
+		db.SetMaxIdleConns(20)
+	}
+	return db, err
 }

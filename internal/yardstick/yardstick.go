@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// turn is how long one side's turn should take at least: long against the noise
-// of a scheduler, and short enough for many turns.
+// turn is how long a turn should take at least: long against the noise of a
+// scheduler, and short enough for many turns.
 const turn = 20 * time.Millisecond
 
 // Compare measures two loads in turns, so that both see the same weather, and
@@ -27,7 +27,14 @@ const turn = 20 * time.Millisecond
 // A load does n rounds each time it is called.
 func Compare(b *testing.B, yardstick, ours func(n int) error) {
 	b.Helper()
-	y, o := &side{load: yardstick}, &side{load: ours}
+	CompareFor(b, turn, yardstick, ours)
+}
+
+// CompareFor is Compare with turns that take at least so long, for loads that
+// need a while to begin and to end.
+func CompareFor(b *testing.B, turn time.Duration, yardstick, ours func(n int) error) {
+	b.Helper()
+	y, o := &side{load: yardstick, least: turn}, &side{load: ours, least: turn}
 	o.calibrate(b)
 	y.calibrate(b)
 	var ratios []float64
@@ -52,7 +59,8 @@ func Compare(b *testing.B, yardstick, ours func(n int) error) {
 // A side is one of the two that are compared.
 type side struct {
 	load  func(n int) error
-	n     int // rounds in a turn
+	least time.Duration // of a turn
+	n     int           // rounds in a turn
 	cpu   time.Duration
 	rates []float64 // rounds per second of each turn
 }
@@ -62,7 +70,7 @@ func (s *side) calibrate(b *testing.B) {
 	b.Helper()
 	for s.n = 1; ; s.n *= 2 {
 		s.turn(b)
-		if 1/s.rates[len(s.rates)-1]*float64(s.n) >= turn.Seconds() {
+		if 1/s.rates[len(s.rates)-1]*float64(s.n) >= s.least.Seconds() {
 			break
 		}
 	}

@@ -13,7 +13,8 @@ import (
 
 // A settler has outcomes that arrive together recorded together: while one call
 // of Settle is under way, the outcomes for the next one gather, and a little
-// longer if it was short. Clients wait for a Put, and nobody for a Settle.
+// longer if it was short: clients wait for a Put, which each Settle delays, and
+// nobody for a Settle.
 type settler struct {
 	mu    sync.Mutex
 	next  *batch        // gathers; nil if nobody waits
@@ -22,7 +23,7 @@ type settler struct {
 }
 
 // settlePace is how long after a call of Settle the next one begins at least.
-const settlePace = 5 * time.Millisecond
+const settlePace = 10 * time.Millisecond
 
 type batch struct {
 	outcomes []store.Outcome

@@ -13,6 +13,13 @@
 // they can live in the product's database. Any number of processes may use the
 // same tables at once.
 //
+// The Store prepares its statements, on each connection anew. By default a
+// sql.DB keeps only two connections that are idle, so a busy relay is faster
+// after
+//
+//	db.SetMaxOpenConns(20)
+//	db.SetMaxIdleConns(20)
+//
 // # SQLite
 //
 // Any driver for database/sql will do. What SQLite keeps for each connection

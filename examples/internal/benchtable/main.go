@@ -37,6 +37,15 @@ var targets = []target{
 	{"smarthost", "PassThrough", "ratio", "through to a sink by smarthost, against discarding", 0.4, 0},
 	{"queue", "Queue/from_memory", "accepted-ratio", "accepted by a queue on the memory store, against discarding", 0.5, 0},
 	{"queue", "Queue/from_memory", "settled-ratio", "accepted, delivered and settled by it, against discarding", 0.3, 0},
+	{"throughput", "Accept/1", "fsync-ratio", "accepted on SQLite from one connection, against what the disk's syncs allow", 0.5, 0},
+	{"throughput", "Accept/10", "ratio", "accepted on SQLite from 10 connections, against discarding", 0, 0},
+	{"throughput", "Accept/100", "ratio", "the same from 100", 0, 0},
+	{"throughput", "Deliver/10", "ratio", "accepted on SQLite, delivered and settled, 10 connections, against discarding", 0, 0},
+	{"throughput", "Deliver/100", "ratio", "the same, 100", 0, 0},
+	{"throughput", "Server/postgresql/accept", "ratio", "accepted on PostgreSQL from 10 connections, against SQLite", 0.5, 0},
+	{"throughput", "Server/postgresql/deliver", "ratio", "delivered and settled on it", 0.5, 0},
+	{"throughput", "Server/mariadb/accept", "ratio", "accepted on MariaDB, against SQLite", 0.5, 0},
+	{"throughput", "Server/mariadb/deliver", "ratio", "delivered and settled on it", 0.5, 0},
 }
 
 func main() {
