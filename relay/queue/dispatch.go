@@ -60,6 +60,7 @@ type dispatcher struct {
 	held  map[string][]*job // by mail
 
 	working   int // goroutines that work on a job
+	finishing int // goroutines that record what came of one, for a worker that went on
 	leased    int // jobs that wait and came from the spool
 	accepting int // calls of Forward with leases that are no job yet
 	memory    int64

@@ -40,7 +40,9 @@ type Queue struct {
 
 	// Workers is how many deliveries are under way at once, and PerDestination
 	// how many of these to one destination. Zero means 64, and 10 of them to
-	// a destination, or all of them if Destination is nil.
+	// a destination, or all of them if Destination is nil. As many again may
+	// have ended and wait to be recorded; no more than both are delivered
+	// again after a crash.
 	Workers        int
 	PerDestination int
 

@@ -44,9 +44,35 @@ func (q *Queue) deliver(r *run, j *job) {
 		cancel()
 	}
 	q.leave(j, err)
-	if q.claim(j) {
-		go q.finish(r, j, results) // the worker goes on meanwhile
+	switch {
+	case !q.claim(j):
+	case q.handOver():
+		go q.finishApart(r, j, results)
+	default:
+		q.finish(r, j, results)
 	}
+}
+
+// handOver reports whether a worker may go on while what came of its job is
+// recorded. There is a limit to that, because all that isn't recorded is
+// delivered again after a crash.
+func (q *Queue) handOver() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.finishing >= q.workers() {
+		return false
+	}
+	q.finishing++
+	return true
+}
+
+func (q *Queue) finishApart(r *run, j *job, results []result) {
+	defer func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.finishing--
+	}()
+	q.finish(r, j, results)
 }
 
 // start returns the deliveries of a job that this node may still work on. If the

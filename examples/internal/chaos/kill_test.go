@@ -60,13 +60,12 @@ func (s *sink) wantNoMore(t *testing.T, settled map[string]int) {
 	}
 }
 
-// wantRepeats fails the test if more was delivered again than a kill explains: at
-// most what the workers had in their hands.
+// wantRepeats fails the test if more was delivered again than a kill explains.
 func wantRepeats(t *testing.T, s *sink, n *node) {
 	t.Helper()
 	for name, times := range s.repeats() {
-		if times > n.Workers {
-			t.Errorf("%d deliveries by %s were made again, more than %d can have been in flight", times, name, n.Workers)
+		if times > n.inFlight() {
+			t.Errorf("%d deliveries by %s were made again, more than %d can have been in flight", times, name, n.inFlight())
 		}
 	}
 	for recipient, list := range s.all() {

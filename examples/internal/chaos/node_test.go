@@ -44,6 +44,10 @@ type settings struct {
 	Lease    time.Duration
 }
 
+// inFlight is how many deliveries a kill can repeat: those that the workers were
+// at, and those that they had handed over to be recorded.
+func (s settings) inFlight() int { return 2 * s.Workers }
+
 // A report is what a relay tells its test: a line of JSON on its standard output.
 type report struct {
 	Addr, Username, Password string `json:",omitempty"` // it is ready; the user is said by who made it

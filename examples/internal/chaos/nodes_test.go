@@ -64,7 +64,7 @@ func TestNodeKilled(t *testing.T) {
 		t.Error("nothing was taken over")
 	}
 	for name, times := range s.repeats() {
-		if !strings.HasPrefix(name, dead.name) || times > dead.Workers {
+		if !strings.HasPrefix(name, dead.name) || times > dead.inFlight() {
 			t.Errorf("%d deliveries by %s were made again", times, name)
 		}
 	}
