@@ -162,6 +162,30 @@ func TestThousandRecipients(t *testing.T) {
 	})
 }
 
+// What can't be recorded would be delivered again after a crash, so only so much
+// is delivered meanwhile.
+func TestLittleIsDeliveredThatCannotBeRecorded(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		for i := range 1000 { // nothing runs yet
+			b.forward(message(i, "a@acme.example", "bob@example.com"))
+		}
+		began := time.Now()
+		b.q.Spool = &badSpool{Spool: b.spool, settle: func(_ context.Context, _ []store.Outcome, settle func() ([]store.Outcome, error)) ([]store.Outcome, error) {
+			if time.Since(began) < minute {
+				return nil, errors.New("permission denied")
+			}
+			return settle()
+		}}
+	}, func(b *bench) {
+		b.pass(20 * time.Second)
+		if n := len(b.sink.all()); n != 2*64 {
+			t.Errorf("%d were delivered, want twice as many as there are workers", n)
+		}
+		b.pass(2 * minute)
+		b.wantDepth(0)
+	})
+}
+
 // badSpool is a Spool that fails where a test wants it to.
 type badSpool struct {
 	store.Spool

@@ -31,13 +31,17 @@ type operation struct {
 func (s *Store) commit(ctx context.Context, ops []*operation) {
 	apart, err := s.together(ctx, ops)
 	for i, op := range ops {
-		if op.err != nil {
-			continue
-		}
-		if op.err = err; apart && len(ops) > 1 {
-			var refused bool
-			if refused, op.err = s.together(ctx, ops[i:i+1]); op.err != nil && !refused {
-				apart, err = false, op.err // and so for the rest
+		switch {
+		case op.err != nil:
+		case err == nil || !apart || len(ops) == 1:
+			op.err = err
+		default:
+			refused, alone := s.together(ctx, ops[i:i+1]) // which may set op.err
+			if op.err == nil {
+				op.err = alone
+			}
+			if alone != nil && !refused {
+				apart, err = false, alone // and so for the rest
 			}
 		}
 	}
@@ -56,8 +60,10 @@ func (s *Store) together(ctx context.Context, ops []*operation) (apart bool, err
 		if len(b.writes) == 0 && b.rest == nil {
 			return false, nil
 		}
-		if b.isSingle() && s.single(ctx, b.writes[0]) == nil {
-			return false, nil
+		if b.isSingle() {
+			if err := s.single(ctx, b.writes[0]); err == nil || s.isBusy(err) {
+				return false, err
+			}
 		}
 		var refused error // neither by the beginning nor by the commit
 		err = s.inTx(ctx, func(tx tx) error {
@@ -65,7 +71,7 @@ func (s *Store) together(ctx context.Context, ops []*operation) (apart bool, err
 			return refused
 		})
 		if !errors.Is(err, errStale) {
-			return refused != nil, err
+			return refused != nil && !s.isBusy(err), err
 		}
 		if err := s.look(ctx, ops); err != nil {
 			return false, err

@@ -138,6 +138,12 @@ func (s *Store) rolledBack(err error) bool {
 	return false
 }
 
+// isBusy reports whether err says that another process writes for longer than
+// SQLite waits.
+func (s *Store) isBusy(err error) bool {
+	return s.dialect == SQLite && err != nil && strings.Contains(err.Error(), "database is locked")
+}
+
 // isFull reports whether err says that there is no room for what was written.
 func (s *Store) isFull(err error) bool {
 	switch s.dialect {

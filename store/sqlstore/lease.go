@@ -137,6 +137,7 @@ func (s *Store) renew(ctx context.Context, leased []store.Delivery, until time.T
 	for i, d := range leased {
 		keys[i] = []any{d.Mail, d.N, d.Lease}
 	}
+	inOrder(keys)
 	var statements []statement
 	if err := s.plan(ctx, &statements, updateRenewed, keys, at, at, at); err != nil {
 		return nil, err

@@ -228,6 +228,13 @@ func (s *Store) migrateMySQL(ctx context.Context, conn *sql.Conn, steps [][]stri
 	if err != nil {
 		return err
 	}
+	var autocommit int
+	if err := conn.QueryRowContext(ctx, `SELECT @@autocommit`).Scan(&autocommit); err != nil {
+		return err
+	}
+	if autocommit != 1 {
+		return errors.New("single statements would not be committed: leave autocommit on, here and on the server")
+	}
 	// The name of a lock holds for the whole server.
 	const name = `SHA1(CONCAT(COALESCE(DATABASE(), ''), ' ', ?))`
 	var got sql.NullInt64

@@ -1,9 +1,11 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -58,6 +60,9 @@ func (s *Store) planSettles(ctx context.Context, b *batch, ops []*operation) err
 			seen[key] = true
 		}
 	}
+	for _, rows := range [][][]any{done, firsts, later} {
+		inOrder(rows)
+	}
 	b.strict = b.strict || len(later) > 0
 	if err := s.plan(ctx, &b.writes, s.updateLater(), later); err != nil || len(done) == 0 {
 		return err
@@ -80,15 +85,10 @@ var (
 	deleteDone  = keysQuery(`DELETE FROM {deliveries} WHERE (mail, n, lease) IN (...) AND (n > 0 OR recipients = 1 AND upload = '')`, 3)
 	settleFirst = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, ready = NULL WHERE (mail, n, lease) IN (...) AND ready IS NOT NULL`, 3)
 	lockMails   = keysQuery(`SELECT mail FROM {deliveries} WHERE mail IN (...) AND n = 0 ORDER BY mail FOR UPDATE`, 1)
-	goneUploads = keysQuery(`SELECT upload FROM {deliveries} AS m WHERE mail IN (...) AND n = 0 AND ready IS NULL AND upload <> '' AND `+alone, 1)
-	deleteMails = keysQuery(`DELETE FROM {deliveries} AS m WHERE mail IN (...) AND n = 0 AND ready IS NULL AND `+alone, 1)
-
-	// MySQL can't ask about the table that it deletes from.
-	deleteMailsMySQL = keysQuery(`DELETE m FROM {deliveries} AS m LEFT JOIN {deliveries} AS d ON d.mail = m.mail AND d.n > 0
-		WHERE m.mail IN (...) AND m.n = 0 AND m.ready IS NULL AND d.mail IS NULL`, 1)
+	goneMails   = keysQuery(`SELECT mail, upload FROM {deliveries} AS m WHERE mail IN (...) AND n = 0 AND ready IS NULL
+		AND NOT EXISTS (SELECT 1 FROM {deliveries} AS d WHERE d.mail = m.mail AND d.n > 0)`, 1)
+	deleteMails = keysQuery(`DELETE FROM {deliveries} WHERE mail IN (...) AND n = 0`, 1)
 )
-
-const alone = `NOT EXISTS (SELECT 1 FROM {deliveries} AS d WHERE d.mail = m.mail AND d.n > 0)`
 
 // run does most of the work with one statement, and all of it if each mail has
 // one recipient. A first row that can't go yet stays for its mail.
@@ -108,8 +108,8 @@ func (r *removal) run(ctx context.Context, tx tx) error {
 		}
 	}
 	var touched [][]any
-	for mail, others := range r.mails {
-		if others || !all {
+	for _, mail := range slices.Sorted(maps.Keys(r.mails)) {
+		if r.mails[mail] || !all {
 			touched = append(touched, []any{mail})
 		}
 	}
@@ -128,10 +128,16 @@ func (r *removal) empty(ctx context.Context, tx tx, mails [][]any) error {
 			return err
 		}
 	}
+	var gone [][]any
 	var uploads []string
-	if err := tx.read(ctx, goneUploads, mails, func(rows *sql.Rows) error {
-		uploads = append(uploads, "")
-		return rows.Scan(&uploads[len(uploads)-1])
+	if err := tx.read(ctx, goneMails, mails, func(rows *sql.Rows) error {
+		var mail, upload string
+		err := rows.Scan(&mail, &upload)
+		gone = append(gone, []any{mail})
+		if upload != "" {
+			uploads = append(uploads, upload)
+		}
+		return err
 	}); err != nil {
 		return err
 	}
@@ -140,10 +146,15 @@ func (r *removal) empty(ctx context.Context, tx tx, mails [][]any) error {
 			return err
 		}
 	}
-	if r.s.dialect == MySQL {
-		return tx.write(ctx, deleteMailsMySQL, mails)
-	}
-	return tx.write(ctx, deleteMails, mails)
+	return tx.write(ctx, deleteMails, gone)
+}
+
+// inOrder sorts rows that begin with a mail and a number, so that transactions
+// lock them in the same order.
+func inOrder(rows [][]any) {
+	slices.SortFunc(rows, func(a, b []any) int {
+		return cmp.Or(cmp.Compare(a[0].(string), b[0].(string)), cmp.Compare(a[1].(int), b[1].(int)))
+	})
 }
 
 // updateLater records outcomes that aren't done. The values come as a table,

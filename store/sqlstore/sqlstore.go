@@ -58,8 +58,8 @@
 // # MySQL and MariaDB
 //
 // MySQL 8 or MariaDB 10.6, or later, with InnoDB. Tested with
-// github.com/go-sql-driver/mysql; no parameter of its data source name
-// matters here.
+// github.com/go-sql-driver/mysql; no parameter of its data source name matters
+// here, but that autocommit must stay on, as it is by default.
 package sqlstore
 
 import (

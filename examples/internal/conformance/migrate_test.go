@@ -139,6 +139,14 @@ func TestMigrateUnsafeSQLite(t *testing.T) {
 	}
 }
 
+func TestMigrateUnsafeMySQL(t *testing.T) {
+	b := backends[len(backends)-1]
+	err := sqlstore.New(b.openDB(t, b.create(t)+"?autocommit=0"), b.dialect).Migrate(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "leave autocommit on") {
+		t.Errorf("autocommit=0: got error %v, want one that says to leave it on", err)
+	}
+}
+
 func TestNoDialect(t *testing.T) {
 	b := backends[0]
 	st := sqlstore.New(b.openDB(t, b.create(t)), 0)

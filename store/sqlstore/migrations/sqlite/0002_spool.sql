@@ -45,7 +45,7 @@ CREATE TABLE {deliveries} (
     PRIMARY KEY (mail, n)
 ) STRICT;
 
-CREATE INDEX {deliveries}_ready ON {deliveries} (ready);
+CREATE INDEX {deliveries}_ready ON {deliveries} (ready) WHERE ready IS NOT NULL;
 CREATE INDEX {deliveries}_of_tenant ON {deliveries} (tenant, mail, n);
 
 CREATE TABLE {contents} (
