@@ -18,7 +18,16 @@ func TestSpoolConnectionsCut(t *testing.T) {
 		}
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
-			st, db := b.open(t, dsn), b.openDB(t, dsn)
+			db := b.openDB(t, dsn)
+			pool, err := sql.Open(b.driver, dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close() // which may find broken connections
+			st := sqlstore.New(pool, b.dialect)
+			if err := st.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			end := time.Now().Add(time.Second)
 			var mu sync.Mutex
 			kept := make(map[string]bool)
