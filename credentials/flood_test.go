@@ -86,9 +86,10 @@ func TestFloodedProcess(t *testing.T) {
 	t.Logf("%.0f hashes", f.Hashes())
 
 	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
+	if err != nil && os.Getenv("REQUIRE_SERVICES") != "1" {
 		t.Skip("no way to know the peak of memory here")
 	}
+	must(t, err)
 	_, peak, _ := strings.Cut(string(status), "VmHWM:")
 	peak, _, _ = strings.Cut(peak, "kB")
 	kib, err := strconv.Atoi(strings.TrimSpace(peak))

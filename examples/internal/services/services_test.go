@@ -46,10 +46,7 @@ func TestMissingProgram(t *testing.T) {
 
 // A server that doesn't start says why, and leaves nothing running.
 func TestServerThatFails(t *testing.T) {
-	path, err := find("sh")
-	if err != nil {
-		t.Skip(err)
-	}
+	path := Program(t, "sh")
 	var s server
 	r := new(recorder)
 	s.start(r, func(s *server) error {
