@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -51,7 +52,7 @@ func BenchmarkLookup(b *testing.B) {
 func BenchmarkLogin(b *testing.B) {
 	for _, backend := range sqlite() {
 		b.Run(backend.name, func(b *testing.B) {
-			addr, auth := serve(b, backend.open(b, backend.create(b)))
+			addr, auth := serve(b, backend.open(b, backend.create(b)), discard)
 			config := relaytest.ClientTLS()
 			visitors := func(lines ...string) func(n int) error {
 				visitor := func() error { return visit(addr, config, lines) }
@@ -62,12 +63,18 @@ func BenchmarkLogin(b *testing.B) {
 	}
 }
 
-// serve starts a relay with one user, and returns its address and the line with
-// which the user logs in.
-func serve(b *testing.B, st store.Store) (addr, auth string) {
+var quiet = slog.New(slog.DiscardHandler)
+
+// discard takes everything and forgets it.
+var discard = relay.ForwarderFunc(func(context.Context, *relay.Message) error { return nil })
+
+// serve starts a relay with one new user in front of f, and returns its address
+// and the line with which the user logs in.
+func serve(b *testing.B, st store.Store, f relay.Forwarder) (addr, auth string) {
+	b.Helper()
 	creds := &credentials.Manager{Store: st}
 	acme := creds.Tenant("acme")
-	if _, err := acme.AddDomain(b.Context(), "acme.example"); err != nil {
+	if _, err := acme.AddDomain(b.Context(), "acme.example"); err != nil && !errors.Is(err, store.ErrTaken) {
 		b.Fatal(err)
 	}
 	user, password, err := acme.AddUser(b.Context(), "acme.example", "the shop")
@@ -81,9 +88,9 @@ func serve(b *testing.B, st store.Store) (addr, auth string) {
 	srv := &relay.Server{
 		Hostname:    "relay.test",
 		Credentials: creds,
-		Forwarder:   relay.ForwarderFunc(func(context.Context, *relay.Message) error { return nil }),
+		Forwarder:   f,
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}},
-		Logger:      slog.New(slog.DiscardHandler),
+		Logger:      quiet,
 	}
 	go srv.ServeTLS(l)
 	b.Cleanup(func() { srv.Close() })

@@ -1,17 +1,21 @@
-package throughput_test
+package conformance_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
-	"os"
-	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/internal/yardstick"
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/relay/smarthost"
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
 // turn is how long the sides of a comparison take turns for.
@@ -25,7 +29,7 @@ const turn = time.Second
 func BenchmarkAccept(b *testing.B) {
 	for _, conns := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("%d", conns), func(b *testing.B) {
-			_, st := sqlite.open(b)
+			_, st := backends[0].pool(b)
 			fsyncs := appendRate(b)
 			q := &queue.Queue{Spool: st, Next: discard, Logger: quiet}
 			accept, base := measured(submit(b, st, q, conns)), measured(submit(b, st, discard, conns))
@@ -46,7 +50,7 @@ func BenchmarkAccept(b *testing.B) {
 func BenchmarkDeliver(b *testing.B) {
 	for _, conns := range []int{10, 100} {
 		b.Run(fmt.Sprintf("%d", conns), func(b *testing.B) {
-			_, st := sqlite.open(b)
+			_, st := backends[0].pool(b)
 			var waiting, most atomic.Int64
 			q := &queue.Queue{Spool: st, OnEvent: func(e queue.Event) {
 				switch e.(type) {
@@ -75,13 +79,13 @@ func BenchmarkDeliver(b *testing.B) {
 // in PostgreSQL or MariaDB, and to its yardstick, one that keeps them in SQLite.
 // commits/s is how many small transactions the database does for one client.
 func BenchmarkServer(b *testing.B) {
-	for _, backend := range []backend{postgresql, mariadb} {
+	for _, backend := range []backend{backends[2], backends[4]} {
 		for _, deliver := range []bool{false, true} {
-			name := backend.name + map[bool]string{false: "/accept", true: "/deliver"}[deliver]
+			name := backend.dialect.String() + map[bool]string{false: "/accept", true: "/deliver"}[deliver]
 			b.Run(name, func(b *testing.B) {
-				db, server := backend.open(b)
+				db, server := backend.pool(b)
 				commits := commitRate(b, db)
-				_, file := sqlite.open(b)
+				_, file := backends[0].pool(b)
 				load := func(st spool) func(int) error {
 					q := &queue.Queue{Spool: st, Next: discard, Logger: quiet}
 					if !deliver {
@@ -119,49 +123,23 @@ func settled(b *testing.B, st store.Spool, load func(int) error) func(int) error
 	}
 }
 
-// A meter measures the rate of a load.
-type meter struct {
+// A stopwatch measures the rate of a load.
+type stopwatch struct {
 	f    func(int) error
 	n    int
 	took time.Duration
 }
 
-func measured(f func(int) error) *meter { return &meter{f: f} }
+func measured(f func(int) error) *stopwatch { return &stopwatch{f: f} }
 
-func (m *meter) load(n int) error {
+func (m *stopwatch) load(n int) error {
 	start := time.Now()
 	err := m.f(n)
 	m.n, m.took = m.n+n, m.took+time.Since(start)
 	return err
 }
 
-func (m *meter) rate() float64 { return float64(m.n) / m.took.Seconds() }
-
-// appendRate is how often a second 4 KiB can be appended to a file and made
-// durable.
-func appendRate(b *testing.B) float64 {
-	b.Helper()
-	f, err := os.Create(filepath.Join(b.TempDir(), "raw"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
-	m := measured(func(n int) error {
-		for range n {
-			if _, err := f.Write(message); err != nil {
-				return err
-			}
-			if err := f.Sync(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err := m.load(2000); err != nil {
-		b.Fatal(err)
-	}
-	return m.rate()
-}
+func (m *stopwatch) rate() float64 { return float64(m.n) / m.took.Seconds() }
 
 // commitRate is how often a second one client of a database can change a row.
 func commitRate(b *testing.B, db *sql.DB) float64 {
@@ -183,4 +161,54 @@ func commitRate(b *testing.B, db *sql.DB) float64 {
 		b.Fatal(err)
 	}
 	return m.rate()
+}
+
+// pool opens a new database as a busy relay should.
+func (backend backend) pool(b *testing.B) (*sql.DB, *sqlstore.Store) {
+	b.Helper()
+	db := backend.openDB(b, backend.create(b))
+	db.SetMaxOpenConns(20)
+	db.SetMaxIdleConns(20)
+	st := sqlstore.New(db, backend.dialect)
+	if err := st.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return db, st
+}
+
+// submit starts a relay in front of f, and returns what submits messages to it
+// over so many connections.
+func submit(b *testing.B, st store.Store, f relay.Forwarder, conns int) func(messages int) error {
+	b.Helper()
+	addr, auth := serve(b, st, f)
+	return clients(b, addr, auth, conns)
+}
+
+// newSink starts a server that takes mail without TLS and forgets it.
+func newSink(b *testing.B) *relaytest.Upstream {
+	b.Helper()
+	up := &relaytest.Upstream{Discard: true, NoTLS: true}
+	up.Start()
+	b.Cleanup(up.Close)
+	return up
+}
+
+// deliverTo completes a queue that delivers to the sink, and runs it until the
+// end of the benchmark.
+func deliverTo(b *testing.B, up *relaytest.Upstream, q *queue.Queue) {
+	b.Helper()
+	next := &smarthost.Forwarder{Addr: up.Addr(), TLS: smarthost.NoTLS, Hostname: "relay.test", Logger: quiet}
+	q.Next, q.Logger = next, quiet
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := q.Run(ctx); err != nil {
+			b.Error(err)
+		}
+	})
+	b.Cleanup(func() {
+		cancel()
+		running.Wait()
+		next.Close()
+	})
 }
