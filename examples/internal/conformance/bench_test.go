@@ -52,7 +52,8 @@ func BenchmarkLookup(b *testing.B) {
 func BenchmarkLogin(b *testing.B) {
 	for _, backend := range sqlite() {
 		b.Run(backend.name, func(b *testing.B) {
-			addr, auth := serve(b, backend.open(b, backend.create(b)), discard)
+			_, st := backend.pool(b)
+			addr, auth := serve(b, st, discard)
 			config := relaytest.ClientTLS()
 			visitors := func(lines ...string) func(n int) error {
 				visitor := func() error { return visit(addr, config, lines) }
