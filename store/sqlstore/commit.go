@@ -29,6 +29,7 @@ type operation struct {
 // commit does operations in one transaction. If one of them makes it fail,
 // each is done by itself. Their err says what came of them.
 func (s *Store) commit(ctx context.Context, ops []*operation) {
+	defer func() { s.written(bytesOf(ops)) }()
 	apart, err := s.together(ctx, ops)
 	for i, op := range ops {
 		switch {
@@ -46,6 +47,17 @@ func (s *Store) commit(ctx context.Context, ops []*operation) {
 		}
 	}
 }
+
+// bytesOf is roughly how much operations write.
+func bytesOf(ops []*operation) (n int) {
+	for _, op := range ops {
+		n += len(op.content) + rowCost*(1+len(op.others)+len(op.outcomes))
+	}
+	return n
+}
+
+// rowCost is roughly what a row takes without its content.
+const rowCost = 512
 
 // together does operations in one transaction. It expects that no mail exists
 // and that each lease is held. If that turns out to be wrong, it rolls back,

@@ -29,6 +29,7 @@ func (s *Store) upload(ctx context.Context, name string, m store.Mail, body io.R
 		if _, err := s.exec(ctx, `INSERT INTO {contents} (upload, n, content) VALUES (?, ?, ?)`, name, n, piece); err != nil {
 			return err
 		}
+		s.written(len(piece))
 		at += int64(len(piece))
 	}
 	return atEnd(body, m.Size)

@@ -14,6 +14,10 @@ import (
 // them leads. So there is no goroutine that would have to be stopped. One at a
 // time is faster than several, on every database: there are fewer commits.
 type group struct {
+	// stubborn work goes on when the contexts of all its callers have ended,
+	// because it is over in a moment and watching contexts isn't free.
+	stubborn bool
+
 	mu      sync.Mutex
 	busy    bool // somebody leads
 	waiting []*member
@@ -36,7 +40,7 @@ const (
 // do has op done by run, together with others, and returns op's error. If ctx
 // ends while others do it, nothing is known about the outcome. Who leads stays
 // until the work is done, which is when the contexts of all have ended at the
-// latest.
+// latest, unless it is stubborn.
 func (g *group) do(ctx context.Context, op *operation, run func(context.Context, []*operation)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -79,7 +83,7 @@ func (g *group) lead(m *member, run func(context.Context, []*operation)) {
 		runtime.Gosched()
 	}
 	others := g.take(m)
-	ctx, cancel := whileAnyLasts(append(others, m))
+	ctx, cancel := g.context(append(others, m))
 	ops := []*operation{m.op}
 	for _, other := range others {
 		ops = append(ops, other.op)
@@ -133,6 +137,14 @@ func (g *group) leave(m *member) {
 	} else if m.leads {
 		g.next()
 	}
+}
+
+// context returns the context of the work that a batch wants done.
+func (g *group) context(batch []*member) (context.Context, context.CancelFunc) {
+	if g.stubborn {
+		return context.WithoutCancel(batch[0].ctx), func() {}
+	}
+	return whileAnyLasts(batch)
 }
 
 // whileAnyLasts returns a context that ends when all of the members' contexts

@@ -98,12 +98,21 @@ func TestGroupLeaderLeaves(t *testing.T) {
 	}
 }
 
-// A run goes on while anybody in it has the patience.
+// A run goes on while anybody in it has the patience, and a stubborn one longer.
 func TestGroupContext(t *testing.T) {
-	for name, gaveUp := range map[string]int{"some": 2, "all": 3} {
+	for name, c := range map[string]struct {
+		gaveUp   int
+		stubborn bool
+		ended    bool
+	}{
+		"some":     {2, false, false},
+		"all":      {3, false, true},
+		"stubborn": {3, true, false},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &slow{goOn: make(chan bool)}
+				s.group.stubborn = c.stubborn
 				go s.do(t.Context(), "first")
 				synctest.Wait()
 				var cancels []context.CancelFunc
@@ -115,7 +124,7 @@ func TestGroupContext(t *testing.T) {
 				}
 				s.goOn <- true
 				synctest.Wait()
-				for _, cancel := range cancels[:gaveUp] {
+				for _, cancel := range cancels[:c.gaveUp] {
 					cancel()
 				}
 				synctest.Wait()
@@ -124,8 +133,8 @@ func TestGroupContext(t *testing.T) {
 				for _, cancel := range cancels {
 					cancel()
 				}
-				if got, want := s.ended[1], gaveUp == 3; got != want {
-					t.Errorf("the context of the run had ended: %t, want %t", got, want)
+				if s.ended[1] != c.ended {
+					t.Errorf("the context of the run had ended: %t, want %t", s.ended[1], c.ended)
 				}
 			})
 		})

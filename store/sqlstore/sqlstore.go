@@ -35,9 +35,11 @@
 // one Store for one file in a process. A database in memory (":memory:") would
 // be another one for each connection and is refused; see store/memory.
 //
-// A file that mail passes through is written over and over in the same places.
-// It is about half as fast again if it is copied from the log less often, once
-// in 32 MB rather than 4, and stays in memory meanwhile:
+// A file that mail passes through is written over and over in the same places,
+// so it is faster to copy it from the log less often, and to keep it in memory
+// meanwhile. SQLite copies 4 MB at a time and has a commit, and all who write,
+// wait for that. The Store does it beside them, in a goroutine that ends by
+// itself, when the log has about 16 MB: leave that to it unless the log has 32.
 //
 //	&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)
 //
@@ -115,6 +117,8 @@ type Store struct {
 	puts    group         // calls of Put, and on SQLite, which has one writer, of Settle
 	settles group
 	swept   atomic.Int64 // when sweep was last called, in microseconds
+
+	checkpoints checkpointer
 }
 
 var _ store.Store = (*Store)(nil)
@@ -122,7 +126,9 @@ var _ store.Store = (*Store)(nil)
 // New returns a Store on db, which must be a database of the dialect's kind.
 // It does not use db yet.
 func New(db *sql.DB, dialect Dialect) *Store {
-	return &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
+	s := &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
+	s.puts.stubborn = dialect == SQLite
+	return s
 }
 
 // sql returns a query as the database takes it. In the source, queries have ?
