@@ -2,7 +2,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 10s
 # Those of the table; all others take a long time and have no target.
-BENCH ?= ^Benchmark(Submission|BDAT|MessageMemory|Login|Lookup|IdleConnections|PassThrough|Queue|Accept|Deliver|Server)$$
+BENCH ?= ^Benchmark(Submission|BDAT|MessageMemory|Login|Lookup|IdleConnections|PassThrough|Queue|Accept|Log|Deliver|Server)$$
 
 .PHONY: help
 help: ## show this

@@ -40,6 +40,8 @@ var targets = []target{
 	{"conformance", "Accept/1", "fsync-ratio", "accepted on SQLite from one connection, against what the disk's syncs allow", 0.5, 0},
 	{"conformance", "Accept/10", "ratio", "accepted on SQLite from 10 connections, against discarding", 0, 0},
 	{"conformance", "Accept/100", "ratio", "the same from 100", 0, 0},
+	{"conformance", "Log/10", "ratio", "appended to a bare file and synced in groups, 10 connections, against discarding", 0, 0},
+	{"conformance", "Log/100", "ratio", "the same, 100", 0, 0},
 	{"conformance", "Deliver/10", "ratio", "accepted on SQLite, delivered and settled, 10 connections, against discarding", 0, 0},
 	{"conformance", "Deliver/100", "ratio", "the same, 100", 0, 0},
 	{"conformance", "Server/PostgreSQL/accept", "ratio", "accepted on PostgreSQL from 10 connections, against SQLite", 0.5, 0},
