@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A group lets concurrent callers share their transactions. A caller that
@@ -14,9 +15,10 @@ import (
 // them leads. So there is no goroutine that would have to be stopped. One at a
 // time is faster than several, on every database: there are fewer commits.
 type group struct {
-	// stubborn work goes on when the contexts of all its callers have ended,
-	// because it is over in a moment and watching contexts isn't free.
-	stubborn bool
+	// limit is how long work may take, whatever becomes of its callers: where
+	// it is over in a moment, watching all their contexts isn't worth it. Zero:
+	// until the contexts of all have ended.
+	limit time.Duration
 
 	mu      sync.Mutex
 	busy    bool // somebody leads
@@ -39,8 +41,8 @@ const (
 
 // do has op done by run, together with others, and returns op's error. If ctx
 // ends while others do it, nothing is known about the outcome. Who leads stays
-// until the work is done, which is when the contexts of all have ended at the
-// latest, unless it is stubborn.
+// until the work is done: at the latest when the limit is reached or, if there is
+// none, when the contexts of all have ended.
 func (g *group) do(ctx context.Context, op *operation, run func(context.Context, []*operation)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -141,8 +143,8 @@ func (g *group) leave(m *member) {
 
 // context returns the context of the work that a batch wants done.
 func (g *group) context(batch []*member) (context.Context, context.CancelFunc) {
-	if g.stubborn {
-		return context.WithoutCancel(batch[0].ctx), func() {}
+	if g.limit > 0 {
+		return context.WithTimeout(context.WithoutCancel(batch[0].ctx), g.limit)
 	}
 	return whileAnyLasts(batch)
 }

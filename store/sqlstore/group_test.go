@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // A slow is a run that waits until it is told to go on.
@@ -98,21 +99,23 @@ func TestGroupLeaderLeaves(t *testing.T) {
 	}
 }
 
-// A run goes on while anybody in it has the patience, and a stubborn one longer.
+// A run goes on while anybody in it has the patience, and one with a limit until that.
 func TestGroupContext(t *testing.T) {
 	for name, c := range map[string]struct {
-		gaveUp   int
-		stubborn bool
-		ended    bool
+		gaveUp int
+		limit  time.Duration
+		wait   time.Duration
+		ended  bool
 	}{
-		"some":     {2, false, false},
-		"all":      {3, false, true},
-		"stubborn": {3, true, false},
+		"some":         {2, 0, 0, false},
+		"all":          {3, 0, 0, true},
+		"within limit": {3, time.Minute, time.Second, false},
+		"beyond limit": {0, time.Minute, time.Hour, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &slow{goOn: make(chan bool)}
-				s.group.stubborn = c.stubborn
+				s.group.limit = c.limit
 				go s.do(t.Context(), "first")
 				synctest.Wait()
 				var cancels []context.CancelFunc
@@ -127,6 +130,7 @@ func TestGroupContext(t *testing.T) {
 				for _, cancel := range cancels[:c.gaveUp] {
 					cancel()
 				}
+				time.Sleep(c.wait)
 				synctest.Wait()
 				s.goOn <- true
 				synctest.Wait()

@@ -70,6 +70,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -127,9 +128,15 @@ var _ store.Store = (*Store)(nil)
 // It does not use db yet.
 func New(db *sql.DB, dialect Dialect) *Store {
 	s := &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
-	s.puts.stubborn = dialect == SQLite
+	if dialect == SQLite {
+		s.puts.limit = commitTime
+	}
 	return s
 }
+
+// commitTime is how long a commit of SQLite may take. It takes milliseconds,
+// unless another process keeps the file locked for longer.
+const commitTime = time.Minute
 
 // sql returns a query as the database takes it. In the source, queries have ?
 // for arguments, {name} for tables, and PostgreSQL's words elsewhere.
