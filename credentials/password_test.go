@@ -18,9 +18,21 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 )
 
-// showings returns all that printers and encoders make of a password, and of
-// values that hold one.
-func showings(p credentials.Password) map[string]string {
+// formats returns every verb with every flag that fmt knows, and verbs that it
+// doesn't know.
+func formats() []string {
+	var all []string
+	for _, flags := range []string{"", "+", "#", "-", " ", "0", "+#", "#0", ".3", "30.10"} {
+		for verb := 'A'; verb <= 'z'; verb++ {
+			all = append(all, "%"+flags+string(verb))
+		}
+	}
+	return all
+}
+
+// showings returns all that encoders and printers, the latter with the formats
+// given, make of a password and of values that hold one.
+func showings(p credentials.Password, formats ...string) map[string]string {
 	type holder struct {
 		Public  credentials.Password
 		Pointer *credentials.Password
@@ -36,10 +48,8 @@ func showings(p credentials.Password) map[string]string {
 		"any": []any{p}, "error": fmt.Errorf("login with %v failed", p),
 	}
 	for what, v := range values {
-		for _, flags := range []string{"", "+", "#", "-", " ", "0", "+#", "#0", ".3", "30.10"} {
-			for verb := 'A'; verb <= 'z'; verb++ {
-				out[fmt.Sprintf("%s %%%s%c", what, flags, verb)] = fmt.Sprintf("%"+flags+string(verb), v)
-			}
+		for _, format := range formats {
+			out[what+" "+format] = fmt.Sprintf(format, v)
 		}
 		var b bytes.Buffer
 		fmt.Fprint(&b, v)
@@ -94,7 +104,7 @@ func dump(w io.Writer, v reflect.Value, depth int) {
 
 func TestPasswordIsNeverShown(t *testing.T) {
 	const text = "J5WQ7ZTN2SECRETKX4YB3HOQRA"
-	for how, shown := range showings(credentials.NewPassword(text)) {
+	for how, shown := range showings(credentials.NewPassword(text), formats()...) {
 		for _, leak := range []string{text, strings.ToLower(text), fmt.Sprintf("%x", text), fmt.Sprintf("%X", text), "SECRET"} {
 			if strings.Contains(shown, leak) {
 				t.Errorf("%s shows %q", how, shown)
@@ -149,16 +159,18 @@ func TestPasswordComparesByIdentity(t *testing.T) {
 }
 
 func FuzzPasswordIsNeverShown(f *testing.F) {
-	f.Add("J5WQ7ZTN2SECRETKX4YB3HOQRA")
-	f.Add("%!v(MISSING)")
-	f.Add("\"quoted\" <xml> \\u0000")
-	f.Fuzz(func(t *testing.T, text string) {
-		// What anything else looks like by itself is no leak.
-		same := showings(credentials.NewPassword(""))
+	all := formats()
+	f.Add("J5WQ7ZTN2SECRETKX4YB3HOQRA", uint16(0))
+	f.Add("%!v(MISSING)", uint16(1))
+	f.Add("\"quoted\" <xml> \\u0000", uint16(2))
+	f.Fuzz(func(t *testing.T, text string, n uint16) {
 		if len(text) < 6 {
 			return
 		}
-		for how, shown := range showings(credentials.NewPassword(text)) {
+		format := all[int(n)%len(all)]
+		// What anything else looks like by itself is no leak.
+		same := showings(credentials.NewPassword(""), format)
+		for how, shown := range showings(credentials.NewPassword(text), format) {
 			if strings.Contains(shown, text) && !strings.Contains(same[how], text) && !isAddress(text) {
 				t.Errorf("%s shows %q", how, shown)
 			}
