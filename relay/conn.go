@@ -34,11 +34,10 @@ type conn struct {
 	out     []byte       // replies not yet sent
 	midLine bool         // the last reply written has no end yet
 	mute    bool         // swallow the next reply: no second greeting after STARTTLS
-	err     error        // what every further Read returns
 	moved   bool         // STARTTLS gave the socket to another conn
 
 	closing atomic.Bool // it has ended, or a 421 is on its way; nothing else is accepted or sent
-	broken  atomic.Bool // the client's side has ended or failed
+	broken  atomic.Bool // nothing more will be read from the client
 
 	mu       sync.Mutex
 	waiting  time.Time    // since when Read has been waiting
@@ -62,7 +61,7 @@ const (
 // that one ends this conn and begins another.
 func (c *conn) Read(p []byte) (int, error) {
 	scan := c.scansCommands()
-	for c.err == nil {
+	for !c.broken.Load() {
 		if bye, over := c.over(); over {
 			return 0, c.hangup(bye)
 		}
@@ -95,7 +94,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		c.in.Write(p[:n])
 	}
-	return 0, c.err
+	return 0, io.EOF
 }
 
 // piece returns how much of what was read is given out at once; 0 means that
@@ -205,9 +204,8 @@ func (c *conn) saw(n int) {
 // io.EOF: any other error it would answer, and in the middle of a BDAT chunk it
 // would take the session away from a Data call that is about to begin.
 func (c *conn) fail() error {
-	c.err = io.EOF
 	c.broken.Store(true)
-	return c.err
+	return io.EOF
 }
 
 // hangup sends a last reply and ends the connection: go-smtp sees io.EOF.
