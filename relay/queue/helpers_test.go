@@ -234,3 +234,11 @@ type unreachable struct{}
 func (unreachable) Error() string     { return "connecting: refused" }
 func (unreachable) Temporary() bool   { return true }
 func (unreachable) Unreachable() bool { return true }
+
+// A handler is what becomes of log records.
+type handler func(slog.Record)
+
+func (handler) Enabled(context.Context, slog.Level) bool        { return true }
+func (h handler) Handle(_ context.Context, r slog.Record) error { h(r); return nil }
+func (h handler) WithAttrs([]slog.Attr) slog.Handler            { return h }
+func (h handler) WithGroup(string) slog.Handler                 { return h }

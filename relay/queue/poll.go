@@ -55,11 +55,11 @@ func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
 	return more, nil
 }
 
-// admit takes over leased jobs; false if Run has ended.
+// admit takes over leased jobs; false if Run has ended and there are any.
 func (q *Queue) admit(r *run, jobs []*job, full bool) (more, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.run != r {
+	if q.run != r && len(jobs) > 0 {
 		q.accepting++ // release takes it off
 		return false, false
 	}
@@ -78,7 +78,7 @@ func (q *Queue) jobsOf(leased []store.Leased, until time.Time) (jobs []*job) {
 	due := make(map[string][]store.Delivery)
 	for i := range leased {
 		d := leased[i].Delivery
-		if q.adopt(&d, until) {
+		if q.adopt(&d) {
 			continue
 		}
 		if mails[d.Mail] == nil {
@@ -100,14 +100,16 @@ func (q *Queue) jobsOf(leased []store.Leased, until time.Time) (jobs []*job) {
 
 // adopt gives a lease to the job that works on the delivery already. This
 // happens when the clock jumps: to the spool, this node's own leases have ended.
-func (q *Queue) adopt(d *store.Delivery, until time.Time) bool {
+// Those of the job's other deliveries may be somebody else's now, so its own time
+// isn't extended.
+func (q *Queue) adopt(d *store.Delivery) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, j := range q.held[d.Mail] {
 		for i := range j.due {
 			if j.due[i].N == d.N {
 				j.due[i].Lease, j.due[i].LeasedUntil = d.Lease, d.LeasedUntil
-				j.until, j.adopted = until, true
+				j.adopted = true
 				return true
 			}
 		}
@@ -121,8 +123,12 @@ func (q *Queue) pause() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	wait := pollTime
-	if !q.soonest.IsZero() {
-		wait = min(max(q.soonest.Sub(now), time.Millisecond), pollTime)
+	switch due := q.soonest; {
+	case due.IsZero():
+	case due.After(now):
+		wait = min(max(due.Sub(now), time.Millisecond), pollTime)
+	default: // it couldn't be leased: hungry wakes us when it can
+		q.soonest, q.backlog = time.Time{}, true
 	}
 	q.asleep = now.Add(wait)
 	return wait

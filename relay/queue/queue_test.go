@@ -236,6 +236,33 @@ func (s *badSpool) Settle(ctx context.Context, os []store.Outcome) ([]store.Outc
 	return settle()
 }
 
+// unreliable is a spool that fails all that is asked of it but Put while away
+// says so.
+func unreliable(spool store.Spool, away *atomic.Bool) *badSpool {
+	down := errors.New("the line is down")
+	return &badSpool{
+		Spool: spool,
+		renew: func(_ context.Context, renew func() ([]store.Delivery, error)) ([]store.Delivery, error) {
+			if away.Load() {
+				return nil, down
+			}
+			return renew()
+		},
+		lease: func(_ context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error) {
+			if away.Load() {
+				return nil, down
+			}
+			return lease()
+		},
+		settle: func(_ context.Context, _ []store.Outcome, settle func() ([]store.Outcome, error)) ([]store.Outcome, error) {
+			if away.Load() {
+				return nil, down
+			}
+			return settle()
+		},
+	}
+}
+
 func TestForwardFails(t *testing.T) {
 	for _, test := range []struct {
 		name string

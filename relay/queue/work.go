@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,13 +81,15 @@ func (q *Queue) finishApart(r *run, j *job, results []result) {
 // others may have done the work.
 func (q *Queue) start(r *run, j *job) []store.Delivery {
 	q.mu.Lock()
-	j.started = time.Now()
 	ended := !q.now().Before(j.until)
 	q.mu.Unlock()
 	if ended && q.renew(r, []*job{j}) != nil {
 		return nil
 	}
-	return q.dueOf(j)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j.started = time.Now()
+	return slices.Clone(j.due)
 }
 
 // attempt hands a message on for the deliveries due. A recipient that is
@@ -140,12 +143,30 @@ func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery)
 		}
 	}()
 	err = q.Next.Forward(ctx, c)
+	tryOut(err)
 	if err != nil && !answered(err) {
 		err = stopped(ctx, err)
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	return taken, err
+}
+
+// tryOut calls what will be called of an error, where a panic in it (of a nil
+// *relay.ReplyError, say) is caught.
+func tryOut(err error) {
+	if err == nil {
+		return
+	}
+	reasonOf(err)
+	relay.Temporary(err)
+	unreachable(err)
+	var refused *relay.RefusedError
+	if errors.As(err, &refused) {
+		for _, r := range refused.Recipients {
+			tryOut(r.Err)
+		}
+	}
 }
 
 // stopped says of an error whether it is only the end of ctx.
