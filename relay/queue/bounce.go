@@ -85,10 +85,10 @@ type NoticeRecipient struct {
 
 // notify keeps the notices that are due in the spool, before what they report is
 // recorded. After a crash in between, the same report has the same ID, so it
-// isn't kept twice; and it is leased for longer than what it reports, so it can't
-// have been sent yet. If a bounce can't be kept, its recipients are deferred; a
-// message that was relayed isn't sent again. It returns what sendNotices has to
-// release.
+// isn't kept twice; and it is leased for longer than what it reports, so that it
+// hasn't been sent yet, unless the attempt after the crash takes very long. If a
+// bounce can't be kept, its recipients are deferred; a message that was relayed
+// isn't sent again. It returns what sendNotices has to release.
 func (q *Queue) notify(ctx context.Context, p *parcel, ends []end) (notices []store.Outcome) {
 	if p.mail.From == "" {
 		return nil // never a bounce of a bounce (RFC 5321 section 4.5.5)
@@ -122,7 +122,8 @@ func (q *Queue) postpone(m *store.Mail, about []*end) {
 	for _, e := range about {
 		d := e.delivery
 		o := untouched(d)
-		o.Next, o.Attempts, o.Reason = q.now().Add(time.Minute), d.Attempts+1, reasonOf(e.err)
+		o.Attempts, o.Reason = d.Attempts+1, reasonOf(e.err)
+		o.Next = q.now().Add(q.retryAfter(o.Attempts))
 		e.outcome = o
 		e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: o.Reason, Next: o.Next, Attempt: o.Attempts}
 	}
@@ -153,6 +154,8 @@ func (q *Queue) putNotice(ctx context.Context, p *parcel, kind NoticeKind, about
 	if text == "" {
 		return "", nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, spoolTime)
+	defer cancel()
 	original, err := q.load(ctx, p)
 	if err != nil && !errors.Is(err, errUnworkable) {
 		return "", err
@@ -172,8 +175,6 @@ func (q *Queue) putNotice(ctx context.Context, p *parcel, kind NoticeKind, about
 		Mail: m.ID, Recipient: p.mail.From, Notify: "NEVER", Next: now, // RFC 3461 section 6.1
 		Lease: 1, LeasedUntil: now.Add(3 * q.leaseFor()),
 	}
-	ctx, cancel := context.WithTimeout(ctx, spoolTime)
-	defer cancel()
 	body := io.MultiReader(bytes.NewReader(head), included, bytes.NewReader(tail))
 	return m.ID, q.Spool.Put(ctx, m, []store.Delivery{d}, body)
 }

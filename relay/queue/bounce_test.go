@@ -239,7 +239,7 @@ func TestBounceIsReadable(t *testing.T) {
 		{"control characters", final(550, "5.1.1", "a\x00\x1b[31mb\r\n\r\n.\r\nSubject: evil\xff\xfe é"), []string{"550 5.1.1 a"}, "\r\nSubject: evil"},
 		{"a bad code", final(550, "5.1.1\r\nX: y", "no"), []string{"550"}, "\r\nX: y"},
 		{"10,000 lines", final(550, "5.1.1", strings.Repeat("a line\r\n", 10_000)), []string{"a line"}, strings.Repeat("a line ", 200)},
-		{"no reply at all", finalError{}, []string{"could not be reached"}, "secret"},
+		{"no reply at all", finalError{}, []string{"could not be sent on", "looks after your mail"}, "secret"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := bounce(t, message(1, "a@acme.example", "bob@example.com"), test.err)

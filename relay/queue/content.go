@@ -21,6 +21,13 @@ const maxInMemory = 256 << 10
 // errUnworkable means that the spool has a mail that no attempt can help.
 var errUnworkable = errors.New("queue: set aside")
 
+// An unread is why a mail can't be read right now. That is trouble of our own: it
+// costs the mail time, but no attempt, and never its life.
+type unread struct{ error }
+
+func (e unread) Unwrap() error { return e.error }
+func (unread) Temporary() bool { return true }
+
 // load returns the message of a parcel. It is read from the spool once, by the
 // first job of the parcel that needs it.
 func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
@@ -28,7 +35,7 @@ func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
 	case <-p.loading:
 		defer func() { p.loading <- struct{}{} }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, unread{ctx.Err()}
 	}
 	if p.message != nil {
 		return p.message, nil
@@ -63,7 +70,7 @@ func (q *Queue) fill(m *relay.Message, p *parcel, body io.Reader) error {
 	}
 	f, err := os.CreateTemp("", "gatepost-*")
 	if err != nil {
-		return fmt.Errorf("queue: reading the content: %w", err)
+		return unreadable(err)
 	}
 	os.Remove(f.Name()) // on Unix: gone whatever happens to us
 	p.file = f
@@ -80,7 +87,7 @@ func unreadable(err error) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("%w: the content is missing", errUnworkable)
 	}
-	return fmt.Errorf("queue: reading the content: %w", err)
+	return unread{fmt.Errorf("queue: reading the content: %w", err)}
 }
 
 func (p *parcel) checkSize(n int64) error {

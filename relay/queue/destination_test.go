@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
-
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
@@ -197,4 +198,64 @@ func TestMemoryBudget(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A probe that doesn't end is given up, and another message finds out.
+func TestProbeThatNeverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		end := make(chan struct{})
+		var attempts atomic.Int64
+		b.sink.script = func(context.Context, *relay.Message) error {
+			switch attempts.Add(1) {
+			case 1:
+				return unreachable{}
+			case 2:
+				<-end
+			}
+			return nil
+		}
+		b.start()
+		b.forward(message(1, "a@acme.example", "r@example.com"))
+		b.pass(5 * minute)
+		const n = 10
+		for i := range n {
+			b.forward(message(10+i, "a@acme.example", "r@example.com"))
+		}
+		b.pass(2 * hour)
+		if got := len(of[*queue.Delivered](b.events)); got < n {
+			t.Errorf("%d delivered with a worker stuck and 63 idle, want %d at least", got, n)
+		}
+		close(end)
+		b.stop()
+	})
+}
+
+// An outage of a destination is logged once, whatever was under way; and a
+// handler of logs may use the queue.
+func TestOutageIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var warnings atomic.Int64
+		b.q.Logger = slog.New(handler(func(r slog.Record) {
+			if strings.Contains(r.Message, "can't be reached") {
+				warnings.Add(1)
+				b.q.Forward(context.Background(), message(999, "alert@acme.example", "admin@example.com"))
+			}
+		}))
+		b.sink.script = func(context.Context, *relay.Message) error {
+			time.Sleep(100 * time.Millisecond)
+			return unreachable{}
+		}
+		b.start()
+		for i := range 500 {
+			b.forward(message(i, "a@acme.example", "r@example.com"))
+		}
+		b.pass(hour)
+		if n := warnings.Load(); n != 1 {
+			t.Errorf("%d warnings of one outage, want 1", n)
+		}
+		b.wantDepth(501)
+		b.stop()
+	})
 }

@@ -294,18 +294,22 @@ func (q *Queue) pick() *job {
 // ended as a whole.
 func (q *Queue) leave(j *job, err error) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	d := j.dest
 	d.running--
 	d.served++
 	d.idle = d.idle || len(d.waiting) == 0
-	if d.note(j, err) {
-		q.logger().Info("queue: destination is back", "destination", d.name)
-	} else if d.fails == 1 && d.isClosed() {
-		q.logger().Warn("queue: destination can't be reached", "destination", d.name, "error", err)
-	}
+	before := d.isDown()
+	d.note(j, err)
+	after := d.isDown()
 	q.offer(d)
 	q.pump()
+	q.mu.Unlock()
+	switch {
+	case before && !after:
+		q.logger().Info("queue: destination is back", "destination", d.name)
+	case after && !before:
+		q.logger().Warn("queue: destination can't be reached", "destination", d.name, "error", err)
+	}
 }
 
 // claim says that the caller will settle the job; false, that another does.

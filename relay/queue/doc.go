@@ -34,8 +34,10 @@
 // the process that gives it up, or when its destination is known to be down.
 //
 // A message arrives twice if nobody can know that it has arrived: when the
-// process is killed, or loses the Spool for longer than a lease, between the
-// other server's 250 and the record of it.
+// process is killed between the other server's 250 and the record of it, or can't
+// reach the Spool for as long as a third of a lease or more during an attempt.
+//
+// A Next that doesn't return when its context ends keeps a worker until it does.
 //
 // # Destinations
 //

@@ -68,7 +68,8 @@ func (r *report) writeHeader(b *bytes.Buffer, boundary string) {
 	fmt.Fprintf(b, "From: Mail Delivery System <mailer-daemon@%s>\r\nTo: <%s>\r\nSubject: %s\r\n", host, r.address(r.mail.From), subject)
 	fmt.Fprintf(b, "Date: %s\r\nMessage-ID: <%s@%s>\r\n", r.now.Format(time.RFC1123Z), r.id, host)
 	b.WriteString("Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n") // RFC 3834 section 3.1.7
-	fmt.Fprintf(b, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n\r\n", boundary)
+	fmt.Fprintf(b, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n", boundary)
+	b.WriteString("Content-Transfer-Encoding: 8bit\r\n\r\n") // RFC 2045 section 6.4: as its parts may be
 }
 
 // writeStatus writes the part for programs (RFC 3464 section 2).

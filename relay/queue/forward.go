@@ -15,7 +15,8 @@ import (
 // will be delivered or bounced, whatever happens to this process. It doesn't wait
 // for the delivery, and works whether Run does or not. An error means that the
 // message was not taken, and that the same may work later; it carries the reply
-// 452 4.3.1 if the Spool is full, else 451 4.3.0.
+// 452 4.3.1 if the Spool is full, else 451 4.3.0. If the Spool fails twice, or ctx
+// ends while it works, nobody knows: such a message may be delivered after all.
 func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	if err := q.check(); err != nil {
 		return err
@@ -26,8 +27,7 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	mail := q.describe(m)
 	deliveries := q.deliveries(mail, m.To)
 	jobs := q.keep(ctx, mail, deliveries, m)
-	err := q.Spool.Put(ctx, *mail, deliveries, m.Content())
-	if err != nil {
+	if err := q.put(ctx, mail, deliveries, m); err != nil {
 		q.abandon(jobs)
 		return putError(m.ID, err)
 	}
@@ -40,6 +40,21 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 		q.release(jobs) // Run has ended meanwhile
 	}
 	return nil
+}
+
+// put puts a message into the Spool. If that fails it may yet have been kept, with
+// only the answer lost: the second call, which changes nothing then, tells.
+func (q *Queue) put(ctx context.Context, mail *store.Mail, ds []store.Delivery, m *relay.Message) error {
+	err := q.Spool.Put(ctx, *mail, ds, m.Content())
+	if err == nil || isFull(err) || ctx.Err() != nil {
+		return err
+	}
+	q.logger().Warn("queue: a message can't be kept, trying once more", "id", m.ID, "error", err)
+	return q.Spool.Put(ctx, *mail, ds, m.Content())
+}
+
+func isFull(err error) bool {
+	return errors.Is(err, store.ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // describe makes a Mail of a Message.
@@ -129,7 +144,7 @@ func (q *Queue) group(p *parcel, ds []store.Delivery) []*job {
 // for the log.
 func putError(id string, err error) error {
 	reply := &relay.ReplyError{Code: 451, Enhanced: "4.3.0", Text: "the message can't be kept right now, try again later"}
-	if errors.Is(err, store.ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if isFull(err) {
 		reply = &relay.ReplyError{Code: 452, Enhanced: "4.3.1", Text: "out of storage, try again later"}
 	}
 	return fmt.Errorf("queue: keeping %s: %w: %w", id, reply, err)

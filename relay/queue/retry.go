@@ -26,7 +26,7 @@ func (q *Queue) retryAfter(attempt int) time.Duration {
 // retrySchedule is the default of Queue.Retry. Chance spreads out what failed
 // together.
 func retrySchedule(attempt int) time.Duration {
-	wait := min(time.Minute<<min(attempt-1, 8), 3*time.Hour)
+	wait := min(time.Minute<<min(max(attempt, 1)-1, 8), 3*time.Hour)
 	return wait*4/5 + rand.N(wait*2/5+1)
 }
 
@@ -74,8 +74,8 @@ func (h *health) isForgettable() bool {
 
 // note takes down how an attempt ended. One that found nobody there closes the
 // destination, one that was answered opens it again, and of a closed
-// destination only a probe tells more. It reports whether that opened it.
-func (h *health) note(j *job, err error) (back bool) {
+// destination only a probe tells more.
+func (h *health) note(j *job, err error) {
 	wasProbe := h.probe == j
 	if wasProbe {
 		h.probe = nil
@@ -89,10 +89,8 @@ func (h *health) note(j *job, err error) (back bool) {
 			h.cause = err
 		}
 	case err == nil || wasProbe || answered(err):
-		back = h.fails > 0
 		h.fails, h.cause = 0, nil
 	}
-	return back
 }
 
 // probeAfter is how long a destination is left alone after so many failures:

@@ -27,10 +27,15 @@ const settlePace = 10 * time.Millisecond
 
 type batch struct {
 	outcomes []store.Outcome
-	lost     map[recipientKey]bool
+	lost     lostLeases
 	err      error
 	done     chan struct{}
 }
+
+// lostLeases are deliveries whose lease this node doesn't hold any more. False
+// means that Settle failed before and was repeated: it may be that the call whose
+// answer didn't arrive has recorded the outcome.
+type lostLeases map[recipientKey]bool
 
 // A recipientKey names a delivery.
 type recipientKey struct {
@@ -40,7 +45,7 @@ type recipientKey struct {
 
 // settle records outcomes. It tries again until it succeeds or ctx ends. Those
 // whose lease was lost are returned.
-func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (map[recipientKey]bool, error) {
+func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (lostLeases, error) {
 	s := &q.settler
 	s.mu.Lock()
 	b := s.next
@@ -70,12 +75,17 @@ func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (map[recip
 }
 
 // record calls Settle until it works.
-func (q *Queue) record(ctx context.Context, outcomes []store.Outcome) (map[recipientKey]bool, error) {
+func (q *Queue) record(ctx context.Context, outcomes []store.Outcome) (lostLeases, error) {
+	surely := true
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		lost, err := q.recordOnce(ctx, outcomes)
+		for key := range lost {
+			lost[key] = surely
+		}
 		if err == nil || ctx.Err() != nil {
 			return lost, err
 		}
+		surely = false
 		q.logger().Error("queue: outcomes can't be recorded, trying again", "outcomes", len(outcomes), "error", err)
 		select {
 		case <-time.After(pause):
@@ -85,14 +95,14 @@ func (q *Queue) record(ctx context.Context, outcomes []store.Outcome) (map[recip
 	}
 }
 
-func (q *Queue) recordOnce(ctx context.Context, outcomes []store.Outcome) (map[recipientKey]bool, error) {
+func (q *Queue) recordOnce(ctx context.Context, outcomes []store.Outcome) (lostLeases, error) {
 	ctx, cancel := context.WithTimeout(ctx, spoolTime)
 	defer cancel()
 	lost, err := q.Spool.Settle(ctx, outcomes)
 	if err != nil || len(lost) == 0 {
 		return nil, err
 	}
-	keys := make(map[recipientKey]bool, len(lost))
+	keys := make(lostLeases, len(lost))
 	for _, o := range lost {
 		keys[recipientKey{o.Mail, o.N}] = true
 	}
@@ -140,8 +150,8 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 // settleJob records the outcomes of a job. What this node has leased again
 // meanwhile, because the lease had ended, is settled with the new lease. It
 // returns those whose lease was lost to others.
-func (q *Queue) settleJob(ctx context.Context, j *job, outcomes []store.Outcome) (dropped map[recipientKey]bool, err error) {
-	dropped = make(map[recipientKey]bool)
+func (q *Queue) settleJob(ctx context.Context, j *job, outcomes []store.Outcome) (dropped lostLeases, err error) {
+	dropped = make(lostLeases)
 	for len(outcomes) > 0 {
 		lost, err := q.settle(ctx, outcomes)
 		if err != nil {
@@ -155,22 +165,23 @@ func (q *Queue) settleJob(ctx context.Context, j *job, outcomes []store.Outcome)
 // settledOf takes from a job what was settled, and returns what has to be settled
 // again, with a new lease. What was leased after it had been settled, because it is
 // due already, becomes a job of its own.
-func (q *Queue) settledOf(j *job, outcomes []store.Outcome, lost, dropped map[recipientKey]bool) (again []store.Outcome) {
+func (q *Queue) settledOf(j *job, outcomes []store.Outcome, lost, dropped lostLeases) (again []store.Outcome) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var due []store.Delivery
 	for _, o := range outcomes {
 		key := recipientKey{o.Mail, o.N}
+		surely, gone := lost[key]
 		i := slices.IndexFunc(j.due, func(d store.Delivery) bool { return d.N == o.N })
 		switch adopted := i >= 0 && j.due[i].Lease != o.Lease; {
-		case adopted && lost[key]:
+		case adopted && gone:
 			o.Lease = j.due[i].Lease
 			again = append(again, o)
 			continue
 		case adopted:
 			due = append(due, j.due[i])
-		case lost[key]:
-			dropped[key] = true
+		case gone:
+			dropped[key] = surely
 		}
 		if i >= 0 {
 			j.due = slices.Delete(j.due, i, i+1)
@@ -248,10 +259,11 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 	d, now := &r.Delivery, q.now()
 	age := now.Sub(m.Received)
 	attempts, reason := d.Attempts+1, reasonOf(r.err)
-	if r.parked != nil {
+	ours := errors.As(r.err, new(unread))
+	if r.parked != nil || ours {
 		attempts = d.Attempts
 	}
-	if age >= q.expire() {
+	if age >= q.expire() && !ours {
 		e.outcome.Done, e.expired = true, true
 		e.event = &Expired{Subject: subject(m, d.Recipient), Reason: reason, Attempt: attempts}
 		e.notice = FailureNotice
@@ -262,7 +274,7 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 		if r.parked != nil {
 			wait = parkFor(r.parked, age)
 		} else {
-			wait = q.retryAfter(attempts)
+			wait = q.retryAfter(max(attempts, 1))
 		}
 		plan[attempts] = q.nextTry(m, now, wait)
 	}

@@ -42,6 +42,8 @@ func (r *NoticeRecipient) write(b *strings.Builder, kind NoticeKind) {
 		return
 	}
 	switch {
+	case r.refusedHere(kind):
+		b.WriteString("The message could not be sent on.\n")
 	case r.Reply == nil:
 		b.WriteString("The server for this address could not be reached, or gave no answer.\n")
 	case r.Host == "":
@@ -52,6 +54,12 @@ func (r *NoticeRecipient) write(b *strings.Builder, kind NoticeKind) {
 	if kind != DelayNotice {
 		fmt.Fprintf(b, "\n%s\n", r.advice())
 	}
+}
+
+// refusedHere reports whether a recipient was given up for good although no server
+// said anything.
+func (r *NoticeRecipient) refusedHere(kind NoticeKind) bool {
+	return kind == FailureNotice && !r.Expired && r.Reply == nil
 }
 
 func (r *NoticeRecipient) writeRelayed(b *strings.Builder) {
@@ -83,6 +91,9 @@ func (r *NoticeRecipient) advice() string {
 	case class == "6":
 		return "What to do: the message itself was not understood. Show this message to\nwhoever looks after the program that sent it."
 	}
+	if r.Reply == nil {
+		return "What to do: show this message to whoever looks after your mail."
+	}
 	return "What to do: if the answer above doesn't tell you, show this message to whoever\nlooks after your mail."
 }
 
@@ -99,6 +110,8 @@ func (r *NoticeRecipient) statusCode(kind NoticeKind) string {
 		return fmt.Sprintf("%d.0.0", max(4, min(r.Reply.Code/100, 5)))
 	case r.Expired:
 		return "4.4.7" // RFC 3463 section 3.5: delivery time expired
+	case r.refusedHere(kind):
+		return "5.0.0"
 	}
 	return "4.4.1" // no answer from host
 }
