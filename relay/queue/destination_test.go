@@ -231,16 +231,18 @@ func TestProbeThatNeverEnds(t *testing.T) {
 	})
 }
 
-// An outage of a destination is logged once, whatever was under way; and a
-// handler of logs may use the queue.
+// An outage of a destination is logged once, whatever was under way, and not for
+// each message that waits; and a handler of logs may use the queue.
 func TestOutageIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		var warnings atomic.Int64
+		var warnings, deferred atomic.Int64
 		b.q.Logger = slog.New(handler(func(r slog.Record) {
 			if strings.Contains(r.Message, "can't be reached") {
 				warnings.Add(1)
 				b.q.Forward(context.Background(), message(999, "alert@acme.example", "admin@example.com"))
+			} else if r.Level >= slog.LevelInfo && strings.Contains(r.Message, "deferred") {
+				deferred.Add(1)
 			}
 		}))
 		b.sink.script = func(context.Context, *relay.Message) error {
@@ -254,6 +256,9 @@ func TestOutageIsLoggedOnce(t *testing.T) {
 		b.pass(hour)
 		if n := warnings.Load(); n != 1 {
 			t.Errorf("%d warnings of one outage, want 1", n)
+		}
+		if n, tried := deferred.Load(), int64(len(b.sink.all())); n != tried {
+			t.Errorf("%d lines say that a message is deferred, want one for each of the %d attempts", n, tried)
 		}
 		b.wantDepth(501)
 		b.stop()

@@ -37,12 +37,16 @@ type Delivered struct {
 	Reply string // what it said
 }
 
-// Deferred says that a recipient has to wait for the next attempt.
+// Deferred says that a recipient has to wait for the next attempt. While its
+// destination is closed that comes with each time it would have been tried:
+// Attempt doesn't grow then, and Reason is why the destination is closed.
 type Deferred struct {
 	Subject
 	Reason  string
 	Next    time.Time // when it is tried again
 	Attempt int       // how often it was tried so far
+
+	untried bool
 }
 
 // Bounced says that a recipient was given up because it was refused for good:
@@ -69,10 +73,15 @@ type SetAside struct {
 
 func (e *Queued) event() (slog.Level, string)    { return slog.LevelDebug, "queued" }
 func (e *Delivered) event() (slog.Level, string) { return slog.LevelInfo, "delivered" }
-func (e *Deferred) event() (slog.Level, string)  { return slog.LevelInfo, "deferred" }
-func (e *Bounced) event() (slog.Level, string)   { return slog.LevelWarn, "bounced" }
-func (e *Expired) event() (slog.Level, string)   { return slog.LevelWarn, "expired" }
-func (e *SetAside) event() (slog.Level, string)  { return slog.LevelError, "set aside" }
+func (e *Deferred) event() (slog.Level, string) {
+	if e.untried { // one line says that its destination is closed
+		return slog.LevelDebug, "deferred"
+	}
+	return slog.LevelInfo, "deferred"
+}
+func (e *Bounced) event() (slog.Level, string)  { return slog.LevelWarn, "bounced" }
+func (e *Expired) event() (slog.Level, string)  { return slog.LevelWarn, "expired" }
+func (e *SetAside) event() (slog.Level, string) { return slog.LevelError, "set aside" }
 
 func (s *Subject) attrs() []slog.Attr {
 	return append(make([]slog.Attr, 0, 8), slog.String("id", s.ID), slog.String("tenant", string(s.Tenant)),

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
@@ -47,8 +48,8 @@ type Queue struct {
 	PerDestination int
 
 	// Retry returns how long to wait after the attempt of this number, the
-	// first being 1. Nil means a minute, then twice as long each time up to
-	// three hours, give or take a fifth.
+	// first being 1; no time at all counts as a second. Nil means a minute,
+	// then twice as long each time up to three hours, give or take a fifth.
 	Retry func(attempt int) time.Duration
 
 	// Lease is how long other nodes leave alone what a node was working on that
@@ -103,12 +104,17 @@ const (
 	leaseBatch = 1000
 )
 
+// hostnameChars are those of names and of address literals.
+const hostnameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_[]:"
+
 func (q *Queue) check() error {
 	switch {
 	case q.Spool == nil:
 		return errors.New("queue: Queue.Spool is required")
 	case q.Next == nil:
 		return errors.New("queue: Queue.Next is required")
+	case strings.Trim(q.Hostname, hostnameChars) != "":
+		return fmt.Errorf("queue: Queue.Hostname %q is no host name", q.Hostname)
 	}
 	return nil
 }

@@ -295,12 +295,13 @@ func TestForwardFails(t *testing.T) {
 	}
 }
 
-func TestFieldsThatAreMissing(t *testing.T) {
-	for name, q := range map[string]*queue.Queue{
-		"Spool": {Next: new(sink)},
-		"Next":  {Spool: new(memory.Store)},
+func TestFieldsThatAreMissingOrWrong(t *testing.T) {
+	for want, q := range map[string]*queue.Queue{
+		"Queue.Spool is required":                 {Next: new(sink)},
+		"Queue.Next is required":                  {Spool: new(memory.Store)},
+		`Queue.Hostname "a b" is no host name`:    {Next: new(sink), Spool: new(memory.Store), Hostname: "a b"},
+		`Queue.Hostname "a\r\nX" is no host name`: {Next: new(sink), Spool: new(memory.Store), Hostname: "a\r\nX"},
 	} {
-		want := "Queue." + name + " is required"
 		if err := q.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Run: %v, want %q", err, want)
 		}

@@ -20,7 +20,10 @@ func (q *Queue) retryAfter(attempt int) time.Duration {
 		defer q.recovered("Retry")
 		wait = q.Retry(attempt)
 	}()
-	return max(wait, time.Millisecond)
+	if wait <= 0 {
+		return time.Second
+	}
+	return wait
 }
 
 // retrySchedule is the default of Queue.Retry. Chance spreads out what failed

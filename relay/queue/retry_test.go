@@ -87,6 +87,7 @@ func TestRetryThatMisbehaves(t *testing.T) {
 	for name, retry := range map[string]func(int) time.Duration{
 		"panics":   func(int) time.Duration { panic("no") },
 		"negative": func(int) time.Duration { return -hour },
+		"nothing":  func(int) time.Duration { return 0 },
 		"endless":  func(int) time.Duration { return 1 << 62 },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,6 +108,19 @@ func TestRetryThatMisbehaves(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestRetryAfterNoTimeAtAll(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.q.Retry = func(int) time.Duration { return 0 }
+		b.sink.script = failing(reply(450, "later"))
+	}, func(b *bench) {
+		b.forward(message(1, "a@acme.example", "bob@example.com"))
+		b.pass(minute)
+		if n := tries(b, "bob@example.com"); n < 50 || n > 61 {
+			t.Errorf("tried %d times in a minute, want about once a second", n)
+		}
+	})
 }
 
 func TestExpiry(t *testing.T) {

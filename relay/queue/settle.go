@@ -284,7 +284,7 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 		e.outcome.Delayed = true
 		e.notice = DelayNotice
 	}
-	e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: reason, Next: e.outcome.Next, Attempt: attempts}
+	e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: reason, Next: e.outcome.Next, Attempt: attempts, untried: r.parked != nil}
 }
 
 // untouched is the outcome of a delivery that nothing was tried for.
