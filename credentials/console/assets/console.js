@@ -42,6 +42,8 @@
       await navigator.clipboard.writeText(source.textContent);
       return true;
     } catch { // no permission, or no https
+      const folded = source.closest("details");
+      if (folded) folded.open = true; // else nothing is selected
       getSelection().selectAllChildren(source);
       return document.execCommand("copy");
     }

@@ -61,6 +61,26 @@ func TestCopyButtons(t *testing.T) {
 	}
 }
 
+// Where the browser allows no clipboard API, as without https, folded texts are
+// copied all the same.
+func TestCopyWithoutClipboardAPI(t *testing.T) {
+	p, b := start(t), open(t, look{})
+	b.showPassword(p)
+	b.do(chromedp.Evaluate(`navigator.clipboard.writeText = () => Promise.reject(new Error("not allowed")); 0`, nil))
+	for _, id := range eval[[]string](b, `[...document.querySelectorAll("[data-secret]")].map(e => e.id)`) {
+		b.do(chromedp.Evaluate(`Clipboard.prototype.writeText.call(navigator.clipboard, "nothing")`, nil))
+		b.click(`[data-copy="` + id + `"]`)
+		b.until(`document.querySelector("[data-status]").textContent === "Copied: " + document.querySelector('[data-copy="` + id + `"]').dataset.label`)
+		want := eval[string](b, `document.getElementById(`+quote(id)+`).textContent`)
+		if got := eval[string](b, `navigator.clipboard.readText()`); got != want {
+			t.Errorf("%s: copied %q, want %q", id, got, want)
+		}
+	}
+	if !eval[bool](b, `document.querySelector(".check input").checked`) {
+		t.Error("the password doesn't count as copied")
+	}
+}
+
 // A link asks before it leaves an uncopied password; the browser asks for
 // itself. The focus goes into the question, and back.
 func TestLeavingAnUncopiedPassword(t *testing.T) {
