@@ -70,7 +70,7 @@ type Page struct {
 	Language string        // of the page, for the lang attribute: "en", "fr"
 	Title    string        // plain text
 	Head     template.HTML // belongs into the head element: the style sheet and the script
-	Body     template.HTML // belongs into the main element, or wherever the page has its content
+	Body     template.HTML // belongs into the main element, or wherever the page has its content; its ids begin with "gatepost-"
 }
 
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; " +

@@ -169,6 +169,16 @@ func (f *fixture) want(r response, status int, parts ...string) {
 	}
 }
 
+// pages returns one of each, with one user on them.
+func (f *fixture) pages() []response {
+	f.Helper()
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	return []response{f.get(""), f.get("?search=acme"), f.get("domains/acme.example"), f.get(addPath), f.get("domains/acme.example/delete"), f.get(userPath(u)),
+		f.get(userPath(u) + "/rename"), f.get(userPath(u) + "/reset"), f.get(userPath(u) + "/delete"), f.get("nothing"),
+		f.post("", []string{"name", "x"}), f.post(addPath, []string{"key", "k"}), f.post(userPath(u)+"/rename", nil), f.post(userPath(u)+"/delete", nil),
+		f.post(addPath, []string{"name", "WordPress", "key", "k"})}
+}
+
 // hidden returns the value of a form's hidden field.
 func (f *fixture) hidden(page response, name string) string {
 	f.Helper()
@@ -181,7 +191,7 @@ func (f *fixture) hidden(page response, name string) string {
 
 // passwordIn returns the password that a page shows, or "".
 func passwordIn(page response) string {
-	found := regexp.MustCompile(`<code id="password" data-secret>([^<]+)<`).FindStringSubmatch(page.body)
+	found := regexp.MustCompile(`<code id="gatepost-password" data-secret>([^<]+)<`).FindStringSubmatch(page.body)
 	if found == nil {
 		return ""
 	}

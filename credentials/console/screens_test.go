@@ -172,6 +172,28 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+// The Layout may have a field called "name" and an element called "username".
+func TestIDsAreNoneOfTheLayouts(t *testing.T) {
+	id := regexp.MustCompile(`\sid="([^"]*)"`)
+	reference := regexp.MustCompile(`\s(?:for|aria-labelledby|aria-describedby|data-copy)="([^"]*)"`)
+	for _, page := range newFixture(t).pages() {
+		ids := make(map[string]bool)
+		for _, found := range id.FindAllStringSubmatch(page.body, -1) {
+			if !strings.HasPrefix(found[1], "gatepost-") || ids[found[1]] {
+				t.Errorf("an element is called %q, or two are", found[1])
+			}
+			ids[found[1]] = true
+		}
+		for _, found := range reference.FindAllStringSubmatch(page.body, -1) {
+			for _, to := range strings.Fields(found[1]) {
+				if !ids[to] {
+					t.Errorf("%s leads nowhere:\n%s", found[0], page.body)
+				}
+			}
+		}
+	}
+}
+
 func TestBranding(t *testing.T) {
 	f := newFixture(t)
 	f.console.Title, f.console.Logo, f.console.Accent = "Acme <Mail>", "/logo.svg", "#ffcc00"

@@ -130,12 +130,8 @@ func TestHeaders(t *testing.T) {
 // Nothing on a page is inline or from elsewhere.
 func TestPagesStandAlone(t *testing.T) {
 	f := newFixture(t)
-	u, _ := f.user(f.acme, "acme.example", "shop")
-	pages := []response{f.get(""), f.get("domains/acme.example"), f.get(addPath), f.get("domains/acme.example/delete"), f.get(userPath(u)),
-		f.get(userPath(u) + "/rename"), f.get(userPath(u) + "/reset"), f.get(userPath(u) + "/delete"), f.get("nothing"),
-		f.post(addPath, []string{"name", "WordPress", "key", "k"})}
 	inline := regexp.MustCompile(`(?i)\sstyle=|<style|<script[^>]*>[^<]|\son[a-z]+=|(?:src|href|action)="(?:[a-z]+:|/)`)
-	for _, page := range pages {
+	for _, page := range f.pages() {
 		if found := inline.FindString(page.body); found != "" {
 			t.Errorf("a page has %q:\n%s", found, page.body)
 		}

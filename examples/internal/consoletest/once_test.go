@@ -48,13 +48,13 @@ func TestCopyButtons(t *testing.T) {
 			t.Errorf("%s: copied %q, want %q", id, got, want)
 		}
 		// The box is ticked from the password on, and not before.
-		before := id == "server" || strings.HasPrefix(id, "port-") || id == "username"
+		before := id == "gatepost-server" || strings.HasPrefix(id, "gatepost-port-") || id == "gatepost-username"
 		if ticked := eval[bool](b, `document.querySelector(".check input").checked`); ticked == before {
 			t.Errorf("after copying %s, the password counts as copied: %v", id, ticked)
 		}
 	}
 	b.follow("Done", p.Domain)
-	b.click(`[data-copy="` + shown.username + `"]`)
+	b.click(`[data-copy="gatepost-` + shown.username + `"]`)
 	b.until(`document.querySelector("[data-status]").textContent === "Copied: username of WordPress"`)
 	if got := eval[string](b, `navigator.clipboard.readText()`); got != shown.username {
 		t.Errorf("in the list: copied %q, want %q", got, shown.username)
@@ -113,7 +113,7 @@ func TestLeavingAnUncopiedPassword(t *testing.T) {
 	b.follow("Leave", "Domains")
 
 	b.showPassword(p)
-	b.click(`[data-copy=password]`)
+	b.click(`[data-copy=gatepost-password]`)
 	b.until(`document.querySelector(".check input").checked`)
 	b.click(link)
 	b.heading("Domains")
@@ -246,7 +246,7 @@ func TestKeyboard(t *testing.T) {
 	b.do(chromedp.KeyEvent(kb.Enter), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
 	b.heading("Reset the password of test")
 	b.goTo(p.url + "domains/" + p.Domain + "/add")
-	b.until(`document.activeElement.id === "name"`)
+	b.until(`document.activeElement.id === "gatepost-name"`)
 	b.do(input.InsertText("Printer"), chromedp.KeyEvent(kb.Enter))
 	b.heading("Set up Printer")
 }

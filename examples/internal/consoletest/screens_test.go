@@ -52,17 +52,17 @@ type account struct{ server, port, username, password string }
 func (b *tab) account() account {
 	b.Helper()
 	return account{
-		server:   b.text("#server"),
-		port:     eval[string](b, `document.querySelector("[id^=port-]").textContent`),
-		username: b.text("#username"),
-		password: b.text("#password"),
+		server:   b.text("#gatepost-server"),
+		port:     eval[string](b, `document.querySelector("[id^=gatepost-port-]").textContent`),
+		username: b.text("#gatepost-username"),
+		password: b.text("#gatepost-password"),
 	}
 }
 
 func (b *tab) addUser(see func(string)) account {
 	b.Helper()
 	b.follow("Add a user", "Add a user")
-	if focus := eval[string](b, `document.activeElement.id`); focus != "name" {
+	if focus := eval[string](b, `document.activeElement.id`); focus != "gatepost-name" {
 		b.Errorf("on the form the focus is on %q", focus)
 	}
 	see("3-add")
