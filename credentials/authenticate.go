@@ -33,10 +33,11 @@ const (
 // a store read and microseconds. Of each, the last 65,536 are remembered.
 //
 // A password that is new to this process has to be hashed. GOMAXPROCS hashes run
-// at once. Half of the turns go to logins from where the user last connected;
-// of each half, every other one goes to the address that asks for least and has
-// guessed least, and the others go round. Of one address (IPv4) or /64 (IPv6)
-// 256 logins wait, of all 4,096, each at most 5 seconds.
+// at once. Half of the turns go to logins from where the user last connected,
+// and to new passwords; of each half, every other one goes to the address, or
+// tenant, that asks for least and has guessed least, and the others go round. Of
+// one address (IPv4) or /64 (IPv6) 256 logins wait, of all 4,096, each at most 5
+// seconds.
 //
 // Who guesses is slowed down. An address, or /64, has 10 wrong passwords for one
 // username, then one more every 4 seconds; and 50 for all usernames, then one

@@ -16,9 +16,10 @@ var (
 	// reset, or its user or domain was deleted.
 	ErrRevoked = errors.New("credentials: revoked")
 
-	// ErrBusy means that a password wasn't looked at, because too many others
-	// are waiting or too many wrong ones came from the same address. It says
-	// nothing about the password; the same may work a few seconds later.
+	// ErrBusy means that a password wasn't looked at, or none was made, because
+	// too many others are waiting or too many wrong ones came from the same
+	// address. It says nothing about the password; the same may work a few
+	// seconds later.
 	ErrBusy = errors.New("credentials: busy, try again later")
 
 	// ErrInvalid is matched by every [InvalidError].

@@ -3,17 +3,16 @@ package credentials
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
 )
 
-// Bounds on the logins that wait for a hash. More than these would only wait
-// in vain: maxWait is over before their turn comes.
+// Bounds on those of a class that wait for a hash. More logins than these would
+// only wait in vain: maxWait is over before their turn comes.
 const (
-	maxWaitingPerPrefix = 256
-	maxWaiting          = 4096
+	maxWaitingPerLine = 256
+	maxWaiting        = 4096
 )
 
 // A class is a kind of work in the queue. As long as work of both classes
@@ -24,7 +23,7 @@ const (
 	// stranger is a login from an address that is new for the user.
 	stranger class = iota
 	// resident is a login from where the user last connected from, and
-	// hashing a new password for an administrator. A flood of strangers, from
+	// hashing a new password for a tenant. A flood of strangers, from
 	// however many addresses, can't keep it waiting.
 	resident
 	classes
@@ -35,13 +34,12 @@ var errQueueFull = errors.New("too many are waiting")
 // A claim is what somebody has to a turn.
 type claim struct {
 	class   class
-	prefix  netip.Prefix
-	guesses int  // wrong passwords of late, see brakes.guesses
-	bounded bool // whether maxWaiting and maxWaitingPerPrefix apply
+	owner   any // of the turn: a netip.Prefix, or for a new password a store.TenantID
+	guesses int // wrong passwords of late, see brakes.guesses
 }
 
 // A queue lets at most GOMAXPROCS hashes be computed at once, each of which
-// takes the memory of a [Cost]. Every other turn goes to the prefix that asks
+// takes the memory of a [Cost]. Every other turn goes to the owner that asks
 // for least, so that one login from a quiet address doesn't wait for a thousand
 // from others; the turns between go round, so that everybody has some. The zero
 // queue is ready.
@@ -56,19 +54,19 @@ type queue struct {
 // A ring holds the lines of a class, in the order in which turns go round.
 type ring struct {
 	order   []*line
-	lines   map[netip.Prefix]*line
+	lines   map[any]*line // by owner
 	waiting int
 	round   bool // the next turn is one that goes round
 }
 
-// A line holds the waiters of one prefix, first come first. It is never empty.
+// A line holds the waiters of one owner, first come first. It is never empty.
 type line struct {
-	prefix  netip.Prefix
+	owner   any
 	guesses int             // of the latest claim
 	waiters []chan struct{} // closed when their turn has come
 }
 
-// demand is how much the prefix asks for.
+// demand is how much the owner asks for.
 func (l *line) demand() int { return l.guesses + len(l.waiters) }
 
 // acquire waits for a turn. The caller calls release after its hash. An error
@@ -96,7 +94,7 @@ func (q *queue) acquire(ctx context.Context, c claim) error {
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
-	left := q.rings[c.class].remove(c.prefix, turn)
+	left := q.rings[c.class].remove(c.owner, turn)
 	if left {
 		q.waiting--
 	}
@@ -120,16 +118,16 @@ func (q *queue) release() {
 
 func (q *queue) push(c claim, turn chan struct{}) error {
 	r := &q.rings[c.class]
-	l := r.lines[c.prefix]
-	if c.bounded && (r.waiting >= maxWaiting || l != nil && len(l.waiters) >= maxWaitingPerPrefix) {
+	l := r.lines[c.owner]
+	if r.waiting >= maxWaiting || l != nil && len(l.waiters) >= maxWaitingPerLine {
 		return errQueueFull
 	}
 	if l == nil {
-		l = &line{prefix: c.prefix}
+		l = &line{owner: c.owner}
 		if r.lines == nil {
-			r.lines = make(map[netip.Prefix]*line)
+			r.lines = make(map[any]*line)
 		}
-		r.lines[c.prefix] = l
+		r.lines[c.owner] = l
 		r.order = append(r.order, l)
 	}
 	l.guesses = c.guesses
@@ -162,7 +160,7 @@ func (r *ring) pop() chan struct{} {
 	r.leave(l)
 	if len(l.waiters) > 0 {
 		r.order = append(r.order, l)
-		r.lines[l.prefix] = l
+		r.lines[l.owner] = l
 	}
 	return turn
 }
@@ -171,12 +169,12 @@ func (r *ring) pop() chan struct{} {
 func (r *ring) leave(l *line) {
 	i := slices.Index(r.order, l)
 	r.order = slices.Delete(r.order, i, i+1)
-	delete(r.lines, l.prefix)
+	delete(r.lines, l.owner)
 }
 
 // remove takes a waiter out, and reports whether it was still waiting.
-func (r *ring) remove(prefix netip.Prefix, turn chan struct{}) bool {
-	l := r.lines[prefix]
+func (r *ring) remove(owner any, turn chan struct{}) bool {
+	l := r.lines[owner]
 	if l == nil {
 		return false
 	}

@@ -10,6 +10,9 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
 func testPrefix(i int) netip.Prefix {
@@ -23,8 +26,10 @@ type desk struct {
 	served []string
 }
 
-func newDesk(t *testing.T) *desk {
-	d := &desk{queue: new(queue)}
+func newDesk(t *testing.T) *desk { return deskOf(t, new(queue)) }
+
+func deskOf(t *testing.T, q *queue) *desk {
+	d := &desk{queue: q}
 	for range runtime.GOMAXPROCS(0) {
 		if err := d.acquire(t.Context(), claim{}); err != nil {
 			t.Fatal(err)
@@ -72,19 +77,19 @@ func TestQueueServesWhoAsksForLeast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		for i := range 500 { // 10 addresses with 50 each
-			d.wait(t.Context(), "flood", claim{prefix: testPrefix(i % 10), bounded: true})
+			d.wait(t.Context(), "flood", claim{owner: testPrefix(i % 10)})
 		}
-		d.wait(t.Context(), "quiet1", claim{prefix: testPrefix(11), bounded: true})
-		d.wait(t.Context(), "quiet2", claim{prefix: testPrefix(12), bounded: true})
+		d.wait(t.Context(), "quiet1", claim{owner: testPrefix(11)})
+		d.wait(t.Context(), "quiet2", claim{owner: testPrefix(12)})
 		wantServed(t, d.serve(4), "quiet1", "flood", "quiet2", "flood")
 		d.serve(498)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		for i := range 50 { // one each from 50 addresses that have guessed before
-			d.wait(t.Context(), "flood", claim{prefix: testPrefix(i), guesses: 1, bounded: true})
+			d.wait(t.Context(), "flood", claim{owner: testPrefix(i), guesses: 1})
 		}
-		d.wait(t.Context(), "quiet", claim{prefix: testPrefix(60), bounded: true})
+		d.wait(t.Context(), "quiet", claim{owner: testPrefix(60)})
 		wantServed(t, d.serve(3), "quiet", "flood", "flood")
 		d.serve(48)
 	})
@@ -95,12 +100,12 @@ func TestQueueServesEverybody(t *testing.T) {
 		d := newDesk(t)
 		for i := range 3 {
 			for range 10 {
-				d.wait(t.Context(), fmt.Sprint("many", i), claim{prefix: testPrefix(i), bounded: true})
+				d.wait(t.Context(), fmt.Sprint("many", i), claim{owner: testPrefix(i)})
 			}
 		}
 		seen := make(map[string]int)
 		for i := range 12 { // and all the time somebody asks for less
-			d.wait(t.Context(), "few", claim{prefix: testPrefix(10 + i), bounded: true})
+			d.wait(t.Context(), "few", claim{owner: testPrefix(10 + i)})
 			seen[d.serve(1)[0]]++
 		}
 		want := map[string]int{"few": 6, "many0": 2, "many1": 2, "many2": 2}
@@ -115,13 +120,51 @@ func TestQueueGivesResidentsHalf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		for i := range 500 { // a flood from 500 addresses
-			d.wait(t.Context(), fmt.Sprint("flood", i), claim{class: stranger, prefix: testPrefix(i), bounded: true})
+			d.wait(t.Context(), fmt.Sprint("flood", i), claim{class: stranger, owner: testPrefix(i)})
 		}
-		d.wait(t.Context(), "resident1", claim{class: resident, prefix: testPrefix(600), bounded: true})
-		d.wait(t.Context(), "resident2", claim{class: resident, prefix: testPrefix(600), bounded: true})
+		d.wait(t.Context(), "resident1", claim{class: resident, owner: testPrefix(600)})
+		d.wait(t.Context(), "resident2", claim{class: resident, owner: testPrefix(600)})
 		wantServed(t, d.serve(4), "flood0", "resident1", "flood1", "resident2")
 		wantServed(t, d.serve(2), "flood2", "flood3")
 		d.serve(496)
+	})
+}
+
+// However many passwords a tenant makes at once, another waits for few of them.
+func TestTenantsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Manager{Store: new(memory.Store), Cost: Cost{MemoryKiB: 16, Time: 1, Threads: 1}}
+		for _, who := range []string{"acme", "rival"} {
+			if _, err := m.Tenant(store.TenantID(who)).AddDomain(t.Context(), who+".example"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d := deskOf(t, &m.queue)
+		add := func(who string) {
+			go func() {
+				_, _, err := m.Tenant(store.TenantID(who)).AddUser(t.Context(), who+".example", "tool")
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				switch {
+				case errors.Is(err, ErrBusy):
+					who += " refused"
+				case err != nil:
+					t.Error(err)
+				}
+				d.served = append(d.served, who)
+			}()
+			synctest.Wait()
+		}
+		for range maxWaitingPerLine {
+			add("acme")
+		}
+		add("acme")
+		wantServed(t, d.served, "acme refused")
+		add("rival")
+		// A turn goes on from one to the next.
+		if got := d.serve(1); len(got) != maxWaitingPerLine+1 || got[0] != "rival" {
+			t.Errorf("served %d, first %q", len(got), got[0])
+		}
 	})
 }
 
@@ -130,14 +173,14 @@ func TestQueueIsBounded(t *testing.T) {
 		d := newDesk(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		for i := range maxWaiting {
-			d.wait(ctx, "waiting", claim{class: stranger, prefix: testPrefix(i / maxWaitingPerPrefix), bounded: true})
-			if i == maxWaitingPerPrefix {
-				if err := d.acquire(ctx, claim{prefix: testPrefix(0), bounded: true}); !errors.Is(err, errQueueFull) {
+			d.wait(ctx, "waiting", claim{class: stranger, owner: testPrefix(i / maxWaitingPerLine)})
+			if i == maxWaitingPerLine {
+				if err := d.acquire(ctx, claim{owner: testPrefix(0)}); !errors.Is(err, errQueueFull) {
 					t.Errorf("one too many of a prefix: %v", err)
 				}
 			}
 		}
-		if err := d.acquire(ctx, claim{prefix: testPrefix(9999), bounded: true}); !errors.Is(err, errQueueFull) {
+		if err := d.acquire(ctx, claim{owner: testPrefix(9999)}); !errors.Is(err, errQueueFull) {
 			t.Errorf("one too many: %v", err)
 		}
 		cancel()
@@ -180,7 +223,7 @@ func TestQueueLosesNoTurn(t *testing.T) {
 				go cancel() // at the same time as its turn, perhaps
 			}
 			defer cancel()
-			if q.acquire(ctx, claim{class: class(i % 2), prefix: testPrefix(i % 7)}) != nil {
+			if q.acquire(ctx, claim{class: class(i % 2), owner: testPrefix(i % 7)}) != nil {
 				return
 			}
 			mu.Lock()

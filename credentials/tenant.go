@@ -96,6 +96,9 @@ func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
 // characters, none of them a control character, or the error is an
 // [InvalidError]. White space around it is dropped; it is kept as typed
 // otherwise, and need not be unique.
+//
+// Passwords wait for their turn to be hashed, at most 256 of a tenant: for more
+// the error is [ErrBusy]. Tenants take turns.
 func (t Tenant) AddUser(ctx context.Context, domain, name string) (store.User, Password, error) {
 	domain, err := t.domain(domain)
 	if err != nil {
@@ -110,7 +113,7 @@ func (t Tenant) addUser(ctx context.Context, domain, name string, username func(
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
-	password, hash, err := t.m.newPassword(ctx)
+	password, hash, err := t.newPassword(ctx)
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
@@ -174,7 +177,7 @@ func (t Tenant) RenameUser(ctx context.Context, username, name string) error {
 // ResetPassword makes a new password for the user and returns it this once. The
 // old one stops working at once and its sessions end. Username, name and
 // history stay. Of resets at the same time one wins; the others fail with
-// store.ErrConflict and change nothing.
+// store.ErrConflict and change nothing. It waits as [Tenant.AddUser] does.
 func (t Tenant) ResetPassword(ctx context.Context, username string) (Password, error) {
 	u, err := t.User(ctx, username)
 	if err != nil {
@@ -185,7 +188,7 @@ func (t Tenant) ResetPassword(ctx context.Context, username string) (Password, e
 
 // reset replaces the password that u has, if it still has it.
 func (t Tenant) reset(ctx context.Context, u store.User) (Password, error) {
-	password, hash, err := t.m.newPassword(ctx)
+	password, hash, err := t.newPassword(ctx)
 	if err != nil {
 		return Password{}, err
 	}
@@ -230,14 +233,14 @@ func (t Tenant) username(username string) error {
 }
 
 // newPassword makes a password and its hash. It waits for its turn to hash as
-// long as ctx allows.
-func (m *Manager) newPassword(ctx context.Context) (Password, string, error) {
-	if err := m.queue.acquire(ctx, claim{class: resident}); err != nil {
+// long as ctx allows, beside other tenants and not behind them.
+func (t Tenant) newPassword(ctx context.Context) (Password, string, error) {
+	if err := t.m.queue.acquire(ctx, claim{class: resident, owner: t.id}); err != nil {
 		return Password{}, "", busy(err)
 	}
-	defer m.queue.release()
-	p, cost := generatePassword(), m.Cost.orDefault()
-	m.work.Add(cost.work())
+	defer t.m.queue.release()
+	p, cost := generatePassword(), t.m.Cost.orDefault()
+	t.m.work.Add(cost.work())
 	return p, newPHC(p.Reveal(), cost).encode(), nil
 }
 

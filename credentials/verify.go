@@ -112,7 +112,7 @@ func (m *Manager) hash(ctx context.Context, a *attempt) (ok bool, err error) {
 func (m *Manager) claim(a *attempt) claim {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := claim{class: stranger, prefix: a.prefix, guesses: m.brakes.guesses(a.prefix), bounded: true}
+	c := claim{class: stranger, owner: a.prefix, guesses: m.brakes.guesses(a.prefix)}
 	if a.home {
 		c.class = resident
 	}
