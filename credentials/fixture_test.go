@@ -81,6 +81,7 @@ type spy struct {
 	store.Store
 	mu          sync.Mutex
 	lookup      func() error // asked before each Lookup, if set
+	user        func() error // asked before each User, if set
 	connected   func() error // asked before each Connected, if set
 	hash        string       // answered by Lookup instead of the hash, if set
 	taken       int          // this many AddUsers say ErrTaken
@@ -103,6 +104,15 @@ func (s *spy) Lookup(ctx context.Context, username string) (store.User, string, 
 		hash = s.hash
 	}
 	return u, hash, err
+}
+
+func (s *spy) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
+	if s.user != nil {
+		if err := s.user(); err != nil {
+			return store.User{}, err
+		}
+	}
+	return s.Store.User(ctx, tenant, username)
 }
 
 func (s *spy) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {

@@ -35,7 +35,10 @@ func (t Tenant) AddUserOnce(ctx context.Context, domain, name, key string) (stor
 	}
 	u, password, err := t.addUser(ctx, domain, name, func() string { return username })
 	if errors.Is(err, store.ErrTaken) { // a moment ago, or deleted since
-		u, _ = t.User(ctx, username)
+		var unread error
+		if u, unread = t.User(ctx, username); unread != nil && !errors.Is(unread, store.ErrNotFound) {
+			err = unread
+		}
 	}
 	return u, password, err
 }

@@ -56,6 +56,24 @@ func TestAddUserOnce(t *testing.T) {
 	}
 }
 
+func TestAddUserOnceTellsTroubleFromDeletion(t *testing.T) {
+	f := newFixture(t)
+	u, _, err := f.acme.AddUserOnce(t.Context(), domain, "shop", "key")
+	must(t, err)
+	must(t, f.acme.DeleteUser(t.Context(), u.Username))
+	away, reads := errors.New("the database is away"), 0
+	f.spy.user = func() error {
+		if reads++; reads > 1 { // after the username turned out to be taken
+			return away
+		}
+		return nil
+	}
+	_, _, err = f.acme.AddUserOnce(t.Context(), domain, "shop", "key")
+	if !errors.Is(err, away) || errors.Is(err, store.ErrTaken) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Whatever comes at the same time, there is one winner, whose password works.
 func TestOnceAtTheSameTime(t *testing.T) {
 	ctx := t.Context()
