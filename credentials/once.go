@@ -33,7 +33,7 @@ func (t Tenant) AddUserOnce(ctx context.Context, domain, name, key string) (stor
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return store.User{}, Password{}, err
 	}
-	u, password, err := t.addUser(ctx, domain, name, func() string { return username })
+	u, password, err := t.addUser(ctx, domain, name, username)
 	if errors.Is(err, store.ErrTaken) { // a moment ago, or deleted since
 		var unread error
 		if u, unread = t.User(ctx, username); unread != nil && !errors.Is(unread, store.ErrNotFound) {

@@ -56,6 +56,16 @@ func TestAddUserOnce(t *testing.T) {
 	}
 }
 
+func TestAddUserOnceTriesOnce(t *testing.T) {
+	f := newFixture(t)
+	f.spy.taken = 3
+	_, _, err := f.acme.AddUserOnce(t.Context(), domain, "shop", "key")
+	wantError(t, err, store.ErrTaken)
+	if tries := 3 - f.spy.taken; tries != 1 {
+		t.Errorf("the store was asked %d times", tries)
+	}
+}
+
 func TestAddUserOnceTellsTroubleFromDeletion(t *testing.T) {
 	f := newFixture(t)
 	u, _, err := f.acme.AddUserOnce(t.Context(), domain, "shop", "key")

@@ -104,11 +104,18 @@ func (t Tenant) AddUser(ctx context.Context, domain, name string) (store.User, P
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
-	return t.addUser(ctx, domain, name, generateUsername)
+	// With 79 random bits a second try is for a store that answers ErrTaken
+	// although the first one went through.
+	for try := 1; ; try++ {
+		u, password, err := t.addUser(ctx, domain, name, generateUsername())
+		if try == 3 || !errors.Is(err, store.ErrTaken) {
+			return u, password, err
+		}
+	}
 }
 
 // addUser adds a user to a domain that is in its normal form.
-func (t Tenant) addUser(ctx context.Context, domain, name string, username func() string) (store.User, Password, error) {
+func (t Tenant) addUser(ctx context.Context, domain, name, username string) (store.User, Password, error) {
 	name, err := cleanName(name)
 	if err != nil {
 		return store.User{}, Password{}, err
@@ -118,16 +125,8 @@ func (t Tenant) addUser(ctx context.Context, domain, name string, username func(
 		return store.User{}, Password{}, err
 	}
 	at := now()
-	u := store.User{Tenant: t.id, Domain: domain, Name: name, Generation: 1, Created: at, PasswordSet: at}
-	// With 79 random bits a second try is for a store that answers ErrTaken
-	// although the first one went through.
-	for range 3 {
-		u.Username = username()
-		if err = t.m.Store.AddUser(ctx, u, hash); !errors.Is(err, store.ErrTaken) {
-			break
-		}
-	}
-	if err != nil {
+	u := store.User{Tenant: t.id, Domain: domain, Username: username, Name: name, Generation: 1, Created: at, PasswordSet: at}
+	if err := t.m.Store.AddUser(ctx, u, hash); err != nil {
 		return store.User{}, Password{}, fmt.Errorf("credentials: add user to %s: %w", domain, err)
 	}
 	return u, password, nil
