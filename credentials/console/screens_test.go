@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -235,3 +236,34 @@ func TestTrouble(t *testing.T) {
 }
 
 type broken struct{ store.Store }
+
+// A rename that worked is no trouble, even if the user can't be read after it.
+func TestRenameBeforeTrouble(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	f.credentials.Store = &brokenByRename{Store: f.store}
+	f.want(f.post(userPath(u)+"/rename", []string{"name", "new shop"}), http.StatusSeeOther)
+	f.credentials.Store = &brokenByRename{Store: f.store}
+	r, document := f.call(userPath(u)+"/rename", `{"name":"newer shop"}`)
+	f.want(r, http.StatusOK)
+	if document["name"] != "newer shop" {
+		t.Errorf("got %v", document)
+	}
+}
+
+type brokenByRename struct {
+	store.Store
+	broken bool
+}
+
+func (s *brokenByRename) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
+	s.broken = true
+	return s.Store.RenameUser(ctx, tenant, username, name)
+}
+
+func (s *brokenByRename) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
+	if s.broken {
+		return store.User{}, errors.New("dial tcp 10.0.0.7:5432: connection refused")
+	}
+	return s.Store.User(ctx, tenant, username)
+}

@@ -109,8 +109,12 @@ func (v *visit) rename() (answer, error) {
 	name := v.inputs["name"]
 	err = v.tenant.RenameUser(v.ctx(), u.Username, name)
 	if err == nil {
-		u, err = v.tenant.User(v.ctx(), u.Username)
-		return answer{location: domainPath(u.Domain) + query("done", "renamed"), document: documentOfUser(u)}, err
+		// It is done: what else there is to say of the user must not fail.
+		u.Name = name
+		if now, err := v.tenant.User(v.ctx(), u.Username); err == nil {
+			u = now
+		}
+		return answer{location: domainPath(u.Domain) + query("done", "renamed"), document: documentOfUser(u)}, nil
 	}
 	if p := v.problemOf(err); !v.program && p.field == "name" {
 		return v.renamePage(p.status, renameData{u, name, v.T("problem.invalid.detail", p.args...)}), nil
