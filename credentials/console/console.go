@@ -52,8 +52,8 @@ type Handler struct {
 	Layout func(w io.Writer, r *http.Request, p Page) error
 
 	// ContentSecurityPolicy replaces the policy of the pages, for a Layout
-	// that needs more. Empty means one that allows nothing but the console's
-	// own style sheet, script and images from the same host.
+	// that needs more. Empty means one that allows nothing but style sheets,
+	// scripts and images from the same host, and images in data URLs.
 	ContentSecurityPolicy string
 
 	// Logger gets what went wrong inside; a visitor is told only that

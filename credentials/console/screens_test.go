@@ -200,6 +200,8 @@ func TestBranding(t *testing.T) {
 	f.console.Title, f.console.Logo, f.console.Accent = "Acme <Mail>", "/logo.svg", "#ffcc00"
 	f.console.PortSTARTTLS, f.console.PortTLS = -1, 2465
 	f.want(f.get(""), 200, "<title>Domains – Acme &lt;Mail&gt;</title>", `<img src="/logo.svg"`)
+	f.console.Logo = "data:image/svg+xml;base64,PHN2Zy8+"
+	f.want(f.get(""), 200, `<img src="data:image/svg&#43;xml;base64,PHN2Zy8&#43;"`)
 	page := f.post(addPath, []string{"name", "x", "key", "k"})
 	f.want(page, 201, "smtps://", "2465", "smtp_tls_wrappermode = yes", "secure: true", "EMAIL_USE_SSL = True")
 	if strings.Contains(page.body, "587") {

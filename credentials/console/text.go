@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"html/template"
 	"net/url"
 	"slices"
 	"strings"
@@ -31,8 +32,9 @@ func (v *visit) Title() string {
 	return v.h.Title
 }
 
-// Logo returns the address of the logo.
-func (v *visit) Logo() string { return v.h.Logo }
+// Logo returns the address of the logo, which the embedder answers for: else
+// html/template would refuse a data URL.
+func (v *visit) Logo() template.URL { return template.URL(v.h.Logo) }
 
 // Language returns the code of the visitor's language.
 func (v *visit) Language() string { return v.lang.Code }
