@@ -93,8 +93,8 @@ func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
 // The password is returned this once; it is not kept and can't be shown again.
 //
 // The name is what people call the user, such as the tool it is for: 1 to 64
-// characters, none of them a control character, or the error is an
-// [InvalidError]. White space around it is dropped; it is kept as typed
+// characters, not all of them invisible and none a control character, or the
+// error is an [InvalidError]. White space around it is dropped; it is kept as typed
 // otherwise, and need not be unique.
 //
 // Passwords wait for their turn to be hashed, at most 256 of a tenant: for more
@@ -265,10 +265,10 @@ func cleanName(name string) (string, error) {
 		return invalid("it isn't valid UTF-8")
 	}
 	name = strings.TrimSpace(name)
-	switch n := utf8.RuneCountInString(name); {
-	case n == 0:
+	switch {
+	case !strings.ContainsFunc(name, visible):
 		return invalid("it is empty")
-	case n > 64:
+	case utf8.RuneCountInString(name) > 64:
 		return invalid("it is longer than 64 characters")
 	}
 	if strings.ContainsFunc(name, func(r rune) bool {
@@ -277,4 +277,9 @@ func cleanName(name string) (string, error) {
 		return invalid("it holds a line break or another control character")
 	}
 	return name, nil
+}
+
+// visible reports whether there is something to see of a character.
+func visible(r rune) bool {
+	return !unicode.IsSpace(r) && !unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }

@@ -208,6 +208,13 @@ func TestDescriptiveNames(t *testing.T) {
 	for in, reason := range map[string]string{
 		"":                      "empty",
 		" \n ":                  "empty",
+		"\u200b":                "empty", // a space of no width
+		"\u200d \ufe0f":         "empty", // what holds emoji together
+		"\u2060":                "empty", // a word joiner
+		"\u3164":                "empty", // a Hangul filler
+		"\ufeff":                "empty", // a byte order mark
+		"\u00ad":                "empty", // a soft hyphen
+		"\u202e\u2066":          "empty", // bidirectional overrides
 		strings.Repeat("ü", 65): "longer than 64",
 		"a\nb":                  "line break",
 		"a\x00b":                "control",
