@@ -239,6 +239,32 @@ func TestTrouble(t *testing.T) {
 
 type broken struct{ store.Store }
 
+// To confirm, a name is typed as it is seen.
+func TestDeleteConfirmsTheNameAsSeen(t *testing.T) {
+	f := newFixture(t)
+	for _, test := range []struct{ name, typed string }{
+		{"Office  printer", "Office printer"},
+		{"Office\u00a0printer", " Office printer "},
+		{"Office printer", "Office\u2003\tprinter"},
+		{"Cafe\u0301", "Caf\u00e9"},
+		{"Caf\u00e9", "Cafe\u0301"},
+		{"shop\u200b", "shop"},
+		{"sh\u00adop", "shop"},
+		{"\u202eshop", "shop"},
+		{"shop", "\ufeffshop"},
+		{"\u2764\ufe0f", "\u2764"},
+		{"👩‍👩‍👧", "👩‍👩‍👧"},
+	} {
+		u, _ := f.user(f.acme, "acme.example", test.name)
+		for _, other := range []string{"", "Officeprinter", "Cafe", "SHOP", "\u200b"} {
+			f.want(f.post(userPath(u)+"/delete", []string{"confirm", other}), http.StatusUnprocessableEntity)
+		}
+		if r := f.post(userPath(u)+"/delete", []string{"confirm", test.typed}); r.Code != http.StatusSeeOther {
+			t.Errorf("%+q, typed %+q: %d", test.name, test.typed, r.Code)
+		}
+	}
+}
+
 // A rename that worked is no trouble, even if the user can't be read after it.
 func TestRenameBeforeTrouble(t *testing.T) {
 	f := newFixture(t)

@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
@@ -174,11 +177,23 @@ func (v *visit) deleteUser() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if !v.program && strings.TrimSpace(v.inputs["confirm"]) != u.Name {
+	if !v.program && seen(v.inputs["confirm"]) != seen(u.Name) {
 		return v.deleteUserPage(http.StatusUnprocessableEntity, deletion{User: u, Error: v.T("delete.mismatch", u.Name)}), nil
 	}
 	if err := v.tenant.DeleteUser(v.ctx(), u.Username); err != nil {
 		return answer{}, err
 	}
 	return answer{location: domainPath(u.Domain) + query("done", "user-deleted")}, nil
+}
+
+// seen returns a name as people see it, and so type it: composed (NFC), with
+// white space folded and without what is invisible.
+func seen(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
+			return -1
+		}
+		return r
+	}, name)
+	return strings.Join(strings.Fields(norm.NFC.String(name)), " ")
 }
