@@ -81,11 +81,15 @@ func (v *visit) addDomain() (answer, error) {
 		if _, own := v.tenant.Domain(v.ctx(), name); own == nil {
 			code = "domain-yours"
 		}
-		err = &problem{code: code, status: http.StatusConflict, field: "domain", args: []string{name}}
+		err = &problem{code: code, status: http.StatusConflict, field: "name", args: []string{name}}
 	}
 	p := v.problemOf(err)
-	if v.program || p.field == "" {
-		return answer{}, err
+	if p.field == "" {
+		return answer{}, p
+	}
+	p.field = "name" // as the request calls it
+	if v.program {
+		return answer{}, p
 	}
 	return v.domainsWith(p.status, name, v.T("problem."+p.code+".detail", p.args...))
 }

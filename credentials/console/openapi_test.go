@@ -198,6 +198,25 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
+// A problem names the member of the request that is to blame.
+func TestFieldToBlame(t *testing.T) {
+	f := newFixture(t)
+	f.domain(f.acme, "mine.example")
+	for _, test := range []struct{ path, body, key, field string }{
+		{"", `{"name":"x"}`, "", "name"},
+		{"", `{}`, "", "name"},
+		{"", `{"name":"mine.example"}`, "", "name"},
+		{"", `{"name":"rival.example"}`, "", "name"},
+		{addPath, `{"name":""}`, "k", "name"},
+		{addPath, `{"name":"shop"}`, strings.Repeat("k", 256), "key"},
+	} {
+		_, problem := f.call(test.path, test.body, header("Idempotency-Key", test.key))
+		if problem["field"] != test.field {
+			t.Errorf("%s: %v is to blame, want %s", test.body, problem["field"], test.field)
+		}
+	}
+}
+
 // What the handler takes of programs is in openapi.json, and the other way
 // round; it is served beside the pages.
 func TestOpenAPIHasEveryRoute(t *testing.T) {
