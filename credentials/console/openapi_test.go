@@ -148,6 +148,7 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", user + "/rename", `{"name":""}`, 422, nil},
 		{"POST", user + "/rename", `{"name":"x"}`, 404, []as{header("Test-Tenant", "rival")}},
 		{"POST", user + "/reset", `{"generation":1}`, 409, nil},
+		{"POST", user + "/reset", `{"generation":"2"}`, 400, nil},
 		{"POST", user + "/reset", `{"generation":2}`, 200, nil},
 		{"POST", user + "/reset", `{}`, 200, nil},
 		{"POST", user + "/reset", `{}`, 404, []as{header("Test-Tenant", "rival")}},

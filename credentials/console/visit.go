@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -104,6 +105,8 @@ func (v *visit) readInputs() error {
 	return nil
 }
 
+// readJSON takes the members that openapi.json has, if they are of its types, and
+// passes over others.
 func (v *visit) readJSON() error {
 	body := json.NewDecoder(v.r.Body)
 	body.UseNumber()
@@ -111,16 +114,18 @@ func (v *visit) readJSON() error {
 	if err := body.Decode(&members); err != nil {
 		return err
 	}
-	if body.More() {
-		return errMalformed
+	if _, err := body.Token(); err != io.EOF || members == nil {
+		return errors.Join(errMalformed, err)
 	}
 	for name, value := range members {
-		switch value := value.(type) {
-		case string:
-			v.inputs[name] = value
-		case json.Number:
-			v.inputs[name] = value.String()
-		default:
+		text, isText := value.(string)
+		number, isNumber := value.(json.Number)
+		switch {
+		case name == "name" && isText:
+			v.inputs[name] = text
+		case name == "generation" && isNumber:
+			v.inputs[name] = number.String()
+		case name == "name" || name == "generation":
 			return errMalformed
 		}
 	}
