@@ -95,6 +95,10 @@ func TestLists(t *testing.T) {
 	}
 	f.want(f.get("domains/acme.example?search=nothing"), 200, "Nothing here contains “nothing”.")
 	f.want(f.get("?search=ACME"), 200, "acme.example")
+	for _, path := range []string{"", "domains/acme.example"} {
+		f.want(f.get(path+"?after=zzz"), 200, "That was the last page.", "First page")
+	}
+	f.want(f.get("", header("Test-Tenant", "newcomer")), 200, "No domain yet.")
 	f.want(f.get("?search=%00%ff&after=%ff&limit=x"), 200)
 	if strings.Contains(f.get("").body, `role="search"`) {
 		t.Error("a list of one domain has a search")
