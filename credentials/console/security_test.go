@@ -138,6 +138,18 @@ func TestPagesStandAlone(t *testing.T) {
 	}
 }
 
+// A browser that translates the page sends it to a stranger, but not what says no.
+func TestWhatIsCopiedIsNotTranslated(t *testing.T) {
+	literal := regexp.MustCompile(`<(?:code|pre)[^>]*>`)
+	for _, page := range newFixture(t).pages() {
+		for _, tag := range literal.FindAllString(page.body, -1) {
+			if !strings.Contains(tag, ` translate="no"`) {
+				t.Errorf("%s is translated", tag)
+			}
+		}
+	}
+}
+
 func TestNamesAreShownAsTyped(t *testing.T) {
 	f := newFixture(t)
 	for _, name := range []string{`<script>alert(1)</script>`, strings.Repeat("🦄", 64), `"><img src=x>`, "{{.}}", "{0}", "日本 مرحبا"} {
@@ -207,6 +219,6 @@ func TestLastConnection(t *testing.T) {
 		for _, path := range []string{"", "domains/acme.example", userPath(u), userPath(u) + "/reset", userPath(u) + "/delete", "domains/acme.example/delete"} {
 			f.want(f.get(path), 200, ">"+test.relative+"</span>", `title="`+exact+`"`, `<span class="unseen">`+exact+`</span>`)
 		}
-		f.want(f.get(userPath(u)), 200, "<code>2001:db8::1</code>")
+		f.want(f.get(userPath(u)), 200, ">2001:db8::1</code>")
 	}
 }
