@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -32,7 +33,8 @@ func routes() []route {
 	}
 }
 
-// match returns the values of the parts in braces, if the path is the route's.
+// match returns the values of the parts in braces, if the path, which is escaped,
+// is the route's. An escaped slash doesn't part.
 func (rt route) match(path string) (values map[string]string, ok bool) {
 	want, got := strings.Split(rt.path, "/"), strings.Split(path, "/")
 	if len(want) != len(got) {
@@ -40,9 +42,13 @@ func (rt route) match(path string) (values map[string]string, ok bool) {
 	}
 	values = make(map[string]string)
 	for i, part := range want {
+		value, err := url.PathUnescape(got[i])
+		if err != nil {
+			return nil, false
+		}
 		if name, ok := strings.CutPrefix(part, "{"); ok {
-			values[strings.TrimSuffix(name, "}")] = got[i]
-		} else if part != got[i] {
+			values[strings.TrimSuffix(name, "}")] = value
+		} else if part != value {
 			return nil, false
 		}
 	}

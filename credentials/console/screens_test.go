@@ -113,12 +113,16 @@ func TestLinks(t *testing.T) {
 		h := http.StripPrefix(prefix, f.console)
 		attribute := regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
 		for _, path := range []string{"/", "/domains/acme.example", "/" + addPath, "/domains/acme.example/delete", "/" + userPath(u),
-			"/" + userPath(u) + "/rename", "/" + userPath(u) + "/reset", "/" + userPath(u) + "/delete", "/no/such/page/at/all"} {
+			"/" + userPath(u) + "/rename", "/" + userPath(u) + "/reset", "/" + userPath(u) + "/delete", "/no/such/page/at/all",
+			"/no%2Fsuch/page", "/domains/acme.example%2Fadd", "/domains/acme.example/users/" + u.Username + "%2Freset"} {
 			base, err := url.Parse("https://product.example" + prefix + path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			page := serve(h, http.MethodGet, base.String(), nil)
+			if strings.Contains(path, "%2F") && page.Code != http.StatusNotFound {
+				t.Errorf("%s: %d", base, page.Code)
+			}
 			links := attribute.FindAllStringSubmatch(page.body, -1)
 			if len(links) < 4 {
 				t.Errorf("%s has %d links", base, len(links))

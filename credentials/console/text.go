@@ -21,7 +21,7 @@ func (v *visit) T(key string, args ...string) string { return v.lang.text(key, a
 // relative because nobody but the embedder, and perhaps a proxy, knows the
 // path that the handler is mounted at.
 func (v *visit) Root() string {
-	return "./" + strings.Repeat("../", max(0, strings.Count(v.r.URL.Path, "/")-1))
+	return "./" + strings.Repeat("../", max(0, strings.Count(v.r.URL.EscapedPath(), "/")-1))
 }
 
 // Title returns the name of the whole.

@@ -53,7 +53,7 @@ func (v *visit) answer() (answer, error) {
 	}
 	v.tenant = v.h.Credentials.Tenant(id)
 	for _, rt := range v.h.parts.routes {
-		values, ok := rt.match(v.r.URL.Path)
+		values, ok := rt.match(v.r.URL.EscapedPath())
 		if !ok {
 			continue
 		}
