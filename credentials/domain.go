@@ -108,6 +108,8 @@ func checkLabels(name string) string {
 			return "it has a label of more than 63 characters"
 		case label[0] == '-' || label[len(label)-1] == '-':
 			return "it has a label that begins or ends with a hyphen"
+		case len(label) > 3 && label[2:4] == "--" && label[:2] != "xn": // reserved: RFC 5890 section 2.3.1
+			return "it has a label whose third and fourth characters are hyphens"
 		}
 		letters = false
 		for i := range len(label) {
