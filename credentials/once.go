@@ -18,7 +18,8 @@ import (
 // was added then, or the zero User if that is deleted since.
 //
 // Nothing is remembered for this but the username, which is made from the key:
-// it holds on every node, and for good.
+// it holds on every node, and for good. So who knows the tenant, the domain and
+// the key knows the username.
 func (t Tenant) AddUserOnce(ctx context.Context, domain, name, key string) (store.User, Password, error) {
 	domain, err := t.domain(domain)
 	if err != nil {
