@@ -36,14 +36,15 @@ const (
 // at once. Half of the turns go to logins from where the user last connected,
 // and to new passwords; of each half, every other one goes to the address, or
 // tenant, that asks for least and has guessed least, and the others go round. Of
-// one address (IPv4) or /64 (IPv6) 256 logins wait, of all 4,096, each at most 5
-// seconds.
+// one address (IPv4) or /64 (IPv6) 256 logins wait for a turn, of each half 4,096,
+// each at most 5 seconds.
 //
 // Who guesses is slowed down. An address, or /64, has 10 wrong passwords for one
 // username, then one more every 4 seconds; and 50 for all usernames, then one
 // more every 2 seconds, which doesn't concern users who last connected from
 // there. Passwords that were refused before don't count. More than that waits,
-// as part of the 5 seconds. What happens at one address never slows another.
+// as part of the 5 seconds, before it is counted among those that wait for a
+// turn. What happens at one address never slows another.
 //
 // The time of the last connection is exact to the second: a login from the same
 // address less than a second after the last isn't recorded. When recording fails

@@ -14,7 +14,8 @@ import (
 // dot. Nothing but upper case, Unicode instead of A-labels, and a trailing dot
 // is made equal: characters that some programs take for others, such as
 // full-width letters, ligatures or invisible ones, are refused instead, as in
-// a registration (RFC 5891 section 4.2).
+// a registration (RFC 5891 section 4.2). Symbols such as emoji are accepted,
+// which some registries sell although RFC 5892 doesn't have them.
 //
 // What isn't a registrable host name is refused with an [InvalidError]: an IP
 // address, a mail address, a single label, an empty or too long label or name, a

@@ -26,6 +26,7 @@ func TestNormalizeDomain(t *testing.T) {
 		"XN--MNCHEN-3YA.DE":         "xn--mnchen-3ya.de",
 		"faß.de":                    "xn--fa-hia.de", // not fass.de
 		"例え.jp":                     "xn--r8jz45g.jp",
+		"☕.example":                 "xn--53h.example",
 		"почта.рф":                  "xn--80a1acny.xn--p1ai",
 		label63 + ".com":            label63 + ".com",
 		name253:                     name253,

@@ -29,7 +29,7 @@ var (
 // An InvalidError says what is wrong with something a person typed. Reason is
 // fit to be shown to that person.
 type InvalidError struct {
-	Field  string // "domain" or "name"
+	Field  string // "domain", "name" or "key"
 	Reason string // one sentence without a full stop
 }
 

@@ -27,13 +27,14 @@
 // Both are checked by the store, so this holds on any number of nodes and over
 // restarts, and nothing is remembered for it.
 //
-// Every response forbids caching, framing, and every source of content but the
-// handler itself. No request leaves the host. GET changes nothing; requests from
-// other sites that would change something are refused, by the headers that
-// browsers set (see [http.CrossOriginProtection]): a proxy in front must keep
-// the Host header. The pages work without JavaScript; only copying, and the
-// question before leaving an uncopied password by anything but its button,
-// need it.
+// Pages and documents forbid caching, framing and content from other hosts; of the
+// last two, ContentSecurityPolicy in [Handler] may say otherwise. The style sheet,
+// the script and openapi.json are the same for everybody and may be cached. No
+// request leaves the host. GET changes nothing; requests from other sites that
+// would change something are refused, by the headers that browsers set (see
+// [http.CrossOriginProtection]): a proxy in front must keep the Host header. The
+// pages work without JavaScript; only copying, and the question before leaving an
+// uncopied password by anything but its button, need it.
 //
 // # Programs
 //
