@@ -26,21 +26,34 @@ func (s *tape) Close() error                { return nil }
 func (s *tape) SetDeadline(time.Time) error { return nil }
 func (s *tape) LocalAddr() net.Addr         { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} }
 
-// converse sends a message to a server that says the given things.
+// converse logs in and sends a message to a server that says the given things.
 func converse(mode TLSMode, says []byte) (heard string, err error) {
+	d := &Dialer{TLS: mode, Username: "user", Password: credentials.NewPassword("secret"), Hostname: "relay.example"}
+	return deliver(d, says, letter(fuzzContent, "b@example.com", "c@example.com"))
+}
+
+// deliver is converse for any message.
+func deliver(d *Dialer, says []byte, m *relay.Message) (heard string, err error) {
 	s := &tape{says: bytes.NewReader(says)}
 	c := newConn(s, "host", timeouts{})
-	d := &Dialer{TLS: mode, Username: "user", Password: credentials.NewPassword("secret"), Hostname: "relay.example"}
 	c.begin(context.Background())
 	err = c.setup(d)
 	c.end()
 	if err == nil {
-		m := &relay.Message{From: "a@example.org", To: []relay.Recipient{{Address: "b@example.com"}, {Address: "c@example.com"}}}
-		m.SetContent(strings.NewReader(fuzzContent), int64(len(fuzzContent)))
 		_, err = c.Send(context.Background(), m)
 	}
 	c.Close()
 	return s.heard.String(), err
+}
+
+// letter makes a message from a@example.org.
+func letter(content string, to ...string) *relay.Message {
+	m := &relay.Message{From: "a@example.org"}
+	for _, addr := range to {
+		m.To = append(m.To, relay.Recipient{Address: addr})
+	}
+	m.SetContent(strings.NewReader(content), int64(len(content)))
+	return m
 }
 
 const fuzzContent = "Subject: x\r\n\r\n.the content\r\n"
@@ -91,5 +104,31 @@ func TestNoPasswordWithoutTLS(t *testing.T) {
 	heard, err := converse(Opportunistic, []byte("220 hi\r\n250-host\r\n250 AUTH PLAIN LOGIN\r\n235 ok\r\n"))
 	if err == nil || heard != "EHLO relay.example\r\n" {
 		t.Errorf("%v, %q", err, heard)
+	}
+}
+
+// A server that refuses a recipient and hangs up has refused the recipient: the
+// reply isn't forgotten for the end that follows it.
+func TestRefusedAndHungUp(t *testing.T) {
+	const (
+		oneByOne  = "220 hi\r\n250 host\r\n250 sender\r\n"
+		pipelined = "220 hi\r\n250-host\r\n250 PIPELINING\r\n250 sender\r\n"
+		nobody    = "550 5.1.1 no such user\r\n"
+		bye       = "421 4.7.0 bye\r\n"
+	)
+	for _, says := range []string{
+		oneByOne + nobody, oneByOne + nobody + bye, oneByOne + "250 b\r\n" + nobody,
+		pipelined + nobody, pipelined + nobody + bye, pipelined + "250 b\r\n" + nobody,
+	} {
+		for _, to := range [][]string{{"b@example.com"}, {"b@example.com", "c@example.com", "d@example.com"}} {
+			if len(to) == 1 && strings.Contains(says, "250 b") {
+				continue
+			}
+			_, err := deliver(&Dialer{TLS: None, Hostname: "relay.example"}, []byte(says), letter(fuzzContent, to...))
+			var refused *relay.RefusedError
+			if !errors.As(err, &refused) || len(refused.Recipients) != 1 || relay.Temporary(err) {
+				t.Errorf("%q, %d recipients: %v", says, len(to), err)
+			}
+		}
 	}
 }

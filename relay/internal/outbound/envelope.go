@@ -59,7 +59,7 @@ type flight struct {
 }
 
 // done reports whether there is nothing more to send.
-func (f *flight) done() bool { return f.err != nil || f.begun && f.sent == len(f.m.To) }
+func (f *flight) done() bool { return f.lost || f.err != nil || f.begun && f.sent == len(f.m.To) }
 
 // refusal returns what the server refused; nil if nothing.
 func (f *flight) refusal() error {
@@ -83,13 +83,13 @@ func (f *flight) next() error {
 	if f.data {
 		f.b = append(f.b, "DATA\r\n"...)
 	}
-	if err := f.c.write(step, f.b); err != nil {
-		return err
-	}
+	err := f.c.write(step, f.b)
 	f.b = f.b[:0]
-	err := f.replies(first)
-	if err != nil && f.err != nil {
-		f.lost = true // it refused the sender and hung up: the refusal is what counts
+	if err == nil {
+		err = f.replies(first)
+	}
+	if err != nil && f.refusal() != nil {
+		f.lost = true // it refused something and hung up: the refusal is what counts
 		return nil
 	}
 	return err
