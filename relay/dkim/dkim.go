@@ -73,7 +73,7 @@ type Signer struct {
 // Forward signs the message and forwards it. See [relay.Forwarder].
 func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
 	// A message is signed once, also if it goes to many destinations, or again.
-	fields, err := s.signed.get(m.ID, m.Size(), func() ([]byte, error) { return s.sign(ctx, m) })
+	fields, err := s.signed.get(m, func() ([]byte, error) { return s.sign(ctx, m) })
 	if err != nil {
 		return fmt.Errorf("dkim: message %s: %w", m.ID, err)
 	}

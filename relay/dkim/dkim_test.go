@@ -227,6 +227,27 @@ func TestSignedOncePerMessage(t *testing.T) {
 	}
 }
 
+// Several messages that were made of one have a signature of their own each.
+func TestSignedForEachContent(t *testing.T) {
+	for _, id := range []string{"1", ""} {
+		var next sink
+		s := &dkim.Signer{Keys: both, Next: &next}
+		m := message(id, "From: shop@acme.example\r\n\r\nhello\r\n")
+		for _, token := range []string{"aaaa", "bbbb"} {
+			if err := s.Forward(t.Context(), m.Prepend([]byte("List-Unsubscribe: <https://acme.example/"+token+">\r\n"))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, data := range next.data {
+			for _, v := range verify(t, data) {
+				if v.Err != nil {
+					t.Errorf("id %q, message %d: %v", id, i+1, v.Err)
+				}
+			}
+		}
+	}
+}
+
 func ExampleSigner() {
 	signer := &dkim.Signer{
 		Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {

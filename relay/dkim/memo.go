@@ -2,7 +2,11 @@ package dkim
 
 import (
 	"errors"
+	"hash/maphash"
+	"io"
 	"sync"
+
+	"github.com/gatepost-mail/gatepost/relay"
 )
 
 var errUnfinished = errors.New("signing did not come to an end")
@@ -13,15 +17,21 @@ const maxMemo = 1024
 // A memo remembers the outcome of signing the latest messages. Of several calls
 // for one message at once, one does the work.
 type memo struct {
+	seeded sync.Once
+	seed   maphash.Seed
+
 	mu    sync.Mutex
 	known map[memoKey]*memoEntry
 	ring  [maxMemo]memoKey // the keys, in the order they came
 	next  int
 }
 
+// A memoKey says what was signed. The content counts, not only the name: a
+// Forwarder in front may make several messages of one.
 type memoKey struct {
 	id   string
 	size int64
+	hash uint64
 }
 
 type memoEntry struct {
@@ -30,11 +40,11 @@ type memoEntry struct {
 	err    error
 }
 
-func (m *memo) get(id string, size int64, sign func() ([]byte, error)) ([]byte, error) {
-	if id == "" {
-		return sign() // a message somebody made by hand
+func (m *memo) get(msg *relay.Message, sign func() ([]byte, error)) ([]byte, error) {
+	key, err := m.key(msg)
+	if err != nil {
+		return nil, err
 	}
-	key := memoKey{id, size}
 	e := m.entry(key)
 	e.once.Do(func() {
 		e.err = errUnfinished // should sign panic
@@ -44,6 +54,15 @@ func (m *memo) get(id string, size int64, sign func() ([]byte, error)) ([]byte, 
 		m.forget(key, e) // the next try may fare better
 	}
 	return e.fields, e.err
+}
+
+// key reads the message to its end.
+func (m *memo) key(msg *relay.Message) (memoKey, error) {
+	m.seeded.Do(func() { m.seed = maphash.MakeSeed() })
+	var h maphash.Hash
+	h.SetSeed(m.seed)
+	_, err := io.Copy(&h, msg.Content())
+	return memoKey{msg.ID, msg.Size(), h.Sum64()}, err
 }
 
 func (m *memo) entry(key memoKey) *memoEntry {
