@@ -86,10 +86,13 @@ func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
 // sign returns the signature fields for a message, or nothing if it is to go on
 // as it is.
 func (s *Signer) sign(ctx context.Context, m *relay.Message) ([]byte, error) {
-	header, err := readHeader(m)
+	header, malformed, err := readHeader(m)
 	if err != nil {
+		return nil, err
+	}
+	if malformed != nil {
 		// There is nothing here that a signature could stand for.
-		s.logger().Warn("dkim: message goes unsigned", "id", m.ID, "error", err)
+		s.logger().Warn("dkim: message goes unsigned", "id", m.ID, "error", malformed)
 		return nil, nil
 	}
 	domain := fromDomain(header)
@@ -201,13 +204,29 @@ func (s *Signer) holds(ctx context.Context, m *relay.Message, header textproto.M
 	return false
 }
 
-// readHeader reads the header of a message.
-func readHeader(m *relay.Message) (textproto.MIMEHeader, error) {
-	msg, err := mail.ReadMessage(whole(m))
-	if err != nil {
-		return nil, err
+// readHeader reads the header of a message. What is wrong with the header is one
+// thing, that it can't be read is another.
+func readHeader(m *relay.Message) (header textproto.MIMEHeader, malformed, err error) {
+	r := &noting{Reader: whole(m)}
+	msg, malformed := mail.ReadMessage(r)
+	if r.err != nil || malformed != nil {
+		return nil, malformed, r.err
 	}
-	return textproto.MIMEHeader(msg.Header), nil
+	return textproto.MIMEHeader(msg.Header), nil, nil
+}
+
+// A noting reader remembers why it couldn't go on.
+type noting struct {
+	io.Reader
+	err error
+}
+
+func (r *noting) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
 }
 
 // fromDomain returns the domain of the first address in From, or nothing if

@@ -65,10 +65,13 @@ type sink struct {
 
 func (s *sink) Forward(_ context.Context, m *relay.Message) error {
 	data, err := io.ReadAll(m.Content())
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.data = append(s.data, string(data))
-	return err
+	return nil
 }
 
 func message(id, content string) *relay.Message {
@@ -188,6 +191,46 @@ func TestTroubleWithKeysIsWorthARetry(t *testing.T) {
 	if err := s.Forward(t.Context(), m); err != nil || !strings.Contains(next.data[0], "DKIM-Signature") {
 		t.Errorf("the next try: %v", err)
 	}
+}
+
+// Whenever it is that a message can't be read, it doesn't go out unsigned for
+// that, then or later.
+func TestTroubleWithReadingIsWorthARetry(t *testing.T) {
+	content := "From: shop@acme.example\r\n" + strings.Repeat("X: y\r\n", 3000) + "\r\nhello\r\n"
+	failed := 0
+	for n := range 30 {
+		var next sink
+		s := &dkim.Signer{Keys: both, Next: &next}
+		m := message("1", "")
+		m.SetContent(&failing{strings.NewReader(content), n}, int64(len(content)))
+		if err := s.Forward(t.Context(), m); err != nil {
+			if failed++; !relay.Temporary(err) || len(next.data) != 0 {
+				t.Errorf("read %d fails: %v, %d messages sent", n, err, len(next.data))
+			}
+			if err := s.Forward(t.Context(), m); err != nil {
+				t.Error(err)
+			}
+		}
+		if len(next.data) != 1 || !strings.Contains(next.data[0], "DKIM-Signature") {
+			t.Errorf("read %d fails: the message went unsigned", n)
+		}
+	}
+	if failed < 3 {
+		t.Errorf("%d failures", failed)
+	}
+}
+
+// failing is a content one of whose reads fails.
+type failing struct {
+	io.ReaderAt
+	after int // reads that don't
+}
+
+func (f *failing) ReadAt(b []byte, off int64) (int, error) {
+	if f.after--; f.after == -1 {
+		return 0, errors.New("input/output error")
+	}
+	return f.ReaderAt.ReadAt(b, off)
 }
 
 func TestSignedOncePerMessage(t *testing.T) {
