@@ -15,7 +15,7 @@ var errUnfinished = errors.New("signing did not come to an end")
 const maxMemo = 1024
 
 // A memo remembers the outcome of signing the latest messages. Of several calls
-// for one message at once, one does the work.
+// for one message at once, one does the work; if that fails, each does its own.
 type memo struct {
 	seeded sync.Once
 	seed   maphash.Seed
@@ -45,15 +45,20 @@ func (m *memo) get(msg *relay.Message, sign func() ([]byte, error)) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	e := m.entry(key)
+	e, mine := m.entry(key), false
 	e.once.Do(func() {
+		mine = true
 		e.err = errUnfinished // should sign panic
 		e.fields, e.err = sign()
 	})
-	if e.err != nil {
-		m.forget(key, e) // the next try may fare better
+	if e.err == nil {
+		return e.fields, nil
 	}
-	return e.fields, e.err
+	m.forget(key, e) // the next try may fare better
+	if !mine {
+		return sign() // what another caller failed with may be the end of its context
+	}
+	return nil, e.err
 }
 
 // key reads the message to its end.
