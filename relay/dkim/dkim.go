@@ -23,10 +23,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"mime"
 	"net"
 	"net/mail"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 
@@ -212,7 +214,13 @@ func readHeader(m *relay.Message) (header textproto.MIMEHeader, malformed, err e
 	if r.err != nil || malformed != nil {
 		return nil, malformed, r.err
 	}
-	return textproto.MIMEHeader(msg.Header), nil, nil
+	// White space before the colon still makes a field (RFC 5322 section 4.5).
+	header = make(textproto.MIMEHeader)
+	for _, name := range slices.Sorted(maps.Keys(msg.Header)) {
+		key := textproto.CanonicalMIMEHeaderKey(strings.TrimRight(name, " \t"))
+		header[key] = append(header[key], msg.Header[name]...)
+	}
+	return header, nil, nil
 }
 
 // A noting reader remembers why it couldn't go on.

@@ -98,6 +98,7 @@ func TestSignaturesHold(t *testing.T) {
 		"no last CRLF":   "From: shop@acme.example\r\n\r\nhello",
 		"trailing lines": "From: shop@acme.example\r\n\r\nhello  \t \r\n\r\n\r\n",
 		"8-bit, dots":    "From: =?iso-8859-15?q?B=FCro?= <shop@ACME.example>\r\nSubject: f\u00fcr\r\n\r\n.\r\n..\r\n\u00e4\xff\r\n",
+		"odd colons":     "From : shop@acme.example\r\nTo: a@example.com\r\nTo \t: b@example.com\r\nSUBJECT : hi\r\n\r\nhello\r\n",
 		"folded":         "From:\r\n shop@acme.example\r\nSubject: a\r\n\tb\r\n\r\n" + strings.Repeat("x", 5000) + "\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,6 +126,25 @@ func TestSignaturesHold(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is written oddly is signed like the rest: nobody can change it.
+func TestOddlyWrittenFieldsAreSigned(t *testing.T) {
+	var next sink
+	s := &dkim.Signer{Keys: both, Next: &next}
+	content := "From : shop@acme.example\r\nTo: a@example.com\r\nto\t: b@example.com\r\nSubject : hi\r\n\r\nhello\r\n"
+	if err := s.Forward(t.Context(), message("1", content)); err != nil {
+		t.Fatal(err)
+	}
+	found := verify(t, next.data[0])
+	if len(found) != 2 {
+		t.Errorf("%d signatures", len(found))
+	}
+	for _, v := range found {
+		if got := strings.Join(v.HeaderKeys, ":"); v.Err != nil || got != "From:From:To:To:Subject" {
+			t.Errorf("%s is signed, %v", got, v.Err)
+		}
 	}
 }
 
