@@ -51,7 +51,8 @@ type Key struct {
 // that nobody can add another.
 //
 // A message that carries a valid signature for that domain already goes on as
-// it is. The fields must not be changed after the first Forward.
+// it is, unless its signatures are longer than 4 KiB. The fields must not be
+// changed after the first Forward.
 type Signer struct {
 	// Keys returns the keys of a domain, in lower-case A-labels. With several
 	// (RSA and Ed25519) the message gets a signature of each. Without any it
@@ -62,8 +63,8 @@ type Signer struct {
 	// Next takes the signed message. Required.
 	Next relay.Forwarder
 
-	// LookupTXT finds the key of a signature that a message came with. Nil
-	// means the system's resolver.
+	// LookupTXT finds the key of a signature that a message came with, if it
+	// is one for the domain in From. Nil means the system's resolver.
 	LookupTXT func(ctx context.Context, name string) ([]string, error)
 
 	// Logger gets troubles. Nil means slog.Default().
@@ -179,20 +180,20 @@ func signedFields(header textproto.MIMEHeader) []string {
 	return list
 }
 
+// maxSignatures is how long the signatures of a message may be altogether, to be
+// verified: for each field that one names the whole header is gone through.
+const maxSignatures = 4 << 10
+
 // holds reports whether the message carries a signature for the domain that is
 // valid and covers From.
 func (s *Signer) holds(ctx context.Context, m *relay.Message, header textproto.MIMEHeader, domain string) bool {
-	if len(header.Values("DKIM-Signature")) == 0 {
+	if n := len(strings.Join(header.Values("DKIM-Signature"), "")); n == 0 || n > maxSignatures {
 		return false
-	}
-	lookup := s.LookupTXT
-	if lookup == nil {
-		lookup = net.DefaultResolver.LookupTXT
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	found, err := dkim.VerifyWithOptions(whole(m), &dkim.VerifyOptions{
-		LookupTXT:        func(name string) ([]string, error) { return lookup(ctx, name) },
+		LookupTXT:        func(name string) ([]string, error) { return s.lookup(ctx, name, domain) },
 		MaxVerifications: 5,
 	})
 	if err != nil && !errors.Is(err, dkim.ErrTooManySignatures) {
@@ -204,6 +205,18 @@ func (s *Signer) holds(ctx context.Context, m *relay.Message, header textproto.M
 		}
 	}
 	return false
+}
+
+// lookup finds a key of the domain. Those of others are not looked for, so that
+// nothing is computed for signatures that don't count here.
+func (s *Signer) lookup(ctx context.Context, name, domain string) ([]string, error) {
+	if !strings.HasSuffix(strings.ToLower(name), "._domainkey."+domain) {
+		return nil, errors.New("of another domain")
+	}
+	if s.LookupTXT != nil {
+		return s.LookupTXT(ctx, name)
+	}
+	return net.DefaultResolver.LookupTXT(ctx, name)
 }
 
 // readHeader reads the header of a message. What is wrong with the header is one

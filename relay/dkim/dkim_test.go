@@ -176,6 +176,34 @@ func TestValidSignatureIsLeftAlone(t *testing.T) {
 	}
 }
 
+// Signatures that can't count, or cost much to verify, are not verified.
+func TestSignaturesThatAreNotVerified(t *testing.T) {
+	from := "From: shop@acme.example\r\n"
+	for name, test := range map[string]struct{ fields, from string }{
+		"another domain's":           {"", "From: shop@other.example\r\n"},
+		"one that names 1000 fields": {strings.Repeat("Cc:\r\n", 1000), from},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var next sink
+			s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, _ string) ([]dkim.Key, error) { return both(ctx, "acme.example") }}
+			if err := s.Forward(t.Context(), message("1", from+test.fields+"\r\nhello\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			s.LookupTXT = func(_ context.Context, name string) ([]string, error) {
+				t.Errorf("looked up: %s", name)
+				return dns(name)
+			}
+			again := strings.Replace(next.data[0], from, test.from, 1)
+			if err := s.Forward(t.Context(), message("2", again)); err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(next.data[1], "DKIM-Signature:"); n != 4 {
+				t.Errorf("%d signatures", n)
+			}
+		})
+	}
+}
+
 func TestUnsigned(t *testing.T) {
 	for name, content := range map[string]string{
 		"another domain": "From: a@other.example\r\n\r\nhello\r\n",
