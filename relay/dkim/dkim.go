@@ -57,7 +57,7 @@ type Signer struct {
 	// Keys returns the keys of a domain, in lower-case A-labels. With several
 	// (RSA and Ed25519) the message gets a signature of each. Without any it
 	// goes on unsigned. An error keeps it from being sent: it is worth a
-	// retry. Required.
+	// retry, and holds up no other message. Required.
 	Keys func(ctx context.Context, domain string) ([]Key, error)
 
 	// Next takes the signed message. Required.
@@ -78,13 +78,20 @@ func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
 	// A message is signed once, also if it goes to many destinations, or again.
 	fields, err := s.signed.get(m, func() ([]byte, error) { return s.sign(ctx, m) })
 	if err != nil {
-		return fmt.Errorf("dkim: message %s: %w", m.ID, err)
+		return ownError{fmt.Errorf("dkim: message %s: %w", m.ID, err)}
 	}
 	if len(fields) > 0 {
 		m = m.Prepend(fields)
 	}
 	return s.Next.Forward(ctx, m)
 }
+
+// An ownError is a trouble with one message. A network error in it is about the way
+// to the keys, and not to where Next sends mail.
+type ownError struct{ error }
+
+func (e ownError) Unwrap() error   { return e.error }
+func (ownError) Unreachable() bool { return false }
 
 // sign returns the signature fields for a message, or nothing if it is to go on
 // as it is.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -228,13 +229,15 @@ func TestTroubleWithKeysIsWorthARetry(t *testing.T) {
 	var next sink
 	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
 		if fail {
-			return nil, errors.New("database is away")
+			return nil, &net.OpError{Op: "dial", Err: errors.New("database is away")}
 		}
 		return both(ctx, domain)
 	}}
 	m := message("1", "From: shop@acme.example\r\n\r\n")
 	if err := s.Forward(t.Context(), m); err == nil || !relay.Temporary(err) || len(next.data) != 0 {
 		t.Fatalf("Forward: %v with %d messages sent, want a temporary error and none", err, len(next.data))
+	} else if u := new(interface{ Unreachable() bool }); !errors.As(err, u) || (*u).Unreachable() {
+		t.Errorf("a trouble with keys is taken for one of the way to the next server: %v", err)
 	}
 	fail = false
 	if err := s.Forward(t.Context(), m); err != nil || !strings.Contains(next.data[0], "DKIM-Signature") {
