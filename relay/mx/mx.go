@@ -34,8 +34,9 @@ type Forwarder struct {
 	Port int
 
 	// AllowAddr says which addresses may be connected to: whoever owns a domain
-	// decides where its names point. Nil means public ones only: no loopback,
-	// private, link-local or multicast addresses.
+	// decides where its names point. Nil means public ones only: none that the
+	// IANA registries set aside for private networks, carriers, loopback, links,
+	// tests, multicast or the future, also not inside of an IPv6 address.
 	AllowAddr func(netip.Addr) bool
 
 	// RequireTLS means that nothing is sent in plaintext: mail waits for hosts

@@ -188,7 +188,7 @@ func (f *Forwarder) allowed(a netip.Addr) bool {
 	if f.AllowAddr != nil {
 		return f.AllowAddr(a)
 	}
-	return a.IsGlobalUnicast() && !a.IsPrivate()
+	return public(a)
 }
 
 func isNotFound(err error) bool {

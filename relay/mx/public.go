@@ -1,0 +1,46 @@
+package mx
+
+import "net/netip"
+
+// notPublic are the addresses that can't be reached from everywhere, by the IANA
+// registries of special-purpose addresses (RFC 6890), and those that lead to an IPv4
+// address by way of somebody else: 6to4 and Teredo. Of IPv6 nothing but 2000::/3
+// has been given out.
+var (
+	notPublic = prefixes(
+		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+		"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
+		"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+		"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+	)
+	unicast6 = netip.MustParsePrefix("2000::/3")
+	nat64    = netip.MustParsePrefix("64:ff9b::/96")
+)
+
+func prefixes(list ...string) []netip.Prefix {
+	all := make([]netip.Prefix, len(list))
+	for i, s := range list {
+		all[i] = netip.MustParsePrefix(s)
+	}
+	return all
+}
+
+// public reports whether an address can be reached from everywhere. One that is
+// made of an IPv4 address counts as that: in a network without IPv4, all hosts that
+// have no other are found so (RFC 6052, RFC 6147).
+func public(a netip.Addr) bool {
+	a = a.Unmap()
+	if nat64.Contains(a) {
+		b := a.As16()
+		a = netip.AddrFrom4([4]byte(b[12:]))
+	}
+	if a.Is6() && !unicast6.Contains(a) {
+		return false
+	}
+	for _, p := range notPublic {
+		if p.Contains(a) {
+			return false
+		}
+	}
+	return a.IsValid()
+}
