@@ -34,6 +34,7 @@ func TestNextHostOrNot(t *testing.T) {
 		{"line drops at the recipient", "RCPT", relaytest.Answer{Close: true}, "next"},
 		{"content: line drops in its middle", relaytest.Content, relaytest.Answer{Close: true}, "later"},
 		{"content: not now", relaytest.EndOfData, relaytest.Answer{Text: "452 4.3.1 full"}, "next"},
+		{"content: 421", relaytest.EndOfData, relaytest.Answer{Text: "421 4.7.0 deferred\r\n", Close: true}, "next"},
 		{"content: never", relaytest.EndOfData, relaytest.Answer{Text: "554 5.7.1 spam"}, "final"},
 		{"line drops after the content", relaytest.EndOfData, relaytest.Answer{Close: true}, "later"},
 		{"nonsense", "MAIL", relaytest.Answer{Text: "hello?"}, "next"},

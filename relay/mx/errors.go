@@ -80,7 +80,7 @@ func judgeRefused(refused *relay.RefusedError, m *relay.Message) verdict {
 func judgeStep(e *outbound.Error) verdict {
 	var re *relay.ReplyError
 	switch {
-	case e.Lost && e.Step == outbound.End: // it may have the message: another host would make it two
+	case e.Unknown: // it may have the message: another host would make it two
 		return settled
 	case e.Lost || e.Step < outbound.Mail:
 		return failed

@@ -62,6 +62,8 @@ func TestUpstreamFails(t *testing.T) {
 			}
 			if tc.at == relaytest.EndOfData && tc.a != bye {
 				wantWords(t, err, "whether the message was taken is unknown")
+			} else if tc.a == bye && strings.Contains(err.Error(), "unknown") {
+				t.Errorf("it said that it didn't take the message: %v", err)
 			}
 			if made, _ := up.Connections(); made != 1 {
 				t.Errorf("%d connections", made)

@@ -51,12 +51,15 @@ type Error struct {
 
 	// Lost means that the connection failed, not that the server said no.
 	Lost bool
+
+	// Unknown means that the server may have taken the message.
+	Unknown bool
 }
 
 // Error names the server, the step and the cause.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s: %s: %s", e.Host, e.Step, causeText(e.Err))
-	if e.Lost && e.Step == End {
+	if e.Unknown {
 		text += " (whether the message was taken is unknown)"
 	}
 	return text
@@ -118,7 +121,7 @@ func (c *Conn) fail(step Step, err error) error {
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		err = errors.New("the server closed the connection")
 	}
-	return &Error{Host: c.host, Step: step, Err: err, Lost: true}
+	return &Error{Host: c.host, Step: step, Err: err, Lost: true, Unknown: step == End}
 }
 
 // A timeoutError says how long we waited.
@@ -133,7 +136,7 @@ func (c *Conn) refuse(step Step, rp reply) error {
 	if re == nil {
 		c.usable = false
 		err := fmt.Errorf("unexpected reply %d %q", rp.code, safeText(rp.text))
-		return &Error{Host: c.host, Step: step, Err: err, Lost: true}
+		return &Error{Host: c.host, Step: step, Err: err, Lost: true, Unknown: step == End}
 	}
 	lost := rp.code == 421 // RFC 5321 section 3.8: the server closes the channel
 	if lost {
