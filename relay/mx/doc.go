@@ -64,7 +64,7 @@
 //	reply 4yz to RCPT, some recipients        no          RefusedError with those
 //	lost after the end of the content         no          temporary; it may have arrived
 //	lost earlier, reply 421                   yes         temporary
-//	reply 5yz to the connection or EHLO, 530  yes         temporary
+//	connection or EHLO refused, reply 530     yes         temporary
 //	no connection, no answer in time          yes         temporary
 //	required TLS is missing or fails          yes         temporary
 //	host is not in the enforced policy        yes         451 4.7.5

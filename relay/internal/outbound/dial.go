@@ -135,19 +135,24 @@ func (d *Dialer) tlsConfig(host string) *tls.Config {
 	return cfg
 }
 
-// hello says EHLO, or HELO to a server from before 1995 if that is enough.
+// hello says EHLO, or HELO to a server from before 1995 if that is enough. One
+// that refuses EHLO for now has heard of it.
 func (c *Conn) hello(name string, mode TLSMode) error {
 	c.ext = extensions{}
-	err := c.command(Hello, "EHLO "+name, 250)
-	if err == nil {
-		c.ext = parseExtensions(c.text)
+	if err := c.write(Hello, []byte("EHLO "+name+"\r\n")); err != nil {
+		return err
+	}
+	rp, err := c.read(Hello)
+	switch {
+	case err != nil:
+		return err
+	case rp.code == 250:
+		c.ext = parseExtensions(rp.text)
 		return nil
+	case rp.code/100 == 5 && (mode == None || mode == Opportunistic):
+		return c.command(Hello, "HELO "+name, 250) // RFC 5321 section 3.2
 	}
-	var e *Error
-	if errors.As(err, &e) && !e.Lost && (mode == None || mode == Opportunistic) {
-		err = c.command(Hello, "HELO "+name, 250) // RFC 5321 section 3.2
-	}
-	return err
+	return c.refuse(Hello, rp)
 }
 
 // helloName returns the name for EHLO: a domain name, or an address literal

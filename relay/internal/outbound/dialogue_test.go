@@ -132,3 +132,17 @@ func TestRefusedAndHungUp(t *testing.T) {
 		}
 	}
 }
+
+// HELO is for servers that don't know EHLO, not for those that are busy: without
+// extensions mail would be refused that the server takes.
+func TestHELO(t *testing.T) {
+	for reply, helo := range map[string]bool{
+		"502 what?": true, "550 go away": true, "451 4.3.0 busy": false, "450 4.7.1 greylisted": false, "354 what?": false,
+	} {
+		says := "220 hi\r\n" + reply + "\r\n250 host\r\n"
+		heard, err := deliver(&Dialer{TLS: Opportunistic, Hostname: "relay.example"}, []byte(says), letter(fuzzContent, "b@example.com"))
+		if strings.Contains(heard, "HELO") != helo || strings.Contains(heard, "MAIL") != helo || !relay.Temporary(err) {
+			t.Errorf("%s: %v, heard %q", reply, err, heard)
+		}
+	}
+}
