@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,12 @@ func TestUpstreamFails(t *testing.T) {
 				wantWords(t, err, "whether the message was taken is unknown")
 			} else if tc.a == bye && strings.Contains(err.Error(), "unknown") {
 				t.Errorf("it said that it didn't take the message: %v", err)
+			}
+			before := slices.Contains([]string{relaytest.Greeting, "EHLO", "STARTTLS"}, tc.at)
+			said := tc.a == bye && slices.Contains([]string{"MAIL", "RCPT", "DATA"}, tc.at)
+			var u interface{ Unreachable() bool }
+			if !errors.As(err, &u) || u.Unreachable() != (before || said) {
+				t.Errorf("unreachable should be %v: %v", before || said, err)
 			}
 			if made, _ := up.Connections(); made != 1 {
 				t.Errorf("%d connections", made)

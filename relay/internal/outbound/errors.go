@@ -52,6 +52,9 @@ type Error struct {
 	// Lost means that the connection failed, not that the server said no.
 	Lost bool
 
+	// Closing means that the server said 421 (RFC 5321 section 3.8).
+	Closing bool
+
 	// Unknown means that the server may have taken the message.
 	Unknown bool
 }
@@ -93,8 +96,11 @@ func (e *Error) Temporary() bool {
 }
 
 // Unreachable reports whether the failure is about the server or the way to it,
-// and so about every message for it, rather than about this one.
-func (e *Error) Unreachable() bool { return e.Lost || e.Step < Mail }
+// and so about every message for it, rather than about this one. A line that drops
+// in the middle of a message isn't: the message may be why, and if the server is
+// gone, the next one can't connect. A 421 there is, because it speaks of the
+// service, but not where it may be an answer to the content.
+func (e *Error) Unreachable() bool { return e.Step < Mail || e.Closing && e.Step < Content }
 
 // resendable reports whether err means that a connection failed before the
 // server could have taken the message.
@@ -146,9 +152,9 @@ func (c *Conn) refuse(step Step, rp reply) error {
 		step = Auth
 	}
 	if step < Mail || lost {
-		return &Error{Host: c.host, Step: step, Err: errors.New(causeText(re)), Lost: lost}
+		return &Error{Host: c.host, Step: step, Err: errors.New(causeText(re)), Lost: lost, Closing: lost}
 	}
-	return &Error{Host: c.host, Step: step, Err: re, Lost: lost}
+	return &Error{Host: c.host, Step: step, Err: re}
 }
 
 // contextErr returns why the context of the current call ended; nil if it
