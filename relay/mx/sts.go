@@ -16,11 +16,13 @@ const (
 	// one at all; and how long one that couldn't be fetched is left alone.
 	stsCheck = 10 * time.Minute
 
-	// stsLeast is how long a policy is kept that says it lasts less.
+	// stsLeast is how long a policy is kept that says it lasts less, but for one
+	// that says 0.
 	stsLeast = time.Minute
 
 	// stsRefresh is how often a policy that hasn't changed is fetched again, so
-	// that it doesn't expire (RFC 8461 section 3.3).
+	// that it doesn't expire (RFC 8461 section 3.3). One that would expire before
+	// is fetched at half its time, which leaves the other half to try again.
 	stsRefresh = 24 * time.Hour
 
 	// stsTime is how long fetching may take (RFC 8461 section 3.3).
@@ -38,13 +40,24 @@ type stsState struct {
 
 // valid returns the policy that applies now; nil if there is none.
 func (s *stsState) valid(now time.Time) *policy {
-	if s.policy == nil || s.policy.mode == "none" || now.After(s.expires()) {
+	if s.policy == nil || s.policy.mode == "none" || !now.Before(s.fetched.Add(s.policy.lifetime())) {
 		return nil
 	}
 	return s.policy
 }
 
-func (s *stsState) expires() time.Time { return s.fetched.Add(s.policy.maxAge) }
+// fresh reports whether the policy needn't be fetched again.
+func (s *stsState) fresh(now time.Time) bool {
+	return s.policy != nil && now.Before(s.fetched.Add(min(stsRefresh, s.policy.lifetime()/2)))
+}
+
+// lifetime is how long a policy applies after it was fetched.
+func (p *policy) lifetime() time.Duration {
+	if p.maxAge == 0 {
+		return 0
+	}
+	return max(p.maxAge, stsLeast)
+}
 
 // updatePolicy brings s up to date. Whatever fails, the policy that is known goes
 // on to apply until it expires (RFC 8461 section 5.1); without one the domain is
@@ -55,8 +68,7 @@ func (f *Forwarder) updatePolicy(ctx context.Context, domain string, s *stsState
 		return
 	}
 	id, err := f.lookupRecord(ctx, domain)
-	known := s.policy != nil && id == s.id && now.Before(s.fetched.Add(min(stsRefresh, s.policy.maxAge)))
-	if err == nil && id != "" && !known {
+	if err == nil && id != "" && !(id == s.id && s.fresh(now)) {
 		var p *policy
 		if p, err = f.fetchPolicy(ctx, domain); err == nil {
 			s.policy, s.id, s.fetched = p, id, now
@@ -67,21 +79,13 @@ func (f *Forwarder) updatePolicy(ctx context.Context, domain string, s *stsState
 	}
 	s.unsure = err != nil
 	s.check = now.Add(stsCheck)
-	if s.valid(now) != nil && s.expires().Before(s.check) { // there must be no gap before the next
-		s.check = latest(s.expires(), now.Add(stsLeast))
+	if p := s.valid(now); p != nil { // there must be no gap before the next
+		s.check = now.Add(min(stsCheck, p.lifetime()/2))
 	}
 	if err != nil {
 		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: MTA-STS policy can't be had",
 			slog.String("domain", domain), slog.String("error", err.Error()), slog.Bool("older policy applies", s.valid(now) != nil))
 	}
-}
-
-// latest returns the later of two times.
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // lookupRecord returns the id of a domain's policy; "" if it has none.

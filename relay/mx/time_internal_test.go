@@ -130,12 +130,41 @@ func TestPolicyInTime(t *testing.T) {
 						t.Fatalf("after %v: %q", d, got)
 					}
 				}
-				if most := 4 + int(3*age/stsRefresh); s.fetched > most {
+				if s.fetched > 7 { // twice within its time
 					t.Errorf("fetched %d times", s.fetched)
+				}
+				s.down = true
+				if got := after(age / 3); got != "a.example" {
+					t.Error("gone when its server was out for a moment")
 				}
 			})
 		})
 	}
+	t.Run("a policy of a few seconds is kept for a minute", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &site{id: "1", policy: enforcing("a.example", time.Second)}
+			after := policyClock(s)
+			after(0)
+			s.down = true
+			if got := after(stsLeast - time.Second); got != "a.example" {
+				t.Errorf("within the minute: %q", got)
+			}
+			if got := after(time.Second); got != "" {
+				t.Errorf("after it: %q", got)
+			}
+		})
+	})
+	t.Run("a policy of no time is none", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &site{id: "1", policy: enforcing("a.example", 0)}
+			after := policyClock(s)
+			for range 10 {
+				if got := after(time.Second); got != "" || s.fetched != 1 {
+					t.Fatalf("%q, fetched %d times", got, s.fetched)
+				}
+			}
+		})
+	})
 	t.Run("a server that is down is asked now and then", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &site{id: "1", policy: enforcing("a.example", week), down: true}
