@@ -100,11 +100,7 @@ func tlsFailed(err error) bool {
 // lacksTLS reports whether a host has no TLS that can be verified, in contrast to
 // one with which it didn't work this time.
 func lacksTLS(err error) bool {
-	var e *outbound.Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	return e.Step == outbound.StartTLS && !e.Lost || badCertificate(err)
+	return errors.Is(err, outbound.ErrNoTLS) || badCertificate(err)
 }
 
 func badCertificate(err error) bool {

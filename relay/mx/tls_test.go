@@ -166,15 +166,22 @@ func TestRequireTLSOptionWithoutMX(t *testing.T) {
 	wantHosts(t, up, goodHost)
 }
 
-// A host that can't be asked may have what is required.
-func TestRequireTLSOptionWaitsForSilentHosts(t *testing.T) {
-	up := &relaytest.Upstream{Script: on(2, relaytest.Greeting, relaytest.Answer{Close: true})}
-	z := mailFor(badHost, goodHost)
-	f := start(t, up, z)
-	publish(t, f, z, "enforce", badHost, goodHost)
-	m := message()
-	m.Options.RequireTLS = true
-	wantTemporary(t, forward(t, f, m), goodHost)
+// A host that can't be asked, or whose TLS isn't there right now, may have what is
+// required.
+func TestRequireTLSOptionWaitsForHosts(t *testing.T) {
+	for at, answer := range map[string]relaytest.Answer{
+		relaytest.Greeting: {Close: true},
+		"STARTTLS":         {Text: "454 4.7.0 TLS not available due to temporary reason"}, // RFC 3207 section 4
+	} {
+		t.Run(at, func(t *testing.T) {
+			z := mailFor(badHost, goodHost)
+			f := start(t, &relaytest.Upstream{Script: on(2, at, answer)}, z)
+			publish(t, f, z, "enforce", badHost, goodHost)
+			m := message()
+			m.Options.RequireTLS = true
+			wantTemporary(t, forward(t, f, m), goodHost)
+		})
+	}
 }
 
 // There may be a policy that says which the hosts are.

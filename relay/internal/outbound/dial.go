@@ -104,7 +104,7 @@ func (c *Conn) setup(d *Dialer) error {
 
 func (c *Conn) startTLS(name string, d *Dialer) error {
 	if !c.ext.startTLS {
-		return &Error{Host: c.host, Step: StartTLS, Err: errors.New("the server doesn't offer it")}
+		return &Error{Host: c.host, Step: StartTLS, Err: ErrNoTLS}
 	}
 	if err := c.command(StartTLS, "STARTTLS", 220); err != nil {
 		return err

@@ -59,6 +59,9 @@ type Error struct {
 	Unknown bool
 }
 
+// ErrNoTLS is the cause when there is no STARTTLS where it is required.
+var ErrNoTLS = errors.New("the server doesn't offer it")
+
 // Error names the server, the step and the cause.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s: %s: %s", e.Host, e.Step, causeText(e.Err))
