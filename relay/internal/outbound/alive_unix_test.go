@@ -32,7 +32,6 @@ func TestAlive(t *testing.T) {
 			}
 			defer server.Close()
 			c := newConn(raw, "host", timeouts{})
-			c.idleSince = time.Now().Add(-time.Minute)
 			c.raw.SetDeadline(time.Now().Add(-time.Second)) // of the last reply
 			if !c.alive() {
 				t.Fatal("dead from the beginning")

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -173,24 +175,20 @@ func (c *Conn) handshake(cfg *tls.Config) error {
 	return nil
 }
 
-// trusted is how long after its last use a connection is good without a look.
-const trusted = time.Second
-
-// alive reports whether an idle connection still looks good.
+// alive reports whether an idle connection looks good: open, and with nothing to
+// read. Nobody asked for that, and it would be taken for the answer to the next
+// command.
 func (c *Conn) alive() bool {
-	if c.r.Buffered() > 0 { // nobody asked the server for anything
+	c.raw.SetReadDeadline(time.Unix(1, 0)) // only what TLS has read already
+	if _, err := c.r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	sc, ok := c.raw.(syscall.Conn)
-	if !ok || c.idleSince.IsZero() || time.Since(c.idleSince) < trusted {
+	if !ok {
 		return true
 	}
 	raw, err := sc.SyscallConn()
-	if err != nil {
-		return false
-	}
-	c.raw.SetDeadline(time.Time{}) // the one of the last reply may have passed
-	return silent(raw)
+	return err == nil && silent(raw)
 }
 
 // earlyTime is how long we listen for the reasons of a server that stopped

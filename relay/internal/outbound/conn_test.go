@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
 // An end of the context that comes between two steps isn't forgotten by the next
@@ -87,6 +89,67 @@ func serveEach(l net.Listener, room int, reply string) error {
 		}
 	}
 	return lines.Err()
+}
+
+// What a server said too much is seen also if TLS has read it already, together with
+// the reply before.
+func TestUnsolicitedReplyInTLS(t *testing.T) {
+	for _, says := range [][]string{{"250 a\r\n"}, {"250 a\r\n", "250 b\r\n"}} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		raw, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		go sayAtOnce(server, says)
+		c := newConn(raw, "host", timeouts{})
+		defer c.Close()
+		c.begin(t.Context())
+		if err := c.handshake(relaytest.ClientTLS()); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.expect(Greeting, 250); err != nil {
+			t.Fatal(err)
+		}
+		c.end()
+		if want := len(says) == 1; c.alive() != want {
+			t.Errorf("%d replies: alive is %v", len(says), !want)
+		}
+	}
+}
+
+// sayAtOnce sends replies in one TLS record each, but all together.
+func sayAtOnce(conn net.Conn, says []string) {
+	g := &gatheringConn{Conn: conn}
+	server := tls.Server(g, &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}})
+	server.Handshake()
+	g.on = true
+	for _, reply := range says {
+		server.Write([]byte(reply))
+	}
+	conn.Write(g.buf.Bytes())
+}
+
+// A gatheringConn keeps what is written, so that it can be sent at once.
+type gatheringConn struct {
+	net.Conn
+	on  bool
+	buf bytes.Buffer
+}
+
+func (c *gatheringConn) Write(b []byte) (int, error) {
+	if c.on {
+		return c.buf.Write(b)
+	}
+	return c.Conn.Write(b)
 }
 
 // Where the header ends is found wherever it ends.
