@@ -83,11 +83,18 @@ func (p *Pool) get(ctx context.Context, key string) (*Conn, error) {
 	if c != nil {
 		c.Close()
 	}
-	if c, err = p.Dial(ctx, key); err != nil {
-		p.put(key, nil)
-		return nil, err
-	}
-	return c, nil
+	return p.dial(ctx, key)
+}
+
+// dial makes a connection in a place that was taken. It gives the place back if
+// there is none, even if Dial panics.
+func (p *Pool) dial(ctx context.Context, key string) (c *Conn, err error) {
+	defer func() {
+		if c == nil {
+			p.put(key, nil)
+		}
+	}()
+	return p.Dial(ctx, key)
 }
 
 // take returns the idle connection that was used last, or a waiter, or neither:

@@ -64,3 +64,24 @@ func TestPoolDestinations(t *testing.T) {
 		t.Errorf("not offered: %+v", d)
 	}
 }
+
+// A function of the embedder's that panics while connecting takes no place with it.
+func TestPanicInDial(t *testing.T) {
+	p := &outbound.Pool{
+		Dial:     func(context.Context, string) (*outbound.Conn, error) { panic("AllowAddr") },
+		MaxConns: 1, MaxMessages: 1, IdleTimeout: time.Minute,
+	}
+	defer p.Close()
+	for range 2 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("it didn't come to the connection")
+				}
+			}()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			p.Send(ctx, "host", &relay.Message{})
+		}()
+	}
+}
