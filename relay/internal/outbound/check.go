@@ -28,7 +28,7 @@ func (c *Conn) check(m *relay.Message) error {
 	if err := c.checkRecipients(m.To); err != nil {
 		return err
 	}
-	if !c.ext.utf8 || !c.ext.eightBit {
+	if !c.ext.eightBit || !c.ext.utf8 && wantsUTF8(m) { // else whatever it contains may go there
 		return c.checkContent(m)
 	}
 	return nil

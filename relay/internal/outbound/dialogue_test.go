@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -145,4 +146,34 @@ func TestHELO(t *testing.T) {
 			t.Errorf("%s: %v, heard %q", reply, err, heard)
 		}
 	}
+}
+
+// A message is read before it is sent only for a server to which it can't go with
+// every content.
+func TestContentIsReadOnce(t *testing.T) {
+	content := strings.Repeat("a: b\r\n", 10_000)
+	for offers, want := range map[string]int{"8BITMIME": 1, "8BITMIME\r\n250-SMTPUTF8": 1, "SMTPUTF8": 2, "SIZE": 2} {
+		src := &countingReader{ReaderAt: strings.NewReader(content)}
+		m := letter("", "b@example.com")
+		m.SetContent(src, int64(len(content)))
+		says := "220 hi\r\n250-host\r\n250-" + offers + "\r\n250 X\r\n250 a\r\n250 b\r\n354 go\r\n250 taken\r\n"
+		if _, err := deliver(&Dialer{TLS: None, Hostname: "relay.example"}, []byte(says), m); err != nil {
+			t.Errorf("%s: %v", offers, err)
+		}
+		if times := (src.n + len(content)/2) / len(content); times != want {
+			t.Errorf("%s: read %d times", offers, times)
+		}
+	}
+}
+
+// A countingReader knows how much was read.
+type countingReader struct {
+	io.ReaderAt
+	n int
+}
+
+func (r *countingReader) ReadAt(b []byte, off int64) (int, error) {
+	n, err := r.ReaderAt.ReadAt(b, off)
+	r.n += n
+	return n, err
 }
