@@ -56,8 +56,10 @@ type Forwarder struct {
 	// to four addresses. Zero means 5.
 	MaxHosts int
 
-	// MaxConns is how many connections to one host are open at the same time;
-	// a Forward that finds them all busy waits for its turn. Zero means 10.
+	// MaxConns is how many connections to one host are open at the same time,
+	// of each kind: with a certificate that must be valid, or only looked at,
+	// or neither. A Forward that finds them all busy waits for its turn. Zero
+	// means 10.
 	MaxConns int
 
 	// MaxMessages is how many messages go over one connection before it is

@@ -87,19 +87,25 @@ func TestHostsThatThePolicyForbidsAreNotCounted(t *testing.T) {
 }
 
 func TestPolicyInTestingModeIsOnlyLogged(t *testing.T) {
-	for name, test := range map[string]struct{ pattern, says string }{
-		"certificate":    {badHost, "certificate is against the MTA-STS policy"},
-		"host not named": {goodHost, "mail host is against the MTA-STS policy"},
+	for name, test := range map[string]struct {
+		pattern string
+		up      *relaytest.Upstream
+		want    string // delivered to
+		says    string
+	}{
+		"certificate":    {badHost, &relaytest.Upstream{}, badHost, "certificate is against the MTA-STS policy"},
+		"host not named": {goodHost, &relaytest.Upstream{}, badHost, "mail host is against the MTA-STS policy"},
+		"no TLS":         {badHost, &relaytest.Upstream{NoTLS: true}, "plaintext", "plaintext is against the MTA-STS policy"},
+		"broken TLS":     {badHost, &relaytest.Upstream{Script: brokenTLS()}, "plaintext", "plaintext is against the MTA-STS policy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log journal
 			z := mailFor(badHost)
-			up := &relaytest.Upstream{}
-			f := start(t, up, z)
+			f := start(t, test.up, z)
 			f.Logger = log.logger()
 			publish(t, f, z, "testing", test.pattern)
 			mustForward(t, f, message())
-			wantHosts(t, up, badHost)
+			wantHosts(t, test.up, test.want)
 			if !log.has(test.says) {
 				t.Errorf("not logged: %s", log.buf.String())
 			}

@@ -22,7 +22,7 @@ type protection byte
 
 const (
 	opportunistic protection = 'o' // TLS if the host has it (RFC 7435)
-	observed      protection = 't' // the same, and a bad certificate is logged: MTA-STS in testing mode
+	observed      protection = 't' // the same, and what is missing is logged: MTA-STS in testing mode
 	encrypted     protection = 'e' // TLS, whoever it is with
 	verified      protection = 'v' // TLS, with a certificate for the host's name
 )
@@ -81,6 +81,10 @@ func (f *Forwarder) dial(ctx context.Context, key string) (*outbound.Conn, error
 	for _, a := range addrs {
 		c, err := f.connect(ctx, p, host, a)
 		if err == nil {
+			if p == observed && !c.Secure() {
+				f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: plaintext is against the MTA-STS policy, which is in testing mode",
+					slog.String("host", host))
+			}
 			return c, nil
 		}
 		if first == nil {
