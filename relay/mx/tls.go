@@ -70,14 +70,15 @@ func (t *tlsRecord) note(secure bool, now time.Time) {
 	}
 }
 
-// dial connects to a host for the Pool: to one of its addresses.
+// dial connects to a host for the Pool: to one of its addresses. The error is that
+// of the first, but for one that lacks TLS: another may have had it.
 func (f *Forwarder) dial(ctx context.Context, key string) (*outbound.Conn, error) {
 	p, host := splitKey(key)
 	addrs, err := f.addrs(ctx, host)
 	if err != nil {
 		return nil, err
 	}
-	var first error
+	var result error
 	for _, a := range addrs {
 		c, err := f.connect(ctx, p, host, a)
 		if err == nil {
@@ -87,14 +88,14 @@ func (f *Forwarder) dial(ctx context.Context, key string) (*outbound.Conn, error
 			}
 			return c, nil
 		}
-		if first == nil {
-			first = err
+		if result == nil || lacksTLS(result) && !lacksTLS(err) {
+			result = err
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, first
+	return nil, result
 }
 
 // connect connects to one address of a host.

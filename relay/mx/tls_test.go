@@ -184,6 +184,19 @@ func TestRequireTLSOptionWaitsForHosts(t *testing.T) {
 	}
 }
 
+// The same for the addresses of one host.
+func TestRequireTLSOptionWaitsForSilentAddresses(t *testing.T) {
+	up := &relaytest.Upstream{Script: on(2, relaytest.Greeting, relaytest.Answer{Close: true})}
+	z := mailFor(badHost)
+	z.addrs[badHost] = []string{localhost, localhost}
+	f := start(t, up, z)
+	publish(t, f, z, "enforce", badHost)
+	m := message()
+	m.Options.RequireTLS = true
+	wantTemporary(t, forward(t, f, m), badHost)
+	wantConnections(t, up, 2)
+}
+
 // There may be a policy that says which the hosts are.
 func TestRequireTLSOptionWaitsForThePolicy(t *testing.T) {
 	z := mailFor(goodHost)
