@@ -36,8 +36,9 @@
 //
 // # What the upstream lacks
 //
-// SIZE, 8BITMIME, SMTPUTF8, DSN and REQUIRETLS are passed on. A message that needs
-// what the upstream doesn't offer is refused before anything of it is sent:
+// SIZE, 8BITMIME, SMTPUTF8, DSN and REQUIRETLS are passed on; 8BITMIME is said also
+// of a message whose client didn't say what it contains. A message that needs what
+// the upstream doesn't offer is refused before anything of it is sent:
 //
 //	larger than SIZE                        552 5.3.4
 //	8-bit content, no 8BITMIME              554 5.6.3

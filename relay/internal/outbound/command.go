@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,7 +13,8 @@ import (
 
 // appendMail appends the MAIL command, with what the server understands of the
 // message's options. A server without DSN gets no DSN parameters (RFC 3461
-// section 5.2.2); check has seen to the rest.
+// section 5.2.2); check has seen to the rest. Clients that don't declare 8-bit
+// content send it all the same, so what isn't declared may be that (RFC 6152).
 func (c *Conn) appendMail(b []byte, m *relay.Message) []byte {
 	b = append(b, "MAIL FROM:<"...)
 	b = append(b, m.From...)
@@ -21,9 +23,9 @@ func (c *Conn) appendMail(b []byte, m *relay.Message) []byte {
 		b = append(b, " SIZE="...)
 		b = strconv.AppendInt(b, m.Size(), 10)
 	}
-	if c.ext.eightBit && m.Options.Body != "" {
+	if c.ext.eightBit {
 		b = append(b, " BODY="...)
-		b = append(b, m.Options.Body...)
+		b = append(b, cmp.Or(m.Options.Body, "8BITMIME")...)
 	}
 	if c.ext.utf8 && wantsUTF8(m) {
 		b = append(b, " SMTPUTF8"...)
