@@ -66,9 +66,6 @@ func newConn(raw net.Conn, host string, t timeouts) *Conn {
 	return &Conn{host: host, raw: raw, conn: raw, r: bufio.NewReaderSize(raw, maxReplyLine), times: t}
 }
 
-// Host returns the server's name.
-func (c *Conn) Host() string { return c.host }
-
 // Secure reports whether TLS is on.
 func (c *Conn) Secure() bool { return c.secure }
 
