@@ -43,6 +43,9 @@ type route struct {
 // route looks up where a domain's mail goes, unless that was done a moment ago.
 func (f *Forwarder) route(ctx context.Context, domain string) (route, error) {
 	d := f.domains.get(domain)
+	if err := f.renewPolicy(ctx, domain, d); err != nil {
+		return route{}, err
+	}
 	if err := d.lock(ctx); err != nil {
 		return route{}, err
 	}

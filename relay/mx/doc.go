@@ -42,7 +42,8 @@
 //   - An MTA-STS policy of the domain (RFC 8461) in enforce mode: only hosts that it
 //     names, over TLS, with a certificate that is valid for the host's name. In
 //     testing mode what is against it is logged. Policies are kept in memory until
-//     they expire, with a look every ten minutes whether there is another.
+//     they expire, with a look every ten minutes whether there is another, for
+//     which only one message waits.
 //   - A message with REQUIRETLS (RFC 8689): the same as enforce mode, and the host
 //     must pass the requirement on. As DNSSEC is not looked at, that needs a domain
 //     with a policy in enforce mode, or one that is its own host.

@@ -40,11 +40,13 @@ type stsState struct {
 
 // valid returns the policy that applies now; nil if there is none.
 func (s *stsState) valid(now time.Time) *policy {
-	if s.policy == nil || s.policy.mode == "none" || !now.Before(s.fetched.Add(s.policy.lifetime())) {
+	if s.policy == nil || s.policy.mode == "none" || !now.Before(s.expires()) {
 		return nil
 	}
 	return s.policy
 }
+
+func (s *stsState) expires() time.Time { return s.fetched.Add(s.policy.lifetime()) }
 
 // fresh reports whether the policy needn't be fetched again.
 func (s *stsState) fresh(now time.Time) bool {
@@ -57,6 +59,33 @@ func (p *policy) lifetime() time.Duration {
 		return 0
 	}
 	return max(p.maxAge, stsLeast)
+}
+
+// renewPolicy is updatePolicy for a domain whose policy is valid: others go on with
+// that meanwhile, and don't wait.
+func (f *Forwarder) renewPolicy(ctx context.Context, domain string, d *domainState) error {
+	if err := d.lock(ctx); err != nil {
+		return err
+	}
+	now, s := time.Now(), d.sts
+	due := s.valid(now) != nil && !now.Before(s.check)
+	if due {
+		d.sts.check = now.Add(min(stsCheck, s.expires().Sub(now)))
+	}
+	claim := d.sts.check
+	d.unlock()
+	if !due {
+		return nil
+	}
+	f.updatePolicy(ctx, domain, &s)
+	if err := d.lock(ctx); err != nil {
+		return err
+	}
+	defer d.unlock()
+	if d.sts.check.Equal(claim) { // else it expired, and somebody else has looked
+		d.sts = s
+	}
+	return nil
 }
 
 // updatePolicy brings s up to date. Whatever fails, the policy that is known goes

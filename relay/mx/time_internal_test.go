@@ -22,6 +22,7 @@ import (
 type site struct {
 	id, policy     string
 	dnsDown, down  bool
+	slow           chan bool // if set, the policy comes when it is closed
 	asked, fetched int
 }
 
@@ -36,13 +37,18 @@ func (s *site) LookupTXT(context.Context, string) ([]string, error) {
 	return []string{"v=STSv1; id=" + s.id}, nil
 }
 
-func (s *site) LookupMX(context.Context, string) ([]*net.MX, error) { return nil, nil }
+func (s *site) LookupMX(context.Context, string) ([]*net.MX, error) {
+	return []*net.MX{{Host: "a.example."}}, nil
+}
 
 func (s *site) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) { return nil, nil }
 
 func (s *site) RoundTrip(*http.Request) (*http.Response, error) {
 	if s.fetched++; s.down {
 		return nil, errors.New("down")
+	}
+	if s.slow != nil {
+		<-s.slow
 	}
 	return &http.Response{
 		StatusCode: 200, Header: http.Header{"Content-Type": {"text/plain"}},
@@ -180,6 +186,40 @@ func TestPolicyInTime(t *testing.T) {
 				t.Errorf("then: %q", got)
 			}
 		})
+	})
+}
+
+// While a policy is looked up again, mail goes on by the one that is known.
+func TestNobodyWaitsForARenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &site{id: "1", policy: enforcing("a.example", week)}
+		f := &Forwarder{Hostname: "relay.example", Resolver: s, HTTPClient: &http.Client{Transport: s}}
+		f.setup()
+		route := func() string {
+			r, err := f.route(t.Context(), "example.com")
+			if err != nil || r.policy == nil {
+				t.Errorf("%+v, %v", r, err)
+				return ""
+			}
+			return r.policy.mx[0]
+		}
+		route()
+		time.Sleep(stsCheck)
+		s.id, s.policy, s.slow = "2", enforcing("b.example", week), make(chan bool)
+		renewed := make(chan string)
+		go func() { renewed <- route() }()
+		synctest.Wait()
+		begin := time.Now()
+		if got := route(); got != "a.example" || !time.Now().Equal(begin) {
+			t.Errorf("meanwhile: %q, after %v", got, time.Since(begin))
+		}
+		close(s.slow)
+		if got := <-renewed; got != "b.example" {
+			t.Errorf("who renewed it: %q", got)
+		}
+		if got := route(); got != "b.example" || s.fetched != 2 {
+			t.Errorf("then: %q, fetched %d times", got, s.fetched)
+		}
 	})
 }
 
