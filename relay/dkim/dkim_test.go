@@ -9,16 +9,13 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	msgauth "github.com/emersion/go-msgauth/dkim"
 
@@ -224,67 +221,6 @@ func TestUnsigned(t *testing.T) {
 	}
 }
 
-func TestTroubleWithKeysIsWorthARetry(t *testing.T) {
-	fail := true
-	var next sink
-	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
-		if fail {
-			return nil, &net.OpError{Op: "dial", Err: errors.New("database is away")}
-		}
-		return both(ctx, domain)
-	}}
-	m := message("1", "From: shop@acme.example\r\n\r\n")
-	if err := s.Forward(t.Context(), m); err == nil || !relay.Temporary(err) || len(next.data) != 0 {
-		t.Fatalf("Forward: %v with %d messages sent, want a temporary error and none", err, len(next.data))
-	} else if u := new(interface{ Unreachable() bool }); !errors.As(err, u) || (*u).Unreachable() {
-		t.Errorf("a trouble with keys is taken for one of the way to the next server: %v", err)
-	}
-	fail = false
-	if err := s.Forward(t.Context(), m); err != nil || !strings.Contains(next.data[0], "DKIM-Signature") {
-		t.Errorf("the next try: %v", err)
-	}
-}
-
-// Whenever it is that a message can't be read, it doesn't go out unsigned for
-// that, then or later.
-func TestTroubleWithReadingIsWorthARetry(t *testing.T) {
-	content := "From: shop@acme.example\r\n" + strings.Repeat("X: y\r\n", 3000) + "\r\nhello\r\n"
-	failed := 0
-	for n := range 30 {
-		var next sink
-		s := &dkim.Signer{Keys: both, Next: &next}
-		m := message("1", "")
-		m.SetContent(&failing{strings.NewReader(content), n}, int64(len(content)))
-		if err := s.Forward(t.Context(), m); err != nil {
-			if failed++; !relay.Temporary(err) || len(next.data) != 0 {
-				t.Errorf("read %d fails: %v, %d messages sent", n, err, len(next.data))
-			}
-			if err := s.Forward(t.Context(), m); err != nil {
-				t.Error(err)
-			}
-		}
-		if len(next.data) != 1 || !strings.Contains(next.data[0], "DKIM-Signature") {
-			t.Errorf("read %d fails: the message went unsigned", n)
-		}
-	}
-	if failed < 3 {
-		t.Errorf("%d failures", failed)
-	}
-}
-
-// failing is a content one of whose reads fails.
-type failing struct {
-	io.ReaderAt
-	after int // reads that don't
-}
-
-func (f *failing) ReadAt(b []byte, off int64) (int, error) {
-	if f.after--; f.after == -1 {
-		return 0, errors.New("input/output error")
-	}
-	return f.ReaderAt.ReadAt(b, off)
-}
-
 func TestSignedOncePerMessage(t *testing.T) {
 	var asked atomic.Int32
 	var next sink
@@ -365,46 +301,4 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
-}
-
-// A panic in Keys must not make the next try go out unsigned.
-func TestPanicInKeys(t *testing.T) {
-	var next sink
-	s := &dkim.Signer{Next: &next, Keys: func(context.Context, string) ([]dkim.Key, error) { panic("keys") }}
-	m := message("1", "From: shop@acme.example\r\n\r\n")
-	func() {
-		defer func() { recover() }()
-		s.Forward(t.Context(), m)
-	}()
-	s.Keys = both
-	if err := s.Forward(t.Context(), m); err != nil || len(next.data) != 1 || !strings.Contains(next.data[0], "DKIM-Signature") {
-		t.Errorf("the try after a panic: %v, %d messages", err, len(next.data))
-	}
-}
-
-// Who waits for another's signing doesn't fail with the other's context.
-func TestWaitersHaveTheirOwnContext(t *testing.T) {
-	var asked atomic.Int32
-	begun := make(chan bool)
-	var next sink
-	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
-		if asked.Add(1) > 1 {
-			return both(ctx, domain)
-		}
-		close(begun)
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}}
-	m := message("1", "From: shop@acme.example\r\n\r\n")
-	ctx, cancel := context.WithCancel(t.Context())
-	first := make(chan error)
-	go func() { first <- s.Forward(ctx, m) }()
-	<-begun
-	time.AfterFunc(50*time.Millisecond, cancel)
-	if err := s.Forward(t.Context(), m); err != nil || len(next.data) != 1 {
-		t.Errorf("%v, %d messages", err, len(next.data))
-	}
-	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
 }
