@@ -48,7 +48,9 @@ type Key struct {
 // A Signer signs each message for the domain in its From field and hands it to
 // Next. It signs with relaxed canonicalization, so that what servers do to white
 // space on the way breaks nothing, and signs From once more than it is there, so
-// that nobody can add another.
+// that nobody can add another. The fields signed are those of addresses, Subject,
+// Date, Message-ID, and the ones that join messages, say what the content is, or
+// are about lists (RFC 6376 section 5.4.1).
 //
 // A message that carries a valid signature for that domain already goes on as
 // it is, unless its signatures are longer than 4 KiB. The fields must not be
@@ -75,6 +77,12 @@ type Signer struct {
 
 // Forward signs the message and forwards it. See [relay.Forwarder].
 func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
+	switch {
+	case s.Keys == nil:
+		return errors.New("dkim: Signer.Keys is required")
+	case s.Next == nil:
+		return errors.New("dkim: Signer.Next is required")
+	}
 	// A message is signed once, also if it goes to many destinations, or again.
 	fields, err := s.signed.get(m, func() ([]byte, error) { return s.sign(ctx, m) })
 	if err != nil {
@@ -132,6 +140,9 @@ func signatures(m *relay.Message, header textproto.MIMEHeader, domain string, ke
 		}
 	}()
 	for i, key := range keys {
+		if !isSelector(key.Selector) {
+			return nil, fmt.Errorf("the selector %q of %s is no part of a host name", key.Selector, domain)
+		}
 		signer, err := dkim.NewSigner(&dkim.SignOptions{
 			Domain:                 domain,
 			Selector:               key.Selector,
@@ -157,6 +168,13 @@ func signatures(m *relay.Message, header textproto.MIMEHeader, domain string, ke
 		signers[i] = nil
 	}
 	return fields.Bytes(), nil
+}
+
+// isSelector reports whether a selector makes a name in the DNS (RFC 6376 section
+// 3.1).
+func isSelector(s string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	return strings.Trim(s, allowed) == "" && !strings.Contains("."+s+".", "..") && len(s) <= 200
 }
 
 // whole is the content with an empty line at its end, which relaxed

@@ -116,3 +116,28 @@ func TestWaitersHaveTheirOwnContext(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestFieldsThatAreMissingOrWrong(t *testing.T) {
+	keys := func(selector string) func(context.Context, string) ([]dkim.Key, error) {
+		return func(ctx context.Context, domain string) ([]dkim.Key, error) {
+			list, err := both(ctx, domain)
+			list[0].Selector = selector
+			return list, err
+		}
+	}
+	for _, test := range []struct {
+		s    *dkim.Signer
+		want string
+	}{
+		{&dkim.Signer{Next: new(sink)}, "Signer.Keys is required"},
+		{&dkim.Signer{Keys: both}, "Signer.Next is required"},
+		{&dkim.Signer{Next: new(sink), Keys: keys("")}, `selector ""`},
+		{&dkim.Signer{Next: new(sink), Keys: keys("a b;c")}, `selector "a b;c"`},
+		{&dkim.Signer{Next: new(sink), Keys: keys("a..b")}, `selector "a..b"`},
+	} {
+		err := test.s.Forward(t.Context(), message("1", "From: shop@acme.example\r\n\r\n"))
+		if err == nil || !strings.Contains(err.Error(), test.want) || !relay.Temporary(err) {
+			t.Errorf("Forward: %v, want a temporary error that says %q", err, test.want)
+		}
+	}
+}
