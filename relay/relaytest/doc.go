@@ -22,6 +22,14 @@
 //		fmt.Println(d.From, d.To, len(d.Content))
 //	}
 //
+// Close and another Start make an outage. The address stays the same, so whoever
+// sends to it needs to be told nothing:
+//
+//	up.Close()
+//	… // mail waits
+//	up.Start()
+//	… // mail arrives
+//
 // A script makes it misbehave. It sees each command before it is answered and
 // may answer itself, wait, or drop the line:
 //

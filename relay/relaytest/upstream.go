@@ -1,6 +1,7 @@
 package relaytest
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -14,8 +15,9 @@ import (
 // interface that the system chose. It offers STARTTLS with [Certificate]
 // and every extension the relay knows, accepts all mail and remembers it.
 //
-// The zero value is ready to Start. The fields must not be changed after that.
-// Methods are safe for concurrent use.
+// The zero value is ready to Start. The fields must not be changed while it runs.
+// Close and another Start make an outage: the address stays the same, and so does
+// what it remembers. Methods are safe for concurrent use.
 type Upstream struct {
 	// Extensions are the lines of the EHLO reply after the first, without
 	// STARTTLS and AUTH, which come by themselves. Nil means
@@ -43,13 +45,15 @@ type Upstream struct {
 	// Discard makes it forget what it accepts, for benchmarks.
 	Discard bool
 
+	turn     sync.Mutex // held by Start and Close, so that neither overtakes the other
 	listener net.Listener
 	server   *tls.Config
 	done     chan struct{}
 	wg       sync.WaitGroup
 
 	mu         sync.Mutex
-	closed     bool
+	addr       string // from the first Start on
+	running    bool
 	conns      map[net.Conn]struct{}
 	count      int
 	deliveries []Delivery
@@ -114,13 +118,12 @@ type DeliveryRecipient struct {
 	Params  []string // of RCPT, such as "NOTIFY=NEVER"
 }
 
-// Start begins to listen and to serve. Like net/http/httptest it panics if it
-// can't: a test has no use for the error.
+// Start begins to listen and to serve, after Close at the same address as before.
+// Like net/http/httptest it panics if it can't: a test has no use for the error.
 func (u *Upstream) Start() {
-	var err error
-	if u.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		panic(fmt.Sprintf("relaytest: listening: %v", err))
-	}
+	u.turn.Lock()
+	defer u.turn.Unlock()
+	u.listen()
 	u.server = &tls.Config{Certificates: []tls.Certificate{Certificate()}}
 	if u.Extensions == nil {
 		u.Extensions = DefaultExtensions()
@@ -129,12 +132,33 @@ func (u *Upstream) Start() {
 		u.Mechanisms = []string{"PLAIN", "LOGIN"}
 	}
 	u.done = make(chan struct{})
-	u.conns = make(map[net.Conn]struct{})
 	u.wg.Go(u.accept)
 }
 
-// Addr returns the host and port it listens on.
-func (u *Upstream) Addr() string { return u.listener.Addr().String() }
+func (u *Upstream) listen() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.running {
+		panic("relaytest: the Upstream was started already")
+	}
+	l, err := net.Listen("tcp", cmp.Or(u.addr, "127.0.0.1:0"))
+	if err != nil {
+		panic(fmt.Sprintf("relaytest: listening: %v", err))
+	}
+	u.listener, u.addr, u.running = l, l.Addr().String(), true
+	u.conns = make(map[net.Conn]struct{})
+}
+
+// Addr returns the host and port it listens on. It panics before the first Start,
+// which finds the port.
+func (u *Upstream) Addr() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.addr == "" {
+		panic("relaytest: an Upstream has no address before Start")
+	}
+	return u.addr
+}
 
 // ClientTLS returns a configuration with which a client trusts it.
 func (u *Upstream) ClientTLS() *tls.Config { return ClientTLS() }
@@ -165,18 +189,26 @@ func (u *Upstream) DropConnections() {
 }
 
 // Close stops listening, drops all connections and waits until everything has
-// ended.
+// ended. It does nothing to an Upstream that doesn't run.
 func (u *Upstream) Close() {
-	u.mu.Lock()
-	again := u.closed
-	u.closed = true
-	u.mu.Unlock()
-	if !again {
-		close(u.done)
-		u.listener.Close()
-		u.DropConnections()
+	u.turn.Lock()
+	defer u.turn.Unlock()
+	if !u.stop() {
+		return
 	}
+	close(u.done)
+	u.listener.Close()
+	u.DropConnections()
 	u.wg.Wait()
+}
+
+// stop keeps newcomers out, and reports whether the Upstream ran.
+func (u *Upstream) stop() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	ran := u.running
+	u.running = false
+	return ran
 }
 
 func (u *Upstream) accept() {
@@ -202,7 +234,7 @@ func (u *Upstream) accept() {
 func (u *Upstream) add(nc net.Conn) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.closed {
+	if !u.running {
 		nc.Close()
 		return 0
 	}

@@ -78,6 +78,58 @@ func TestUpstreamClose(t *testing.T) {
 	}
 }
 
+// It comes back at its address, as often as it goes down, and remembers what it
+// had accepted.
+func TestUpstreamRestart(t *testing.T) {
+	up := relaytest.Upstream{NoTLS: true} // net/smtp wants TLS where it is offered
+	up.Close()                            // it never ran
+	up.Start()
+	addr := up.Addr()
+	send := func() error {
+		return smtp.SendMail(addr, nil, "a@example.org", []string{"b@example.com"}, []byte("x\r\n"))
+	}
+	for round := range 3 {
+		up.Close()
+		up.Close()
+		if err := send(); err == nil {
+			t.Fatalf("round %d: it took mail while it was closed", round)
+		}
+		up.Start()
+		if got := up.Addr(); got != addr {
+			t.Fatalf("round %d: it listens on %s, before on %s", round, got, addr)
+		}
+		if err := send(); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	up.Close()
+	if got := up.Deliveries(); len(got) != 3 || got[0].Conn == got[2].Conn {
+		t.Errorf("deliveries: %+v", got)
+	}
+}
+
+func TestUpstreamMisuse(t *testing.T) {
+	running := new(relaytest.Upstream)
+	running.Start()
+	defer running.Close()
+	for _, test := range []struct {
+		name, want string
+		f          func()
+	}{
+		{"a second Start", "relaytest: the Upstream was started already", running.Start},
+		{"Addr before Start", "relaytest: an Upstream has no address before Start", func() { new(relaytest.Upstream).Addr() }},
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != test.want {
+					t.Errorf("%s: panicked with %v, want %q", test.name, got, test.want)
+				}
+			}()
+			test.f()
+		}()
+	}
+}
+
 func ExampleUpstream() {
 	up := &relaytest.Upstream{
 		NoTLS: true,
@@ -102,4 +154,24 @@ func ExampleUpstream() {
 	// nobody@example.com 550 "5.1.1 There is no such user here"
 	// bob@example.com <nil>
 	// bob@example.com: "Subject: Hi\r\n\r\nHi.\r\n"
+}
+
+// An outage: what the code under test does meanwhile, and after it.
+func ExampleUpstream_Close() {
+	up := &relaytest.Upstream{NoTLS: true}
+	up.Start()
+	defer up.Close()
+	send := func() error {
+		return smtp.SendMail(up.Addr(), nil, "shop@acme.example", []string{"bob@example.com"}, []byte("Subject: Hi\r\n\r\nHi.\r\n"))
+	}
+
+	up.Close()
+	fmt.Println("down:", send() != nil)
+	up.Start()
+	fmt.Println("back:", send())
+	fmt.Println("arrived:", len(up.Deliveries()))
+	// Output:
+	// down: true
+	// back: <nil>
+	// arrived: 1
 }
