@@ -86,32 +86,53 @@ func NewUnstartedRelay(tb testing.TB) *Relay {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// Start begins to listen on two free ports of the loopback interface.
+// Start begins to listen on two free ports of the loopback interface. If Serve
+// fails, for want of a field that it requires say, so does the test, at once.
 func (r *Relay) Start() {
 	r.tb.Helper()
-	r.Server.Forwarder = r.Record(r.Server.Forwarder)
+	if r.Server.Forwarder != nil { // otherwise Serve says so
+		r.Server.Forwarder = r.Record(r.Server.Forwarder)
+	}
 	r.Addr = r.serve(r.Server.Serve)
 	if r.Server.TLSConfig != nil {
 		r.AddrTLS = r.serve(r.Server.ServeTLS)
 	}
-	r.tb.Cleanup(func() { r.Server.Close() })
 }
 
+// serve returns an address when the relay accepts connections there.
 func (r *Relay) serve(serve func(net.Listener) error) string {
 	r.tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := serve(l); !errors.Is(err, relay.ErrServerClosed) {
+	l := &listener{Listener: tcp, accepting: make(chan struct{})}
+	ended := make(chan error, 1)
+	go func() { ended <- serve(l) }()
+	select {
+	case <-l.accepting:
+	case err := <-ended:
+		r.tb.Fatalf("relaytest: %v", err)
+	}
+	r.tb.Cleanup(func() {
+		r.Server.Close()
+		if err := <-ended; !errors.Is(err, relay.ErrServerClosed) {
 			r.tb.Errorf("relaytest: %v", err)
 		}
-	}()
-	r.tb.Cleanup(func() { <-done })
+	})
 	return l.Addr().String()
+}
+
+// A listener tells when it is used.
+type listener struct {
+	net.Listener
+	once      sync.Once
+	accepting chan struct{}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	l.once.Do(func() { close(l.accepting) })
+	return l.Listener.Accept()
 }
 
 // Messages returns what was accepted so far. A client that was answered 250

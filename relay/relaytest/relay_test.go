@@ -3,8 +3,10 @@ package relaytest_test
 import (
 	"fmt"
 	"net/smtp"
+	"runtime"
 	"testing"
 
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
@@ -26,6 +28,41 @@ func TestRelayRecords(t *testing.T) {
 			t.Errorf("%s: recorded %v, want %v", test.name, got, test.ok)
 		}
 	}
+}
+
+// What is missing for Serve fails the test, and says what it is.
+func TestRelayServeFails(t *testing.T) {
+	for _, test := range []struct {
+		want   string
+		change func(*relay.Server)
+	}{
+		{"relaytest: relay: Server.Credentials is required", func(s *relay.Server) { s.Credentials = nil }},
+		{"relaytest: relay: Server.Forwarder is required", func(s *relay.Server) { s.Forwarder = nil }},
+	} {
+		tb := &failing{TB: t}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			r := relaytest.NewUnstartedRelay(tb)
+			test.change(r.Server)
+			r.Start()
+		}()
+		<-ended
+		if tb.fatal != test.want {
+			t.Errorf("the test failed with %q, want %q", tb.fatal, test.want)
+		}
+	}
+}
+
+// failing is a test that remembers what it failed with.
+type failing struct {
+	testing.TB
+	fatal string
+}
+
+func (f *failing) Fatalf(format string, args ...any) {
+	f.fatal = fmt.Sprintf(format, args...)
+	runtime.Goexit()
 }
 
 func send(r *relaytest.Relay, from, to, text string) error {
