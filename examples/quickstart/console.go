@@ -35,10 +35,16 @@ func visitor(r *http.Request) (store.TenantID, error) {
 	if err != nil {
 		host = r.Host
 	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+	if loopback(host) {
 		return tenant, nil
 	}
 	return "", fmt.Errorf("the console is for this machine alone, and was asked for as %q", r.Host)
+}
+
+// loopback reports whether a host is this machine, to itself alone.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // serveConsole is Serve, but for the error that means that all is well.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
@@ -47,7 +48,7 @@ func parseFlags() options {
 	flag.StringVar(&o.domain, "domain", "", "the sending `domain`; the relay adds it if need be (default the oldest\nthere is, at first "+firstDomain+")")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:2587", "`address` for STARTTLS; port 0 is any free one")
 	flag.StringVar(&o.listenTLS, "listen-tls", "127.0.0.1:2465", "`address` for TLS from the first byte")
-	flag.StringVar(&o.console, "console", "127.0.0.1:2580", "`address` of the pages on which users are managed; they are for this\nmachine alone")
+	flag.StringVar(&o.console, "console", "127.0.0.1:2580", "`address` of the pages on which users are managed; they have no\nlogin, so it is one of the loopback interface")
 	flag.BoolVar(&o.json, "json", false, "print JSON: of a command one document, of the relay one when it is ready\nand then one for each event, each on a line of its own")
 	// Not a flag.Func: of that the flag package repeats what it is given.
 	upstream := flag.String("upstream", "", "queue messages for the server of this `URL`: smtp://user@host:port with STARTTLS,\nor smtps:// with TLS from the first byte; "+passwordVariable+" is the\nuser's password. ?tls=skip-verify takes any certificate, ?tls=none does without\nTLS, both for private networks only")
@@ -61,18 +62,28 @@ func parseFlags() options {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "unexpected argument %q (see -help)\n", flag.Arg(0))
+	if err := o.check(flag.Args(), *upstream); err != nil {
+		fmt.Fprintf(os.Stderr, "%v (see -help)\n", err)
 		os.Exit(2)
 	}
-	if *upstream != "" {
-		var err error
-		if o.upstream, err = parseUpstream(*upstream); err != nil {
-			fmt.Fprintf(os.Stderr, "-upstream: %v (see -help)\n", err)
-			os.Exit(2)
-		}
-	}
 	return o
+}
+
+// check makes sense of what the flag package leaves as it is.
+func (o *options) check(args []string, upstream string) (err error) {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	if host, _, err := net.SplitHostPort(o.console); err == nil && !loopback(host) {
+		return errors.New("-console: the pages have no login, so give an address of the loopback interface, such as 127.0.0.1:2580")
+	}
+	if upstream == "" {
+		return nil
+	}
+	if o.upstream, err = parseUpstream(upstream); err != nil {
+		return fmt.Errorf("-upstream: %w", err)
+	}
+	return nil
 }
 
 // choose returns what a flag does that is a command.

@@ -212,6 +212,8 @@ func TestErrors(t *testing.T) {
 		{name: "password in no URL", args: []string{"-upstream", "smtp://user:pass56/word@example.com"}, status: 2, want: "-upstream: use smtp://user@host:port"},
 		{name: "bad escape in a password", args: []string{"-upstream", "smtp://user:pass56%zz@example.com"}, status: 2, want: "-upstream: use smtp://user@host:port"},
 		{name: "password and no scheme", args: []string{"-upstream", "user:pass56word@example.com"}, status: 2, want: "-upstream: use smtp://user@host:port"},
+		{name: "console for others", args: []string{"-console", "0.0.0.0:0"}, status: 2, want: "-console: the pages have no login"},
+		{name: "console for everybody", args: []string{"-console", ":0"}, status: 2, want: "-console: the pages have no login"},
 		{name: "argument", args: []string{"list"}, status: 2, want: `unexpected argument "list"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
