@@ -44,13 +44,18 @@ func addUser(ctx context.Context, st *sqlstore.Store, o options) (document, erro
 		return nil, err
 	}
 	user, password, err := t.AddUser(ctx, domain, o.argument)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("there is no domain %s; run the relay with -domain %s to add it", domain, domain)
-	}
 	if err != nil {
-		return nil, err
+		return nil, unknownDomain(err, domain)
 	}
 	return accessTo(o.listen, o.listenTLS).with(issued{user, password}), nil
+}
+
+// unknownDomain says ErrNotFound in words.
+func unknownDomain(err error, domain string) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("there is no domain %s; run the relay with -domain %s to add it", domain, domain)
+	}
+	return err
 }
 
 func resetPassword(ctx context.Context, st *sqlstore.Store, o options) (document, error) {
@@ -85,9 +90,16 @@ func unknownUser(err error, username string) error {
 	return err
 }
 
-func listUsers(ctx context.Context, st *sqlstore.Store, _ options) (document, error) {
+func listUsers(ctx context.Context, st *sqlstore.Store, o options) (document, error) {
 	t := tenantIn(st)
 	list := listing{Users: []listed{}}
+	if o.domain != "" {
+		domain, err := credentials.NormalizeDomain(o.domain)
+		if err == nil {
+			err = unknownDomain(list.add(ctx, t, domain), domain)
+		}
+		return list, err
+	}
 	var page store.Page
 	for {
 		domains, err := t.Domains(ctx, page)

@@ -55,7 +55,7 @@ func parseFlags() options {
 	flag.Func("add", "add an SMTP user of this `name` and show its password", o.choose(addUser))
 	flag.Func("reset", "give the user of this `username` a new password and show it", o.choose(resetPassword))
 	flag.Func("delete", "delete the user of this `username`, for good", o.choose(deleteUser))
-	flag.BoolFunc("list", "list the users with their last connections", o.choose(listUsers))
+	flag.BoolFunc("list", "list the users with their last connections; of -domain, or of all", o.choose(listUsers))
 	flag.BoolFunc("queue", "list the recipients whose messages wait for the upstream, and why", o.choose(listQueue))
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)

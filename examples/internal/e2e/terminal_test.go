@@ -160,6 +160,7 @@ func TestCommandsAsText(t *testing.T) {
 	added := run(`(?m)^password: [A-Z2-7]{26}$`, "-add", "It's 💌")
 	username := (&terminal{text: added}).field("username")
 	run(`(?m)^It's 💌 +`+username+` +mycompany\.example +never$`, "-list")
+	run(`(?m)^It's 💌 +`+username, "-list", "-domain", "MyCompany.example.")
 	run(`(?m)^username: `+username+"\n"+`password: [A-Z2-7]{26}$`, "-reset", username)
 	run(`deleted `+username, "-delete", username)
 	if list := run(r.Username, "-list"); strings.Contains(list, username) {
@@ -200,6 +201,7 @@ func TestErrors(t *testing.T) {
 		{name: "unknown user to reset", args: []string{"-reset", "smtpnobody"}, dir: running.dir, status: 1, want: `there is no user "smtpnobody"; -list shows`},
 		{name: "unknown user to delete", args: []string{"-delete", ""}, dir: running.dir, status: 1, want: `there is no user ""; -list shows`},
 		{name: "unknown domain", args: []string{"-add", "x", "-domain", "other.example"}, dir: running.dir, status: 1, want: "there is no domain other.example"},
+		{name: "unknown domain to list", args: []string{"-list", "-domain", "other.example"}, dir: running.dir, status: 1, want: "there is no domain other.example"},
 		{name: "bad name", args: []string{"-add", "a\nb"}, dir: running.dir, status: 1, want: "the name is not possible: it holds a line break"},
 		{name: "two commands", args: []string{"-list", "-add", "x"}, status: 2, want: "one of -add, -reset, -delete, -list and -queue at a time"},
 		{name: "upstream without a host", args: []string{"-upstream", "smtp://"}, status: 2, want: "-upstream: use smtp://user@host:port"},
