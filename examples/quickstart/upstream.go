@@ -29,6 +29,15 @@ func parseUpstream(text string) (*smarthost.Forwarder, error) {
 		Username: u.User.Username(),
 		Logger:   slog.New(slog.DiscardHandler), // the printer tells of each message
 	}
+	switch u.Scheme {
+	case "smtp":
+		f.Addr = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "587"))
+	case "smtps":
+		f.TLS = smarthost.ImplicitTLS
+		f.Addr = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "465"))
+	default:
+		return nil, errors.New("the URL begins with smtp:// (for STARTTLS) or smtps:// (for TLS from the first byte)")
+	}
 	if _, ok := u.User.Password(); ok {
 		return nil, fmt.Errorf("leave the password out of the URL and set %s", passwordVariable)
 	}
@@ -38,15 +47,6 @@ func parseUpstream(text string) (*smarthost.Forwarder, error) {
 			return nil, fmt.Errorf("set %s to the password of the user in the URL", passwordVariable)
 		}
 		f.Password = credentials.NewPassword(password)
-	}
-	switch u.Scheme {
-	case "smtp":
-		f.Addr = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "587"))
-	case "smtps":
-		f.TLS = smarthost.ImplicitTLS
-		f.Addr = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "465"))
-	default:
-		return nil, errors.New("the URL begins with smtp:// (for STARTTLS) or smtps:// (for TLS from the first byte)")
 	}
 	return f, protect(f, u.RawQuery)
 }

@@ -205,7 +205,7 @@ func TestErrors(t *testing.T) {
 		{name: "bad name", args: []string{"-add", "a\nb"}, dir: running.dir, status: 1, want: "the name is not possible: it holds a line break"},
 		{name: "two commands", args: []string{"-list", "-add", "x"}, status: 2, want: "one of -add, -reset, -delete, -list and -queue at a time"},
 		{name: "upstream without a host", args: []string{"-upstream", "smtp://"}, status: 2, want: "-upstream: use smtp://user@host:port"},
-		{name: "upstream of another kind", args: []string{"-upstream", "http://example.com"}, status: 2, want: "-upstream: the URL begins with smtp://"},
+		{name: "upstream of another kind", args: []string{"-upstream", "http://user@example.com"}, status: 2, want: "-upstream: the URL begins with smtp://"},
 		{name: "upstream with a path", args: []string{"-upstream", "smtp://example.com/x"}, status: 2, want: "-upstream: use smtp://user@host:port"},
 		{name: "upstream with a typo", args: []string{"-upstream", "smtp://example.com?tls=skip_verify"}, status: 2, want: "?tls=skip-verify"},
 		{name: "TLS and no TLS", args: []string{"-upstream", "smtps://example.com?tls=none"}, status: 2, want: "for smtp:// ?tls=none"},
