@@ -17,6 +17,7 @@ type destination struct {
 
 	Outbox   string `json:"outbox,omitempty"`   // the directory
 	Upstream string `json:"upstream,omitempty"` // host and port
+	Waiting  int64  `json:"waiting,omitempty"`  // for an upstream that isn't given: recipients, of an earlier run
 
 	run   func(ctx context.Context) error // hands on what waits, until ctx ends
 	close func() error
@@ -24,11 +25,15 @@ type destination struct {
 
 // openDestination is where a product says what becomes of its mail. Here it is
 // queued for the upstream, if there is one. A file needs no queue.
-func openDestination(upstream *smarthost.Forwarder, spool store.Spool, out printer, logger *slog.Logger) (destination, error) {
+func openDestination(ctx context.Context, upstream *smarthost.Forwarder, spool store.Spool, out printer, logger *slog.Logger) (destination, error) {
 	if upstream == nil {
+		waiting, err := spool.Depth(ctx)
+		if err != nil {
+			return destination{}, err
+		}
 		box, err := openOutbox()
 		return destination{
-			Forwarder: box, Outbox: box.dir,
+			Forwarder: box, Outbox: box.dir, Waiting: waiting.Deliveries,
 			run:   func(context.Context) error { return nil },
 			close: func() error { return nil },
 		}, err

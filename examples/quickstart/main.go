@@ -74,7 +74,7 @@ func runRelay(ctx context.Context, opts options) error {
 	out := printer{json: opts.json}
 	// What happens is printed, so the log is left with troubles.
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	dest, err := openDestination(opts.upstream, st, out, logger)
+	dest, err := openDestination(ctx, opts.upstream, st, out, logger)
 	if err != nil {
 		return err
 	}

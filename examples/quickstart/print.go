@@ -42,6 +42,9 @@ func (r ready) text(b *bytes.Buffer) {
 	if r.Upstream != "" {
 		where = r.Upstream
 	}
+	if r.Waiting > 0 {
+		fmt.Fprintf(b, "\nMail of an earlier run still waits for an -upstream (recipients: %d); -queue lists it.\n", r.Waiting)
+	}
 	fmt.Fprintf(b, "\nMessages go to %s. What happens:\n\n", where)
 }
 

@@ -228,6 +228,11 @@ func TestOutage(t *testing.T) {
 			if restart {
 				term.interrupt(t)
 				checkWaiting(t, term, begin)
+				const want = "\nMail of an earlier run still waits for an -upstream (recipients: 1); -queue lists it.\n"
+				if term = openTerminal(t, term.dir); !strings.Contains(term.text, want) {
+					t.Errorf("without an upstream it doesn't tell what waits:\n%s", term.text)
+				}
+				term.interrupt(t)
 				term = openTerminal(t, term.dir, args...)
 			}
 			listenFor(t, up, addr)
