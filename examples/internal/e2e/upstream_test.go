@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -185,40 +184,14 @@ func closedAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// listenFor makes an upstream that is there by an address answer at another one,
-// which was closed.
-func listenFor(t *testing.T, up *relaytest.Upstream, addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			front, err := l.Accept()
-			if err != nil {
-				return
-			}
-			back, err := net.Dial("tcp", up.Addr())
-			if err != nil {
-				front.Close()
-				continue
-			}
-			go func() { io.Copy(back, front); back.Close() }()
-			go func() { io.Copy(front, back); front.Close() }()
-		}
-	}()
-}
-
 // TestOutage takes a message through an outage of the upstream.
 func TestOutage(t *testing.T) {
 	for name, restart := range map[string]bool{"same run": false, "restart": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			up := startUpstream(t, &relaytest.Upstream{})
-			addr := closedAddr(t)
-			args := []string{"-upstream", "smtp://" + addr + "?tls=skip-verify"}
+			up.Close()
+			args := []string{"-upstream", "smtp://" + up.Addr() + "?tls=skip-verify"}
 			term := openTerminal(t, t.TempDir(), args...)
 			begin := time.Now()
 			s := term.sendText(t, texts[1].text)
@@ -235,7 +208,7 @@ func TestOutage(t *testing.T) {
 				term.interrupt(t)
 				term = openTerminal(t, term.dir, args...)
 			}
-			listenFor(t, up, addr)
+			up.Start()
 			term.announces(t, "delivered"+fromTo)
 			if found := term.queue(t); len(found) != 0 {
 				t.Errorf("afterwards -queue shows %+v", found)
