@@ -22,7 +22,22 @@ var migrations embed.FS
 // in a way that can't keep the promises of [store.Store]; the error says what
 // to change.
 func (s *Store) Migrate(ctx context.Context) error {
-	return failed("migrate", s.migrate(ctx))
+	if err := s.made(); err != nil {
+		return failed("migrate", err)
+	}
+	// An error of the database's own may come from the wrong dialect.
+	return failed("migrate "+s.dialect.String(), s.migrate(ctx))
+}
+
+// made reports what New wasn't given.
+func (s *Store) made() error {
+	if _, err := s.sql(""); err != nil {
+		return err
+	}
+	if s.db == nil {
+		return errors.New("there is no database: New was given nil")
+	}
+	return nil
 }
 
 func (s *Store) migrate(ctx context.Context) error {

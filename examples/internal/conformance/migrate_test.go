@@ -157,3 +157,24 @@ func TestNoDialect(t *testing.T) {
 		t.Errorf("AddDomain: got error %v, want one about the dialect", err)
 	}
 }
+
+func TestMigrateNotMade(t *testing.T) {
+	for want, st := range map[string]*sqlstore.Store{
+		"sqlstore: migrate: there is no dialect Dialect(0)":          {},
+		"sqlstore: migrate: there is no database: New was given nil": sqlstore.New(nil, sqlstore.SQLite),
+	} {
+		if err := st.Migrate(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("got error %v, want %s", err, want)
+		}
+	}
+}
+
+// What the database says of another's SQL is puzzling, unless it is known whose
+// that is.
+func TestMigrateWrongDialect(t *testing.T) {
+	b := backends[0]
+	err := sqlstore.New(b.openDB(t, b.create(t)), sqlstore.Postgres).Migrate(t.Context())
+	if err == nil || !strings.HasPrefix(err.Error(), "sqlstore: migrate PostgreSQL: ") {
+		t.Errorf("got error %v, want one that names the dialect", err)
+	}
+}

@@ -192,7 +192,7 @@ func TestErrors(t *testing.T) {
 			prepare: func(t *testing.T, dir string) { write(t, filepath.Join(dir, "outbox"), "") }},
 		{name: "database not writable", args: anyPort, status: 1, want: "open gatepost.db: ",
 			prepare: func(t *testing.T, dir string) { os.Mkdir(filepath.Join(dir, "gatepost.db"), 0o755) }},
-		{name: "not a database", args: anyPort, status: 1, want: "gatepost.db: sqlstore: migrate: ",
+		{name: "not a database", args: anyPort, status: 1, want: "gatepost.db: sqlstore: migrate SQLite: ",
 			prepare: func(t *testing.T, dir string) {
 				write(t, filepath.Join(dir, "gatepost.db"), strings.Repeat("no database ", 100))
 			}},
