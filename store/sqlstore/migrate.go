@@ -166,10 +166,17 @@ func (s *Store) migrateSQLite(ctx context.Context, conn *sql.Conn, steps [][]str
 	})
 }
 
-// checkSQLite makes sure that commits are durable and that processes wait for
-// each other. It sets what the file remembers, and asks for what each
+// checkSQLite makes sure that all connections have the same database, that
+// commits are durable and that processes wait for each other. It sets what the file remembers, and asks for what each
 // connection must be told.
 func checkSQLite(ctx context.Context, conn *sql.Conn) error {
+	var file string
+	if err := conn.QueryRowContext(ctx, `SELECT file FROM pragma_database_list WHERE name = 'main'`).Scan(&file); err != nil {
+		return err
+	}
+	if file == "" {
+		return errors.New("SQLite would keep a database in memory for each connection: use a file on a local disk, or store/memory")
+	}
 	var timeout, synchronous int
 	if err := conn.QueryRowContext(ctx, `PRAGMA busy_timeout`).Scan(&timeout); err != nil {
 		return err

@@ -178,3 +178,15 @@ func TestMigrateWrongDialect(t *testing.T) {
 		t.Errorf("got error %v, want one that names the dialect", err)
 	}
 }
+
+// What else is wrong with a database in memory needn't be put right first.
+func TestMigrateInMemory(t *testing.T) {
+	for _, b := range backends[:2] {
+		for _, dsn := range []string{":memory:", "file::memory:?cache=shared"} {
+			err := sqlstore.New(b.openDB(t, dsn), b.dialect).Migrate(t.Context())
+			if err == nil || !strings.Contains(err.Error(), "use a file on a local disk, or store/memory") {
+				t.Errorf("%s: %s: got error %v, want one that says to use a file", b.name, dsn, err)
+			}
+		}
+	}
+}
