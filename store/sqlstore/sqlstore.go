@@ -29,11 +29,18 @@
 //	file:gatepost.db?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)
 //
 // The first lets a writer wait for another process, the second makes a commit
-// survive a power cut. Migrate refuses a database that was opened without
-// either, and switches the file to write-ahead logging, in which readers never
-// wait. Writers of one Store wait in line rather than meet SQLITE_BUSY, so use
-// one Store for one file in a process. A database in memory (":memory:") would
-// be another one for each connection and is refused; see store/memory.
+// survive a power cut. Migrate refuses a database without a busy_timeout, and
+// one with synchronous below FULL, which some builds of SQLite begin with. It
+// switches the file to write-ahead logging, in which readers never wait.
+// Writers of one Store wait in line rather than meet SQLITE_BUSY, so use one
+// Store for one file in a process. A database in memory (":memory:") would be
+// another one for each connection and is refused; see store/memory.
+//
+// SQLite makes the file as the umask says, so that others may often read the
+// mail in it. Make it first, and the files beside it get its mode:
+//
+//	f, err := os.OpenFile("gatepost.db", os.O_RDWR|os.O_CREATE, 0o600)
+//	... // and f.Close()
 //
 // A file that mail passes through is written over and over in the same places,
 // so it is faster to copy it from the log less often, and to keep it in memory
