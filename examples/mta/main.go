@@ -42,6 +42,7 @@ import (
 )
 
 func main() {
+	parseArguments()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	set, err := readSettings()
 	if err == nil {

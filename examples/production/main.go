@@ -45,6 +45,7 @@ import (
 )
 
 func main() {
+	parseArguments()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	set, wrong := readSettings()
 	for _, text := range wrong {

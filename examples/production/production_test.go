@@ -330,3 +330,26 @@ func TestMissingSettings(t *testing.T) {
 		}
 	}
 }
+
+// Whoever asks is told what the settings are, and nothing is taken for one that
+// isn't.
+func TestArguments(t *testing.T) {
+	for arg, want := range map[string]struct {
+		status int
+		says   string
+	}{
+		"-h":     {0, "\tGATEPOST_UPSTREAM_PASSWORD  its password\n"},
+		"--help": {0, "Production is a relay as a product runs it"},
+		"-x":     {2, "flag provided but not defined: -x\n"},
+		"listen": {2, `unexpected argument "listen" (see -help)`},
+	} {
+		var p program
+		p.launch(t, arg)
+		if status := p.wait(); status != want.status {
+			t.Errorf("%s: exit status %d, want %d", arg, status, want.status)
+		}
+		if got := p.log.String(); !strings.Contains(got, want.says) || strings.Contains(got, "//\t") || strings.Contains(got, "import") {
+			t.Errorf("%s: it says\n%s\nwant %q", arg, got, want.says)
+		}
+	}
+}

@@ -86,13 +86,13 @@ func freeAddrs(t *testing.T) (a, b string) {
 }
 
 // launch starts the process. It ends with the test at the latest.
-func (p *program) launch(t *testing.T) {
+func (p *program) launch(t *testing.T, args ...string) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.cmd = exec.Command(self)
+	p.cmd = exec.Command(self, args...)
 	p.cmd.Env = []string{"PRODUCTION_TEST=program", "TMPDIR=" + t.TempDir()}
 	for name, value := range p.env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)

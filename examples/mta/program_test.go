@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestMain is the program itself in the processes that the tests start.
+func TestMain(m *testing.M) {
+	if os.Getenv("MTA_TEST") == "program" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// runProgram runs the program without any settings, and returns what it says.
+func runProgram(t *testing.T, args ...string) (stderr string, status int) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Env = []string{"MTA_TEST=program"}
+	cmd.Stderr = &b
+	cmd.Run()
+	return b.String(), cmd.ProcessState.ExitCode()
+}
+
+// Whoever asks is told what the settings are, and nothing is taken for one that
+// isn't.
+func TestArguments(t *testing.T) {
+	for arg, want := range map[string]struct {
+		status int
+		says   string
+	}{
+		"-h":     {0, "\tGATEPOST_KEY          file with its key\n"},
+		"--help": {0, "Mta is a whole sending server"},
+		"-x":     {2, "flag provided but not defined: -x\n"},
+		"listen": {2, `unexpected argument "listen" (see -help)`},
+	} {
+		got, status := runProgram(t, arg)
+		if status != want.status || !strings.Contains(got, want.says) || strings.Contains(got, "//\t") || strings.Contains(got, "import") {
+			t.Errorf("%s: exit status %d, want %d; it says\n%s\nwant %q", arg, status, want.status, got, want.says)
+		}
+	}
+}
