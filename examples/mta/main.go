@@ -44,13 +44,16 @@ import (
 func main() {
 	parseArguments()
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	set, err := readSettings()
-	if err == nil {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		context.AfterFunc(ctx, stop) // so that a second signal ends the program at once
-		err = run(ctx, set, &mx.Forwarder{Hostname: set.hostname, Logger: log}, log)
+	set, wrong := readSettings()
+	for _, text := range wrong {
+		log.Error(text)
 	}
-	if err != nil {
+	if len(wrong) > 0 {
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // so that a second signal ends the program at once
+	if err := run(ctx, set, &mx.Forwarder{Hostname: set.hostname, Logger: log}, log); err != nil {
 		log.Error(err.Error())
 		os.Exit(1)
 	}

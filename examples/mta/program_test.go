@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,24 @@ func TestArguments(t *testing.T) {
 		got, status := runProgram(t, arg)
 		if status != want.status || !strings.Contains(got, want.says) || strings.Contains(got, "//\t") || strings.Contains(got, "import") {
 			t.Errorf("%s: exit status %d, want %d; it says\n%s\nwant %q", arg, status, want.status, got, want.says)
+		}
+	}
+}
+
+// Each fault is a record of its own.
+func TestMissingSettings(t *testing.T) {
+	log, status := runProgram(t)
+	if status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+	lines := slices.Collect(strings.Lines(log))
+	names := []string{"GATEPOST_HOSTNAME", "GATEPOST_CERTIFICATE", "GATEPOST_KEY"}
+	if len(lines) != len(names) {
+		t.Fatalf("it says\n%s", log)
+	}
+	for i, name := range names {
+		if !strings.Contains(lines[i], `"msg":"`+name+" is not set: ") {
+			t.Errorf("it says %s, want that %s is missing", lines[i], name)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 )
@@ -16,16 +15,17 @@ type settings struct {
 	listen, listenTLS string
 }
 
-func readSettings() (settings, error) {
-	var missing []error
+// readSettings reads the environment. It also returns what is missing there, a
+// line for each setting.
+func readSettings() (s settings, wrong []string) {
 	need := func(name, what string) string {
 		v := os.Getenv(name)
 		if v == "" {
-			missing = append(missing, fmt.Errorf("%s is not set: %s", name, what))
+			wrong = append(wrong, fmt.Sprintf("%s is not set: %s", name, what))
 		}
 		return v
 	}
-	s := settings{
+	s = settings{
 		hostname:  need("GATEPOST_HOSTNAME", "the server's name, which its address has in the DNS"),
 		certFile:  need("GATEPOST_CERTIFICATE", "the file of the certificate"),
 		keyFile:   need("GATEPOST_KEY", "the file of the certificate's key"),
@@ -34,5 +34,5 @@ func readSettings() (settings, error) {
 		listen:    cmp.Or(os.Getenv("GATEPOST_LISTEN"), ":587"),
 		listenTLS: cmp.Or(os.Getenv("GATEPOST_LISTEN_TLS"), ":465"),
 	}
-	return s, errors.Join(missing...)
+	return s, wrong
 }
