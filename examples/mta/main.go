@@ -25,6 +25,7 @@ import (
 	"crypto/tls"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -64,21 +65,21 @@ func run(ctx context.Context, set settings, out *mx.Forwarder, log *slog.Logger)
 	defer out.Close()
 	cert, err := tls.LoadX509KeyPair(set.certFile, set.keyFile)
 	if err != nil {
-		return err
+		return fmt.Errorf("GATEPOST_CERTIFICATE and GATEPOST_KEY: %w", err)
 	}
 	keys, err := loadKeys(set.keyDir)
 	if err != nil {
-		return err
+		return fmt.Errorf("GATEPOST_DKIM: %w", err)
 	}
 	keys.tell(log)
 	db, err := openDatabase(set.database)
 	if err != nil {
-		return err
+		return fmt.Errorf("GATEPOST_DATABASE: %w", err)
 	}
 	defer db.Close()
 	st := sqlstore.New(db, sqlstore.SQLite)
 	if err := st.Migrate(ctx); err != nil {
-		return err
+		return fmt.Errorf("GATEPOST_DATABASE: %w", err)
 	}
 
 	signer := &dkim.Signer{Keys: keys.of, Next: out, Logger: log}
@@ -93,19 +94,30 @@ func run(ctx context.Context, set settings, out *mx.Forwarder, log *slog.Logger)
 	delivery, endDelivery := context.WithCancel(context.Background())
 	delivered := make(chan error, 1)
 	go func() { delivered <- q.Run(delivery) }()
-	ended := make(chan error, 2)
-	go func() { ended <- srv.ListenAndServe(set.listen) }()
-	go func() { ended <- srv.ListenAndServeTLS(set.listenTLS) }()
-	select {
-	case err = <-ended: // it couldn't listen
-	case <-ctx.Done():
-		deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		err = srv.Shutdown(deadline) // messages in progress are let in
-		cancel()
-	}
-	srv.Close()
+	err = serve(ctx, set, srv, log)
 	endDelivery() // now that no more mail comes in
 	return errors.Join(err, <-delivered)
+}
+
+// serve takes mail until ctx ends.
+func serve(ctx context.Context, set settings, srv *relay.Server, log *slog.Logger) error {
+	starttls, implicit, err := set.open()
+	if err != nil {
+		return err
+	}
+	log.Info("listening", "STARTTLS", starttls.Addr().String(), "TLS", implicit.Addr().String())
+	defer srv.Close()
+	ended := make(chan error, 2)
+	go func() { ended <- srv.Serve(starttls) }()
+	go func() { ended <- srv.ServeTLS(implicit) }()
+	select {
+	case err := <-ended: // it can't
+		return err
+	case <-ctx.Done():
+		deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		return srv.Shutdown(deadline) // messages in progress are let in
+	}
 }
 
 func openDatabase(file string) (*sql.DB, error) {

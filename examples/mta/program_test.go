@@ -1,11 +1,15 @@
 package main
 
 import (
+	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatepost-mail/gatepost/relay/mx"
 )
 
 // TestMain is the program itself in the processes that the tests start.
@@ -65,6 +69,29 @@ func TestMissingSettings(t *testing.T) {
 	for i, name := range names {
 		if !strings.Contains(lines[i], `"msg":"`+name+" is not set: ") {
 			t.Errorf("it says %s, want that %s is missing", lines[i], name)
+		}
+	}
+}
+
+// An error says which setting to look at.
+func TestErrors(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for want, change := range map[string]func(*settings){
+		"GATEPOST_CERTIFICATE and GATEPOST_KEY: open ": func(s *settings) { s.keyFile += ".missing" },
+		"GATEPOST_DKIM: ":                  func(s *settings) { s.keyDir = s.certFile },
+		"GATEPOST_DATABASE: ":              func(s *settings) { s.database = s.certFile },
+		"GATEPOST_LISTEN: listen tcp ":     func(s *settings) { s.listen = taken.Addr().String() },
+		"GATEPOST_LISTEN_TLS: listen tcp ": func(s *settings) { s.listenTLS = taken.Addr().String() },
+	} {
+		s := newSettings(t)
+		change(&s)
+		err := run(t.Context(), s, new(mx.Forwarder), slog.New(slog.DiscardHandler))
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got error %v, want %s", err, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"os"
 )
 
@@ -35,4 +36,16 @@ func readSettings() (s settings, wrong []string) {
 		listenTLS: cmp.Or(os.Getenv("GATEPOST_LISTEN_TLS"), ":465"),
 	}
 	return s, wrong
+}
+
+// open opens the ports. An error names the setting that it is about.
+func (s settings) open() (starttls, implicit net.Listener, err error) {
+	if starttls, err = net.Listen("tcp", s.listen); err != nil {
+		return nil, nil, fmt.Errorf("GATEPOST_LISTEN: %w", err)
+	}
+	if implicit, err = net.Listen("tcp", s.listenTLS); err != nil {
+		starttls.Close()
+		return nil, nil, fmt.Errorf("GATEPOST_LISTEN_TLS: %w", err)
+	}
+	return starttls, implicit, nil
 }

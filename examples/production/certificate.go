@@ -22,7 +22,7 @@ type certificate struct {
 func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
 	c := &certificate{files: [2]string{certFile, keyFile}, log: log}
 	if err := c.reload(c.stat()); err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
+		return nil, fmt.Errorf("GATEPOST_CERTIFICATE and GATEPOST_KEY: %w", err)
 	}
 	return c, nil
 }

@@ -72,7 +72,7 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	db.SetMaxIdleConns(20)
 	st := sqlstore.New(db, sqlstore.Postgres)
 	if err := st.Migrate(ctx); err != nil {
-		return err
+		return fmt.Errorf("GATEPOST_DATABASE_URL: %w", err)
 	}
 	cert, err := loadCertificate(set.certFile, set.keyFile, log)
 	if err != nil {
@@ -95,17 +95,28 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	delivery, endDelivery := context.WithCancel(context.Background())
 	delivered := make(chan error, 1)
 	go func() { delivered <- q.Run(delivery) }()
-	ended := make(chan error, 2)
-	go func() { ended <- srv.ListenAndServe(set.listen) }()
-	go func() { ended <- srv.ListenAndServeTLS(set.listenTLS) }()
-	select {
-	case err = <-ended: // it couldn't listen
-		srv.Close()
-	case <-ctx.Done():
-		err = shutDown(srv, set.shutdownTimeout)
-	}
+	err = serve(ctx, set, srv, log)
 	endDelivery() // now that no more mail comes in
 	return errors.Join(err, <-delivered)
+}
+
+// serve takes mail until ctx ends.
+func serve(ctx context.Context, set settings, srv *relay.Server, log *slog.Logger) error {
+	starttls, implicit, err := set.open()
+	if err != nil {
+		return err
+	}
+	log.Info("listening", "STARTTLS", starttls.Addr().String(), "TLS", implicit.Addr().String())
+	ended := make(chan error, 2)
+	go func() { ended <- srv.Serve(starttls) }()
+	go func() { ended <- srv.ServeTLS(implicit) }()
+	select {
+	case err := <-ended: // it can't
+		srv.Close()
+		return err
+	case <-ctx.Done():
+		return shutDown(srv, set.shutdownTimeout)
+	}
 }
 
 // shutDown lets messages in progress finish, within the time there is. What is
