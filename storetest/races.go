@@ -223,10 +223,14 @@ func (t *tester) race(expected error, f func(st store.Store, racer int) error) [
 	}
 	close(start)
 	wg.Wait()
+	want := "no error"
+	if expected != nil {
+		want = fmt.Sprintf("none or %q", expected)
+	}
 	done := make([]bool, racers)
 	for racer, err := range errs {
 		if err != nil && (expected == nil || !errors.Is(err, expected)) {
-			t.Fatalf("racer %d: got error %v, want nil or %v", racer, err, expected)
+			t.Fatalf("racer %d: got error %v, want %s", racer, err, want)
 		}
 		done[racer] = err == nil
 	}

@@ -142,6 +142,11 @@ var mistakes = map[string]mistake{
 		name:  "Context/Ended",
 		words: "A context that has already ended makes them fail with its error and change nothing.",
 	},
+	"a rename gives up when others write": {
+		make:  func(s store.Store) store.Store { return busy{s} },
+		name:  "Race/DifferentChanges",
+		words: "got error busy, want no error",
+	},
 	"a store of its own for each process": {
 		make:  func(store.Store) store.Store { return new(memory.Store) },
 		name:  "Handles/SeeEachOther",

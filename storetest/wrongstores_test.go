@@ -291,3 +291,9 @@ type deaf struct{ store.Store }
 func (s deaf) DeleteUser(ctx context.Context, tenant store.TenantID, username string) error {
 	return s.Store.DeleteUser(context.WithoutCancel(ctx), tenant, username)
 }
+
+type busy struct{ store.Store }
+
+func (busy) RenameUser(context.Context, store.TenantID, string, string) error {
+	return errors.New("busy")
+}
