@@ -22,7 +22,11 @@ func RunSpool(t *testing.T, fresh func(t *testing.T) (open func() store.Spool)) 
 				}
 			})
 			open := fresh(t)
-			p.check(&spooler{T: t, Spool: open(), open: open})
+			sp := open()
+			if sp == nil {
+				t.Fatal("the function that fresh returned opened nil")
+			}
+			p.check(&spooler{T: t, Spool: sp, open: open})
 		})
 	}
 }

@@ -43,7 +43,11 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Store)) {
 				}
 			})
 			open := fresh(t)
-			p.check(&tester{T: t, Store: open(), open: open})
+			st := open()
+			if st == nil {
+				t.Fatal("the function that fresh returned opened nil")
+			}
+			p.check(&tester{T: t, Store: st, open: open})
 		})
 	}
 }

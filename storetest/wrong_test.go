@@ -147,6 +147,11 @@ var mistakes = map[string]mistake{
 		name:  "Race/DifferentChanges",
 		words: "got error busy, want no error",
 	},
+	"there is no store": {
+		make:  func(store.Store) store.Store { return nil },
+		name:  "AddDomain/Records",
+		words: "the function that fresh returned opened nil",
+	},
 	"a store of its own for each process": {
 		make:  func(store.Store) store.Store { return new(memory.Store) },
 		name:  "Handles/SeeEachOther",

@@ -23,6 +23,11 @@ type spoolMistake struct {
 }
 
 var spoolMistakes = map[string]spoolMistake{
+	"there is no spool": {
+		make:  func(store.Spool) store.Spool { return nil },
+		name:  "Put/AsGiven",
+		words: "the function that fresh returned opened nil",
+	},
 	"a spool of its own for each process": {
 		make:  func(store.Spool) store.Spool { return new(memory.Store) },
 		name:  "Handles/SeeEachOther",
