@@ -1,10 +1,13 @@
 // Package store says what a relay remembers, and what it relies on when it
-// remembers: the domains of its tenants and their SMTP users.
+// remembers: the domains of its tenants and their SMTP users, and the mail that
+// waits in its queue.
 //
-// [Store] is the contract. Ready adapters are in store/memory (tests, trials)
-// and store/sqlstore (SQLite, PostgreSQL, MariaDB, MySQL); package storetest
-// holds every promise made here as an executable case, so that an adapter of
-// your own can show that it keeps them.
+// The contracts are [Store], for package credentials, and [Spool], for package
+// relay/queue. They share no transaction, so an adapter may implement one alone;
+// a relay without a queue needs no Spool. Ready adapters of both are in
+// store/memory (tests, trials) and store/sqlstore (SQLite, PostgreSQL, MariaDB,
+// MySQL). Package storetest holds every promise made here as an executable
+// case, so that an adapter of your own can show that it keeps them.
 //
 // The rules of the product (how a username is made, when a password works, who
 // may do what) are kept once, in package credentials. An adapter keeps small

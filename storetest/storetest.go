@@ -10,10 +10,12 @@
 //		})
 //	}
 //
+// [RunSpool] does the same for a [store.Spool]; an adapter of both runs both.
+//
 // A case that fails prints the promise it stands for, in the words of
-// [store.Store], after what went wrong. The cases use nothing but that
-// interface. There is no way to leave one out: an adapter that can't keep a
-// promise is not a Store.
+// [store.Store] or [store.Spool], after what went wrong. The cases use nothing
+// but that interface. There is no way to leave one out: an adapter that can't
+// keep a promise is not a Store, or not a Spool.
 package storetest
 
 import (
