@@ -147,7 +147,8 @@ func (r *Relay) Messages() []Message {
 func (r *Relay) ClientTLS() *tls.Config { return ClientTLS() }
 
 // Record returns a Forwarder that records, for Messages, what next takes. Start
-// puts it before the Server's own.
+// puts it before the Server's own; call it yourself if you serve the Server
+// without Start, on a listener of yours.
 func (r *Relay) Record(next relay.Forwarder) relay.Forwarder { return recorder{r, next} }
 
 // recorder records what the next Forwarder takes.
