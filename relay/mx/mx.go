@@ -17,8 +17,8 @@ import (
 
 // A Forwarder delivers messages to the mail hosts of their recipients' domain.
 // The zero value is ready to use, but for Hostname, which should be set. The
-// fields must not be changed once it is in use. Its methods are safe for
-// concurrent use.
+// fields must not be changed once it is in use. Numbers and timeouts of less than
+// zero count as zero. Its methods are safe for concurrent use.
 type Forwarder struct {
 	// Hostname is the name this server greets with in EHLO: the name that its
 	// address has in the DNS, or many hosts take no mail from it. A mail host

@@ -21,7 +21,8 @@ import (
 //
 // Fill in the fields, and call Run in a goroutine of its own. The fields must not
 // be changed after that. Any number of Queues, in any number of processes, may
-// share a Spool.
+// share a Spool. Limits and times of less than zero count as zero, but for
+// MaxMemory.
 type Queue struct {
 	// Spool keeps the messages. Required.
 	Spool store.Spool

@@ -26,7 +26,8 @@ const (
 
 // A Forwarder hands messages to an upstream server. Addr is required; the zero
 // values of the other fields are safe defaults. The fields must not be changed
-// once it is in use. Its methods are safe for concurrent use.
+// once it is in use. Limits and timeouts of less than zero count as zero. Its
+// methods are safe for concurrent use.
 type Forwarder struct {
 	// Addr is the upstream's host name and port, such as
 	// "smtp.example.net:587".
