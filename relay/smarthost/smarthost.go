@@ -88,7 +88,7 @@ func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 	f.once.Do(f.setup)
 	answer, err := f.pool.Send(ctx, "", m)
 	if err == nil {
-		f.logger().LogAttrs(ctx, slog.LevelDebug, "message handed to the upstream",
+		f.logger().LogAttrs(ctx, slog.LevelDebug, "smarthost: message handed to the upstream",
 			slog.String("message", m.ID), slog.String("upstream", f.Addr), slog.String("reply", answer))
 		return nil
 	}
@@ -151,10 +151,10 @@ func (f *Forwarder) report(ctx context.Context, err error) {
 	}
 	switch e.Step {
 	case outbound.StartTLS, outbound.Handshake:
-		f.logger().ErrorContext(ctx, "TLS with the upstream fails: check TLS, TLSConfig and the certificate; mail waits",
+		f.logger().ErrorContext(ctx, "smarthost: TLS with the upstream fails: check TLS, TLSConfig and the certificate; mail waits",
 			"upstream", f.Addr, "error", err.Error())
 	case outbound.Auth:
-		f.logger().ErrorContext(ctx, "login at the upstream fails: check Username and Password; mail waits",
+		f.logger().ErrorContext(ctx, "smarthost: login at the upstream fails: check Username and Password; mail waits",
 			"upstream", f.Addr, "username", f.Username, "error", err.Error())
 	}
 }

@@ -80,7 +80,7 @@ func TestTLS(t *testing.T) {
 			if len(d) != 0 {
 				t.Error("delivered")
 			}
-			if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "TLS with the upstream fails") {
+			if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "smarthost: TLS with the upstream fails") {
 				t.Errorf("log: %s", &log)
 			}
 		})
