@@ -49,13 +49,13 @@ func run(ctx context.Context, out io.Writer, path string) error {
 		return err
 	}
 	user := store.User{
-		Tenant: "acme", Domain: "acme.example", Username: "gp1example", Name: "Web shop",
+		Tenant: "acme", Domain: "acme.example", Username: "smtpcuqyykq2mn6yab65", Name: "Web shop",
 		Generation: 1, Created: now, PasswordSet: now,
 	}
 	if err := st.AddUser(ctx, user, "a hash of its password"); err != nil {
 		return err
 	}
-	found, _, err := st.Lookup(ctx, "gp1example")
+	found, _, err := st.Lookup(ctx, "smtpcuqyykq2mn6yab65")
 	if err != nil {
 		return err
 	}
