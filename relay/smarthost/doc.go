@@ -30,9 +30,10 @@
 // What is wrong with the upstream rather than with the message is temporary, so
 // that mail is kept until somebody has put it right: it is down, slow, or talks
 // nonsense; it has no TLS or the wrong certificate; it refuses the login. The last
-// two need a person, and are logged as errors. When the connection fails after the
-// whole message was sent, nobody knows whether the upstream has it. That is
-// temporary too: the message may then arrive twice, but isn't lost.
+// two need a person, as does a wrong Addr, and are logged as errors. When the
+// connection fails after the whole message was sent, nobody knows whether the
+// upstream has it. That is temporary too: the message may then arrive twice, but
+// isn't lost.
 //
 // # What the upstream lacks
 //

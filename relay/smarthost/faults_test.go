@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,9 +109,33 @@ func TestUpstreamDown(t *testing.T) {
 	l.Close()
 	f := &smarthost.Forwarder{Addr: l.Addr().String()}
 	wantTemporary(t, forward(t, f, message(hello, "b@example.com")), "127.0.0.1: connecting: ", "refused")
+}
 
-	f = &smarthost.Forwarder{Addr: "no port"}
-	wantTemporary(t, forward(t, f, message(hello, "b@example.com")), "missing port")
+func TestAddrIsChecked(t *testing.T) {
+	for _, addr := range []string{"", "smtp.example.net", "smtp.example.net:", ":587", "a:b:c"} {
+		var log bytes.Buffer
+		f := &smarthost.Forwarder{Addr: addr, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		err := forward(t, f, message(hello, "b@example.com"))
+		wantTemporary(t, err, strconv.Quote(addr), "Forwarder.Addr has to be host:port")
+		var u interface{ Unreachable() bool }
+		if !errors.As(err, &u) || !u.Unreachable() {
+			t.Errorf("%q: taken for a trouble with one message", addr)
+		}
+		if !strings.Contains(log.String(), "level=ERROR") {
+			t.Errorf("%q: logged: %s", addr, &log)
+		}
+	}
+}
+
+// To wait for a greeting of a server that waits for TLS is a common mistake.
+func TestUpstreamThatWaitsForTLS(t *testing.T) {
+	var log bytes.Buffer
+	f := start(t, &relaytest.Upstream{ImplicitTLS: true})
+	f.Timeout, f.Logger = 100*time.Millisecond, slog.New(slog.NewTextHandler(&log, nil))
+	wantTemporary(t, forward(t, f, message(hello, "b@example.com")), "greeting: no answer within 100ms")
+	if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "set TLS to ImplicitTLS") {
+		t.Errorf("logged: %s", &log)
+	}
 }
 
 func TestHostnameIsChecked(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -117,12 +119,19 @@ func (f *Forwarder) setup() {
 		Hostname: f.Hostname, Timeout: f.Timeout, EndTimeout: f.EndTimeout,
 	}
 	f.pool = &outbound.Pool{
-		Dial:        func(ctx context.Context, _ string) (*outbound.Conn, error) { return d.Dial(ctx) },
+		Dial: func(ctx context.Context, _ string) (*outbound.Conn, error) {
+			if host, port, err := net.SplitHostPort(f.Addr); err != nil || host == "" || port == "" {
+				return nil, &outbound.Error{Host: strconv.Quote(f.Addr), Step: outbound.Connect, Err: errAddr}
+			}
+			return d.Dial(ctx)
+		},
 		MaxConns:    or(f.MaxConns, 10),
 		MaxMessages: or(f.MaxMessages, 500),
 		IdleTimeout: or(f.IdleTimeout, 30*time.Second),
 	}
 }
+
+var errAddr = errors.New("Forwarder.Addr has to be host:port, as in smtp.example.net:587")
 
 // or returns n, or if that is not set what it then means.
 func or[T int | time.Duration](n, otherwise T) T {
@@ -150,6 +159,16 @@ func (f *Forwarder) report(ctx context.Context, err error) {
 		return
 	}
 	switch e.Step {
+	case outbound.Connect:
+		if errors.Is(err, errAddr) {
+			f.logger().ErrorContext(ctx, "smarthost: Addr is wrong; mail waits", "error", err.Error())
+		}
+	case outbound.Greeting:
+		var t interface{ Timeout() bool }
+		if f.mode() == outbound.Required && errors.As(err, &t) && t.Timeout() {
+			f.logger().ErrorContext(ctx, "smarthost: the upstream doesn't greet: if it speaks TLS from the first byte, as on port 465, set TLS to ImplicitTLS; mail waits",
+				"upstream", f.Addr, "error", err.Error())
+		}
 	case outbound.StartTLS, outbound.Handshake:
 		f.logger().ErrorContext(ctx, "smarthost: TLS with the upstream fails: check TLS, TLSConfig and the certificate; mail waits",
 			"upstream", f.Addr, "error", err.Error())
