@@ -52,7 +52,7 @@ type Manager struct {
 func (m *Manager) ready() error {
 	m.once.Do(func() {
 		if m.Store == nil {
-			m.broken = errors.New("credentials: Manager.Store is nil")
+			m.broken = errors.New("credentials: Manager.Store is required")
 			return
 		}
 		cost := m.Cost.orDefault()

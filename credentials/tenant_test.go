@@ -51,7 +51,7 @@ func TestManagerWithoutStoreSaysSo(t *testing.T) {
 	}
 	all["Validate"] = func() error { return m.Validate(t.Context(), credentials.Identity{}) }
 	for name, call := range all {
-		if err := call(); err == nil || !strings.Contains(err.Error(), "Store is nil") {
+		if err := call(); err == nil || !strings.Contains(err.Error(), "Store is required") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

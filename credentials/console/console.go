@@ -93,10 +93,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.fail(h.err)
 		return
 	}
-	if r.URL.Path == "" { // relative links need the slash
-		path, _, _ := strings.Cut(r.RequestURI, "?")
-		w.Header().Set("Location", path[strings.LastIndex(path, "/")+1:]+"/")
-		w.WriteHeader(http.StatusPermanentRedirect)
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if last := path[strings.LastIndex(path, "/")+1:]; r.URL.Path == "" && last != "" { // relative links need the slash
+		w.Header().Set("Location", last+"/")
+		w.WriteHeader(http.StatusTemporaryRedirect)
 		return
 	}
 	if a, ok := h.parts.assets[r.URL.Path]; ok {
@@ -115,11 +115,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) prepare() {
 	switch {
 	case h.Credentials == nil:
-		h.err = errors.New("console: Handler.Credentials is nil")
+		h.err = errors.New("console: Handler.Credentials is required")
+	case h.Credentials.Store == nil:
+		h.err = errors.New("console: Handler.Credentials.Store is required")
 	case h.Tenant == nil:
-		h.err = errors.New("console: Handler.Tenant is nil")
+		h.err = errors.New("console: Handler.Tenant is required")
 	case h.Server == "":
-		h.err = errors.New("console: Handler.Server is empty")
+		h.err = errors.New("console: Handler.Server is required")
 	case h.PortSTARTTLS < 0 && h.PortTLS < 0:
 		h.err = errors.New("console: Handler offers no port")
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -136,8 +137,17 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	bare := serve(http.StripPrefix("/smtp", f.console), http.MethodGet, "https://product.example/smtp?x", nil)
-	if bare.Code != http.StatusPermanentRedirect || bare.Header().Get("Location") != "smtp/" {
+	if bare.Code != http.StatusTemporaryRedirect || bare.Header().Get("Location") != "smtp/" {
 		t.Errorf("without the slash: %d, to %q", bare.Code, bare.Header().Get("Location"))
+	}
+	for name, h := range map[string]http.Handler{
+		"StripPrefix is missing":  f.console,
+		"StripPrefix has a slash": http.StripPrefix("/smtp/", f.console),
+	} {
+		f.log.Reset()
+		if got := serve(h, http.MethodGet, "https://product.example/smtp/", nil); got.Code != http.StatusNotFound || !strings.Contains(f.log.String(), "StripPrefix must leave the slash") {
+			t.Errorf("%s: %d, logged %q", name, got.Code, f.log.String())
+		}
 	}
 }
 
@@ -221,6 +231,7 @@ func TestMistakesOfTheEmbedder(t *testing.T) {
 	good := newFixture(t).console
 	for name, h := range map[string]*console.Handler{
 		"nothing":     {},
+		"no store":    {Credentials: new(credentials.Manager), Tenant: good.Tenant, Server: "x"},
 		"no server":   {Credentials: good.Credentials, Tenant: good.Tenant},
 		"no tenant":   {Credentials: good.Credentials, Server: "x"},
 		"no port":     {Credentials: good.Credentials, Tenant: good.Tenant, Server: "x", PortSTARTTLS: -1, PortTLS: -1},

@@ -70,6 +70,7 @@ func (v *visit) answer() (answer, error) {
 		}
 		return rt.post(v)
 	}
+	v.h.logger().InfoContext(v.ctx(), "console: there is no such page; StripPrefix must leave the slash at the beginning", "path", v.r.URL.Path)
 	return answer{}, errNotFound
 }
 
