@@ -2,10 +2,10 @@ package sqlstore
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,11 +15,6 @@ import (
 // them leads. So there is no goroutine that would have to be stopped. One at a
 // time is faster than several, on every database: there are fewer commits.
 type group struct {
-	// limit is how long work may take, whatever becomes of its callers: where
-	// it is over in a moment, watching all their contexts isn't worth it. Zero:
-	// until the contexts of all have ended.
-	limit time.Duration
-
 	mu      sync.Mutex
 	busy    bool // somebody leads
 	waiting []*member
@@ -39,10 +34,14 @@ const (
 	maxTogetherBytes = 4 << 20
 )
 
+// commitTime is how long the work of a group may take. It takes milliseconds,
+// unless another process keeps a SQLite file locked, or a connection has died
+// without a sign; then those who wait needn't wait for longer than that.
+const commitTime = 30 * time.Second
+
 // do has op done by run, together with others, and returns op's error. If ctx
-// ends while others do it, nothing is known about the outcome. Who leads stays
-// until the work is done: at the latest when the limit is reached or, if there is
-// none, when the contexts of all have ended.
+// ends while others do it, nothing is known about the outcome. Who leads others
+// stays until the work is done, or its time is up, whatever becomes of ctx.
 func (g *group) do(ctx context.Context, op *operation, run func(context.Context, []*operation)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -85,21 +84,34 @@ func (g *group) lead(m *member, run func(context.Context, []*operation)) {
 		runtime.Gosched()
 	}
 	others := g.take(m)
-	ctx, cancel := g.context(append(others, m))
 	ops := []*operation{m.op}
 	for _, other := range others {
 		ops = append(ops, other.op)
 	}
-	run(ctx, ops)
-	cancel()
-
-	g.mu.Lock()
-	g.next()
-	g.mu.Unlock()
-	for _, other := range others {
-		other.turn <- false
+	ctx := m.ctx
+	if len(others) > 0 { // nobody's haste is another's failure
+		ctx = context.WithoutCancel(ctx)
 	}
+	ctx, cancel := context.WithTimeout(ctx, commitTime)
+	done := false
+	defer func() {
+		cancel()
+		g.mu.Lock()
+		g.next()
+		g.mu.Unlock()
+		for _, other := range others {
+			if !done && other.op.err == nil {
+				other.op.err = errUnfinished
+			}
+			other.turn <- false
+		}
+	}()
+	run(ctx, ops)
+	done = true
 }
+
+// errUnfinished is what others are told if run panics.
+var errUnfinished = errors.New("whoever committed for all panicked")
 
 // take removes those from the waiting whose work is done with m's.
 func (g *group) take(m *member) []*member {
@@ -138,38 +150,5 @@ func (g *group) leave(m *member) {
 		g.waiting = slices.Delete(g.waiting, i, i+1)
 	} else if m.leads {
 		g.next()
-	}
-}
-
-// context returns the context of the work that a batch wants done.
-func (g *group) context(batch []*member) (context.Context, context.CancelFunc) {
-	if g.limit > 0 {
-		return context.WithTimeout(context.WithoutCancel(batch[0].ctx), g.limit)
-	}
-	return whileAnyLasts(batch)
-}
-
-// whileAnyLasts returns a context that ends when all of the members' contexts
-// have ended: nobody's haste is another's failure.
-func whileAnyLasts(batch []*member) (context.Context, context.CancelFunc) {
-	if len(batch) == 1 {
-		return context.WithCancel(batch[0].ctx)
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(batch[0].ctx))
-	var left atomic.Int64
-	left.Store(int64(len(batch)))
-	stops := make([]func() bool, len(batch))
-	for i, m := range batch {
-		stops[i] = context.AfterFunc(m.ctx, func() {
-			if left.Add(-1) == 0 {
-				cancel()
-			}
-		})
-	}
-	return ctx, func() {
-		for _, stop := range stops {
-			stop()
-		}
-		cancel()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,27 +100,29 @@ func TestGroupLeaderLeaves(t *testing.T) {
 	}
 }
 
-// A run goes on while anybody in it has the patience, and one with a limit until that.
+// A run for several goes on whoever gives up, and one for a single caller ends
+// with its context; neither goes on for ever.
 func TestGroupContext(t *testing.T) {
 	for name, c := range map[string]struct {
-		gaveUp int
-		limit  time.Duration
-		wait   time.Duration
-		ended  bool
+		callers int
+		gaveUp  int
+		wait    time.Duration
+		ended   bool
 	}{
-		"some":         {2, 0, 0, false},
-		"all":          {3, 0, 0, true},
-		"within limit": {3, time.Minute, time.Second, false},
-		"beyond limit": {0, time.Minute, time.Hour, true},
+		"some have given up":   {3, 2, time.Second, false},
+		"all have given up":    {3, 3, time.Second, false},
+		"the only one has":     {1, 1, time.Second, true},
+		"the only one has not": {1, 0, time.Second, false},
+		"time is up":           {3, 0, time.Hour, true},
+		"time is up for one":   {1, 0, time.Hour, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &slow{goOn: make(chan bool)}
-				s.group.limit = c.limit
 				go s.do(t.Context(), "first")
 				synctest.Wait()
 				var cancels []context.CancelFunc
-				for i := range 3 {
+				for i := range c.callers {
 					ctx, cancel := context.WithCancel(t.Context())
 					cancels = append(cancels, cancel)
 					go s.do(ctx, fmt.Sprint(i))
@@ -131,7 +134,6 @@ func TestGroupContext(t *testing.T) {
 					cancel()
 				}
 				time.Sleep(c.wait)
-				synctest.Wait()
 				s.goOn <- true
 				synctest.Wait()
 				for _, cancel := range cancels {
@@ -143,4 +145,42 @@ func TestGroupContext(t *testing.T) {
 			})
 		})
 	}
+}
+
+// If the driver panics, and a server recovers that, nobody is told of success
+// and others go on.
+func TestGroupPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		enter := make(chan bool)
+		run := func(_ context.Context, ops []*operation) {
+			<-enter
+			if len(ops) > 1 {
+				ops[1].err = errors.New("known")
+				panic("driver")
+			}
+		}
+		errs := make(map[string]error)
+		var mu sync.Mutex
+		do := func(name string) {
+			defer func() { recover() }()
+			err := g.do(t.Context(), &operation{mail: name}, run)
+			mu.Lock()
+			defer mu.Unlock()
+			errs[name] = err
+		}
+		for _, name := range []string{"first", "panics", "known", "unknown"} {
+			go do(name)
+			synctest.Wait()
+		}
+		enter <- true
+		enter <- true
+		synctest.Wait()
+		go do("after")
+		enter <- true
+		synctest.Wait()
+		if len(errs) != 4 || errs["first"] != nil || errs["after"] != nil || errs["known"] == nil || !errors.Is(errs["unknown"], errUnfinished) {
+			t.Errorf("the callers were told %v", errs)
+		}
+	})
 }

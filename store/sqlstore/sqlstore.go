@@ -45,8 +45,8 @@
 // A file that mail passes through is written over and over in the same places,
 // so it is faster to copy it from the log less often, and to keep it in memory
 // meanwhile. SQLite copies 4 MB at a time and has a commit, and all who write,
-// wait for that. The Store does it beside them, in a goroutine that ends by
-// itself, when the log has about 16 MB: leave that to it unless the log has 32.
+// wait for that. The Store does it beside them, in the call of one of them, when
+// the log has about 16 MB: leave that to it unless the log has 32.
 //
 //	&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)
 //
@@ -77,7 +77,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -134,16 +133,8 @@ var _ store.Store = (*Store)(nil)
 // New returns a Store on db, which must be a database of the dialect's kind.
 // It does not use db yet.
 func New(db *sql.DB, dialect Dialect) *Store {
-	s := &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
-	if dialect == SQLite {
-		s.puts.limit = commitTime
-	}
-	return s
+	return &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
 }
-
-// commitTime is how long a commit of SQLite may take. It takes milliseconds,
-// unless another process keeps the file locked for longer.
-const commitTime = time.Minute
 
 // sql returns a query as the database takes it. In the source, queries have ?
 // for arguments, {name} for tables, and PostgreSQL's words elsewhere.
