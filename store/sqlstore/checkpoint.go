@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// A checkpointer copies SQLite's log back into the database file now and then,
-// beside those who write. Left alone SQLite does it in one of the commits, and
-// everybody who writes waits until megabytes are copied and on disk.
+// A checkpointer has SQLite's log copied back into the database file now and
+// then, beside those who write, by a caller whose own work is done. Left alone
+// SQLite does it in one of the commits, and everybody who writes waits until
+// megabytes are copied and on disk.
 type checkpointer struct {
 	logged  atomic.Int64 // roughly how much was written to the log since it began
 	running atomic.Bool
@@ -27,27 +28,22 @@ const (
 	commitCost = 6 * 4 << 10
 )
 
-// written counts what was written to the log. When that is enough, a goroutine
-// copies it, and ends.
-func (s *Store) written(bytes int) {
+// written counts what was written to the log.
+func (s *Store) written(bytes int) { s.checkpoints.logged.Add(int64(bytes) + commitCost) }
+
+// checkpoint copies the log if it is long: while others write, and then, while
+// they wait, the little that they have added meanwhile. SQLite begins the log
+// anew only when all of it was copied. If that fails, the next commits will say
+// what is wrong; if others read for so long that it can't be done, or ctx ends,
+// the next checkpoint, or SQLite's own, does the rest.
+func (s *Store) checkpoint(ctx context.Context) {
 	c := &s.checkpoints
-	if s.dialect != SQLite || c.logged.Add(int64(bytes)+commitCost) < checkpointEvery || !c.running.CompareAndSwap(false, true) {
+	if s.dialect != SQLite || c.logged.Load() < checkpointEvery || !c.running.CompareAndSwap(false, true) {
 		return
 	}
+	defer c.running.Store(false)
 	c.logged.Store(0)
-	go func() {
-		defer c.running.Store(false)
-		s.checkpoint()
-	}()
-}
-
-// checkpoint copies the log while others write, and then, while they wait, the
-// little that they have added meanwhile: SQLite begins the log anew only when
-// all of it was copied. If that fails, the next commits will say what is wrong;
-// if others read for so long that it can't be done, the next checkpoint, or
-// SQLite's own, does the rest.
-func (s *Store) checkpoint() {
-	ctx, cancel := context.WithTimeout(context.Background(), checkpointTime)
+	ctx, cancel := context.WithTimeout(ctx, checkpointTime)
 	defer cancel()
 	if s.copyLog(ctx) != nil {
 		return

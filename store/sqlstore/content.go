@@ -30,6 +30,7 @@ func (s *Store) upload(ctx context.Context, name string, m store.Mail, body io.R
 			return err
 		}
 		s.written(len(piece))
+		s.checkpoint(ctx)
 		at += int64(len(piece))
 	}
 	return atEnd(body, m.Size)

@@ -50,6 +50,7 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	}
 	op.first = append(op.first, op.content)
 	err = s.puts.do(ctx, op, s.commit)
+	s.checkpoint(ctx)
 	if op.upload != "" && (err != nil || op.skipped) {
 		err = errors.Join(err, s.discard(ctx, op.upload))
 	}

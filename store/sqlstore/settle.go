@@ -24,7 +24,9 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 	if s.dialect == SQLite {
 		g = &s.puts
 	}
-	if err := g.do(ctx, op, s.commit); err != nil {
+	err = g.do(ctx, op, s.commit)
+	s.checkpoint(ctx)
+	if err != nil {
 		return nil, failed("settle", err)
 	}
 	return op.lost, nil
