@@ -17,7 +17,9 @@ const pieceSize = 512 << 10
 // upload writes a large content under a name of its own, which the mail will
 // have.
 func (s *Store) upload(ctx context.Context, name string, m store.Mail, body io.Reader) error {
-	if _, err := s.exec(ctx, `INSERT INTO {uploads} (upload, started) VALUES (?, ?)`, name, m.Received.UnixMicro()); err != nil {
+	// A mail may be old already; its upload isn't, whichever clock is right.
+	started := max(m.Received.UnixMicro(), time.Now().UnixMicro())
+	if _, err := s.exec(ctx, `INSERT INTO {uploads} (upload, started) VALUES (?, ?)`, name, started); err != nil {
 		return err
 	}
 	piece := make([]byte, pieceSize)

@@ -157,7 +157,7 @@ func (s *Store) migrateSQLite(ctx context.Context, conn *sql.Conn, steps [][]str
 		if _, err := conn.ExecContext(ctx, create); err != nil {
 			return err
 		}
-		return inTxOf(ctx, conn, func(tx *sql.Tx) error {
+		return inTxOf(ctx, conn, nil, func(tx *sql.Tx) error {
 			if _, err := tx.ExecContext(ctx, lock); err != nil {
 				return err
 			}
@@ -217,18 +217,17 @@ func writeAhead(ctx context.Context, conn *sql.Conn) error {
 }
 
 func (s *Store) migratePostgres(ctx context.Context, conn *sql.Conn, steps [][]string) error {
-	var encoding string
-	if err := conn.QueryRowContext(ctx, `SHOW server_encoding`).Scan(&encoding); err != nil {
+	if err := checkPostgres(ctx, conn); err != nil {
 		return err
-	}
-	if encoding != "UTF8" {
-		return fmt.Errorf("the encoding of the database is %s, which can't hold every name: create it with ENCODING 'UTF8'", encoding)
 	}
 	create, err := s.sql(createSchema)
 	if err != nil {
 		return err
 	}
-	return inTxOf(ctx, conn, func(tx *sql.Tx) error {
+	// What another process has done, while this one waited for the lock, must be
+	// seen.
+	opts := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	return inTxOf(ctx, conn, opts, func(tx *sql.Tx) error {
 		// CREATE TABLE IF NOT EXISTS alone fails when two do it at once.
 		key := fnv.New64a()
 		key.Write([]byte(create))
@@ -242,6 +241,25 @@ func (s *Store) migratePostgres(ctx context.Context, conn *sql.Conn, steps [][]s
 	})
 }
 
+// checkPostgres makes sure that every name can be kept and that commits are
+// durable.
+func checkPostgres(ctx context.Context, conn *sql.Conn) error {
+	var encoding, synchronous string
+	if err := conn.QueryRowContext(ctx, `SHOW server_encoding`).Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("the encoding of the database is %s, which can't hold every name: create it with ENCODING 'UTF8'", encoding)
+	}
+	if err := conn.QueryRowContext(ctx, `SHOW synchronous_commit`).Scan(&synchronous); err != nil {
+		return err
+	}
+	if synchronous == "off" {
+		return errors.New("PostgreSQL could forget commits in a crash: set synchronous_commit to on, for this user or in the data source name")
+	}
+	return nil
+}
+
 // migrateMySQL works without a transaction, as MySQL commits after each
 // statement that changes tables. A migration that was cut short is run again
 // from its beginning.
@@ -250,12 +268,8 @@ func (s *Store) migrateMySQL(ctx context.Context, conn *sql.Conn, steps [][]stri
 	if err != nil {
 		return err
 	}
-	var autocommit int
-	if err := conn.QueryRowContext(ctx, `SELECT @@autocommit`).Scan(&autocommit); err != nil {
+	if err := checkMySQL(ctx, conn); err != nil {
 		return err
-	}
-	if autocommit != 1 {
-		return errors.New("single statements would not be committed: leave autocommit on, here and on the server")
 	}
 	// The name of a lock holds for the whole server.
 	const name = `SHA1(CONCAT(COALESCE(DATABASE(), ''), ' ', ?))`
@@ -273,9 +287,25 @@ func (s *Store) migrateMySQL(ctx context.Context, conn *sql.Conn, steps [][]stri
 	return s.apply(ctx, conn, steps)
 }
 
+// checkMySQL makes sure that statements are committed and that commits are
+// durable.
+func checkMySQL(ctx context.Context, conn *sql.Conn) error {
+	var autocommit, flush int
+	if err := conn.QueryRowContext(ctx, `SELECT @@autocommit, @@innodb_flush_log_at_trx_commit`).Scan(&autocommit, &flush); err != nil {
+		return err
+	}
+	if autocommit != 1 {
+		return errors.New("single statements would not be committed: leave autocommit on, here and on the server")
+	}
+	if flush != 1 {
+		return fmt.Errorf("the server could forget commits in a crash: set its innodb_flush_log_at_trx_commit to 1, it is %d", flush)
+	}
+	return nil
+}
+
 // inTxOf runs f in a transaction of the connection.
-func inTxOf(ctx context.Context, conn *sql.Conn, f func(*sql.Tx) error) error {
-	tx, err := conn.BeginTx(ctx, nil)
+func inTxOf(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions, f func(*sql.Tx) error) error {
+	tx, err := conn.BeginTx(ctx, opts)
 	if err != nil {
 		return err
 	}

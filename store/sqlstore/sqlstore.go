@@ -61,14 +61,17 @@
 //
 // # PostgreSQL
 //
-// PostgreSQL 13 or later, in a database whose encoding is UTF8. Tested with
-// github.com/jackc/pgx/v5/stdlib and github.com/lib/pq.
+// PostgreSQL 13 or later, in a database whose encoding is UTF8. Commits must be
+// durable: Migrate refuses synchronous_commit=off, and fsync must be on as it is by
+// default. Tested with github.com/jackc/pgx/v5/stdlib and github.com/lib/pq.
 //
 // # MySQL and MariaDB
 //
 // MySQL 8 or MariaDB 10.6, or later, with InnoDB. Tested with
 // github.com/go-sql-driver/mysql; no parameter of its data source name matters
-// here, but that autocommit must stay on, as it is by default.
+// here, but that autocommit must stay on, as it is by default. So must the
+// server's innodb_flush_log_at_trx_commit=1, or commits are not durable: Migrate
+// refuses another.
 package sqlstore
 
 import (
@@ -113,8 +116,8 @@ const DefaultPrefix = "gatepost_"
 // whoever opened the database closes it.
 type Store struct {
 	// Prefix begins the name of each table: at most 32 letters a to z,
-	// digits and underscores. It is set before first use, and stays. The
-	// empty Prefix means DefaultPrefix.
+	// digits and underscores, the first of them no digit. It is set before
+	// first use, and stays. The empty Prefix means DefaultPrefix.
 	Prefix string
 
 	db      *sql.DB
@@ -143,8 +146,8 @@ func (s *Store) sql(query string) (string, error) {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	if strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || len(prefix) > 32 {
-		return "", fmt.Errorf("the table prefix %q is not of at most 32 of a-z, 0-9 and _", prefix)
+	if strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || len(prefix) > 32 || prefix[0] <= '9' {
+		return "", fmt.Errorf("the table prefix %q is not of at most 32 of a-z, 0-9 and _, without a digit at its beginning", prefix)
 	}
 	query = strings.NewReplacer("{", prefix, "}", "").Replace(query)
 	switch s.dialect {

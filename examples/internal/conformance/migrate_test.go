@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/examples/internal/services"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
@@ -16,7 +18,7 @@ import (
 var domain = store.Domain{Tenant: "acme", Name: "acme.example", Created: time.Date(2026, time.May, 1, 0, 0, 0, 0, time.UTC)}
 
 func TestMigrateAtOnce(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range slices.Concat(backends, variants) {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			stores := make([]*sqlstore.Store, 8)
@@ -103,7 +105,7 @@ func TestPrefix(t *testing.T) {
 					t.Errorf("AddDomain again with prefix %q: got error %v, want %q", prefix, err, store.ErrTaken)
 				}
 			}
-			for _, prefix := range []string{"a b", "x;", "Ä", `"`, strings.Repeat("p", 33)} {
+			for _, prefix := range []string{"a b", "x;", "Ä", `"`, "2024_", strings.Repeat("p", 33)} {
 				st := sqlstore.New(db, b.dialect)
 				st.Prefix = prefix
 				if err := st.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "prefix") {
@@ -139,11 +141,33 @@ func TestMigrateUnsafeSQLite(t *testing.T) {
 	}
 }
 
+func TestMigrateUnsafePostgres(t *testing.T) {
+	for _, b := range backends {
+		if b.dialect != sqlstore.Postgres {
+			continue
+		}
+		t.Run(b.name, func(t *testing.T) {
+			err := sqlstore.New(b.openDB(t, b.create(t)+"&synchronous_commit=off"), b.dialect).Migrate(t.Context())
+			if err == nil || !strings.Contains(err.Error(), "set synchronous_commit to on") {
+				t.Errorf("synchronous_commit=off: got error %v, want one that says to set it on", err)
+			}
+		})
+	}
+}
+
 func TestMigrateUnsafeMySQL(t *testing.T) {
 	b := backends[len(backends)-1]
 	err := sqlstore.New(b.openDB(t, b.create(t)+"?autocommit=0"), b.dialect).Migrate(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "leave autocommit on") {
 		t.Errorf("autocommit=0: got error %v, want one that says to leave it on", err)
+	}
+	db := b.openDB(t, services.NewMariaDBServer(t, nil).DSN)
+	if _, err := db.ExecContext(t.Context(), "SET GLOBAL innodb_flush_log_at_trx_commit = 2"); err != nil {
+		t.Fatal(err)
+	}
+	err = sqlstore.New(db, b.dialect).Migrate(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "set its innodb_flush_log_at_trx_commit to 1") {
+		t.Errorf("innodb_flush_log_at_trx_commit=2: got error %v, want one that says to set it", err)
 	}
 }
 
