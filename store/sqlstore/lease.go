@@ -79,10 +79,17 @@ func (t tx) due(ctx context.Context, now time.Time, limit int) (keys [][]any, er
 	return keys, err
 }
 
-var (
-	updateLease  = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, leased_until = ?, ready = `+later+` WHERE (mail, n) IN (...)`, 2)
-	selectLeased = keysQuery(`SELECT `+leasedColumns+` FROM {deliveries} AS d LEFT JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0 WHERE (d.mail, d.n) IN (...)`, 2)
-)
+var updateLease = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, leased_until = ?, ready = `+later+` WHERE (mail, n) IN (...)`, 2)
+
+// selectLeased reads deliveries and their mails. Of a list of keys PostgreSQL
+// expects more rows than there are, and would read all mails.
+func (s *Store) selectLeased() rowsQuery {
+	if s.dialect == Postgres {
+		return rowsQuery{`SELECT ` + leasedColumns + ` FROM (VALUES ...) AS v JOIN {deliveries} AS d ON d.mail = column1 AND d.n = column2
+			LEFT JOIN {deliveries} AS m ON m.mail = column1 AND m.n = 0`, `(?::text, ?::bigint)`, ", ", false}
+	}
+	return keysQuery(`SELECT `+leasedColumns+` FROM {deliveries} AS d LEFT JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0 WHERE (d.mail, d.n) IN (...)`, 2)
+}
 
 // nextLease is the lease after a row's. Beyond the largest number, which only
 // damage can lead to, it begins anew: a statement that fails would fail for all
@@ -103,7 +110,7 @@ func (t tx) lease(ctx context.Context, keys [][]any, until time.Time) ([]store.L
 		n    int
 	}
 	found := make(map[key]store.Leased, len(keys))
-	if err := t.read(ctx, selectLeased, keys, func(rows *sql.Rows) error {
+	if err := t.read(ctx, t.s.selectLeased(), keys, func(rows *sql.Rows) error {
 		l, err := scanLeased(rows)
 		found[key{l.Delivery.Mail, l.Delivery.N}] = l
 		return err
