@@ -125,6 +125,33 @@ var racePromises = []promise{
 		},
 	},
 	{
+		name:  "Race/DomainDeletedWhileItIsRead",
+		words: "DeleteDomain removes the tenant's domain and every user of it, in one step.",
+		check: func(t *tester) {
+			for i := range rounds {
+				t.addDomain(acme, acmeDomain)
+				const users = 5
+				for n := range users {
+					t.addUser(acme, acmeDomain, fmt.Sprintf("u%d-%d", i, n))
+				}
+				t.race(store.ErrNotFound, func(st store.Store, racer int) error {
+					if racer == 0 {
+						return st.DeleteDomain(t.Context(), acme, acmeDomain)
+					}
+					for {
+						list, err := st.Users(t.Context(), acme, acmeDomain, store.Page{})
+						if err != nil {
+							return err
+						}
+						if len(list) != users {
+							return fmt.Errorf("the domain has %d users, want %d, or ErrNotFound", len(list), users)
+						}
+					}
+				})
+			}
+		},
+	},
+	{
 		name:  "Race/UserAndDomainDeleted",
 		words: "Methods are safe for concurrent use.",
 		check: func(t *tester) {

@@ -26,7 +26,10 @@ var leasePromises = []spoolPromise{
 			if len(got) != 1 || got[0].Mail != newMail("m1") {
 				t.Fatalf("Lease: got %+v, want the mail %+v", got, newMail("m1"))
 			}
-			put[0].Lease, put[0].LeasedUntil = 1, due.Add(time.Hour)
+			if got[0].Delivery.Lease == put[0].Lease {
+				t.Errorf("Lease: got the token %d, which it had before", put[0].Lease)
+			}
+			put[0].Lease, put[0].LeasedUntil = got[0].Delivery.Lease, due.Add(time.Hour)
 			t.same(deliveriesOf(got), put, "Lease")
 			t.holds(newMail("m1"), put, content("m1"))
 		},
@@ -98,9 +101,13 @@ var leasePromises = []spoolPromise{
 			if len(again) != 3 {
 				t.Fatalf("Lease when the leases have ended: got %d, want 3", len(again))
 			}
+			before := make(map[string]int64)
+			for _, l := range first {
+				before[l.Delivery.Key()] = l.Delivery.Lease
+			}
 			for _, l := range again {
-				if l.Delivery.Lease <= first[0].Delivery.Lease {
-					t.Errorf("Lease again: got the token %d, which was used before", l.Delivery.Lease)
+				if token, ok := before[l.Delivery.Key()]; ok && token == l.Delivery.Lease {
+					t.Errorf("Lease again: got the token %d, which it had before", token)
 				}
 			}
 		},
@@ -157,6 +164,26 @@ var renewPromises = []spoolPromise{
 					t.Errorf("renewed: %t, want %t, of %+v", renewed, want, d)
 				}
 			}
+		},
+	},
+	{
+		name:  "Renew/Held",
+		words: leaseWords,
+		check: func(t *spooler) {
+			two := newDeliveries(2)
+			for n := range two {
+				two[n].Held, two[n].Lease, two[n].LeasedUntil = n == 0, 1, soon
+			}
+			put := t.putAs(newMail("m1"), two, "x")
+			until := soon.Add(time.Hour)
+			lost, err := t.Renew(t.Context(), put, until)
+			t.ok(err, "Renew")
+			t.same(lost, nil, "Renew")
+			if got := t.lease(until.AddDate(100, 0, 0), 10); len(got) != 1 || got[0].Delivery.N != 1 {
+				t.Errorf("Lease: got %+v, want only the one that isn't held", got)
+			}
+			put[0].LeasedUntil = until
+			t.same(deliveriesOf(t.all())[:1], put[:1], "Deliveries")
 		},
 	},
 	{

@@ -163,7 +163,7 @@ var spoolListPromises = []spoolPromise{
 				}
 				o := later(got[0], times[i])
 				t.settle(o)
-				got[0].Lease, got[0].LeasedUntil, got[0].Next, got[0].Attempts, got[0].Reason = got[0].Lease+1, time.Time{}, times[i], o.Attempts, o.Reason
+				got[0].LeasedUntil, got[0].Next, got[0].Attempts, got[0].Reason = time.Time{}, times[i], o.Attempts, o.Reason
 				for _, d := range deliveriesOf(t.all()) {
 					if d.Mail == got[0].Mail && (d.Next != got[0].Next || !d.LeasedUntil.IsZero()) {
 						t.Errorf("after Settle: got %+v, want %+v", d, got[0])

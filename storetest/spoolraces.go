@@ -165,6 +165,57 @@ var spoolRacePromises = []spoolPromise{
 		},
 	},
 	{
+		name:  "Race/PutIsWhole",
+		words: "each method is atomic and safe for concurrent use",
+		check: func(t *spooler) {
+			t.race(func(st store.Spool, racer int) error {
+				for i := range rounds {
+					if racer < 2 { // who reads
+						if err := t.whole(st, 3); err != nil {
+							return err
+						}
+						continue
+					}
+					m := newMail(fmt.Sprintf("r%dm%d", racer, i))
+					m.Size = int64(1 + i*40_000)
+					if err := st.Put(t.Context(), m, newDeliveries(3), pattern(m.Size)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			t.ok(t.whole(t, 3), "when all is done")
+		},
+	},
+	{
+		name:  "Race/RenewOrLease",
+		words: renewWords,
+		check: func(t *spooler) {
+			for i := range rounds {
+				id := fmt.Sprintf("m%d", i)
+				t.put(id, 1)
+				mine := t.take(soon, 1)
+				end := mine[0].LeasedUntil
+				var renewed, leased atomic.Int32
+				t.race(func(st store.Spool, racer int) error {
+					if (racer+i)%2 == 0 {
+						lost, err := st.Renew(t.Context(), mine, end.AddDate(1, 0, 0))
+						if len(lost) == 0 && err == nil {
+							renewed.Add(1)
+						}
+						return err
+					}
+					got, err := st.Lease(t.Context(), end, end.AddDate(1, 0, 0), 10)
+					leased.Add(int32(len(got)))
+					return err
+				})
+				if r, l := renewed.Load(), leased.Load(); l > 1 || l == 1 && r > 0 || l == 0 && r != racers/2 {
+					t.Errorf("a lease that had ended was renewed %d times of %d, and leased %d times", r, racers/2, l)
+				}
+			}
+		},
+	},
+	{
 		name:  "Race/OneBadCall",
 		words: "each method is atomic and safe for concurrent use",
 		check: func(t *spooler) {
@@ -192,6 +243,34 @@ var spoolRacePromises = []spoolPromise{
 			}
 		},
 	},
+}
+
+// whole reports a mail in the spool of which something is missing: one of its n
+// recipients, or of its content, which is as pattern makes it.
+func (t *spooler) whole(st store.Spool, n int) error {
+	list, err := st.Deliveries(t.Context(), "", store.Page{Limit: 20_000})
+	if err != nil {
+		return err
+	}
+	recipients := make(map[store.Mail]int)
+	for _, l := range list {
+		recipients[l.Mail]++
+	}
+	for m, got := range recipients {
+		if got != n {
+			return fmt.Errorf("%s has %d recipients, want %d", m.ID, got, n)
+		}
+		body, err := st.Body(t.Context(), m.ID)
+		if err != nil {
+			return fmt.Errorf("%s is there, but its content: %w", m.ID, err)
+		}
+		err = equalStreams(body, pattern(m.Size))
+		body.Close()
+		if err != nil {
+			return fmt.Errorf("the content of %s: %w", m.ID, err)
+		}
+	}
+	return nil
 }
 
 // race calls f for every racer at once, on two handles in turn. An error ends

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -28,7 +29,7 @@ var settlePromises = []spoolPromise{
 				t.Fatalf("Deliveries: got %d, want 3", len(got))
 			}
 			for i := range got[:2] {
-				if got[i].Lease <= l[i+1].Lease {
+				if got[i].Lease == l[i+1].Lease {
 					t.Errorf("after Settle the token %d is still good", got[i].Lease)
 				}
 			}
@@ -41,6 +42,39 @@ var settlePromises = []spoolPromise{
 			if got := t.lease(tomorrow, 9); len(got) != 1 || got[0].Delivery.N != 1 {
 				t.Errorf("Lease at Next: got %+v, want the one that isn't held", got)
 			}
+		},
+	},
+	{
+		name:  "Settle/AllOrNone",
+		words: "Settle records outcomes: all of them or, with an error, none.",
+		check: func(t *spooler) {
+			t.put("m1", 3)
+			l := t.take(soon, 3)
+			before := t.all()
+			long := later(l[1], due)
+			long.Reason = strings.Repeat("x", 1<<20) // which an adapter may refuse
+			_, err := t.Settle(t.Context(), []store.Outcome{done(l[0]), long, later(l[2], due)})
+			got := t.all()
+			if err != nil && !slices.Equal(got, before) {
+				t.Errorf("after Settle failed with %v:\n got %+.9v\nwant %+.9v", err, got, before)
+			}
+			if err == nil && (len(got) != 2 || got[0].Delivery.Reason != long.Reason) {
+				t.Errorf("after Settle: got %d deliveries, want two, one with a long reason", len(got))
+			}
+		},
+	},
+	{
+		name:  "Settle/AnythingToNothing",
+		words: "It is due at Next, no longer leased, and has these:",
+		check: func(t *spooler) {
+			all := newDeliveries(1)
+			all[0].Attempts, all[0].Delayed, all[0].Reason = 9, true, "451 not now"
+			put := t.putAs(newMail("m1"), all, content("m1"))
+			l := t.take(soon, 1)
+			t.settle(store.Outcome{Mail: "m1", Lease: l[0].Lease, Next: due})
+			put[0].Attempts, put[0].Delayed, put[0].Reason = 0, false, ""
+			put[0].Lease = t.all()[0].Delivery.Lease
+			t.holds(newMail("m1"), put, content("m1"))
 		},
 	},
 	{
