@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,24 +61,6 @@ func (s *Server) letIn(nc net.Conn, implicitTLS bool) {
 		return
 	}
 	s.hand(c)
-}
-
-// handshake makes a TLS server of a connection. The new conn takes the place
-// of the old one.
-func (s *Server) handshake(c *conn) (*conn, error) {
-	c.Conn.SetDeadline(c.accepted.Add(s.loginTimeout()))
-	tc := tls.Server(c.Conn, s.tls)
-	if err := tc.Handshake(); err != nil {
-		s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
-		return nil, err
-	}
-	next := &conn{Conn: tc, srv: s, remote: c.remote, accepted: c.accepted, secure: true}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	s.conns[next] = struct{}{}
-	next.draining = s.closed
-	return next, nil
 }
 
 // hand gives a connection to go-smtp.

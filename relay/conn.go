@@ -2,7 +2,6 @@ package relay
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -276,12 +275,4 @@ func (c *conn) Close() error {
 	c.closing.Store(true)
 	c.srv.forget(c)
 	return c.Conn.Close()
-}
-
-// tlsVersion names the TLS version for events, "" without TLS.
-func (c *conn) tlsVersion() string {
-	if t, ok := c.Conn.(*tls.Conn); ok {
-		return tls.VersionName(t.ConnectionState().Version)
-	}
-	return ""
 }

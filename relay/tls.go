@@ -1,0 +1,29 @@
+package relay
+
+import "crypto/tls"
+
+// handshake makes a TLS server of a connection. The new conn takes the place
+// of the old one.
+func (s *Server) handshake(c *conn) (*conn, error) {
+	c.Conn.SetDeadline(c.accepted.Add(s.loginTimeout()))
+	tc := tls.Server(c.Conn, s.tls)
+	if err := tc.Handshake(); err != nil {
+		s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
+		return nil, err
+	}
+	next := &conn{Conn: tc, srv: s, remote: c.remote, accepted: c.accepted, secure: true}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.conns[next] = struct{}{}
+	next.draining = s.closed
+	return next, nil
+}
+
+// tlsVersion names the TLS version for events, "" without TLS.
+func (c *conn) tlsVersion() string {
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		return tls.VersionName(t.ConnectionState().Version)
+	}
+	return ""
+}
