@@ -41,7 +41,15 @@ func (s *Server) acceptFrom(l net.Listener, implicitTLS bool) error {
 // accept loop, because a listener that speaks the PROXY protocol has to read
 // from the connection to know it.
 func (s *Server) letIn(nc net.Conn, implicitTLS bool) {
-	c := &conn{Conn: nc, srv: s, remote: remoteAddr(nc), accepted: time.Now()}
+	c := &conn{Conn: nc, srv: s, accepted: time.Now()}
+	defer func() {
+		if p := recover(); p != nil {
+			s.logPanic("a connection of the listener's", p)
+			s.forget(c)
+			nc.Close()
+		}
+	}()
+	c.remote = remoteAddr(nc)
 	refusal := s.track(c)
 	if refusal == dropped {
 		nc.Close()

@@ -111,8 +111,15 @@ func (s *session) stillValid(ctx context.Context, id credentials.Identity) reply
 }
 
 // recheck is called now and then while the session is idle. It ends the session
-// when the credentials are known to be void; a store in trouble ends none.
+// when the credentials are known to be void; a store in trouble ends none, unless
+// it panics, as for MAIL.
 func (s *session) recheck() {
+	defer func() {
+		if p := recover(); p != nil {
+			s.srv.logPanic("Credentials", p)
+			s.conn.end(replyPanic)
+		}
+	}()
 	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
 	s.stillValid(ctx, s.user())

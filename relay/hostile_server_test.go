@@ -2,8 +2,10 @@ package relay_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
 // TestPanics has each of the embedder's functions panic for one message. That
@@ -60,6 +63,57 @@ func TestPanics(t *testing.T) {
 			noFiles(t)
 		})
 	}
+}
+
+// TestPanicInHandshake has GetCertificate panic for one name, on both ports. That
+// connection ends.
+func TestPanicInHandshake(t *testing.T) {
+	cert := relaytest.Certificate()
+	r := startRelay(t, func(s *relay.Server) {
+		s.TLSConfig = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if hello.ServerName == "panic.test" {
+				panic("the embedder's mistake")
+			}
+			return &cert, nil
+		}}
+	})
+	for _, implicit := range []bool{false, true} {
+		c := dialRaw(t, r, implicit)
+		if !implicit {
+			c.want("220")
+			c.cmd("STARTTLS", "220")
+		}
+		c.conn.SetDeadline(time.Now().Add(20 * time.Second))
+		if err := tls.Client(c.conn, &tls.Config{ServerName: "panic.test"}).Handshake(); err == nil || isTimeout(err) {
+			t.Errorf("implicit=%v: the handshake ended with %v, want the end of the connection", implicit, err)
+		}
+	}
+	stillServes(t, r)
+}
+
+// panicListener has connections that don't tell where they come from.
+type panicListener struct{ net.Listener }
+
+func (l panicListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return panicConn{c}, err
+}
+
+type panicConn struct{ net.Conn }
+
+func (panicConn) RemoteAddr() net.Addr { panic("the embedder's mistake") }
+
+func TestPanicInListener(t *testing.T) {
+	r := startRelay(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go r.Server.Serve(panicListener{l})
+	if got := newClient(t, dialFrom(t, "127.0.0.1", l.Addr().String())).readLine(); got != "EOF" {
+		t.Errorf("the server said %q, want the end of the connection", got)
+	}
+	stillServes(t, r)
 }
 
 func forwarderPanics(s *relay.Server) {

@@ -38,6 +38,7 @@ var (
 	replyRevoked  = reply{code: 421, enhanced: "4.7.0", text: "the password was reset or the user deleted, log in again"}
 	replyShutdown = reply{code: 421, enhanced: "4.3.2", text: "closing the connection, try again later"}
 	replyTooMany  = reply{code: 421, enhanced: "4.7.0", text: "too many connections, try again later"}
+	replyPanic    = reply{code: 421, enhanced: "4.3.0", text: "not possible right now, try again later"}
 	replyLongLine = reply{code: 421, enhanced: "4.5.2", text: "the line is too long"}
 	replyCutShort = reply{code: 421, enhanced: "4.4.2", text: "the connection broke before the message was complete"}
 

@@ -15,6 +15,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 // The tests of this file run a server over pipes in a bubble of synctest, where
@@ -132,6 +133,14 @@ func TestResetOnAnotherNodeEndsAnIdleSession(t *testing.T) {
 	})
 }
 
+// A panic in the store ends one session, also when nobody sent anything.
+func TestPanicInStoreWhileIdle(t *testing.T) {
+	inStore(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient, s *watchedStore) {
+		s.onLookup = func(context.Context) { panic("the adapter's mistake") }
+		c.wantEnd("421 4.3.0 not possible right now")
+	})
+}
+
 func TestShutdownLetsAMessageFinish(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient) {
 		c.login(r)
@@ -185,6 +194,34 @@ func inBubble(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient)) {
 		r := relaytest.NewUnstartedRelay(t)
 		r.Server.Forwarder = r.Record(r.Server.Forwarder)
 		serveInBubble(t, r, func(c *pipeClient) { f(t, r, c) })
+	})
+}
+
+// A watchedStore calls onLookup, if it is set, at each login and look at a login.
+type watchedStore struct {
+	store.Store
+	onLookup func(context.Context)
+}
+
+func (s *watchedStore) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	if s.onLookup != nil {
+		s.onLookup(ctx)
+	}
+	return s.Store.Lookup(ctx, username)
+}
+
+// inStore is as inBubble, with a store that is watched, and c logged in.
+func inStore(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient, *watchedStore)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := relaytest.NewUnstartedRelay(t)
+		s := &watchedStore{Store: r.Credentials.Store}
+		r.Credentials = &credentials.Manager{Store: s, Cost: r.Credentials.Cost}
+		r.Server.Credentials = r.Credentials
+		r.Server.Forwarder = r.Record(r.Server.Forwarder)
+		serveInBubble(t, r, func(c *pipeClient) {
+			c.login(r)
+			f(t, r, c, s)
+		})
 	})
 }
 

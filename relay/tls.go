@@ -1,13 +1,16 @@
 package relay
 
-import "crypto/tls"
+import (
+	"crypto/tls"
+	"errors"
+)
 
 // handshake makes a TLS server of a connection. The new conn takes the place
 // of the old one.
 func (s *Server) handshake(c *conn) (*conn, error) {
 	c.Conn.SetDeadline(c.accepted.Add(s.loginTimeout()))
 	tc := tls.Server(c.Conn, s.tls)
-	if err := tc.Handshake(); err != nil {
+	if err := s.shake(tc); err != nil {
 		s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
 		return nil, err
 	}
@@ -18,6 +21,18 @@ func (s *Server) handshake(c *conn) (*conn, error) {
 	s.conns[next] = struct{}{}
 	next.draining = s.closed
 	return next, nil
+}
+
+// shake does the handshake. go-smtp recovers from a panic only while it runs a
+// command, so one in a function of TLSConfig would end the process.
+func (s *Server) shake(tc *tls.Conn) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.logPanic("TLSConfig", p)
+			err = errors.New("panic in TLSConfig")
+		}
+	}()
+	return tc.Handshake()
 }
 
 // tlsVersion names the TLS version for events, "" without TLS.
