@@ -1,0 +1,175 @@
+package relay_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A server over pipes in a bubble of synctest, where minutes take no time.
+
+// inBubble runs f with a client connected to a relay with InsecureAuth.
+func inBubble(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := relaytest.NewUnstartedRelay(t)
+		r.Server.Forwarder = r.Record(r.Server.Forwarder)
+		serveInBubble(t, r, func(c *pipeClient) { f(t, r, c) })
+	})
+}
+
+// A watchedStore calls a function, once there is one, at each login and look at a
+// login.
+type watchedStore struct {
+	store.Store
+	onLookup atomic.Pointer[func(context.Context)]
+}
+
+func (s *watchedStore) Lookup(ctx context.Context, username string) (store.User, string, error) {
+	if f := s.onLookup.Load(); f != nil {
+		(*f)(ctx)
+	}
+	return s.Store.Lookup(ctx, username)
+}
+
+// inStore is as inBubble, with a store that is watched, and c logged in.
+func inStore(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient, *watchedStore)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := relaytest.NewUnstartedRelay(t)
+		s := &watchedStore{Store: r.Credentials.Store}
+		r.Credentials = &credentials.Manager{Store: s, Cost: r.Credentials.Cost}
+		r.Server.Credentials = r.Credentials
+		r.Server.Forwarder = r.Record(r.Server.Forwarder)
+		serveInBubble(t, r, func(c *pipeClient) {
+			c.login(r)
+			f(t, r, c, s)
+		})
+	})
+}
+
+func serveInBubble(t *testing.T, r *relaytest.Relay, f func(*pipeClient)) {
+	r.Server.InsecureAuth = true
+	r.Server.TLSConfig = nil
+	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	served := make(chan error, 1)
+	go func() { served <- r.Server.Serve(l) }()
+	here, there := net.Pipe()
+	l.conns <- there
+	c := &pipeClient{t: t, conn: here, r: bufio.NewReader(here)}
+	c.reply()
+	f(c)
+	here.Close()
+	c.sending.Wait()
+	r.Server.Close()
+	if err := <-served; !errors.Is(err, relay.ErrServerClosed) {
+		t.Errorf("Serve: %v, want ErrServerClosed", err)
+	}
+}
+
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	select {
+	case <-l.done:
+	default:
+		close(l.done)
+	}
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A pipeClient has no deadlines: where the server doesn't answer, the bubble
+// finds a deadlock.
+type pipeClient struct {
+	t    *testing.T
+	conn net.Conn
+	r    *bufio.Reader
+
+	sending sync.WaitGroup
+}
+
+func (c *pipeClient) send(s string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.conn, s); err != nil {
+		c.t.Fatalf("sending %.40q: %v", s, err)
+	}
+}
+
+func (c *pipeClient) reply() string {
+	c.t.Helper()
+	for {
+		line, err := c.r.ReadString('\n')
+		if err != nil {
+			c.t.Fatalf("waiting for a reply: %v", err)
+		}
+		if line[3] == ' ' {
+			return strings.TrimSpace(line)
+		}
+	}
+}
+
+func (c *pipeClient) cmd(line string) string {
+	c.t.Helper()
+	c.send(line + "\r\n")
+	return c.reply()
+}
+
+func (c *pipeClient) login(r *relaytest.Relay) {
+	c.t.Helper()
+	c.cmd("EHLO client.test")
+	if got := c.cmd(expand(r, "AUTH PLAIN $plain")); !strings.HasPrefix(got, "235") {
+		c.t.Fatalf("login: %s", got)
+	}
+}
+
+func (c *pipeClient) begin() {
+	c.t.Helper()
+	for _, line := range []string{"MAIL FROM:<shop@acme.example>", "RCPT TO:<bob@example.com>", "DATA"} {
+		if got := c.cmd(line); got[0] != '2' && got[0] != '3' {
+			c.t.Fatalf("%s: %s", line, got)
+		}
+	}
+}
+
+// wantEnd wants a last reply, and then nothing more.
+func (c *pipeClient) wantEnd(want string) {
+	c.t.Helper()
+	if got := c.reply(); !strings.HasPrefix(got, want) {
+		c.t.Errorf("the server answered %q, want %q", got, want)
+	}
+	if line, err := c.r.ReadString('\n'); err != io.EOF {
+		c.t.Errorf("after its last reply the server said %q, %v; want EOF", line, err)
+	}
+}
+
+func took(t *testing.T, start time.Time, want time.Duration) {
+	t.Helper()
+	if got := time.Since(start); got < want-time.Second || got > want+time.Second {
+		t.Errorf("it took %v, want %v", got, want)
+	}
+}
