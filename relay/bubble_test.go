@@ -65,12 +65,10 @@ func serveInBubble(t *testing.T, r *relaytest.Relay, f func(*pipeClient)) {
 	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	served := make(chan error, 1)
 	go func() { served <- r.Server.Serve(l) }()
-	here, there := net.Pipe()
-	l.conns <- there
-	c := &pipeClient{t: t, conn: here, r: bufio.NewReader(here)}
+	c := l.dial(t)
 	c.reply()
 	f(c)
-	here.Close()
+	c.conn.Close()
 	c.sending.Wait()
 	r.Server.Close()
 	if err := <-served; !errors.Is(err, relay.ErrServerClosed) {
@@ -81,6 +79,12 @@ func serveInBubble(t *testing.T, r *relaytest.Relay, f func(*pipeClient)) {
 type pipeListener struct {
 	conns chan net.Conn
 	done  chan struct{}
+}
+
+func (l *pipeListener) dial(t *testing.T) *pipeClient {
+	here, there := net.Pipe()
+	l.conns <- there
+	return &pipeClient{t: t, conn: here, r: bufio.NewReader(here), l: l}
 }
 
 func (l *pipeListener) Accept() (net.Conn, error) {
@@ -109,6 +113,7 @@ type pipeClient struct {
 	t    *testing.T
 	conn net.Conn
 	r    *bufio.Reader
+	l    *pipeListener
 
 	sending sync.WaitGroup
 }

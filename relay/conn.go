@@ -50,6 +50,7 @@ type conn struct {
 
 const (
 	writeTimeout  = time.Minute
+	byeTimeout    = time.Second      // for whoever has to go
 	recheckEvery  = 30 * time.Second // how soon an idle session notices a reset made on another node
 	smtpBuffer    = 4096             // what go-smtp reads at once into a buffer of its own
 	keepOutBuffer = 1024
@@ -258,7 +259,7 @@ func (c *conn) flush() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	c.armWrite()
 	_, err := c.Conn.Write(c.out)
 	if c.out = c.out[:0]; cap(c.out) > keepOutBuffer {
 		c.out = nil

@@ -23,6 +23,18 @@ func (c *conn) arm() (bye string) {
 	return ""
 }
 
+// armWrite sets the deadline of the next write, under mu, so that it can't undo
+// that of end.
+func (c *conn) armWrite() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	timeout := writeTimeout
+	if c.farewell != "" {
+		timeout = byeTimeout
+	}
+	c.Conn.SetWriteDeadline(time.Now().Add(timeout))
+}
+
 // expired is called when a read timed out: for good, because somebody
 // interrupted it, or only to look whether the login still holds.
 func (c *conn) expired() (bye string) {
@@ -79,9 +91,13 @@ func (c *conn) interrupt(change func()) {
 	c.Conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// end makes the reader say reply and hang up, once it has nothing to do.
+// end makes the reader say reply and hang up, once it has nothing to do. It
+// doesn't wait long for a client that doesn't read.
 func (c *conn) end(reply reply) {
-	c.interrupt(func() { c.farewell = reply.line() })
+	c.interrupt(func() {
+		c.farewell = reply.line()
+		c.Conn.SetWriteDeadline(time.Now().Add(byeTimeout))
+	})
 }
 
 // isIdler reports whether the client has not logged in, and may stay so far.

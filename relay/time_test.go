@@ -204,3 +204,26 @@ func TestForwardTimeout(t *testing.T) {
 		})
 	})
 }
+
+// A client that neither logs in nor reads what it is answered can't keep its
+// place. On a pipe the server waits for it at once.
+func TestStuckClientsMakeRoom(t *testing.T) {
+	for name, send := range map[string]string{"sending": "NOOP\r\n", "idle": ""} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := relaytest.NewUnstartedRelay(t)
+				r.Server.MaxConns = 1
+				serveInBubble(t, r, func(c *pipeClient) {
+					c.send(send)
+					synctest.Wait()
+					start := time.Now()
+					newcomer := c.l.dial(t)
+					newcomer.reply()
+					io.WriteString(c.conn, "NOOP\r\n") // waits until the server reads or is gone
+					took(t, start, time.Second)
+					newcomer.conn.Close()
+				})
+			})
+		})
+	}
+}
