@@ -36,16 +36,23 @@ func (c *conn) armWrite() {
 }
 
 // expired is called when a read timed out: for good, because somebody
-// interrupted it, or only to look whether the login still holds.
+// interrupted it, or only to look whether the login still holds. To go needs no
+// look: the store may be slow, and every session may have to go at once.
 func (c *conn) expired() (bye string) {
 	c.mu.Lock()
+	bye = c.goodbye()
 	deadline, what := c.deadline()
 	check := c.check
-	c.mu.Unlock()
-	if !time.Now().Before(deadline) {
-		return "421 4.4.2 " + what + "\r\n"
+	if c.body {
+		check = nil
 	}
-	if check != nil {
+	c.mu.Unlock()
+	switch {
+	case bye != "":
+		return bye
+	case !time.Now().Before(deadline):
+		return "421 4.4.2 " + what + "\r\n"
+	case check != nil:
 		check()
 	}
 	return ""

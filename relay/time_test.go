@@ -137,6 +137,37 @@ func TestPanicInStoreWhileIdle(t *testing.T) {
 	})
 }
 
+// A store that hangs keeps nobody waiting who has to go anyway.
+func TestShutdownAsksNoStore(t *testing.T) {
+	for name, begin := range map[string]func(*pipeClient){
+		"idle":              func(*pipeClient) {},
+		"sending a message": (*pipeClient).begin,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inStore(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient, s *watchedStore) {
+				begin(c)
+				synctest.Wait() // until the server waits for the client
+				looks := 0
+				hangs := func(ctx context.Context) {
+					looks++
+					<-ctx.Done()
+				}
+				s.onLookup.Store(&hangs)
+				start := time.Now()
+				go r.Server.Shutdown(t.Context())
+				if name == "idle" {
+					c.wantEnd("421 4.3.2")
+				}
+				synctest.Wait()
+				took(t, start, 0)
+				if looks > 0 {
+					t.Errorf("the store was asked %d times", looks)
+				}
+			})
+		})
+	}
+}
+
 func TestShutdownLetsAMessageFinish(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient) {
 		c.login(r)
