@@ -86,11 +86,12 @@ var dropped = reply{code: -1}
 // track counts a connection. If it is one too many it returns the reply to
 // refuse it with; some of those are answered, which costs a TLS handshake on one
 // of the ports, and the rest just dropped.
-func (s *Server) track(c *conn) reply {
+func (s *Server) track(c *conn) (refusal reply) {
 	key := keyOf(c.remote)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.conns) >= s.maxConns()+maxRefusing {
+	served := len(s.conns) - s.refusing // or about to make room
+	if s.closed || served >= s.maxConns()+maxRefusing {
 		return dropped
 	}
 	if s.conns == nil {
@@ -100,29 +101,39 @@ func (s *Server) track(c *conn) reply {
 	if s.perAddr[key] >= s.maxConnsPerAddr()+maxRefusing/4 {
 		return dropped
 	}
+	switch {
+	case s.perAddr[key] >= s.maxConnsPerAddr():
+		refusal = replyTooManyFromAddr
+	case served >= s.maxConns() && !s.makeRoom():
+		refusal = replyTooMany
+	}
+	if refusal != (reply{}) {
+		if s.refusing >= maxRefusing {
+			return dropped
+		}
+		c.refused = true
+		s.refusing++
+	}
 	s.conns[c] = struct{}{}
 	s.perAddr[key]++
-	switch {
-	case s.perAddr[key] > s.maxConnsPerAddr():
-		return replyTooManyFromAddr
-	case len(s.conns) > s.maxConns() && !s.makeRoom(c):
-		return replyTooMany
-	}
-	return reply{}
+	return refusal
 }
 
 // makeRoom ends a connection that has not logged in, so that those who hold on
 // to connections and never do keep nobody out. Of a few at random it takes the
 // oldest: to look at all of them would be what a flood of connections costs. The
 // caller holds mu.
-func (s *Server) makeRoom(newcomer *conn) bool {
+func (s *Server) makeRoom() bool {
 	var oldest *conn
 	looked := 0
 	for c := range s.conns { // in random order
+		if c.refused {
+			continue // takes nobody's place
+		}
 		if looked++; looked > maxRefusing {
 			break
 		}
-		if c != newcomer && c.isIdler() && (oldest == nil || c.accepted.Before(oldest.accepted)) {
+		if c.isIdler() && (oldest == nil || c.accepted.Before(oldest.accepted)) {
 			oldest = c
 		}
 	}
@@ -133,8 +144,10 @@ func (s *Server) makeRoom(newcomer *conn) bool {
 	return true
 }
 
-// maxRefusing bounds how many connections are being refused at once.
-const maxRefusing = 64
+const (
+	maxRefusing    = 64              // bounds how many connections are being refused, or make room, at once
+	refusalTimeout = 5 * time.Second // for the handshake of one that is refused
+)
 
 // forget takes a connection off the list. It may be called more than once.
 func (s *Server) forget(c *conn) {
@@ -144,6 +157,9 @@ func (s *Server) forget(c *conn) {
 		return
 	}
 	delete(s.conns, c)
+	if c.refused {
+		s.refusing--
+	}
 	key := keyOf(c.remote)
 	if s.perAddr[key]--; s.perAddr[key] == 0 {
 		delete(s.perAddr, key)

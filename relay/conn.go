@@ -26,6 +26,7 @@ type conn struct {
 	remote   netip.Addr
 	secure   bool      // TLS is active
 	accepted time.Time // when the client connected
+	refused  bool      // one too many, about to be told so
 
 	in      bytes.Buffer // read but not yet given out
 	partial int          // how much of the line at the beginning of in was given out

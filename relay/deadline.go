@@ -35,6 +35,22 @@ func (c *conn) armWrite() {
 	c.Conn.SetWriteDeadline(time.Now().Add(timeout))
 }
 
+// armHandshake sets the deadline of the TLS handshake, or reports that the
+// connection is to end instead. Under mu, as arm.
+func (c *conn) armHandshake() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.goodbye() != "" {
+		return false
+	}
+	timeout := c.srv.loginTimeout()
+	if c.refused {
+		timeout = min(timeout, refusalTimeout)
+	}
+	c.Conn.SetDeadline(c.accepted.Add(timeout))
+	return true
+}
+
 // expired is called when a read timed out: for good, because somebody
 // interrupted it, or only to look whether the login still holds. To go needs no
 // look: the store may be slow, and every session may have to go at once.

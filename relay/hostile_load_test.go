@@ -146,6 +146,28 @@ func TestIdlersMakeRoom(t *testing.T) {
 	accepted(t, r, 2)
 }
 
+// TestRefusedConnectionsMakeNoRoom has clients that are refused on the port where
+// TLS comes first, and don't do their part of the handshake. They are nobody whose
+// place can be taken.
+func TestRefusedConnectionsMakeNoRoom(t *testing.T) {
+	r := startRelay(t, func(s *relay.Server) { s.MaxConns = 2 })
+	residents := []*client{login(t, r), login(t, r)}
+	for range 5 {
+		dialRaw(t, r, true)
+		time.Sleep(20 * time.Millisecond) // until it is known
+		dial(t, r, false).wantCodes("421 4.7.0 too many connections")
+	}
+	for _, c := range residents {
+		c.deliver()
+	}
+	residents[0].cmd("QUIT", "221")
+	eventually(t, "the place that was given back", func() bool {
+		c := dial(t, r, false)
+		defer c.conn.Close()
+		return strings.HasPrefix(c.reply(), "220")
+	})
+}
+
 // TestRandomBytes sends noise for a while, before and after login, in the clear
 // and over TLS. The server goes on serving, and what it accepted is proper mail.
 func TestRandomBytes(t *testing.T) {

@@ -119,6 +119,7 @@ type Server struct {
 	empty     chan struct{} // closed when closed is set and conns is empty
 	listeners map[*net.Listener]struct{}
 	conns     map[*conn]struct{}
+	refusing  int // how many of conns are only there to be told so
 	perAddr   map[addrKey]int
 	sessions  map[*session]struct{} // those that are logged in
 }

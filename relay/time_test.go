@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -257,4 +258,23 @@ func TestStuckClientsMakeRoom(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A client that is refused where TLS comes first has less time for the handshake.
+func TestHandshakeTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := relaytest.NewUnstartedRelay(t)
+		r.Server.MaxConnsPerAddr = 1
+		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		go r.Server.ServeTLS(l)
+		defer r.Server.Close()
+		served := l.dial(t)
+		synctest.Wait()
+		refused := l.dial(t)
+		start := time.Now()
+		io.Copy(io.Discard, refused.conn)
+		took(t, start, 5*time.Second)
+		io.Copy(io.Discard, served.conn)
+		took(t, start, time.Minute)
+	})
 }

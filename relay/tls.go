@@ -3,23 +3,28 @@ package relay
 import (
 	"crypto/tls"
 	"errors"
+	"net"
 )
 
 // handshake makes a TLS server of a connection. The new conn takes the place
 // of the old one.
 func (s *Server) handshake(c *conn) (*conn, error) {
-	c.Conn.SetDeadline(c.accepted.Add(s.loginTimeout()))
+	if !c.armHandshake() {
+		return nil, net.ErrClosed
+	}
 	tc := tls.Server(c.Conn, s.tls)
 	if err := s.shake(tc); err != nil {
 		s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
 		return nil, err
 	}
-	next := &conn{Conn: tc, srv: s, remote: c.remote, accepted: c.accepted, secure: true}
+	next := &conn{Conn: tc, srv: s, remote: c.remote, accepted: c.accepted, refused: c.refused, secure: true}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next.farewell, next.draining = c.farewell, s.closed
 	delete(s.conns, c)
 	s.conns[next] = struct{}{}
-	next.draining = s.closed
 	return next, nil
 }
 
