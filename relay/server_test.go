@@ -388,13 +388,30 @@ func TestCertificateIsAskedForEachTime(t *testing.T) {
 }
 
 func TestTLS12IsTheLeast(t *testing.T) {
-	r := relaytest.NewUnstartedRelay(t)
-	r.Server.TLSConfig.MinVersion = tls.VersionTLS10
-	r.Start()
-	config := relaytest.ClientTLS()
-	config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
-	if _, err := tls.Dial("tcp", r.AddrTLS, config); err == nil {
-		t.Error("the server speaks TLS 1.1")
+	old := &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}, MinVersion: tls.VersionTLS10}
+	for name, config := range map[string]*tls.Config{
+		"MinVersion":         old,
+		"GetConfigForClient": {GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return old, nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startRelay(t, func(s *relay.Server) { s.TLSConfig = config })
+			stillServes(t, r)
+			for _, implicit := range []bool{false, true} {
+				c := dialRaw(t, r, implicit)
+				if !implicit {
+					c.want("220")
+					c.cmd("STARTTLS", "220")
+				}
+				config := relaytest.ClientTLS()
+				config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+				tc := tls.Client(c.conn, config)
+				tc.SetDeadline(time.Now().Add(20 * time.Second))
+				io.WriteString(tc, "NOOP\r\n")
+				if got, err := io.ReadAll(tc); len(got) > 0 || isTimeout(err) {
+					t.Errorf("implicit=%v: over TLS 1.1 the server said %q, %v", implicit, got, err)
+				}
+			}
+		})
 	}
 }
 

@@ -37,7 +37,13 @@ func (s *Server) shake(tc *tls.Conn) (err error) {
 			err = errors.New("panic in TLSConfig")
 		}
 	}()
-	return tc.Handshake()
+	if err := tc.Handshake(); err != nil {
+		return err
+	}
+	if tc.ConnectionState().Version < tls.VersionTLS12 {
+		return errors.New("GetConfigForClient allows TLS before 1.2") // MinVersion isn't asked then
+	}
+	return nil
 }
 
 // tlsVersion names the TLS version for events, "" without TLS.
