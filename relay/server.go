@@ -42,7 +42,8 @@ type Server struct {
 
 	// TLSConfig holds the certificate, best as a GetCertificate function, so
 	// that it can be renewed without a restart. TLS versions before 1.2 are
-	// never used (RFC 8314 section 4.1). Required, unless InsecureAuth is set.
+	// never used (RFC 8314 section 4.1). Errors of its functions are logged, at
+	// most one a minute. Required, unless InsecureAuth is set.
 	TLSConfig *tls.Config
 
 	// AllowSender decides whether a user may send from an address: the
@@ -122,6 +123,7 @@ type Server struct {
 	refusing  int // how many of conns are only there to be told so
 	perAddr   map[addrKey]int
 	sessions  map[*session]struct{} // those that are logged in
+	tlsFault  time.Time             // when one was logged last
 }
 
 // ErrServerClosed is returned by Serve and its kin after Shutdown or Close.
@@ -178,8 +180,9 @@ func (s *Server) setUp() error {
 		return errors.New("relay: Server.Credentials is required")
 	case s.Forwarder == nil:
 		return errors.New("relay: Server.Forwarder is required")
-	case s.TLSConfig == nil && !s.InsecureAuth:
-		return errors.New("relay: Server.TLSConfig is required (or InsecureAuth, for tests)")
+	}
+	if err := s.setUpTLS(); err != nil {
+		return err
 	}
 	s.host = s.Hostname
 	if s.host == "" {
@@ -191,10 +194,6 @@ func (s *Server) setUp() error {
 	}
 	if !isHostname(s.host) || !isASCII(s.host) {
 		return fmt.Errorf("relay: Server.Hostname %q is no host name (write one beyond ASCII as xn--…)", s.host)
-	}
-	if s.TLSConfig != nil {
-		s.tls = s.TLSConfig.Clone()
-		s.tls.MinVersion = max(s.tls.MinVersion, tls.VersionTLS12)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.unsub = s.Credentials.Subscribe(s.onCredentials)

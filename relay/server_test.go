@@ -24,6 +24,8 @@ func TestServeSaysWhatIsMissing(t *testing.T) {
 	creds := &credentials.Manager{Store: new(memory.Store)}
 	next := relay.ForwarderFunc(func(context.Context, *relay.Message) error { return nil })
 	config := &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}}
+	old := config.Clone()
+	old.MaxVersion = tls.VersionTLS11
 	for _, test := range []struct {
 		name string
 		srv  *relay.Server
@@ -32,6 +34,8 @@ func TestServeSaysWhatIsMissing(t *testing.T) {
 		{"no credentials", &relay.Server{Forwarder: next, TLSConfig: config}, "Server.Credentials is required"},
 		{"no forwarder", &relay.Server{Credentials: creds, TLSConfig: config}, "Server.Forwarder is required"},
 		{"no TLS", &relay.Server{Credentials: creds, Forwarder: next}, "Server.TLSConfig is required"},
+		{"no certificate", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: new(tls.Config)}, "Server.TLSConfig has no certificate"},
+		{"TLS too old", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: old}, "MaxVersion is less than TLS 1.2"},
 		{"bad host name", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: config, Hostname: "a b"}, "no host name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -4,7 +4,57 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"time"
 )
+
+// setUpTLS checks TLSConfig and makes the server's own of it.
+func (s *Server) setUpTLS() error {
+	c := s.TLSConfig.Clone()
+	switch {
+	case c == nil && s.InsecureAuth:
+		return nil
+	case c == nil:
+		return errors.New("relay: Server.TLSConfig is required (or InsecureAuth, for tests)")
+	case len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil:
+		return errors.New("relay: Server.TLSConfig has no certificate: set Certificates or GetCertificate")
+	case c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS12:
+		return errors.New("relay: Server.TLSConfig.MaxVersion is less than TLS 1.2")
+	}
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.GetCertificate = logged(s, "GetCertificate", c.GetCertificate)
+	c.GetConfigForClient = logged(s, "GetConfigForClient", c.GetConfigForClient)
+	s.tls = c
+	return nil
+}
+
+// logged has a function of TLSConfig log its errors: those are the server's, and
+// clients can't tell.
+func logged[T any](s *Server, name string, f func(*tls.ClientHelloInfo) (T, error)) func(*tls.ClientHelloInfo) (T, error) {
+	if f == nil {
+		return nil
+	}
+	return func(hello *tls.ClientHelloInfo) (T, error) {
+		v, err := f(hello)
+		if err != nil {
+			s.logTLSFault(name, err)
+		}
+		return v, err
+	}
+}
+
+// logTLSFault logs one error a minute: every client may run into the same.
+func (s *Server) logTLSFault(name string, err error) {
+	now := time.Now()
+	s.mu.Lock()
+	due := now.Sub(s.tlsFault) >= time.Minute
+	if due {
+		s.tlsFault = now
+	}
+	s.mu.Unlock()
+	if due {
+		s.logger().Error("relay: TLSConfig."+name+" failed", "error", err)
+	}
+}
 
 // handshake makes a TLS server of a connection. The new conn takes the place
 // of the old one.

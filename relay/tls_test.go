@@ -2,7 +2,9 @@ package relay_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +56,31 @@ func TestTLS12IsTheLeast(t *testing.T) {
 				if got, err := io.ReadAll(tc); len(got) > 0 || isTimeout(err) {
 					t.Errorf("implicit=%v: over TLS 1.1 the server said %q, %v", implicit, got, err)
 				}
+			}
+		})
+	}
+}
+
+// What the embedder's functions say is the only sign of a server that nobody can
+// talk to.
+func TestTLSFaultsAreLogged(t *testing.T) {
+	fault := errors.New("the certificate can't be read")
+	for name, config := range map[string]*tls.Config{
+		"GetCertificate":     {GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, fault }},
+		"GetConfigForClient": {GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, fault }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			logged := new(syncBuilder)
+			r := startRelay(t, func(s *relay.Server) { s.TLSConfig, s.Logger = config, errorLog(logged) })
+			for range 3 {
+				if c, err := tls.Dial("tcp", r.AddrTLS, relaytest.ClientTLS()); err == nil {
+					c.Close()
+					t.Fatal("the handshake succeeded")
+				}
+			}
+			got := logged.String()
+			if strings.Count(got, "\n") != 1 || !strings.Contains(got, "TLSConfig."+name) || !strings.Contains(got, fault.Error()) {
+				t.Errorf("logged was\n%swant one line about %s", got, name)
 			}
 		})
 	}
