@@ -178,6 +178,8 @@ func (s *Server) setUp() error {
 	switch {
 	case s.Credentials == nil:
 		return errors.New("relay: Server.Credentials is required")
+	case s.Credentials.Store == nil:
+		return errors.New("relay: Server.Credentials.Store is required")
 	case s.Forwarder == nil:
 		return errors.New("relay: Server.Forwarder is required")
 	}

@@ -32,6 +32,7 @@ func TestServeSaysWhatIsMissing(t *testing.T) {
 		want string
 	}{
 		{"no credentials", &relay.Server{Forwarder: next, TLSConfig: config}, "Server.Credentials is required"},
+		{"no store", &relay.Server{Credentials: new(credentials.Manager), Forwarder: next, TLSConfig: config}, "Server.Credentials.Store is required"},
 		{"no forwarder", &relay.Server{Credentials: creds, TLSConfig: config}, "Server.Forwarder is required"},
 		{"no TLS", &relay.Server{Credentials: creds, Forwarder: next}, "Server.TLSConfig is required"},
 		{"no certificate", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: new(tls.Config)}, "Server.TLSConfig has no certificate"},
