@@ -5,7 +5,7 @@ import "time"
 // How long a conn may last, and who ends it: what conn.Read has to know of the
 // session for that.
 
-// arm sets the deadline of the next read, or returns the reply with which to
+// arm sets the deadlines of the next read, or returns the reply with which to
 // end instead. Both under mu, so that an interrupt can't fall in between.
 func (c *conn) arm() (bye string) {
 	c.mu.Lock()
@@ -20,6 +20,9 @@ func (c *conn) arm() (bye string) {
 		}
 	}
 	c.Conn.SetReadDeadline(deadline)
+	// TLS may have to write while it reads: the answer to a KeyUpdate (RFC 8446
+	// section 4.6.3). That of the last flush may be long past.
+	c.Conn.SetWriteDeadline(deadline.Add(writeTimeout))
 	return ""
 }
 

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -276,5 +277,36 @@ func TestHandshakeTimeout(t *testing.T) {
 		took(t, start, 5*time.Second)
 		io.Copy(io.Discard, served.conn)
 		took(t, start, time.Minute)
+	})
+}
+
+// An answering conn writes, if only nothing, whenever it has read, as TLS does that
+// answers a KeyUpdate.
+type answering struct{ net.Conn }
+
+func (c answering) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err == nil {
+		_, err = c.Conn.Write(nil)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// TLS can write while the server reads, long after the server's last reply.
+func TestKeyUpdateAfterAMinute(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *relaytest.Relay, first *pipeClient) {
+		here, there := net.Pipe()
+		first.l.conns <- answering{there}
+		c := &pipeClient{t: t, conn: here, r: bufio.NewReader(here)}
+		defer here.Close()
+		c.reply()
+		c.login(r)
+		time.Sleep(2 * time.Minute)
+		if got := c.cmd("NOOP"); !strings.HasPrefix(got, "250") {
+			t.Errorf("the server answered %q, want 250", got)
+		}
 	})
 }
