@@ -51,7 +51,7 @@ type MessageRefused struct {
 	Identity credentials.Identity
 	Remote   netip.Addr
 	From     string // the envelope sender
-	To       string // the recipient, if it was that
+	To       string // the recipient, if it was that; of several, the one in Reason
 
 	// Field is what was refused: "MAIL FROM", "RCPT TO", "From", "Sender" or
 	// "data".

@@ -20,6 +20,7 @@ type reply struct {
 	enhanced string
 	text     string
 	field    string // what was refused, if it is known better than by the command
+	to       string // the recipient to blame, if field is that
 }
 
 var (
@@ -124,7 +125,7 @@ func replyRefused(e *RefusedError) reply {
 		more = fmt.Sprintf(" (and %d more)", n)
 	}
 	r.text = fmt.Sprintf("<%s>%s: %s", worst.Address, more, r.text)
-	r.field = "RCPT TO"
+	r.field, r.to = "RCPT TO", worst.Address
 	return r
 }
 

@@ -137,6 +137,7 @@ func TestForwarderErrorsAsReplies(t *testing.T) {
 				}
 				return test.err
 			})
+			refused := refusals(r.Server)
 			r.Start()
 			c := login(t, r)
 			c.envelope()
@@ -145,9 +146,27 @@ func TestForwarderErrorsAsReplies(t *testing.T) {
 			if got := c.reply(); got != test.want {
 				t.Errorf("the client was answered %q, want %q", got, test.want)
 			}
+			field, to := "data", ""
+			if test.name == "recipients" {
+				field, to = "RCPT TO", "b@example.com"
+			}
+			if e := <-refused; e.Field != field || e.To != to {
+				t.Errorf("the event names %s %q, want %s %q", e.Field, e.To, field, to)
+			}
 			c.cmd("NOOP", "250")
 		})
 	}
+}
+
+// refusals sends what the server, which isn't started yet, refuses.
+func refusals(s *relay.Server) <-chan *relay.MessageRefused {
+	c := make(chan *relay.MessageRefused, 10)
+	s.OnEvent = func(e relay.Event) {
+		if e, ok := e.(*relay.MessageRefused); ok {
+			c <- e
+		}
+	}
+	return c
 }
 
 type finalError struct{ error }

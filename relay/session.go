@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"runtime"
@@ -314,7 +315,7 @@ func (s *session) user() credentials.Identity {
 func (s *session) refuse(e *MessageRefused, r reply) {
 	e.Remote, e.Code, e.Reason = s.conn.remote, r.code, r.text
 	if r.field != "" {
-		e.Field = r.field
+		e.Field, e.To = r.field, cmp.Or(r.to, e.To)
 	}
 	s.srv.emit(e)
 }
