@@ -45,7 +45,8 @@ type MessageAccepted struct {
 	Size       int64 // bytes, as forwarded
 }
 
-// MessageRefused says that a message, or one recipient of it, was refused.
+// MessageRefused says that a message, or one recipient of it, was refused. An
+// address that is malformed is made printable, and cut if it is too long.
 type MessageRefused struct {
 	ID       string // empty before the data
 	Identity credentials.Identity

@@ -158,6 +158,27 @@ func TestForwarderErrorsAsReplies(t *testing.T) {
 	}
 }
 
+// The event about a malformed address names it, made safe.
+func TestEventsNameMalformedAddresses(t *testing.T) {
+	r := relaytest.NewUnstartedRelay(t)
+	refused := refusals(r.Server)
+	r.Start()
+	c := login(t, r)
+	c.cmd("MAIL FROM:<shop@acme..example>", "501 5.1.7")
+	c.cmd("MAIL FROM:<shop@acme.example>", "250")
+	c.cmd("RCPT TO:<bob\x1b@ex&ample.com>", "501 5.1.3")
+	c.cmd("RCPT TO:<bob@"+strings.Repeat("x", 300)+">", "501 5.1.3")
+	if e := <-refused; e.From != "shop@acme..example" {
+		t.Errorf("the event names the sender %q", e.From)
+	}
+	if e := <-refused; e.To != "bob?@ex&ample.com" || e.From != "shop@acme.example" {
+		t.Errorf("the event names the recipient %q, from %q", e.To, e.From)
+	}
+	if e := <-refused; len(e.To) != 254 {
+		t.Errorf("the event names a recipient of %d bytes, want 254", len(e.To))
+	}
+}
+
 // refusals sends what the server, which isn't started yet, refuses.
 func refusals(s *relay.Server) <-chan *relay.MessageRefused {
 	c := make(chan *relay.MessageRefused, 10)

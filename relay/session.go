@@ -76,14 +76,15 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 		return refusal.smtp()
 	}
 	if from != "" {
-		var refusal reply
-		if from, refusal = pathAddress(from, opts.UTF8, replyBadSender); refusal == (reply{}) {
-			refusal = s.checkSender(ctx, id, "MAIL FROM", from)
+		addr, refusal := pathAddress(from, opts.UTF8, replyBadSender)
+		if refusal == (reply{}) {
+			refusal = s.checkSender(ctx, id, "MAIL FROM", addr)
 		}
 		if refusal != (reply{}) {
-			s.refuse(&MessageRefused{Identity: id, Field: "MAIL FROM", From: from}, refusal)
+			s.refuse(&MessageRefused{Identity: id, Field: "MAIL FROM", From: cmp.Or(addr, printable(from, 254))}, refusal)
 			return refusal.smtp()
 		}
+		from = addr
 	}
 	s.begin(&transaction{
 		id: id, from: from, size: opts.Size, started: time.Now(),
@@ -130,7 +131,7 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 		refusal = s.checkRecipient(tx.id, addr)
 	}
 	if refusal != (reply{}) {
-		s.refuse(&MessageRefused{Identity: tx.id, Field: "RCPT TO", From: tx.from, To: addr}, refusal)
+		s.refuse(&MessageRefused{Identity: tx.id, Field: "RCPT TO", From: tx.from, To: cmp.Or(addr, printable(to, 254))}, refusal)
 		return refusal.smtp()
 	}
 	for _, r := range tx.to {
