@@ -168,7 +168,8 @@ func printable(s string, limit int) string {
 
 // corrections are replies of go-smtp that say the wrong thing, and what is to be
 // said instead: RFC 5321 sections 4.1.4 and 4.2.4 for commands out of order
-// (503), 4.1.1.11 for unknown parameters (555), RFC 4954 section 4 for AUTH.
+// (503), 4.1.1.11 for unknown parameters (555), 3.8 before closing (421), RFC
+// 4954 section 4 for AUTH.
 var corrections = map[string]string{
 	"502 5.5.1 Please introduce yourself first.":                "503 5.5.1 say EHLO first",
 	"502 5.5.1 Missing MAIL FROM command.":                      "503 5.5.1 MAIL comes first",
@@ -186,6 +187,7 @@ var corrections = map[string]string{
 	"501 5.5.2 Was expecting MAIL arg syntax of FROM:<address>": "501 5.1.7 malformed sender, use MAIL FROM:<address>",
 	"501 5.5.2 Was expecting RCPT arg syntax of TO:<address>":   "501 5.1.3 malformed recipient, use RCPT TO:<address>",
 	"501 5.5.2 Bad command":                                     "500 5.5.2 command not recognized",
+	"500 5.5.1 Too many errors. Quiting now":                    "421 4.7.0 too many errors",
 	"501 5.5.4 Missing chunk size argument":                     lostInChunks,
 	"501 5.5.4 Malformed size argument":                         lostInChunks,
 	"501 5.5.4 Unknown BDAT argument":                           lostInChunks,
@@ -202,7 +204,14 @@ const lostInChunks = "421 4.5.4 malformed BDAT, use BDAT size or BDAT size LAST"
 // and with nothing in it that isn't printable: go-smtp repeats what it was sent.
 func (c *conn) appendReply(dst, p []byte) []byte {
 	line := bytes.TrimSuffix(p, []byte("\r\n"))
-	if right, ok := corrections[string(line)]; ok {
+	right, wrong := corrections[string(line)]
+	switch {
+	case bytes.HasPrefix(line, []byte("250-Hello ")): // to EHLO, RFC 5321 section 4.1.1.1
+		right, wrong = "250-"+c.srv.host, true
+	case bytes.HasPrefix(line, []byte("250 2.0.0 Hello ")): // to HELO, RFC 2034 section 4
+		right, wrong = "250 "+c.srv.host, true
+	}
+	if wrong {
 		return append(append(dst, right...), "\r\n"...)
 	}
 	for _, b := range line[:min(len(line), maxReplyLine)] {
