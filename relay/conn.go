@@ -33,6 +33,8 @@ type conn struct {
 	owed    string       // to be given out before in
 	out     []byte       // replies not yet sent
 	midLine bool         // the last reply written has no end yet
+	chunked bool         // BDAT was used: what comes may be data
+	asked   bool         // the last reply was a challenge: what comes is no command
 	mute    bool         // swallow the next reply: no second greeting after STARTTLS
 	moved   bool         // STARTTLS gave the socket to another conn
 
@@ -71,8 +73,11 @@ func (c *conn) Read(p []byte) (int, error) {
 			c.owed = c.owed[n:]
 			return n, nil
 		}
-		if n := c.piece(len(p), scan); n > 0 {
+		if n := c.piece(len(p), scan || !c.chunked); n > 0 {
 			line := c.in.Bytes()[:n]
+			if c.partial == 0 && c.dropBlanks(line) {
+				continue
+			}
 			if scan && c.partial == 0 && bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
 				return 0, c.startTLS(c.in.Len() > n)
 			}
@@ -102,8 +107,8 @@ func (c *conn) Read(p []byte) (int, error) {
 // more has to be read first. It is never more than one command: what go-smtp has
 // in its own buffer it runs, even after a 421 or QUIT. Only for a chunk of BDAT
 // does it ask for more than fits in that buffer, and then for no more than the
-// chunk still has.
-func (c *conn) piece(limit int, scan bool) int {
+// chunk still has. A command comes whole, if that is wanted and it isn't endless.
+func (c *conn) piece(limit int, whole bool) int {
 	b := c.in.Bytes()
 	switch {
 	case len(b) == 0:
@@ -114,10 +119,28 @@ func (c *conn) piece(limit int, scan bool) int {
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		return i + 1
 	}
-	if scan && len(b) < smtpBuffer {
-		return 0 // half a line can't be told from STARTTLS
+	if whole && len(b) < smtpBuffer {
+		return 0 // half a line doesn't tell what it is
 	}
 	return len(b)
+}
+
+// dropBlanks takes the white space off the end of a command: RFC 5321 section
+// 4.1.1 wants it tolerated, go-smtp sees an argument there. It reports whether
+// there was any. After BDAT it leaves everything alone: it could be data.
+func (c *conn) dropBlanks(line []byte) bool {
+	text := bytes.TrimRight(line, "\r\n")
+	if len(text) >= 4 && bytes.EqualFold(text[:4], []byte("BDAT")) {
+		c.chunked = true
+	}
+	cmd := bytes.TrimRight(text, " \t")
+	blanks := len(text) - len(cmd)
+	if c.chunked || c.asked || blanks == 0 || !bytes.HasSuffix(line, []byte("\n")) {
+		return false
+	}
+	copy(line[blanks:], cmd)
+	c.in.Next(blanks)
+	return true
 }
 
 // scansCommands reports whether the next line could be a STARTTLS command.
@@ -224,6 +247,9 @@ func (c *conn) hangup(reply string) error {
 func (c *conn) Write(p []byte) (int, error) {
 	tail := c.midLine
 	c.midLine = !bytes.HasSuffix(p, []byte("\n"))
+	if !tail {
+		c.asked = bytes.HasPrefix(p, []byte("334 "))
+	}
 	if string(p) == chunkTaken {
 		c.awaitBody()
 	}

@@ -150,7 +150,6 @@ func TestDisconnectWithinAuth(t *testing.T) {
 			}
 		}
 	}
-	// The last line of a stream may lack its end, and is a line all the same.
 	stillServes(t, r)
 }
 
