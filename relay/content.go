@@ -86,19 +86,27 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 	}
 }
 
-// write appends to the content, and turns to a file when memory has had enough.
+// write appends to the content, and turns to a file when memory has had enough. It
+// fills memory first: how p is cut doesn't decide how large a header may be.
 func (c *content) write(p []byte) error {
 	c.size += int64(len(p))
-	if len(c.mem)+len(p) > maxInMemory {
+	if room := maxInMemory - len(c.mem); len(p) > room {
+		c.keep(p[:room])
+		p = p[room:]
 		if err := c.spill(); err != nil {
 			return err
 		}
 	}
+	c.keep(p)
+	return nil
+}
+
+// keep appends to what is in memory.
+func (c *content) keep(p []byte) {
 	if n := len(c.mem) + len(p); n > cap(c.mem) {
 		c.mem = append(make([]byte, 0, max(n, min(2*cap(c.mem), maxInMemory))), c.mem...)
 	}
 	c.mem = append(c.mem, p...)
-	return nil
 }
 
 // spill moves what is in memory to the file, which takes a large piece in far

@@ -76,6 +76,31 @@ func TestMessageSize(t *testing.T) {
 	c.cmd("MAIL FROM:<shop@acme.example> SIZE=-1", "501")
 }
 
+// TestHeaderSize sends headers of exactly the limit, and of one byte more.
+func TestHeaderSize(t *testing.T) {
+	const limit = 256 << 10
+	r := startRelay(t, nil)
+	for name, send := range ways {
+		for size, want := range map[int]string{limit: "250 2.0.0 accepted", limit + 1: "552 5.3.4 the header is larger"} {
+			t.Run(fmt.Sprintf("%s %d", name, size), func(t *testing.T) {
+				const from = "From: shop@acme.example\r\n"
+				h := from + strings.Repeat("X: "+strings.Repeat("x", 507)+"\r\n", limit/512-1)
+				h += "X: " + strings.Repeat("x", size-len(h)-len("X: \r\n\r\n")) + "\r\n\r\n"
+				c := login(t, r)
+				c.envelope()
+				go c.sendAnyway(send(h + strings.Repeat(filler, 1000)))
+				last := c.reply()
+				for strings.HasPrefix(last, "354") || strings.HasSuffix(last, "Continue") {
+					last = c.reply()
+				}
+				if !strings.HasPrefix(last, want) {
+					t.Errorf("the server answered %q, want %q", last, want)
+				}
+			})
+		}
+	}
+}
+
 // TestHugeHeader sends a header of 10 MB.
 func TestHugeHeader(t *testing.T) {
 	t.Parallel()
