@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type conn struct {
 	midLine bool         // the last reply written has no end yet
 	chunked bool         // BDAT was used: what comes may be data
 	asked   bool         // the last reply was a challenge: what comes is no command
+	sized   bool         // the last command was MAIL with a number for SIZE
 	mute    bool         // swallow the next reply: no second greeting after STARTTLS
 	moved   bool         // STARTTLS gave the socket to another conn
 
@@ -78,6 +80,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			if c.partial == 0 && c.dropBlanks(line) {
 				continue
 			}
+			c.sized = sizeParam.Match(line)
 			if scan && c.partial == 0 && bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
 				return 0, c.startTLS(c.in.Len() > n)
 			}
@@ -102,6 +105,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	return 0, io.EOF
 }
+
+var sizeParam = regexp.MustCompile(`(?i)^MAIL .* SIZE=[0-9]+\s`)
 
 // piece returns how much of what was read is given out at once; 0 means that
 // more has to be read first. It is never more than one command: what go-smtp has

@@ -73,7 +73,10 @@ func TestMessageSize(t *testing.T) {
 	c := login(t, r)
 	c.cmd(fmt.Sprintf("MAIL FROM:<shop@acme.example> SIZE=%d", limit+1), "552 5.3.4")
 	c.cmd("MAIL FROM:<shop@acme.example> SIZE=4294967295", "552 5.3.4")
+	c.cmd("mail from:<shop@acme.example> size=4294967296", "552 5.3.4")
+	c.cmd("MAIL FROM:<shop@acme.example> SIZE=99999999999999999999999 BODY=8BITMIME", "552 5.3.4")
 	c.cmd("MAIL FROM:<shop@acme.example> SIZE=-1", "501")
+	c.cmd("MAIL FROM:<shop@acme.example> SIZE=5000000000x", "501")
 }
 
 // TestHeaderSize sends headers of exactly the limit, and of one byte more.
