@@ -128,7 +128,7 @@ func addresses(field string, value []byte) ([]string, error) {
 		return nil, fmt.Errorf("the %s field is larger than %d bytes", field, maxAddresses)
 	}
 	text := strings.TrimSpace(string(bytes.ReplaceAll(value, []byte("\r\n"), nil)))
-	if name, addr, ok := strings.Cut(text, "<"); ok && strings.TrimSpace(name) == strings.TrimSuffix(addr, ">") {
+	if name, addr, ok := strings.Cut(text, "<"); ok && sameAddress(strings.TrimSpace(name), strings.TrimSuffix(addr, ">")) {
 		text = "<" + addr // a@b <a@b>: many tools write it, though a name with an @ needs quotes
 	}
 	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: anyCharset}}
@@ -147,6 +147,12 @@ func addresses(field string, value []byte) ([]string, error) {
 		addrs[i] = a.Address
 	}
 	return addrs, nil
+}
+
+// sameAddress reports whether two addresses differ in the case of ASCII letters at
+// most: beyond ASCII, letters that fold into each other may be another domain's.
+func sameAddress(a, b string) bool {
+	return a == b || isASCII(a) && isASCII(b) && strings.EqualFold(a, b)
 }
 
 // isMisleading reports whether some programs are known to show another address

@@ -23,6 +23,10 @@ func TestAddressAsName(t *testing.T) {
 	for text, want := range map[string]string{
 		"shop@acme.example <shop@acme.example>":                            "shop@acme.example",
 		" shop@acme.example<shop@acme.example> ":                           "shop@acme.example",
+		"Shop@Acme.Example <shop@acme.example>":                            "shop@acme.example",
+		"shop@acme.example <Shop@ACME.example>":                            "Shop@ACME.example",
+		"\u017fhop@acme.example <shop@acme.example>":                       "", // a long s
+		"shop@acme.example <\u017fhop@acme.example>":                       "",
 		"shop@evil.example <shop@acme.example>":                            "", // whose is it?
 		"shop@acme.example <shop@acme.example>, b@evil.example":            "",
 		"a@acme.example <a@acme.example>, b@acme.example <b@acme.example>": "",
