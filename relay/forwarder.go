@@ -93,7 +93,7 @@ func (e *RefusedError) Error() string {
 		if i > 0 {
 			b.WriteByte(';')
 		}
-		fmt.Fprintf(&b, " <%s>: %v", r.Address, r.Err)
+		fmt.Fprintf(&b, " %q: %v", r.Address, r.Err)
 	}
 	return b.String()
 }

@@ -10,6 +10,17 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
+// Addresses of another's making don't break a log.
+func TestRefusedErrorIsOneLine(t *testing.T) {
+	err := &relay.RefusedError{Recipients: []relay.RefusedRecipient{
+		{Address: "a\r\n@example.com", Err: errors.New("no")},
+		{Address: "b@example.com", Err: errors.New("nor this")},
+	}}
+	if got, want := err.Error(), `relay: refused "a\r\n@example.com": no; "b@example.com": nor this`; got != want {
+		t.Errorf("the error reads\n%s, want\n%s", got, want)
+	}
+}
+
 func TestTemporary(t *testing.T) {
 	_, refused := net.Dial("tcp", "127.0.0.1:1")
 	final := &relay.ReplyError{Code: 550}
