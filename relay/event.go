@@ -31,11 +31,11 @@ type LoginRefused struct {
 	Username  string // what the client called itself, if it looks like a username
 	Remote    netip.Addr
 	Mechanism string
-	Reason    string
+	Reason    string // for people; its words may change
 }
 
-// MessageAccepted says that the Forwarder took a message and the client was
-// told 250.
+// MessageAccepted says that the Forwarder took a message and the client is
+// answered 250.
 type MessageAccepted struct {
 	ID         string
 	Identity   credentials.Identity
@@ -65,7 +65,7 @@ type MessageRefused struct {
 type SessionCutOff struct {
 	Identity credentials.Identity
 	Remote   netip.Addr
-	Reason   string
+	Reason   string // for people; its words may change
 }
 
 func (*LoggedIn) event() (slog.Level, string)        { return slog.LevelInfo, "logged in" }

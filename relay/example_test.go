@@ -1,14 +1,17 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"net"
 	"net/smtp"
+	"strings"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
@@ -70,6 +73,33 @@ func Example() {
 		log.Fatal(err)
 	}
 	// Output: from billing@acme.example to bob@example.com
+}
+
+// A content filter is a Forwarder that hands a copy with another content on.
+func ExampleMessage_SetContent() {
+	next := relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
+		b, err := io.ReadAll(m.Content())
+		fmt.Printf("%q\n", b)
+		return err
+	})
+	filter := relay.ForwarderFunc(func(ctx context.Context, m *relay.Message) error {
+		b, err := io.ReadAll(m.Content())
+		if err != nil {
+			return err
+		}
+		b = bytes.ReplaceAll(b, []byte("http://"), []byte("https://"))
+		c := *m
+		c.SetContent(bytes.NewReader(b), int64(len(b)))
+		return next.Forward(ctx, &c)
+	})
+
+	var m relay.Message
+	content := "From: shop@acme.example\r\n\r\nSee http://acme.example.\r\n"
+	m.SetContent(strings.NewReader(content), int64(len(content)))
+	if err := filter.Forward(context.Background(), &m); err != nil {
+		log.Fatal(err)
+	}
+	// Output: "From: shop@acme.example\r\n\r\nSee https://acme.example.\r\n"
 }
 
 // A policy of one's own: the exact domain, and marketing from a subdomain too.

@@ -43,11 +43,12 @@ func (f ForwarderFunc) Forward(ctx context.Context, m *Message) error { return f
 // RFC 3463). From a [Forwarder] or a policy function it is what the client is
 // answered; from an outbound connection it is what the other server said, and
 // Host is its name. Text is made safe before it is sent on: printable, one
-// line, of bounded length.
+// line, of bounded length. One with another Code than 400 to 599 counts as an
+// error without a reply: the client is answered 451 4.3.0.
 type ReplyError struct {
 	Code     int    // 400 to 599
-	Enhanced string // such as "5.1.1"; "" means X.0.0 of the code's class
-	Text     string
+	Enhanced string // such as "5.1.1"; "", or one that isn't of the code's class, means X.0.0 of it
+	Text     string // may be empty: then the client gets the codes only
 	Host     string // the server that gave the reply; "" means this one
 }
 

@@ -12,7 +12,8 @@ import (
 
 // A Message is one accepted submission: an envelope and its content. A
 // [Forwarder] must not change it; Prepend and WithRecipients return changed
-// copies that share the content.
+// copies that share the content. Any other change is made to a copy, c := *m; with
+// SetContent it gets a content of its own.
 type Message struct {
 	// ID names the message everywhere: in the 250 reply, the Received line,
 	// logs, events and the queue. Letters and digits only.
@@ -60,8 +61,8 @@ type Recipient struct {
 	// that the client didn't say (RFC 3461 section 4.1).
 	Notify []string
 
-	// OriginalRecipient is the ORCPT parameter, type and decoded address
-	// separated by a semicolon: "rfc822;bob@example.com".
+	// OriginalRecipient is the ORCPT parameter, the type in upper case and the
+	// decoded address separated by a semicolon: "RFC822;bob@example.com".
 	OriginalRecipient string
 }
 
@@ -74,9 +75,10 @@ type Options struct {
 	EnvelopeID string // ENVID, decoded (RFC 3461 section 4.4)
 }
 
-// SetContent makes the size bytes of r the message's content. It is for those
-// who make messages themselves; the server's messages have theirs. Lines end
-// in CRLF. r is read by many goroutines at once.
+// SetContent makes the size bytes of r the message's content, header included. It
+// is for those who make messages themselves, and for content filters, which call
+// it on a copy. Lines end in CRLF. r is read by many goroutines at once, and if it
+// is a *bytes.Reader perhaps long after Forward has returned: see Keep.
 func (m *Message) SetContent(r io.ReaderAt, size int64) {
 	m.prefix, m.content, m.size = nil, r, size
 }
@@ -106,9 +108,11 @@ func (m *Message) Prepend(fields []byte) *Message {
 	return &c
 }
 
-// Keep returns a copy of the message whose content outlives the call of
-// Forward. It reports false, and returns nil, if the content is in a temporary
-// file and not in memory.
+// Keep returns a copy of the message whose content outlives the call of Forward,
+// for Forwarders that go on with a message after they have taken it, as a queue
+// does. It reports false, and returns nil, if the content isn't known to stay: if
+// it is in a temporary file, or was set with SetContent and isn't a *bytes.Reader.
+// Who needs that one longer has to copy it.
 func (m *Message) Keep() (kept *Message, ok bool) {
 	if _, ok := m.content.(*bytes.Reader); !ok {
 		return nil, false

@@ -122,6 +122,8 @@ func TestForwarderErrorsAsReplies(t *testing.T) {
 		{"timeout", fmt.Errorf("secret: %w", context.DeadlineExceeded), "451 4.4.1 no answer in time, try again later"},
 		{"remote", fmt.Errorf("secret: %w", remote(552, "5.2.2", "mailbox full")), "552 5.2.2 mailbox full"},
 		{"made safe", remote(550, "4.1.1", "no\r\n250 \x00\x80user"), "550 5.0.0 no??250 ??user"},
+		{"no text", remote(550, "5.1.1", ""), "550 5.1.1 "},
+		{"no such class", remote(600, "5.1.1", "what"), "451 4.3.0 not possible right now, try again later"},
 		{"no reply code", remote(250, "", "fine"), "451 4.3.0 not possible right now, try again later"},
 		{"recipients", &relay.RefusedError{Recipients: []relay.RefusedRecipient{
 			{Address: "a@example.com", Err: remote(450, "4.2.1", "busy")},
