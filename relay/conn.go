@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +35,7 @@ type conn struct {
 	midLine bool         // the last reply written has no end yet
 	chunked bool         // BDAT was used: what comes may be data
 	asked   bool         // the last reply was a challenge: what comes is no command
-	sized   bool         // the last command was MAIL with a number for SIZE
+	huge    bool         // the last command was MAIL with a SIZE beyond what go-smtp reads
 	mute    bool         // swallow the next reply: no second greeting after STARTTLS
 	moved   bool         // STARTTLS gave the socket to another conn
 
@@ -80,7 +79,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			if c.partial == 0 && c.dropBlanks(line) {
 				continue
 			}
-			c.sized = sizeParam.Match(line)
+			c.huge = declaresHuge(line)
 			if scan && c.partial == 0 && bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
 				return 0, c.startTLS(c.in.Len() > n)
 			}
@@ -106,7 +105,16 @@ func (c *conn) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-var sizeParam = regexp.MustCompile(`(?i)^MAIL .* SIZE=[0-9]+\s`)
+// declaresHuge reports whether a command is MAIL with a number of ten digits or
+// more for SIZE.
+func declaresHuge(line []byte) bool {
+	if len(line) < 5 || !bytes.EqualFold(line[:5], []byte("MAIL ")) {
+		return false
+	}
+	_, size, _ := bytes.Cut(bytes.ToUpper(line), []byte(" SIZE="))
+	rest := bytes.TrimLeft(size, "0123456789")
+	return len(size)-len(rest) >= 10 && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\r' || rest[0] == '\n')
+}
 
 // piece returns how much of what was read is given out at once; 0 means that
 // more has to be read first. It is never more than one command: what go-smtp has
