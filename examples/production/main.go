@@ -26,6 +26,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,8 +35,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
@@ -63,12 +63,10 @@ func main() {
 }
 
 func run(ctx context.Context, set settings, log *slog.Logger) error {
-	config, err := pgx.ParseConfig(set.databaseURL)
+	db, err := sql.Open("pgx", set.databaseURL)
 	if err != nil {
 		return err
 	}
-	config.RuntimeParams["plan_cache_mode"] = "force_custom_plan" // see package sqlstore
-	db := stdlib.OpenDB(*config)
 	defer db.Close()
 	db.SetMaxOpenConns(20) // PostgreSQL has 100 by default, for all programs together
 	db.SetMaxIdleConns(20)
