@@ -111,10 +111,17 @@ type batch struct {
 	writes []statement
 	strict bool     // each must change a row for each of its own
 	rest   *removal // nil: that is all
+
+	settles bool // not only Puts
 }
 
 // run does the batch in a transaction, or returns errStale.
 func (b *batch) run(ctx context.Context, tx tx) error {
+	if b.settles {
+		if err := tx.planAnew(ctx); err != nil {
+			return err
+		}
+	}
 	n, err := tx.run(ctx, b.writes)
 	if err == nil && b.strict && n != rowsOf(b.writes) {
 		err = errStale

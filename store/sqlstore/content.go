@@ -114,7 +114,9 @@ func (s *Store) body(ctx context.Context, mail string) (*bodyReader, error) {
 		return nil, err
 	}
 	b := &bodyReader{ctx: ctx, s: s}
-	err = st.QueryRowContext(ctx, mail).Scan(&b.left, &b.upload, &b.piece)
+	err = s.reading(ctx, func(on func(*sql.Stmt) *sql.Stmt) error {
+		return on(st).QueryRowContext(ctx, mail).Scan(&b.left, &b.upload, &b.piece)
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = store.ErrNotFound
 	}
@@ -154,7 +156,9 @@ func (b *bodyReader) next() error {
 	if err != nil {
 		return err
 	}
-	err = st.QueryRowContext(b.ctx, b.upload, b.n).Scan(&b.piece)
+	err = b.s.reading(b.ctx, func(on func(*sql.Stmt) *sql.Stmt) error {
+		return on(st).QueryRowContext(b.ctx, b.upload, b.n).Scan(&b.piece)
+	})
 	if errors.Is(err, sql.ErrNoRows) || err == nil && len(b.piece) == 0 {
 		return fmt.Errorf("%d bytes are missing: %w", b.left, store.ErrNotFound)
 	}

@@ -87,6 +87,32 @@ type tx struct {
 	s *Store
 }
 
+// planAnew has PostgreSQL make the plans of the transaction's statements anew. Those
+// it has made while the queue was empty read all of it once it has filled, until
+// the database analyzes the table, a minute or two later. For an INSERT, whose plan
+// is always the same, that would be a waste.
+func (t tx) planAnew(ctx context.Context) error {
+	if t.s.dialect != Postgres {
+		return nil
+	}
+	_, err := t.ExecContext(ctx, `SET LOCAL plan_cache_mode = force_custom_plan`)
+	return err
+}
+
+// reading calls f, which reads with prepared statements as on returns them. On
+// PostgreSQL that is in a transaction that plans anew.
+func (s *Store) reading(ctx context.Context, f func(on func(*sql.Stmt) *sql.Stmt) error) error {
+	if s.dialect != Postgres {
+		return f(func(st *sql.Stmt) *sql.Stmt { return st })
+	}
+	return s.inTx(ctx, func(tx tx) error {
+		if err := tx.planAnew(ctx); err != nil {
+			return err
+		}
+		return f(func(st *sql.Stmt) *sql.Stmt { return tx.StmtContext(ctx, st) })
+	})
+}
+
 func (t tx) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
 	text, err := t.s.sql(query)
 	if err != nil {

@@ -66,6 +66,7 @@ func (s *Store) planSettles(ctx context.Context, b *batch, ops []*operation) err
 		inOrder(rows)
 	}
 	b.strict = b.strict || len(later) > 0
+	b.settles = len(later)+len(done) > 0
 	if err := s.plan(ctx, &b.writes, s.updateLater(), later); err != nil || len(done) == 0 {
 		return err
 	}
@@ -249,17 +250,19 @@ func (s *Store) look(ctx context.Context, ops []*operation) error {
 // the result.
 func (s *Store) each(ctx context.Context, q rowsQuery, rows [][]any, scan func(*sql.Rows) error) error {
 	var statements []statement
-	if err := s.plan(ctx, &statements, q, rows); err != nil {
+	if err := s.plan(ctx, &statements, q, rows); err != nil || len(statements) == 0 {
 		return err
 	}
-	for _, st := range statements {
-		result, err := st.prepared.QueryContext(ctx, st.args...)
-		if err != nil {
-			return err
+	return s.reading(ctx, func(on func(*sql.Stmt) *sql.Stmt) error {
+		for _, st := range statements {
+			result, err := on(st.prepared).QueryContext(ctx, st.args...)
+			if err != nil {
+				return err
+			}
+			if err := scanAll(result, scan); err != nil {
+				return err
+			}
 		}
-		if err := scanAll(result, scan); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }

@@ -65,13 +65,6 @@
 // durable: Migrate refuses synchronous_commit=off, and fsync must be on as it is by
 // default. Tested with github.com/jackc/pgx/v5/stdlib and github.com/lib/pq.
 //
-// PostgreSQL keeps the plans it makes while a queue is empty, and goes on to read
-// the whole table when the queue fills, until it analyzes the table a minute or
-// two later. With this in the data source name it plans each time, which costs
-// next to nothing here:
-//
-//	plan_cache_mode=force_custom_plan
-//
 // # MySQL and MariaDB
 //
 // MySQL 8 or MariaDB 10.6, or later, with InnoDB. Tested with

@@ -29,8 +29,8 @@ type backend struct {
 var backends = []backend{
 	{"sqlite-modernc", "sqlite", sqlstore.SQLite, newFile},
 	{"sqlite-ncruces", "sqlite3", sqlstore.SQLite, newFile},
-	{"postgres-pgx", "pgx", sqlstore.Postgres, newPostgres},
-	{"postgres-pq", "postgres", sqlstore.Postgres, newPostgres},
+	{"postgres-pgx", "pgx", sqlstore.Postgres, services.Postgres},
+	{"postgres-pq", "postgres", sqlstore.Postgres, services.Postgres},
 	{"mariadb", "mysql", sqlstore.MySQL, services.MariaDB},
 }
 
@@ -52,10 +52,6 @@ func newFile(t testing.TB) string {
 	return "file:" + filepath.Join(t.TempDir(), "gatepost.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)" +
 		"&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)"
 }
-
-// newPostgres is a database for which plans are made as the package's
-// documentation says.
-var newPostgres = with(services.Postgres, "&plan_cache_mode=force_custom_plan")
 
 func with(create func(testing.TB) string, params string) func(testing.TB) string {
 	return func(t testing.TB) string { return create(t) + params }
