@@ -80,6 +80,9 @@ func (s *Server) hand(c *conn) {
 	}
 }
 
+// addrConns counts the connections of an address.
+type addrConns struct{ served, refused int }
+
 // dropped is the refusal of those who aren't even answered.
 var dropped = reply{code: -1}
 
@@ -96,26 +99,27 @@ func (s *Server) track(c *conn) (refusal reply) {
 	}
 	if s.conns == nil {
 		s.conns = make(map[*conn]struct{})
-		s.perAddr = make(map[addrKey]int)
+		s.perAddr = make(map[addrKey]addrConns)
 	}
-	if s.perAddr[key] >= s.maxConnsPerAddr()+maxRefusing/4 {
-		return dropped
-	}
+	from := s.perAddr[key]
 	switch {
-	case s.perAddr[key] >= s.maxConnsPerAddr():
+	case from.served >= s.maxConnsPerAddr():
 		refusal = replyTooManyFromAddr
 	case served >= s.maxConns() && !s.makeRoom():
 		refusal = replyTooMany
 	}
-	if refusal != (reply{}) {
-		if s.refusing >= maxRefusing {
-			return dropped
-		}
+	switch {
+	case refusal == (reply{}):
+		from.served++
+	case s.refusing >= maxRefusing || from.refused >= maxRefusing/4:
+		return dropped
+	default:
 		c.refused = true
 		s.refusing++
+		from.refused++
 	}
 	s.conns[c] = struct{}{}
-	s.perAddr[key]++
+	s.perAddr[key] = from
 	return refusal
 }
 
@@ -157,11 +161,15 @@ func (s *Server) forget(c *conn) {
 		return
 	}
 	delete(s.conns, c)
+	key := keyOf(c.remote)
+	from := s.perAddr[key]
 	if c.refused {
 		s.refusing--
+		from.refused--
+	} else {
+		from.served--
 	}
-	key := keyOf(c.remote)
-	if s.perAddr[key]--; s.perAddr[key] == 0 {
+	if s.perAddr[key] = from; from == (addrConns{}) {
 		delete(s.perAddr, key)
 	}
 	if s.closed && len(s.conns) == 0 && s.empty != nil {

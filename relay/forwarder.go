@@ -47,7 +47,7 @@ func (f ForwarderFunc) Forward(ctx context.Context, m *Message) error { return f
 // error without a reply: the client is answered 451 4.3.0.
 type ReplyError struct {
 	Code     int    // 400 to 599
-	Enhanced string // such as "5.1.1"; "", or one that isn't of the code's class, means X.0.0 of it
+	Enhanced string // such as "5.1.1"; "", or one that isn't of the code's class, means X.0.0, X being the code's class
 	Text     string // may be empty: then the client gets the codes only
 	Host     string // the server that gave the reply; "" means this one
 }

@@ -168,6 +168,17 @@ func TestRefusedConnectionsMakeNoRoom(t *testing.T) {
 	})
 }
 
+// The same for the places of one address.
+func TestRefusedConnectionsTakeNoPlaceOfTheirAddress(t *testing.T) {
+	r := startRelay(t, func(s *relay.Server) { s.MaxConnsPerAddr = 2 })
+	residents := []*client{login(t, r), login(t, r)}
+	dialRaw(t, r, true) // refused, and silent
+	time.Sleep(20 * time.Millisecond)
+	residents[0].cmd("QUIT", "221")
+	residents[0].readLine() // the end: its place is free
+	dial(t, r, false).want("220")
+}
+
 // TestRandomBytes sends noise for a while, before and after login, in the clear
 // and over TLS. The server goes on serving, and what it accepted is proper mail.
 func TestRandomBytes(t *testing.T) {

@@ -77,6 +77,9 @@ func TestMessageSize(t *testing.T) {
 	c.cmd("MAIL FROM:<shop@acme.example> SIZE=99999999999999999999999 BODY=8BITMIME", "552 5.3.4")
 	c.cmd("MAIL FROM:<shop@acme.example> SIZE=-1", "501")
 	c.cmd("MAIL FROM:<shop@acme.example> SIZE=5000000000x", "501")
+
+	c = login(t, startRelay(t, func(s *relay.Server) { s.MaxMessageBytes = 8 << 30 }))
+	c.cmd("MAIL FROM:<shop@acme.example> SIZE=5000000000", "501") // go-smtp can't read it; it isn't too large
 }
 
 // TestHeaderSize sends headers of exactly the limit, and of one byte more.

@@ -210,7 +210,7 @@ func (c *conn) appendReply(dst, p []byte) []byte {
 		right, wrong = "250-"+c.srv.host, true
 	case bytes.HasPrefix(line, []byte("250 2.0.0 Hello ")): // to HELO, RFC 2034 section 4
 		right, wrong = "250 "+c.srv.host, true
-	case c.huge && string(line) == "501 5.5.4 Unable to parse SIZE as an integer": // of more than 32 bits
+	case c.huge && c.srv.maxMessageBytes() < 1<<32 && string(line) == "501 5.5.4 Unable to parse SIZE as an integer": // of more than 32 bits
 		return append(dst, c.srv.replyTooLarge().line()...)
 	}
 	if wrong {

@@ -42,8 +42,9 @@ type Server struct {
 
 	// TLSConfig holds the certificate, best as a GetCertificate function, so
 	// that it can be renewed without a restart. TLS versions before 1.2 are
-	// never used (RFC 8314 section 4.1). Errors of its functions are logged, at
-	// most one a minute. Required, unless InsecureAuth is set.
+	// never used (RFC 8314 section 4.1). Errors of GetCertificate and
+	// GetConfigForClient are logged, at most ten a minute and none twice in a
+	// row. Required, unless InsecureAuth is set.
 	TLSConfig *tls.Config
 
 	// AllowSender decides whether a user may send from an address: the
@@ -120,10 +121,10 @@ type Server struct {
 	empty     chan struct{} // closed when closed is set and conns is empty
 	listeners map[*net.Listener]struct{}
 	conns     map[*conn]struct{}
-	refusing  int // how many of conns are only there to be told so
-	perAddr   map[addrKey]int
+	refusing  int // how many of conns are only there to be refused
+	perAddr   map[addrKey]addrConns
 	sessions  map[*session]struct{} // those that are logged in
-	tlsFault  time.Time             // when one was logged last
+	tlsFaults tlsFaults
 }
 
 // ErrServerClosed is returned by Serve and its kin after Shutdown or Close.

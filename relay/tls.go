@@ -27,7 +27,7 @@ func (s *Server) setUpTLS() error {
 	return nil
 }
 
-// logged has a function of TLSConfig log its errors: those are the server's, and
+// logged has a function of TLSConfig log its errors: those may be the server's, and
 // clients can't tell.
 func logged[T any](s *Server, name string, f func(*tls.ClientHelloInfo) (T, error)) func(*tls.ClientHelloInfo) (T, error) {
 	if f == nil {
@@ -42,13 +42,28 @@ func logged[T any](s *Server, name string, f func(*tls.ClientHelloInfo) (T, erro
 	}
 }
 
-// logTLSFault logs one error a minute: every client may run into the same.
+// tlsFaults are those of the last minute.
+type tlsFaults struct {
+	since time.Time
+	n     int
+	last  string
+}
+
+// maxTLSFaults is how many errors are logged in a minute. Every client may run into
+// the same, which is logged once; one that asks for names at random makes new ones.
+const maxTLSFaults = 10
+
 func (s *Server) logTLSFault(name string, err error) {
-	now := time.Now()
+	now, text := time.Now(), name+" "+err.Error()
 	s.mu.Lock()
-	due := now.Sub(s.tlsFault) >= time.Minute
+	f := &s.tlsFaults
+	if now.Sub(f.since) >= time.Minute {
+		*f = tlsFaults{since: now}
+	}
+	due := text != f.last && f.n < maxTLSFaults
 	if due {
-		s.tlsFault = now
+		f.n++
+		f.last = text
 	}
 	s.mu.Unlock()
 	if due {

@@ -3,8 +3,10 @@ package relay_test
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,5 +85,41 @@ func TestTLSFaultsAreLogged(t *testing.T) {
 				t.Errorf("logged was\n%swant one line about %s", got, name)
 			}
 		})
+	}
+}
+
+// Clients that ask for names that don't exist hide nothing, nor do they fill the log.
+func TestTLSFaultsAmongOthers(t *testing.T) {
+	var broken atomic.Bool
+	cert := relaytest.Certificate()
+	logged := new(syncBuilder)
+	r := startRelay(t, func(s *relay.Server) {
+		s.TLSConfig = &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			switch {
+			case h.ServerName != "localhost":
+				return nil, fmt.Errorf("host %q is not configured", h.ServerName)
+			case broken.Load():
+				return nil, errors.New("the certificate can't be read")
+			}
+			return &cert, nil
+		}}
+		s.Logger = errorLog(logged)
+	})
+	scan := func(name string) {
+		if c, err := tls.Dial("tcp", r.AddrTLS, &tls.Config{ServerName: name, InsecureSkipVerify: true}); err == nil {
+			c.Close()
+		}
+	}
+	scan("scan.example")
+	broken.Store(true)
+	scan("localhost")
+	if !strings.Contains(logged.String(), "can't be read") {
+		t.Errorf("logged was only\n%s", logged)
+	}
+	for i := range 30 {
+		scan(fmt.Sprintf("n%d.example", i))
+	}
+	if n := strings.Count(logged.String(), "\n"); n > 20 {
+		t.Errorf("%d lines were logged", n)
 	}
 }
