@@ -36,7 +36,8 @@ type Forwarder struct {
 	// AllowAddr says which addresses may be connected to: whoever owns a domain
 	// decides where its names point. Nil means public ones only: none that the
 	// IANA registries set aside for private networks, carriers, loopback, links,
-	// tests, multicast or the future, also not inside of an IPv6 address.
+	// tests, multicast or the future. An IPv6 address made of one of those isn't
+	// public either.
 	AllowAddr func(netip.Addr) bool
 
 	// RequireTLS means that nothing is sent in plaintext: mail waits for hosts

@@ -22,7 +22,7 @@ const (
 
 	// stsRefresh is how often a policy that hasn't changed is fetched again, so
 	// that it doesn't expire (RFC 8461 section 3.3). One that would expire before
-	// is fetched at half its time, which leaves the other half to try again.
+	// is fetched at half its time, and if that fails at half of what is left.
 	stsRefresh = 24 * time.Hour
 
 	// stsTime is how long fetching may take (RFC 8461 section 3.3).
@@ -108,8 +108,9 @@ func (f *Forwarder) updatePolicy(ctx context.Context, domain string, s *stsState
 	}
 	s.unsure = err != nil
 	s.check = now.Add(stsCheck)
-	if p := s.valid(now); p != nil { // there must be no gap before the next
-		s.check = now.Add(min(stsCheck, p.lifetime()/2))
+	if s.valid(now) != nil { // there must be no gap before the next
+		left := s.expires().Sub(now)
+		s.check = now.Add(min(stsCheck, max(left/2, stsLeast/2), left))
 	}
 	if err != nil {
 		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: MTA-STS policy can't be had",

@@ -126,6 +126,21 @@ func TestPolicyInTime(t *testing.T) {
 			})
 		})
 	}
+	for _, age := range []time.Duration{15 * time.Minute, week} {
+		t.Run("a look that fails leaves no gap with a max_age of "+age.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &site{id: "1", policy: enforcing("a.example", age)}
+				after := policyClock(s)
+				after(0)
+				s.down = true
+				after(age - time.Minute)
+				s.down = false
+				if got := after(2 * time.Minute); got != "a.example" {
+					t.Errorf("a minute after it has expired: %q", got)
+				}
+			})
+		})
+	}
 	for _, age := range []time.Duration{time.Minute, 15 * time.Minute, 25 * time.Hour} {
 		t.Run("renewed, never gone, with a max_age of "+age.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -236,6 +251,31 @@ func TestGivingUpIsNotRemembered(t *testing.T) {
 	f.updatePolicy(t.Context(), "example.com", &state)
 	if p := state.valid(time.Now()); p == nil || s.asked != 2 {
 		t.Errorf("%v, asked %d times", p, s.asked)
+	}
+}
+
+// The same while it renews a policy that is valid.
+func TestGivingUpARenewalIsNotRemembered(t *testing.T) {
+	for range 20 { // if both the lock and the end of ctx are there, chance decides
+		synctest.Test(t, func(t *testing.T) {
+			s := &site{id: "1", policy: enforcing("a.example", week)}
+			f := &Forwarder{Hostname: "relay.example", Resolver: s, HTTPClient: &http.Client{Transport: s}, Logger: slog.New(slog.DiscardHandler)}
+			f.setup()
+			f.route(t.Context(), "example.com")
+			time.Sleep(stsCheck)
+			s.id, s.policy, s.slow = "2", enforcing("b.example", week), make(chan bool)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan bool)
+			go func() { f.route(ctx, "example.com"); close(done) }()
+			synctest.Wait()
+			cancel()
+			close(s.slow)
+			<-done
+			s.slow = nil
+			if r, err := f.route(t.Context(), "example.com"); err != nil || r.policy.mx[0] != "b.example" {
+				t.Errorf("the next message doesn't look again: %v, %v", r.policy, err)
+			}
+		})
 	}
 }
 
