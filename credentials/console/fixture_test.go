@@ -212,6 +212,11 @@ func must[V any](value V, err error) V {
 	return value
 }
 
+var errAway = errors.New("dial tcp 10.0.0.7:5432: connection refused")
+
 func (broken) Domains(context.Context, store.TenantID, store.Page) ([]store.Domain, error) {
-	return nil, errors.New("dial tcp 10.0.0.7:5432: connection refused")
+	return nil, errAway
 }
+func (broken) AddDomain(context.Context, store.Domain) error                    { return errAway }
+func (broken) AddUser(context.Context, store.User, string) error                { return errAway }
+func (broken) RenameUser(context.Context, store.TenantID, string, string) error { return errAway }

@@ -258,6 +258,24 @@ func TestTrouble(t *testing.T) {
 
 type broken struct{ store.Store }
 
+// One trouble is one line in the log.
+func TestTroubleIsLoggedOnce(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	f.credentials.Store = broken{f.store}
+	for path, inputs := range map[string][]string{
+		"":                      {"name", "new.example"},
+		addPath:                 {"name", "tool", "key", "k"},
+		userPath(u) + "/rename": {"name", "tool"},
+	} {
+		f.log.Reset()
+		f.want(f.post(path, inputs), http.StatusInternalServerError)
+		if n := strings.Count(f.log.String(), "10.0.0.7"); n != 1 {
+			t.Errorf("POST %q: logged %d times:\n%s", path, n, f.log)
+		}
+	}
+}
+
 // To confirm, a name is typed as it is seen.
 func TestDeleteConfirmsTheNameAsSeen(t *testing.T) {
 	f := newFixture(t)

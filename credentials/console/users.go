@@ -52,10 +52,11 @@ func (v *visit) addUser() (answer, error) {
 	if err == nil {
 		return v.credentials(http.StatusCreated, "credentials.added", u, password), nil
 	}
-	if p := v.problemOf(err); !v.program && p.field == "name" {
+	p := v.problemOf(err)
+	if !v.program && p.field == "name" {
 		return v.addPage(p.status, addData{d, key, name, v.T("problem.invalid.detail", p.args...)}), nil
 	}
-	return answer{}, err
+	return answer{}, p
 }
 
 // addedBefore is what a request to add a user comes to that was here before.
@@ -119,10 +120,11 @@ func (v *visit) rename() (answer, error) {
 		}
 		return answer{location: domainPath(u.Domain) + query("done", "renamed"), document: documentOfUser(u)}, nil
 	}
-	if p := v.problemOf(err); !v.program && p.field == "name" {
+	p := v.problemOf(err)
+	if !v.program && p.field == "name" {
 		return v.renamePage(p.status, renameData{u, name, v.T("problem.invalid.detail", p.args...)}), nil
 	}
-	return answer{}, err
+	return answer{}, p
 }
 
 func (v *visit) askReset() (answer, error) {
