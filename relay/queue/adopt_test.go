@@ -181,26 +181,40 @@ func TestLeasesThatEndWellAreNotCalledLost(t *testing.T) {
 	})
 }
 
-// A Renew that fails is tried again soon, not when the lease is about to end.
-func TestRenewThatFailsTwiceCostsNoLease(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		var renews atomic.Int64
-		b.q.Spool = &badSpool{Spool: b.spool, renew: func(_ context.Context, renew func() ([]store.Delivery, error)) ([]store.Delivery, error) {
-			if renews.Add(1) <= 2 {
-				return nil, errCut
+// A Renew that fails, or hangs, is tried again soon, not when the lease is about to
+// end.
+func TestRenewThatFailsCostsNoLease(t *testing.T) {
+	for name, fail := range map[string]func(ctx context.Context, n int64) bool{
+		"twice": func(_ context.Context, n int64) bool { return n <= 2 },
+		"late": func(ctx context.Context, n int64) bool {
+			if n == 1 {
+				<-ctx.Done()
 			}
-			return renew()
-		}}
-		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(3 * minute); return nil }
-	}, func(b *bench) {
-		b.forward(message(1, "a@acme.example", "r@example.com"))
-		other := newBench(t)
-		other.q.Spool = b.spool
-		other.start()
-		b.pass(10 * minute)
-		other.stop()
-		if n := len(b.sink.all()) + len(other.sink.all()); n != 1 {
-			t.Errorf("handed on %d times by two nodes, want once", n)
-		}
-	})
+			return n == 1
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				var renews atomic.Int64
+				b.q.Spool = &badSpool{Spool: b.spool, renew: func(ctx context.Context, renew func() ([]store.Delivery, error)) ([]store.Delivery, error) {
+					if fail(ctx, renews.Add(1)) {
+						return nil, errCut
+					}
+					return renew()
+				}}
+				b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(3 * minute); return nil }
+			}, func(b *bench) {
+				b.pass(time.Second)
+				b.forward(message(1, "a@acme.example", "r@example.com"))
+				other := newBench(t)
+				other.q.Spool = b.spool
+				other.start()
+				b.pass(10 * minute)
+				other.stop()
+				if n := len(b.sink.all()) + len(other.sink.all()); n != 1 {
+					t.Errorf("handed on %d times by two nodes, want once", n)
+				}
+			})
+		})
+	}
 }

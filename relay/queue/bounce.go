@@ -117,13 +117,18 @@ func (q *Queue) notify(ctx context.Context, p *parcel, ends []end) (notices []st
 	return notices
 }
 
-// postpone defers recipients that would have been given up, or told of a delay.
+// postpone defers recipients that would have been given up. If it was a delay that
+// the sender was to be told of, that comes with the next attempt.
 func (q *Queue) postpone(m *store.Mail, about []*end) {
 	for _, e := range about {
 		d := e.delivery
+		if e.notice == DelayNotice { // it is deferred already
+			e.outcome.Delayed = false
+			continue
+		}
 		o := untouched(d)
 		o.Attempts, o.Reason = d.Attempts+1, reasonOf(e.err)
-		o.Next = q.now().Add(q.retryAfter(o.Attempts))
+		o.Next = q.nextTry(m, q.now(), q.retryAfter(o.Attempts))
 		e.outcome = o
 		e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: o.Reason, Next: o.Next, Attempt: o.Attempts}
 	}

@@ -293,7 +293,7 @@ func (q *Queue) pick() *job {
 // leave makes a place free at the job's destination. err is how the attempt
 // ended as a whole.
 func (q *Queue) leave(j *job, err error) {
-	q.mu.Lock()
+	q.mu.Lock() // nothing below panics: try has had a look at err
 	d := j.dest
 	d.running--
 	d.served++

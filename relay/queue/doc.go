@@ -35,7 +35,9 @@
 //
 // A message arrives twice if nobody can know that it has arrived: when the
 // process is killed between the other server's 250 and the record of it, or can't
-// reach the Spool for as long as a third of a lease or more during an attempt.
+// reach the Spool for as long as a third of a lease or more during an attempt; or
+// when it was delivered before the Spool's answer, that it has the message, is found
+// to be lost.
 //
 // A Next that doesn't return when its context ends keeps a worker until it does.
 //

@@ -10,8 +10,9 @@ import (
 
 // An Event is what became of one recipient of a message. It is one of
 // [*Queued], [*Delivered], [*Deferred], [*Bounced], [*Expired] and [*SetAside].
-// Events are sent once the Spool has recorded what they say. Later versions may
-// add others.
+// Events are sent once the Spool has recorded what they say. When it has failed and
+// was asked again, it may be that another node had the recipient meanwhile; then both
+// send one. Later versions may add others.
 type Event interface {
 	event() (level slog.Level, what string)
 	attrs() []slog.Attr

@@ -137,6 +137,49 @@ func TestTroubleOfOurOwnExpiresNothing(t *testing.T) {
 	}
 }
 
+// The same for as long as it lasts, also when the sender is to be told of a delay.
+func TestTroubleOfOurOwnIsNoAttempt(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.q.MaxMemory = -1
+		b.q.Spool = &badSpool{Spool: b.spool, body: func(context.Context, func() (io.ReadCloser, error)) (io.ReadCloser, error) { return nil, errCut }}
+		m := message(1, "a@acme.example", "r@example.com")
+		m.Received = time.Now().Add(-5 * hour).UTC()
+		b.forward(m)
+	}, func(b *bench) {
+		b.pass(day)
+		d := b.deliveries()[0].Delivery
+		if d.Attempts != 0 || time.Until(d.Next) > 2*minute {
+			t.Errorf("after a day %d attempts count, and the next is in %v; want none, and soon", d.Attempts, time.Until(d.Next))
+		}
+	})
+}
+
+// What falls due while the poller is asking for what was due before is leased next.
+func TestWhatFallsDueDuringALease(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.q.Retry = func(int) time.Duration { return time.Second }
+		b.q.Spool = &badSpool{Spool: b.spool, lease: func(_ context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error) {
+			got, err := lease()
+			time.Sleep(1500 * time.Millisecond)
+			return got, err
+		}}
+		var tries atomic.Int64
+		b.sink.script = func(context.Context, *relay.Message) error {
+			if tries.Add(1) == 1 {
+				return reply(450, "later")
+			}
+			return nil
+		}
+	}, func(b *bench) {
+		b.pass(6600 * time.Millisecond) // the second Lease began at 6.5 s
+		b.forward(message(1, "a@acme.example", "r@example.com"))
+		b.pass(4 * time.Second)
+		if n := len(b.sink.all()); n != 2 {
+			t.Errorf("handed on %d times within four seconds, want the second try after one or two", n)
+		}
+	})
+}
+
 // With all workers busy the poller waits until one is free.
 func TestPollerRestsWhileWorkersAreBusy(t *testing.T) {
 	var looks atomic.Int64
@@ -197,9 +240,22 @@ func TestRunEndsDuringALease(t *testing.T) {
 }
 
 // A bounce that can't be kept is no reason to ask the other server again and
-// again.
+// again, nor to forget the message.
 func TestBounceThatCanNeverBeKept(t *testing.T) {
+	for name, test := range map[string]struct {
+		retry       func(int) time.Duration
+		least, most int // tries
+	}{
+		"by default":      {nil, 10, 100},
+		"Retry is absurd": {func(int) time.Duration { return 1000 * day }, 3, 3}, // at once, after four hours, and when it expires
+	} {
+		t.Run(name, func(t *testing.T) { testBounceThatCanNeverBeKept(t, test.retry, test.least, test.most) })
+	}
+}
+
+func testBounceThatCanNeverBeKept(t *testing.T, retry func(int) time.Duration, least, most int) {
 	inBubble(t, func(b *bench) {
+		b.q.Retry = retry
 		now := time.Now().UTC()
 		err := b.spool.Put(t.Context(), store.Mail{ID: message(1, "").ID, From: "a@acme.example", Received: now, Size: int64(len(hello))},
 			[]store.Delivery{{Recipient: "r@example.com", Next: now}}, strings.NewReader(hello))
@@ -210,8 +266,8 @@ func TestBounceThatCanNeverBeKept(t *testing.T) {
 		b.sink.script = failing(reply(550, "no such user"))
 	}, func(b *bench) {
 		b.pass(7 * day)
-		if n := len(b.sink.all()); n < 10 || n > 100 {
-			t.Errorf("tried %d times in a week, want as often as after other failures", n)
+		if n := len(b.sink.all()); n < least || n > most {
+			t.Errorf("tried %d times in a week, want as often as after other failures: %d to %d", n, least, most)
 		}
 		b.wantDepth(1)
 	})

@@ -43,7 +43,8 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 }
 
 // put puts a message into the Spool. If that fails it may yet have been kept, with
-// only the answer lost: the second call, which changes nothing then, tells.
+// only the answer lost. The second call tells, and changes nothing then, unless the
+// message was delivered and removed in between.
 func (q *Queue) put(ctx context.Context, mail *store.Mail, ds []store.Delivery, m *relay.Message) error {
 	err := q.Spool.Put(ctx, *mail, ds, m.Content())
 	if err == nil || isFull(err) || ctx.Err() != nil {

@@ -127,6 +127,8 @@ func (q *Queue) pause() time.Duration {
 	case due.IsZero():
 	case due.After(now):
 		wait = min(max(due.Sub(now), time.Millisecond), pollTime)
+	case q.leased < q.workers(): // it became due during the last Lease
+		wait = time.Millisecond
 	default: // it couldn't be leased: hungry wakes us when it can
 		q.soonest, q.backlog = time.Time{}, true
 	}

@@ -62,8 +62,11 @@ func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (lostLease
 		return b.lost, b.err
 	}
 	if before != nil {
-		<-before
-		time.Sleep(time.Until(s.began.Add(settlePace)))
+		select {
+		case <-before:
+			time.Sleep(time.Until(s.began.Add(settlePace)))
+		case <-ctx.Done(): // it hangs
+		}
 	}
 	s.mu.Lock()
 	s.next = nil

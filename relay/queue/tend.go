@@ -79,7 +79,8 @@ func (q *Queue) renew(r *run, jobs []*job) error {
 		due = append(due, j.due...)
 	}
 	q.mu.Unlock()
-	ctx, cancel := context.WithTimeout(r.settles, spoolTime)
+	// A call that hangs must leave time for another.
+	ctx, cancel := context.WithTimeout(r.settles, min(spoolTime, max(q.leaseFor()/6, time.Second)))
 	defer cancel()
 	until := q.now().Add(q.leaseFor())
 	lost, err := q.Spool.Renew(ctx, due, until)
