@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -134,17 +135,22 @@ var racePromises = []promise{
 				for n := range users {
 					t.addUser(acme, acmeDomain, fmt.Sprintf("u%d-%d", i, n))
 				}
+				var deleted atomic.Bool
 				t.race(store.ErrNotFound, func(st store.Store, racer int) error {
 					if racer == 0 {
+						defer deleted.Store(true)
 						return st.DeleteDomain(t.Context(), acme, acmeDomain)
 					}
 					for {
+						over := deleted.Load()
 						list, err := st.Users(t.Context(), acme, acmeDomain, store.Page{})
-						if err != nil {
+						switch {
+						case err != nil:
 							return err
-						}
-						if len(list) != users {
+						case len(list) != users:
 							return fmt.Errorf("the domain has %d users, want %d, or ErrNotFound", len(list), users)
+						case over:
+							return errors.New("the domain is still there after DeleteDomain")
 						}
 					}
 				})

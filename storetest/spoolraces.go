@@ -168,14 +168,19 @@ var spoolRacePromises = []spoolPromise{
 		name:  "Race/PutIsWhole",
 		words: "each method is atomic and safe for concurrent use",
 		check: func(t *spooler) {
+			var writing atomic.Int32
+			writing.Store(racers - 2)
 			t.race(func(st store.Spool, racer int) error {
-				for i := range rounds {
-					if racer < 2 { // who reads
+				if racer < 2 { // who reads
+					for writing.Load() > 0 {
 						if err := t.whole(st, 3); err != nil {
 							return err
 						}
-						continue
 					}
+					return nil
+				}
+				defer writing.Add(-1)
+				for i := range rounds {
 					m := newMail(fmt.Sprintf("r%dm%d", racer, i))
 					m.Size = int64(1 + i*40_000)
 					if err := st.Put(t.Context(), m, newDeliveries(3), pattern(m.Size)); err != nil {

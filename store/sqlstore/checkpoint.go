@@ -38,7 +38,7 @@ func (s *Store) written(bytes int) { s.checkpoints.logged.Add(int64(bytes) + com
 // the next checkpoint, or SQLite's own, does the rest.
 func (s *Store) checkpoint(ctx context.Context) {
 	c := &s.checkpoints
-	if s.dialect != SQLite || c.logged.Load() < checkpointEvery || !c.running.CompareAndSwap(false, true) {
+	if s.dialect != SQLite || ctx.Err() != nil || c.logged.Load() < checkpointEvery || !c.running.CompareAndSwap(false, true) {
 		return
 	}
 	defer c.running.Store(false)

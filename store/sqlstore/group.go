@@ -36,7 +36,8 @@ const (
 
 // commitTime is how long the work of a group may take. It takes milliseconds,
 // unless another process keeps a SQLite file locked, or a connection has died
-// without a sign; then those who wait needn't wait for longer than that.
+// without a sign; then those who wait needn't wait for longer than that. (Some
+// drivers can't end a COMMIT, see the package's documentation.)
 const commitTime = 30 * time.Second
 
 // do has op done by run, together with others, and returns op's error. If ctx

@@ -51,7 +51,8 @@ func (s *Store) lease(ctx context.Context, now, until time.Time, limit int) ([]s
 	return leased, nil
 }
 
-// anyDue spares whoever asks in vain a transaction, where that isn't needed to ask.
+// anyDue spares whoever asks in vain a transaction. On PostgreSQL asking needs one
+// anyway.
 func (s *Store) anyDue(ctx context.Context, now time.Time) (bool, error) {
 	if s.dialect == Postgres {
 		return true, nil

@@ -167,8 +167,8 @@ func (s *Store) migrateSQLite(ctx context.Context, conn *sql.Conn, steps [][]str
 }
 
 // checkSQLite makes sure that all connections have the same database, that
-// commits are durable and that processes wait for each other. It sets what the file remembers, and asks for what each
-// connection must be told.
+// commits are durable and that processes wait for each other. It sets what the
+// file remembers, and asks for what each connection must be told.
 func checkSQLite(ctx context.Context, conn *sql.Conn) error {
 	var file string
 	if err := conn.QueryRowContext(ctx, `SELECT file FROM pragma_database_list WHERE name = 'main'`).Scan(&file); err != nil {

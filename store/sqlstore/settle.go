@@ -153,7 +153,8 @@ func (r *removal) empty(ctx context.Context, tx tx, mails [][]any) error {
 }
 
 // inOrder sorts rows that begin with a mail and a number, so that transactions
-// lock them in the same order.
+// lock them in the same order. PostgreSQL goes through a list as it likes; where two
+// meet there, it ends one, which is tried again.
 func inOrder(rows [][]any) {
 	slices.SortFunc(rows, func(a, b []any) int {
 		return cmp.Or(cmp.Compare(a[0].(string), b[0].(string)), cmp.Compare(a[1].(int), b[1].(int)))

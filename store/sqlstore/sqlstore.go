@@ -71,7 +71,10 @@
 // github.com/go-sql-driver/mysql; no parameter of its data source name matters
 // here, but that autocommit must stay on, as it is by default. So must the
 // server's innodb_flush_log_at_trx_commit=1, or commits are not durable: Migrate
-// refuses another.
+// refuses another. The driver waits for a connection that has died without a sign
+// for as long as TCP does, whatever a context says, unless the data source name has
+//
+//	readTimeout=90s&writeTimeout=90s
 package sqlstore
 
 import (
