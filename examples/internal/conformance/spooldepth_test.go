@@ -23,7 +23,7 @@ import (
 //	            SEARCH deliveries USING INDEX sqlite_autoindex_deliveries_1 (mail=? AND n=?)
 //	            SEARCH d USING COVERING INDEX sqlite_autoindex_deliveries_1 (mail=? AND n>?)    is any left?
 //	PostgreSQL  Index Scan using deliveries_ready, Index Cond: (ready <= $1)
-//	            Bitmap Index Scan on deliveries_pkey, Index Cond: (mail = $1 AND n = $2)
+//	            Nested Loop, Index Scan using deliveries_pkey, Index Cond: (mail = column1 AND n = column2)
 //	            Index Only Scan using deliveries_pkey, Index Cond: (mail = m.mail AND n > 0)
 //	MariaDB     range of_ready, Using index
 //	            range PRIMARY, both parts of the key
