@@ -238,10 +238,28 @@ func (s *Signer) lookup(ctx context.Context, name, domain string) ([]string, err
 	if !strings.HasSuffix(strings.ToLower(name), "._domainkey."+domain) {
 		return nil, errors.New("of another domain")
 	}
-	if s.LookupTXT != nil {
-		return s.LookupTXT(ctx, name)
+	lookup := s.LookupTXT
+	if lookup == nil {
+		lookup = net.DefaultResolver.LookupTXT
 	}
-	return net.DefaultResolver.LookupTXT(ctx, name)
+	txts, err := lookup(ctx, name)
+	if slices.ContainsFunc(txts, isTesting) {
+		return nil, errors.New("a key that is being tested")
+	}
+	return txts, err
+}
+
+// isTesting reports whether a key is marked as one that is being tested: a message
+// with its signature counts as unsigned (RFC 6376 section 3.6.1, flag y).
+func isTesting(txt string) bool {
+	for tag := range strings.SplitSeq(txt, ";") {
+		name, value, _ := strings.Cut(tag, "=")
+		flags := strings.Split(strings.Join(strings.Fields(value), ""), ":")
+		if strings.TrimSpace(name) == "t" && slices.Contains(flags, "y") {
+			return true
+		}
+	}
+	return false
 }
 
 // readHeader reads the header of a message. What is wrong with the header is one

@@ -174,6 +174,29 @@ func TestValidSignatureIsLeftAlone(t *testing.T) {
 	}
 }
 
+// A signature whose key is being tested counts for nobody.
+func TestSignatureOfAKeyThatIsBeingTested(t *testing.T) {
+	for flags, want := range map[string]int{"; t=y": 4, ";t = s : y;": 4, "; t=s": 2, "; n=t=y": 2} {
+		var next sink
+		s := &dkim.Signer{Keys: both, Next: &next, LookupTXT: func(_ context.Context, name string) ([]string, error) {
+			txts, err := dns(name)
+			for i := range txts {
+				txts[i] += flags
+			}
+			return txts, err
+		}}
+		if err := s.Forward(t.Context(), message("1", "From: shop@acme.example\r\n\r\nhello\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Forward(t.Context(), message("2", next.data[0])); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(next.data[1], "DKIM-Signature:"); n != want {
+			t.Errorf("%q: %d signatures, want %d", flags, n, want)
+		}
+	}
+}
+
 // Signatures that can't count, or cost much to verify, are not verified.
 func TestSignaturesThatAreNotVerified(t *testing.T) {
 	from := "From: shop@acme.example\r\n"
