@@ -57,6 +57,11 @@ var mistakes = map[string]mistake{
 		name:  "DeleteUser/UsernameStaysOnRecord",
 		words: "Its username stays on record and is never issued again.",
 	},
+	"the users of a domain are deleted one by one": {
+		make:  func(s store.Store) store.Store { return inSteps{s} },
+		name:  "Race/DomainDeletedWhileItIsRead",
+		words: "every user of it, in one step",
+	},
 	"a username is free after its domain was deleted": {
 		make:  func(s store.Store) store.Store { return reissues{s} },
 		name:  "DeleteDomain/UsernamesStayOnRecord",

@@ -297,3 +297,19 @@ type busy struct{ store.Store }
 func (busy) RenameUser(context.Context, store.TenantID, string, string) error {
 	return errors.New("busy")
 }
+
+type inSteps struct{ store.Store }
+
+func (s inSteps) DeleteDomain(ctx context.Context, tenant store.TenantID, name string) error {
+	users, err := s.Users(ctx, tenant, name, store.Page{})
+	if err != nil {
+		return err
+	}
+	for _, u := range users {
+		if err := s.DeleteUser(ctx, tenant, u.Username); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return s.Store.DeleteDomain(ctx, tenant, name)
+}
