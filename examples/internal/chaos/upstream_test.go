@@ -33,8 +33,12 @@ func TestUpstreamDropsLine(t *testing.T) {
 	if times := s.repeats(); len(times) > 0 {
 		t.Errorf("%v were delivered again after the upstream had said 250", times)
 	}
-	if n := len(n.became("deferred")); n < 13 {
-		t.Errorf("%d messages were deferred, but 13 times the line was dropped", n)
+	deferred := 0 // some of them twice
+	for _, times := range n.became("deferred") {
+		deferred += times
+	}
+	if deferred < 13 {
+		t.Errorf("%d times a message was deferred, but 13 times the line was dropped", deferred)
 	}
 }
 
