@@ -123,7 +123,7 @@ func (m *Manager) connected(ctx context.Context, u store.User, from netip.Addr) 
 	if at.Sub(u.LastConnection) < time.Second && from == u.LastConnectionFrom {
 		return nil
 	}
-	err := m.Store.Connected(ctx, u.Username, at, from)
+	err := m.Store.RecordLogin(ctx, u.Username, at, from)
 	if errors.Is(err, store.ErrNotFound) { // deleted a moment ago
 		return ErrDenied
 	}

@@ -96,7 +96,7 @@ func TestNormalizeDomainRefusesWithTheReason(t *testing.T) {
 	} {
 		got, err := credentials.NormalizeDomain(in)
 		var invalid *credentials.InvalidError
-		if !errors.As(err, &invalid) || !errors.Is(err, credentials.ErrInvalid) {
+		if !errors.As(err, &invalid) {
 			t.Errorf("NormalizeDomain(%.80q) = %q, %v; want an InvalidError", in, got, err)
 			continue
 		}
@@ -120,7 +120,7 @@ func FuzzNormalizeDomain(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		got, err := credentials.NormalizeDomain(in)
 		if err != nil {
-			if got != "" || !errors.Is(err, credentials.ErrInvalid) {
+			if got != "" || !isInvalid(err) {
 				t.Fatalf("%q, %v", got, err)
 			}
 			return

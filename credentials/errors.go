@@ -21,13 +21,10 @@ var (
 	// address. It says nothing about the password; the same may work a few
 	// seconds later.
 	ErrBusy = errors.New("credentials: busy, try again later")
-
-	// ErrInvalid is matched by every [InvalidError].
-	ErrInvalid = errors.New("credentials: invalid")
 )
 
-// An InvalidError says what is wrong with something a person typed. Reason is
-// fit to be shown to that person.
+// An InvalidError says what is wrong with something a person typed. Match it
+// with [errors.As]. Reason is fit to be shown to that person.
 type InvalidError struct {
 	Field  string // "domain", "name" or "key"
 	Reason string // one sentence without a full stop
@@ -37,9 +34,6 @@ type InvalidError struct {
 func (e *InvalidError) Error() string {
 	return "credentials: invalid " + e.Field + ": " + e.Reason
 }
-
-// Is reports whether target is [ErrInvalid].
-func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
 // errNoTenant is an ordinary error on purpose: it is no mistake of a person's,
 // but of a program that lost track of whom it works for.

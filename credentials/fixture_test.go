@@ -82,12 +82,12 @@ type spy struct {
 	mu          sync.Mutex
 	lookup      func() error // asked before each Lookup, if set
 	user        func() error // asked before each User, if set
-	connected   func() error // asked before each Connected, if set
+	connected   func() error // asked before each RecordLogin, if set
 	hash        string       // answered by Lookup instead of the hash, if set
 	taken       int          // this many AddUsers say ErrTaken
 	passwords   []string     // the hashes that were stored
 	usernames   []string     // those that Lookup was asked for
-	connections int          // calls of Connected
+	connections int          // calls of RecordLogin
 }
 
 func (s *spy) Lookup(ctx context.Context, username string) (store.User, string, error) {
@@ -115,7 +115,7 @@ func (s *spy) User(ctx context.Context, tenant store.TenantID, username string) 
 	return s.Store.User(ctx, tenant, username)
 }
 
-func (s *spy) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+func (s *spy) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
 	s.mu.Lock()
 	s.connections++
 	s.mu.Unlock()
@@ -124,7 +124,7 @@ func (s *spy) Connected(ctx context.Context, username string, at time.Time, from
 			return err
 		}
 	}
-	return s.Store.Connected(ctx, username, at, from)
+	return s.Store.RecordLogin(ctx, username, at, from)
 }
 
 func (s *spy) AddUser(ctx context.Context, u store.User, hash string) error {
@@ -153,3 +153,9 @@ func wantError(t testing.TB, err, want error) {
 }
 
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// isInvalid reports whether err is an InvalidError.
+func isInvalid(err error) bool {
+	var invalid *credentials.InvalidError
+	return errors.As(err, &invalid)
+}

@@ -76,7 +76,7 @@ func Example() {
 }
 
 // A content filter is a Forwarder that hands a copy with another content on.
-func ExampleMessage_SetContent() {
+func ExampleMessage_WithContent() {
 	next := relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
 		b, err := io.ReadAll(m.Content())
 		fmt.Printf("%q\n", b)
@@ -88,15 +88,12 @@ func ExampleMessage_SetContent() {
 			return err
 		}
 		b = bytes.ReplaceAll(b, []byte("http://"), []byte("https://"))
-		c := *m
-		c.SetContent(bytes.NewReader(b), int64(len(b)))
-		return next.Forward(ctx, &c)
+		return next.Forward(ctx, m.WithContent(bytes.NewReader(b), int64(len(b))))
 	})
 
-	var m relay.Message
 	content := "From: shop@acme.example\r\n\r\nSee http://acme.example.\r\n"
-	m.SetContent(strings.NewReader(content), int64(len(content)))
-	if err := filter.Forward(context.Background(), &m); err != nil {
+	m := new(relay.Message).WithContent(strings.NewReader(content), int64(len(content)))
+	if err := filter.Forward(context.Background(), m); err != nil {
 		log.Fatal(err)
 	}
 	// Output: "From: shop@acme.example\r\n\r\nSee https://acme.example.\r\n"

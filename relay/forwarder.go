@@ -20,9 +20,8 @@ import (
 //     settle those and try again with the rest;
 //   - a [*ReplyError] says with which SMTP reply the client is answered;
 //   - an error with a method Temporary() bool that returns false is final;
-//   - an error with a method Unreachable() bool that returns true is about the
-//     way there and not about this message, so that a queue can spare the others
-//     the attempt;
+//   - an error for which [Unreachable] is true is about the next server and not
+//     about this message, so that a queue can suspend the destination;
 //   - every other error is worth a retry.
 //
 // The message and its content are only valid until Forward returns. ctx ends
@@ -130,4 +129,21 @@ func Temporary(err error) bool {
 		return network || t.Temporary()
 	}
 	return true
+}
+
+// Unreachable reports whether err means that the next server was not reached, so
+// that other messages for it would fail as well. An error, or an error it wraps,
+// says so by a method Unreachable() bool. Without that method, a reply of 421
+// (RFC 5321 section 3.8) and a temporary error of package net count.
+func Unreachable(err error) bool {
+	var u interface{ Unreachable() bool }
+	if errors.As(err, &u) {
+		return u.Unreachable()
+	}
+	var reply *ReplyError
+	if errors.As(err, &reply) {
+		return reply.Code == 421
+	}
+	var ne net.Error
+	return errors.As(err, &ne) && Temporary(err)
 }

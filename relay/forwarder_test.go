@@ -48,3 +48,29 @@ func TestTemporary(t *testing.T) {
 		}
 	}
 }
+
+func TestUnreachable(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"nil", nil, false},
+		{"any error", errors.New("disk failure"), false},
+		{"connection refused", fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), true},
+		{"421", &relay.ReplyError{Code: 421}, true},
+		{"451", &relay.ReplyError{Code: 451}, false},
+		{"550", &relay.ReplyError{Code: 550}, false},
+		{"a method that says true", fmt.Errorf("wrapped: %w", reachability(true)), true},
+		{"a method that says false", reachability(false), false},
+	} {
+		if got := relay.Unreachable(test.err); got != test.want {
+			t.Errorf("%s: Unreachable = %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+type reachability bool
+
+func (r reachability) Error() string     { return "upstream failure" }
+func (r reachability) Unreachable() bool { return bool(r) }

@@ -96,7 +96,7 @@ func FuzzHeader(f *testing.F) {
 			t.Fatalf("no author in %q", in.header)
 		}
 		m := &Message{ID: "id", Received: time.Unix(0, 0)}
-		m.SetContent(in.rest, in.restSize)
+		m = m.WithContent(in.rest, in.restSize)
 		m.prefix = srv.complete(m, h, true)
 		if !bytes.HasSuffix(m.prefix, []byte("\r\n")) || bytes.Contains(bytes.ReplaceAll(m.prefix, []byte("\r\n"), nil), []byte("\n")) {
 			t.Fatalf("the header leaves as %q", m.prefix)

@@ -11,9 +11,8 @@ import (
 )
 
 // A Message is one accepted submission: an envelope and its content. A
-// [Forwarder] must not change it; Prepend and WithRecipients return changed
-// copies that share the content. Any other change is made to a copy, c := *m; with
-// SetContent it gets a content of its own.
+// [Forwarder] must not change it. Prepend, WithContent and WithRecipients return
+// changed copies; for any other change, copy the struct: c := *m.
 type Message struct {
 	// ID names the message everywhere: in the 250 reply, the Received line,
 	// logs, events and the queue. Letters and digits only.
@@ -33,18 +32,18 @@ type Message struct {
 	Received time.Time  // when the message was accepted for forwarding; UTC
 
 	// OnDelivered, if set, is called by the Forwarder at the end of the chain
-	// when another server has taken the message. It may be called once for each
-	// of several servers. If it isn't called, who has the message isn't known,
-	// nor that anybody will confirm the delivery.
-	OnDelivered func(d Delivery)
+	// when another server has accepted the message. It may be called once for
+	// each of several servers. If it is not called, the next server is unknown
+	// and no delivery confirmation should be expected.
+	OnDelivered func(NextHop)
 
 	prefix  []byte // what Prepend put before the content
 	content io.ReaderAt
 	size    int64
 }
 
-// A Delivery is what is known of a server that has taken a message.
-type Delivery struct {
+// A NextHop describes a server that has accepted a message.
+type NextHop struct {
 	Host  string // its name
 	Reply string // what it answered to the content, made safe
 
@@ -75,12 +74,14 @@ type Options struct {
 	EnvelopeID string // ENVID, decoded (RFC 3461 section 4.4)
 }
 
-// SetContent makes the size bytes of r the message's content, header included. It
-// is for those who make messages themselves, and for content filters, which call
-// it on a copy. Lines end in CRLF. r is read by many goroutines at once, and if it
-// is a *bytes.Reader perhaps long after Forward has returned: see Keep.
-func (m *Message) SetContent(r io.ReaderAt, size int64) {
-	m.prefix, m.content, m.size = nil, r, size
+// WithContent returns a copy of the message whose content, header included, is
+// the size bytes of r. It is for programs that make messages themselves and for
+// content filters. Lines must end in CRLF. Several goroutines may read r at once.
+// If r is a *bytes.Reader, it may be read after Forward has returned: see Retain.
+func (m *Message) WithContent(r io.ReaderAt, size int64) *Message {
+	c := *m
+	c.prefix, c.content, c.size = nil, r, size
+	return &c
 }
 
 // Content returns the header and body as they are to be sent: CRLF line ends,
@@ -108,12 +109,12 @@ func (m *Message) Prepend(fields []byte) *Message {
 	return &c
 }
 
-// Keep returns a copy of the message whose content outlives the call of Forward,
-// for Forwarders that go on with a message after they have taken it, as a queue
-// does. It reports false, and returns nil, if the content isn't known to stay: if
-// it is in a temporary file, or was set with SetContent and isn't a *bytes.Reader.
-// Who needs that one longer has to copy it.
-func (m *Message) Keep() (kept *Message, ok bool) {
+// Retain returns a copy of the message whose content stays readable after Forward
+// has returned. It is for Forwarders that accept a message first and send it
+// later, such as a queue. It returns nil and false if the content may go: if it
+// is in a temporary file, or was given to WithContent and is not a *bytes.Reader.
+// Callers that need such content longer must copy it.
+func (m *Message) Retain() (retained *Message, ok bool) {
 	if _, ok := m.content.(*bytes.Reader); !ok {
 		return nil, false
 	}

@@ -239,7 +239,7 @@ func (s *session) submit(m *Message, in *content) reply {
 		return refusal
 	}
 	m.Received = time.Now().UTC().Truncate(time.Microsecond)
-	m.SetContent(in.rest, in.restSize)
+	m = m.WithContent(in.rest, in.restSize)
 	m.prefix = s.srv.complete(m, h, s.conn.secure)
 	return s.forward(m)
 }

@@ -66,7 +66,7 @@ type User struct {
 // or deleted meanwhile neither repeats nor skips another entry.
 type Page struct {
 	After string // only entries after this one, which need not exist (any more); "" starts at the beginning
-	Limit int    // at most this many entries; zero or less means DefaultLimit
+	Limit int    // at most this many entries; zero or less means 100
 
 	// Search, if not empty, leaves only the entries that contain it: domains
 	// in their name, users in their Name or Username. The letters A to Z match
@@ -75,14 +75,11 @@ type Page struct {
 	Search string
 }
 
-// DefaultLimit is the size of a page that doesn't say.
-const DefaultLimit = 100
-
-// Size returns the number of entries the page may hold: Limit, or DefaultLimit
-// if Limit says nothing.
+// Size returns the number of entries the page may hold: Limit, or 100
+// if Limit is zero or less.
 func (p Page) Size() int {
 	if p.Limit <= 0 {
-		return DefaultLimit
+		return 100
 	}
 	return p.Limit
 }
@@ -172,9 +169,9 @@ type Store interface {
 	// that names no tenant. ErrNotFound: there is no such user.
 	Lookup(ctx context.Context, username string) (u User, hash string, err error)
 
-	// Connected records a successful login at the given time from the given
+	// RecordLogin records a successful login at the given time from the given
 	// address, as the user's LastConnection and LastConnectionFrom. A time
 	// that is not after the one on record changes nothing and is no error, so
 	// nodes may report in any order. ErrNotFound: there is no such user.
-	Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error
+	RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error
 }

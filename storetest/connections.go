@@ -14,8 +14,8 @@ var (
 
 var connectionPromises = []promise{
 	{
-		name:  "Connected/Records",
-		words: "Connected records a successful login at the given time from the given address, as the user's LastConnection and LastConnectionFrom.",
+		name:  "RecordLogin/Records",
+		words: "RecordLogin records a successful login at the given time from the given address, as the user's LastConnection and LastConnectionFrom.",
 		check: func(t *tester) {
 			t.fill([]string{"u1", "u2"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
@@ -24,37 +24,37 @@ var connectionPromises = []promise{
 				netip.IPv4Unspecified(), netip.IPv6Unspecified(), {},
 			} {
 				u.LastConnection, u.LastConnectionFrom = day.Add(time.Duration(i)*time.Microsecond), from
-				t.ok(t.Connected(t.Context(), "u1", u.LastConnection, from), "Connected from %v", from)
+				t.ok(t.RecordLogin(t.Context(), "u1", u.LastConnection, from), "RecordLogin from %v", from)
 				t.holds(u, hashOf("u1"))
 			}
 			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
 		},
 	},
 	{
-		name:  "Connected/NeverMovesBack",
+		name:  "RecordLogin/NeverMovesBack",
 		words: "A time that is not after the one on record changes nothing and is no error, so nodes may report in any order.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
-			t.ok(t.Connected(t.Context(), "u1", day, addr4), "Connected")
+			t.ok(t.RecordLogin(t.Context(), "u1", day, addr4), "RecordLogin")
 			u := newUser(acme, acmeDomain, "u1")
 			u.LastConnection, u.LastConnectionFrom = day, addr4
 			for _, at := range []time.Time{day, day.Add(-time.Microsecond), day.AddDate(-1, 0, 0), {}} {
-				t.ok(t.Connected(t.Context(), "u1", at, addr6), "Connected at %v, after %v", at, day)
+				t.ok(t.RecordLogin(t.Context(), "u1", at, addr6), "RecordLogin at %v, after %v", at, day)
 				t.holds(u, hashOf("u1"))
 			}
 			u.LastConnection, u.LastConnectionFrom = day.Add(time.Microsecond), addr6
-			t.ok(t.Connected(t.Context(), "u1", u.LastConnection, addr6), "Connected a microsecond later")
+			t.ok(t.RecordLogin(t.Context(), "u1", u.LastConnection, addr6), "RecordLogin a microsecond later")
 			t.holds(u, hashOf("u1"))
 		},
 	},
 	{
-		name:  "Connected/NotFound",
+		name:  "RecordLogin/NotFound",
 		words: "ErrNotFound: there is no such user.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
-			t.fails(t.Connected(t.Context(), "nobody", day, addr4), store.ErrNotFound, "Connected of an unknown user")
+			t.fails(t.RecordLogin(t.Context(), "nobody", day, addr4), store.ErrNotFound, "RecordLogin of an unknown user")
 			t.ok(t.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
-			t.fails(t.Connected(t.Context(), "u1", day, addr4), store.ErrNotFound, "Connected of a deleted user")
+			t.fails(t.RecordLogin(t.Context(), "u1", day, addr4), store.ErrNotFound, "RecordLogin of a deleted user")
 			t.gone(newUser(acme, acmeDomain, "u1"))
 		},
 	},

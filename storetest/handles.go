@@ -28,7 +28,7 @@ var handlePromises = []promise{
 			u.Name = "renamed"
 			t.holds(u, "second hash")
 
-			t.ok(t.Connected(t.Context(), "u1", day, addr4), "Connected")
+			t.ok(t.RecordLogin(t.Context(), "u1", day, addr4), "RecordLogin")
 			u.LastConnection, u.LastConnectionFrom = day, addr4
 			other.holds(u, "second hash")
 
@@ -107,6 +107,6 @@ func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 			_, _, err := t.Lookup(ctx, "u1")
 			return err
 		},
-		"Connected": func() error { return t.Connected(ctx, "u1", day, addr4) },
+		"RecordLogin": func() error { return t.RecordLogin(ctx, "u1", day, addr4) },
 	}
 }

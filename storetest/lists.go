@@ -45,7 +45,7 @@ var listPromises = []promise{
 	},
 	{
 		name:  "Page/AThousandUsers",
-		words: "at most this many entries; zero or less means DefaultLimit",
+		words: "at most this many entries; zero or less means 100",
 		check: func(t *tester) {
 			t.fill(nil, []string{"u0500x"})
 			want := t.addMany(1000)
@@ -65,15 +65,15 @@ var listPromises = []promise{
 	},
 	{
 		name:  "Page/Domains",
-		words: "at most this many entries; zero or less means DefaultLimit",
+		words: "at most this many entries; zero or less means 100",
 		check: func(t *tester) {
 			var want []string
-			for i := range store.DefaultLimit + 5 {
+			for i := range defaultLimit + 5 {
 				want = append(want, fmt.Sprintf("d%03d.example", i))
 				t.addDomain(acme, want[i])
 			}
-			if got := t.domainNames(acme, store.Page{}); !slices.Equal(got, want[:store.DefaultLimit]) {
-				t.Errorf("Domains: got %d, want the first %d", len(got), store.DefaultLimit)
+			if got := t.domainNames(acme, store.Page{}); !slices.Equal(got, want[:defaultLimit]) {
+				t.Errorf("Domains: got %d, want the first %d", len(got), defaultLimit)
 			}
 			var got []string
 			for page := (store.Page{Limit: 8}); ; page.After = got[len(got)-1] {
@@ -202,3 +202,6 @@ func (t *tester) walk(limit int, between func(last string)) []string {
 	t.Fatalf("Users, limit %d: the pages never end", limit)
 	return nil
 }
+
+// defaultLimit is the size of a page whose Limit is zero or less.
+var defaultLimit = store.Page{}.Size()

@@ -14,7 +14,7 @@ var passwordPromises = []promise{
 			t.fill([]string{"u1", "u2"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
 			u.LastConnection, u.LastConnectionFrom = day.Add(time.Minute), addr4
-			t.ok(t.Connected(t.Context(), "u1", u.LastConnection, u.LastConnectionFrom), "Connected")
+			t.ok(t.RecordLogin(t.Context(), "u1", u.LastConnection, u.LastConnectionFrom), "RecordLogin")
 
 			later := day.Add(time.Hour + time.Microsecond)
 			t.ok(t.SetPassword(t.Context(), acme, "u1", 1, "second hash", later), "SetPassword, generation 1")

@@ -174,7 +174,7 @@ var racePromises = []promise{
 					case 2:
 						return st.SetPassword(t.Context(), acme, of(racer).Username, 1, "x", day)
 					case 3:
-						return st.Connected(t.Context(), of(racer).Username, day, addr4)
+						return st.RecordLogin(t.Context(), of(racer).Username, day, addr4)
 					default:
 						return st.DeleteUser(t.Context(), acme, of(racer).Username)
 					}
@@ -199,7 +199,7 @@ var racePromises = []promise{
 					if racer == 3 {
 						from = addr6 // the latest of them
 					}
-					return st.Connected(t.Context(), "u1", at.Add(time.Duration((racer+4)%racers)*time.Microsecond), from)
+					return st.RecordLogin(t.Context(), "u1", at.Add(time.Duration((racer+4)%racers)*time.Microsecond), from)
 				})
 				u.LastConnection, u.LastConnectionFrom = at.Add((racers-1)*time.Microsecond), addr6
 				t.holds(u, hashOf("u1"))
@@ -224,7 +224,7 @@ var racePromises = []promise{
 					case 1:
 						return st.SetPassword(t.Context(), acme, "u1", u.Generation-1, u.Name, day)
 					case 2:
-						return st.Connected(t.Context(), "u1", u.LastConnection, addr4)
+						return st.RecordLogin(t.Context(), "u1", u.LastConnection, addr4)
 					case 3:
 						return st.AddUser(t.Context(), newUser(acme, acmeDomain, fmt.Sprint("other ", i)), "x")
 					default:

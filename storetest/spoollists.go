@@ -94,14 +94,14 @@ var spoolListPromises = []spoolPromise{
 	},
 	{
 		name:  "Deliveries/DefaultLimit",
-		words: "at most this many entries; zero or less means DefaultLimit",
+		words: "at most this many entries; zero or less means 100",
 		check: func(t *spooler) {
-			t.put("m1", store.DefaultLimit+1)
+			t.put("m1", defaultLimit+1)
 			for _, limit := range []int{0, -1} {
 				list, err := t.Deliveries(t.Context(), "", store.Page{Limit: limit})
 				t.ok(err, "Deliveries")
-				if len(list) != store.DefaultLimit {
-					t.Errorf("Deliveries with Limit %d: got %d, want %d", limit, len(list), store.DefaultLimit)
+				if len(list) != defaultLimit {
+					t.Errorf("Deliveries with Limit %d: got %d, want %d", limit, len(list), defaultLimit)
 				}
 			}
 		},

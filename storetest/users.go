@@ -117,7 +117,7 @@ var userPromises = []promise{
 		words: "RenameUser changes the user's Name and nothing else.",
 		check: func(t *tester) {
 			t.fill([]string{"u1", "u2"}, nil)
-			t.ok(t.Connected(t.Context(), "u1", day.Add(time.Hour), addr4), "Connected")
+			t.ok(t.RecordLogin(t.Context(), "u1", day.Add(time.Hour), addr4), "RecordLogin")
 			t.ok(t.RenameUser(t.Context(), acme, "u1", "the new shop"), "RenameUser")
 			u := newUser(acme, acmeDomain, "u1")
 			u.Name, u.LastConnection, u.LastConnectionFrom = "the new shop", day.Add(time.Hour), addr4

@@ -44,12 +44,12 @@ var mistakes = map[string]mistake{
 	},
 	"the latest report of a login wins": {
 		make:  func(s store.Store) store.Store { return lastReport{s, new(sync.Map)} },
-		name:  "Connected/NeverMovesBack",
+		name:  "RecordLogin/NeverMovesBack",
 		words: "A time that is not after the one on record changes nothing and is no error",
 	},
 	"a login of an unknown user is ignored": {
 		make:  func(s store.Store) store.Store { return ignoresUnknown{s} },
-		name:  "Connected/NotFound",
+		name:  "RecordLogin/NotFound",
 		words: "ErrNotFound: there is no such user.",
 	},
 	"a username is free after its user was deleted": {
@@ -95,7 +95,7 @@ var mistakes = map[string]mistake{
 	"a page without a limit is everything": {
 		make:  func(s store.Store) store.Store { return unlimited{s} },
 		name:  "Page/AThousandUsers",
-		words: "at most this many entries; zero or less means DefaultLimit",
+		words: "at most this many entries; zero or less means 100",
 	},
 	"pages are numbered": {
 		make:  func(s store.Store) store.Store { return numbered{s, new(sync.Map)} },

@@ -59,7 +59,7 @@ type connection struct {
 	from netip.Addr
 }
 
-func (s lastReport) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+func (s lastReport) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
 	if _, _, err := s.Store.Lookup(ctx, username); err != nil {
 		return err
 	}
@@ -77,8 +77,8 @@ func (s lastReport) Lookup(ctx context.Context, username string) (store.User, st
 
 type ignoresUnknown struct{ store.Store }
 
-func (s ignoresUnknown) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
-	err := s.Store.Connected(ctx, username, at, from)
+func (s ignoresUnknown) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+	err := s.Store.RecordLogin(ctx, username, at, from)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}

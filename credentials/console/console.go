@@ -26,9 +26,9 @@ type Handler struct {
 	// Required.
 	Tenant func(*http.Request) (store.TenantID, error)
 
-	// Server is the name by which tools reach the relay, as its certificate
+	// SMTPHost is the name by which tools reach the relay, as its certificate
 	// has it. It is shown with credentials. Required.
-	Server string
+	SMTPHost string
 
 	// PortSTARTTLS and PortTLS are the relay's ports as tools reach them. Zero
 	// means 587 and 465; a negative port is not offered.
@@ -120,8 +120,8 @@ func (h *Handler) prepare() {
 		h.err = errors.New("console: Handler.Credentials.Store is required")
 	case h.Tenant == nil:
 		h.err = errors.New("console: Handler.Tenant is required")
-	case h.Server == "":
-		h.err = errors.New("console: Handler.Server is required")
+	case h.SMTPHost == "":
+		h.err = errors.New("console: Handler.SMTPHost is required")
 	case h.PortSTARTTLS < 0 && h.PortTLS < 0:
 		h.err = errors.New("console: Handler offers no port")
 	}

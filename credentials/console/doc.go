@@ -4,7 +4,7 @@
 //
 //	h := &console.Handler{
 //		Credentials: creds, // the Manager that the relay has
-//		Server:      "smtp.example.com",
+//		SMTPHost:      "smtp.example.com",
 //		Tenant: func(r *http.Request) (store.TenantID, error) {
 //			return sessions.Customer(r) // who the visitor is: the product knows
 //		},

@@ -80,7 +80,7 @@ func documentOfUser(u store.User) userDocument {
 }
 
 func (h *Handler) documentOfServer() serverDocument {
-	d := serverDocument{Host: h.Server}
+	d := serverDocument{Host: h.SMTPHost}
 	for _, p := range h.ports() {
 		d.Ports = append(d.Ports, portDocument{p.Number, p.Encryption})
 	}

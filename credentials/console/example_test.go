@@ -21,7 +21,7 @@ func Example() {
 	}
 	h := &console.Handler{
 		Credentials: creds,
-		Server:      "smtp.example.com",
+		SMTPHost:    "smtp.example.com",
 		Tenant: func(r *http.Request) (store.TenantID, error) {
 			return "acme", nil // the product knows who is signed in
 		},

@@ -55,8 +55,8 @@ func newFixture(t *testing.T) *fixture {
 				return store.TenantID(who), nil
 			}
 		},
-		Server: "smtp.example.com",
-		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		SMTPHost: "smtp.example.com",
+		Logger:   slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	mux := http.NewServeMux()
 	mux.Handle(mount, http.StripPrefix(strings.TrimSuffix(mount, "/"), f.console))

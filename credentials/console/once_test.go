@@ -75,7 +75,7 @@ func TestFormToAddIsGoodForOneUser(t *testing.T) {
 	node := &console.Handler{
 		Credentials: &credentials.Manager{Store: f.store, Cost: credentials.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},
 		Tenant:      func(*http.Request) (store.TenantID, error) { return "acme", nil },
-		Server:      "smtp.example.com",
+		SMTPHost:    "smtp.example.com",
 	}
 	one := f.handler
 	f.handler = http.StripPrefix(strings.TrimSuffix(mount, "/"), node)

@@ -231,12 +231,12 @@ func TestMistakesOfTheEmbedder(t *testing.T) {
 	good := newFixture(t).console
 	for name, h := range map[string]*console.Handler{
 		"nothing":     {},
-		"no store":    {Credentials: new(credentials.Manager), Tenant: good.Tenant, Server: "x"},
+		"no store":    {Credentials: new(credentials.Manager), Tenant: good.Tenant, SMTPHost: "x"},
 		"no server":   {Credentials: good.Credentials, Tenant: good.Tenant},
-		"no tenant":   {Credentials: good.Credentials, Server: "x"},
-		"no port":     {Credentials: good.Credentials, Tenant: good.Tenant, Server: "x", PortSTARTTLS: -1, PortTLS: -1},
-		"bad colour":  {Credentials: good.Credentials, Tenant: good.Tenant, Server: "x", Accent: "red;}"},
-		"long colour": {Credentials: good.Credentials, Tenant: good.Tenant, Server: "x", Accent: "#12345678"},
+		"no tenant":   {Credentials: good.Credentials, SMTPHost: "x"},
+		"no port":     {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", PortSTARTTLS: -1, PortTLS: -1},
+		"bad colour":  {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", Accent: "red;}"},
+		"long colour": {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", Accent: "#12345678"},
 	} {
 		h.Logger = good.Logger
 		if got := serve(h, http.MethodGet, "/", nil); got.Code != http.StatusInternalServerError {

@@ -98,7 +98,7 @@ type credentialsData struct {
 func (v *visit) credentials(status int, lead string, u store.User, p credentials.Password) answer {
 	ports := v.h.ports()
 	a := account{
-		Host: v.h.Server, Domain: u.Domain, Username: u.Username, Password: p.Reveal(),
+		Host: v.h.SMTPHost, Domain: u.Domain, Username: u.Username, Password: p.Reveal(),
 		Port: ports[0].Number, STARTTLS: ports[0].Encryption == "starttls",
 	}
 	data := credentialsData{

@@ -85,7 +85,7 @@ func (v *visit) user() (answer, error) {
 	return answer{
 		template: "user",
 		title:    u.Name,
-		data:     userData{u, v.h.Server, v.h.ports()},
+		data:     userData{u, v.h.SMTPHost, v.h.ports()},
 		document: userAndServerDocument{documentOfUser(u), v.h.documentOfServer()},
 	}, err
 }

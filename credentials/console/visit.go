@@ -171,7 +171,8 @@ func cut[E any](list []E, page store.Page, key func(E) string) ([]E, string) {
 // theDomain returns the domain of the path.
 func (v *visit) theDomain() (store.Domain, error) {
 	d, err := v.tenant.Domain(v.ctx(), v.values["domain"])
-	if errors.Is(err, credentials.ErrInvalid) { // so there can't be one
+	var invalid *credentials.InvalidError
+	if errors.As(err, &invalid) { // so there can't be one
 		err = errNotFound
 	}
 	return d, err

@@ -217,7 +217,7 @@ func (s Store) Lookup(ctx context.Context, username string) (store.User, string,
 	return r.User, r.Hash, err
 }
 
-func (s Store) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+func (s Store) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
 	return s.change(ctx, username, func(r *record) error {
 		if at.After(r.User.LastConnection) {
 			r.User.LastConnection, r.User.LastConnectionFrom = at, from

@@ -174,15 +174,15 @@ func (s settings) send(t *testing.T, auth smtp.Auth, to ...string) {
 }
 
 // arrived waits until a host has n messages, and returns them by recipient.
-func arrived(t *testing.T, host *relaytest.Upstream, n int) map[string]relaytest.Delivery {
+func arrived(t *testing.T, host *relaytest.Upstream, n int) map[string]relaytest.Received {
 	t.Helper()
-	for begin := time.Now(); len(host.Deliveries()) < n; time.Sleep(5 * time.Millisecond) {
+	for begin := time.Now(); len(host.Received()) < n; time.Sleep(5 * time.Millisecond) {
 		if time.Since(begin) > patience {
-			t.Fatalf("%d messages arrived, want %d", len(host.Deliveries()), n)
+			t.Fatalf("%d messages arrived, want %d", len(host.Received()), n)
 		}
 	}
-	byRecipient := make(map[string]relaytest.Delivery)
-	for _, d := range host.Deliveries() {
+	byRecipient := make(map[string]relaytest.Received)
+	for _, d := range host.Received() {
 		byRecipient[d.To[0].Address] = d
 	}
 	if len(byRecipient) != n {

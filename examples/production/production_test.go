@@ -79,9 +79,9 @@ func (u user) login(t *testing.T, c *smtp.Client) {
 // as it was sent.
 func (p *program) delivered(t *testing.T, n int) {
 	t.Helper()
-	got := p.up.Deliveries()
+	got := p.up.Received()
 	for begin := time.Now(); len(got) < n && time.Since(begin) < patience; time.Sleep(5 * time.Millisecond) {
-		got = p.up.Deliveries()
+		got = p.up.Received()
 	}
 	if len(got) != n {
 		t.Fatalf("the upstream has %d messages, want %d", len(got), n)

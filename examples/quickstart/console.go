@@ -19,7 +19,7 @@ func newConsole(creds *credentials.Manager, a access, logger *slog.Logger) *http
 	h := &console.Handler{
 		Credentials:  creds,
 		Tenant:       visitor,
-		Server:       a.Server,
+		SMTPHost:     a.Server,
 		PortSTARTTLS: a.PortSTARTTLS,
 		PortTLS:      a.PortTLS,
 		Logger:       logger,

@@ -17,7 +17,7 @@ func TestOutbox(t *testing.T) {
 	}
 	const text = "From: a@mycompany.example\r\n\r\nhello\r\n"
 	m := &relay.Message{ID: "whole"}
-	m.SetContent(strings.NewReader(text), int64(len(text)))
+	m = m.WithContent(strings.NewReader(text), int64(len(text)))
 	if err := box.Forward(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestOutboxFailure(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := &relay.Message{ID: "broken"}
-		m.SetContent(brokenReader{}, 1<<20)
+		m = m.WithContent(brokenReader{}, 1<<20)
 		if err := box.Forward(t.Context(), m); !errors.Is(err, errBroken) {
 			t.Errorf("the error is %v", err)
 		}
@@ -57,7 +57,7 @@ func TestOutboxFailure(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := &relay.Message{ID: "taken"}
-		m.SetContent(strings.NewReader("x"), 1)
+		m = m.WithContent(strings.NewReader("x"), 1)
 		if err := box.Forward(t.Context(), m); err == nil {
 			t.Error("no error")
 		}

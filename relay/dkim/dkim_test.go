@@ -75,7 +75,7 @@ func (s *sink) Forward(_ context.Context, m *relay.Message) error {
 
 func message(id, content string) *relay.Message {
 	m := &relay.Message{ID: id}
-	m.SetContent(strings.NewReader(content), int64(len(content)))
+	m = m.WithContent(strings.NewReader(content), int64(len(content)))
 	return m
 }
 

@@ -44,7 +44,7 @@ func TestTroubleWithReadingIsWorthARetry(t *testing.T) {
 		var next sink
 		s := &dkim.Signer{Keys: both, Next: &next}
 		m := message("1", "")
-		m.SetContent(&failing{strings.NewReader(content), n}, int64(len(content)))
+		m = m.WithContent(&failing{strings.NewReader(content), n}, int64(len(content)))
 		if err := s.Forward(t.Context(), m); err != nil {
 			if failed++; !relay.Temporary(err) || len(next.data) != 0 {
 				t.Errorf("read %d fails: %v, %d messages sent", n, err, len(next.data))

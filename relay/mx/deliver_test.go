@@ -116,12 +116,12 @@ func TestDeliveryIsToldWithHostAndReply(t *testing.T) {
 	up := &relaytest.Upstream{Script: on(0, relaytest.EndOfData, relaytest.Answer{Text: "250 2.0.0 queued as 77"})}
 	m := message()
 	told := ""
-	m.OnDelivered = func(d relay.Delivery) { told += d.Host + ": " + d.Reply }
+	m.OnDelivered = func(d relay.NextHop) { told += d.Host + ": " + d.Reply }
 	mustForward(t, start(t, up, mailFor("mx.example.com")), m)
 	if want := "mx.example.com: 250 2.0.0 queued as 77"; told != want {
 		t.Errorf("told %q, want %q", told, want)
 	}
-	d := up.Deliveries()[0]
+	d := up.Received()[0]
 	if string(d.Content) != hello || d.From != "a@example.org" || d.Hello != "relay.example" {
 		t.Errorf("delivered %+v", d)
 	}
@@ -147,8 +147,8 @@ func TestConnectionsToAHostAreLimited(t *testing.T) {
 		wg.Go(func() { mustForwardIn(t, f.Forward) })
 	}
 	wg.Wait()
-	if made, _ := up.Connections(); made > 3 || len(up.Deliveries()) != 30 {
-		t.Errorf("%d connections, %d deliveries", made, len(up.Deliveries()))
+	if made, _ := up.Connections(); made > 3 || len(up.Received()) != 30 {
+		t.Errorf("%d connections, %d deliveries", made, len(up.Received()))
 	}
 }
 
@@ -203,7 +203,7 @@ func TestHopsAreLimited(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			up := &relaytest.Upstream{}
 			m := message()
-			m.SetContent(strings.NewReader(test.content), int64(len(test.content)))
+			m = m.WithContent(strings.NewReader(test.content), int64(len(test.content)))
 			err := forward(t, start(t, up, mailFor("mx.example.com")), m)
 			if test.loops {
 				wantReply(t, err, 554, "5.4.6")

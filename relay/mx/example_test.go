@@ -38,11 +38,11 @@ func ExampleForwarder() {
 	m := &relay.Message{
 		From: "shop@acme.example",
 		To:   []relay.Recipient{{Address: "bob@example.com"}},
-		OnDelivered: func(d relay.Delivery) {
+		OnDelivered: func(d relay.NextHop) {
 			fmt.Println(d.Host, "replied", d.Reply)
 		},
 	}
-	m.SetContent(strings.NewReader(content), int64(len(content)))
+	m = m.WithContent(strings.NewReader(content), int64(len(content)))
 	if err := out.Forward(context.Background(), m); err != nil {
 		fmt.Println(err)
 	}
@@ -81,16 +81,16 @@ func ExampleDestination() {
 	m := &relay.Message{ID: "m1", From: "shop@acme.example", Received: time.Now().UTC(), To: []relay.Recipient{
 		{Address: "bob@example.com"}, {Address: "eve@bücher.example"}, {Address: "alice@EXAMPLE.com"},
 	}}
-	m.SetContent(strings.NewReader(content), int64(len(content)))
+	m = m.WithContent(strings.NewReader(content), int64(len(content)))
 	if err := q.Forward(ctx, m); err != nil {
 		fmt.Println(err)
 	}
-	for len(up.Deliveries()) < 2 && ctx.Err() == nil {
+	for len(up.Received()) < 2 && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}
 
 	var lines []string
-	for _, d := range up.Deliveries() {
+	for _, d := range up.Received() {
 		var to []string
 		for _, r := range d.To {
 			to = append(to, r.Address)

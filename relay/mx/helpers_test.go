@@ -150,7 +150,7 @@ func message(to ...string) *relay.Message {
 	for _, addr := range to {
 		m.To = append(m.To, relay.Recipient{Address: addr})
 	}
-	m.SetContent(strings.NewReader(hello), int64(len(hello)))
+	m = m.WithContent(strings.NewReader(hello), int64(len(hello)))
 	return m
 }
 
@@ -213,7 +213,7 @@ func unreachable(err error) bool {
 // place of the name where it can't be told.
 func hosts(up *relaytest.Upstream) string {
 	var names []string
-	for _, d := range up.Deliveries() {
+	for _, d := range up.Received() {
 		if d.TLS == nil {
 			names = append(names, "plaintext")
 		} else {

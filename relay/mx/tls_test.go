@@ -149,7 +149,7 @@ func TestRequireTLSOption(t *testing.T) {
 				wantReply(t, err, 550, "5.7.30")
 			} else if err != nil {
 				t.Error(err)
-			} else if d := test.up.Deliveries()[0]; !slices.Contains(d.Params, "REQUIRETLS") {
+			} else if d := test.up.Received()[0]; !slices.Contains(d.Params, "REQUIRETLS") {
 				t.Errorf("not passed on: %v", d.Params)
 			}
 		})

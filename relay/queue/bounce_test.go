@@ -368,7 +368,7 @@ func TestBounceOfALargeMessage(t *testing.T) {
 	}, func(b *bench) {
 		m := message(1, "a@acme.example", "bob@example.com")
 		m.Options.Return = "FULL"
-		m.SetContent(strings.NewReader(big), int64(len(big)))
+		m = m.WithContent(strings.NewReader(big), int64(len(big)))
 		b.forward(m)
 		b.pass(time.Second)
 		got := b.from("")

@@ -48,38 +48,36 @@ func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
 		return nil, unreadable(err)
 	}
 	defer body.Close()
-	m := messageOf(&p.mail)
-	if err := q.fill(m, p, body); err != nil {
+	content, err := q.read(p, body)
+	if err != nil {
 		p.close()
 		return nil, err
 	}
-	p.message = m
-	return m, nil
+	p.message = messageOf(&p.mail).WithContent(content, p.mail.Size)
+	return p.message, nil
 }
 
-// fill reads the content into memory if it is small and there is room, else
-// into a file.
-func (q *Queue) fill(m *relay.Message, p *parcel, body io.Reader) error {
+// read reads the content into memory if it is small and there is room, otherwise
+// into a temporary file.
+func (q *Queue) read(p *parcel, body io.Reader) (io.ReaderAt, error) {
 	if p.mail.Size <= maxInMemory && q.charge(p) {
 		content, err := io.ReadAll(io.LimitReader(body, p.mail.Size+1))
 		if err != nil {
-			return unreadable(err)
+			return nil, unreadable(err)
 		}
-		m.SetContent(bytes.NewReader(content), int64(len(content)))
-		return p.checkSize(int64(len(content)))
+		return bytes.NewReader(content), p.checkSize(int64(len(content)))
 	}
 	f, err := os.CreateTemp("", "gatepost-*")
 	if err != nil {
-		return unreadable(err)
+		return nil, unreadable(err)
 	}
 	os.Remove(f.Name()) // on Unix: gone whatever happens to us
 	p.file = f
 	n, err := io.Copy(f, io.LimitReader(body, p.mail.Size+1))
 	if err != nil {
-		return unreadable(err)
+		return nil, unreadable(err)
 	}
-	m.SetContent(f, n)
-	return p.checkSize(n)
+	return f, p.checkSize(n)
 }
 
 // unreadable says what it means that the spool doesn't give a content.

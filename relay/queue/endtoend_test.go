@@ -118,7 +118,7 @@ func (w *wire) eventually() {
 // recipients counts the deliveries to each recipient.
 func (w *wire) recipients() map[string]int {
 	n := make(map[string]int)
-	for _, d := range w.up.Deliveries() {
+	for _, d := range w.up.Received() {
 		for _, r := range d.To {
 			n[r.Address]++
 		}
@@ -160,7 +160,7 @@ func TestEndToEndOneInThree(t *testing.T) {
 	if got["good@example.com"] != 1 || got["shop@acme.example"] != 1 || len(got) != 2 {
 		t.Errorf("delivered: %v, want good@ and the bounce", got)
 	}
-	for _, d := range w.up.Deliveries() {
+	for _, d := range w.up.Received() {
 		if d.From == "" && strings.Count(string(d.Content), "Final-Recipient:") != 2 {
 			t.Errorf("the bounce is\n%s\nwant both in it", d.Content)
 		}

@@ -48,7 +48,7 @@ func ExampleQueue() {
 	// A relay.Server does this for each message it accepts.
 	content := []byte("From: shop@acme.example\r\nSubject: Your order\r\n\r\nThank you.\r\n")
 	m := &relay.Message{ID: "01", From: "shop@acme.example", To: []relay.Recipient{{Address: "bob@example.com"}}}
-	m.SetContent(bytes.NewReader(content), int64(len(content)))
+	m = m.WithContent(bytes.NewReader(content), int64(len(content)))
 	if err := q.Forward(ctx, m); err != nil {
 		fmt.Println(err)
 	}

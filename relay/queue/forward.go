@@ -88,7 +88,7 @@ func (q *Queue) deliveries(m *store.Mail, to []relay.Recipient) []store.Delivery
 // it leases the deliveries to this node, and returns the work to be done once
 // they are in the spool.
 func (q *Queue) keep(ctx context.Context, mail *store.Mail, ds []store.Delivery, m *relay.Message) []*job {
-	kept, ok := m.Keep()
+	kept, ok := m.Retain()
 	if !ok {
 		return nil
 	}

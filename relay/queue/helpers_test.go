@@ -34,7 +34,7 @@ func message(n int, from string, to ...string) *relay.Message {
 	for _, addr := range to {
 		m.To = append(m.To, relay.Recipient{Address: addr})
 	}
-	m.SetContent(bytes.NewReader([]byte(hello)), int64(len(hello)))
+	m = m.WithContent(bytes.NewReader([]byte(hello)), int64(len(hello)))
 	return m
 }
 
@@ -51,7 +51,7 @@ type sent struct {
 // A sink is a Forwarder that remembers what it got, and answers as script says.
 type sink struct {
 	script func(ctx context.Context, m *relay.Message) error // nil: takes everything
-	taken  []relay.Delivery                                  // what OnDelivered is told; nil: a server with DSN
+	taken  []relay.NextHop                                   // what OnDelivered is told; nil: a server with DSN
 
 	mu  sync.Mutex
 	got []sent // also what was not taken
@@ -76,7 +76,7 @@ func (s *sink) Forward(ctx context.Context, m *relay.Message) error {
 	}
 	taken := s.taken
 	if taken == nil {
-		taken = []relay.Delivery{{Host: "mx.test", Reply: "250 ok", DSN: true}}
+		taken = []relay.NextHop{{Host: "mx.test", Reply: "250 ok", DSN: true}}
 	}
 	for _, d := range taken {
 		m.OnDelivered(d)

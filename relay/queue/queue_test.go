@@ -72,7 +72,7 @@ func TestLargeMessagesComeFromAFile(t *testing.T) {
 	inBubble(t, func(b *bench) { b.q.MaxMemory = -1 }, func(b *bench) {
 		big := hello + strings.Repeat("0123456789abcdef\r\n", 100_000)
 		m := message(1, "a@acme.example", "b@example.com")
-		m.SetContent(strings.NewReader(big), int64(len(big)))
+		m = m.WithContent(strings.NewReader(big), int64(len(big)))
 		b.forward(m)
 		synctest.Wait()
 		if got := b.sink.all(); len(got) != 1 || got[0].data != big {
@@ -91,7 +91,7 @@ func TestContentThatCannotBeKeptComesFromTheSpool(t *testing.T) {
 		}
 		io.WriteString(f, hello)
 		m := message(1, "a@acme.example", "b@example.com")
-		m.SetContent(f, int64(len(hello)))
+		m = m.WithContent(f, int64(len(hello)))
 		b.forward(m)
 		f.Close()
 		synctest.Wait()

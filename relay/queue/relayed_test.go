@@ -15,7 +15,7 @@ import (
 )
 
 // noDSN is a server that takes a message and confirms nothing.
-var noDSN = []relay.Delivery{{Host: "mx.example.com", Reply: "250 2.6.0 queued as 7"}}
+var noDSN = []relay.NextHop{{Host: "mx.example.com", Reply: "250 2.6.0 queued as 7"}}
 
 // askSuccess is a message for bob, whose sender wants to be told of success.
 func askSuccess() *relay.Message {
@@ -69,7 +69,7 @@ type successRow struct {
 
 func (row successRow) run(w *wire, dsn bool) {
 	w.Helper()
-	before := len(w.up.Deliveries())
+	before := len(w.up.Received())
 	c, err := w.login()
 	if err != nil {
 		w.Fatal(err)
@@ -87,7 +87,7 @@ func (row successRow) run(w *wire, dsn bool) {
 		}
 	}
 	w.eventually()
-	got := w.up.Deliveries()[before:]
+	got := w.up.Received()[before:]
 	if len(got) != 1+row.want {
 		w.Fatalf("%s%s: %d messages were handed on, want the message and %d reports", row.from, row.params, len(got), row.want)
 	}
@@ -168,25 +168,25 @@ func checkRelayed(t *testing.T, m *relay.Message, p parsed) {
 }
 
 func TestWhatIsKnownOfTheNextServer(t *testing.T) {
-	with := relay.Delivery{Host: "with.example", Reply: "250 2.0.0 ok", DSN: true}
-	without := relay.Delivery{Host: "without.example", Reply: "250 2.1.5 ok"}
+	with := relay.NextHop{Host: "with.example", Reply: "250 2.0.0 ok", DSN: true}
+	without := relay.NextHop{Host: "without.example", Reply: "250 2.1.5 ok"}
 	for _, test := range []struct {
 		name   string
-		taken  []relay.Delivery
+		taken  []relay.NextHop
 		status string // "": no report
 		host   string // the Remote-MTA
 		reply  string // the Diagnostic-Code
 	}{
-		{"with DSN", []relay.Delivery{with}, "", "", ""},
-		{"without", []relay.Delivery{without}, "2.1.5", "dns; without.example", "smtp; 250 2.1.5 ok"},
-		{"no enhanced code", []relay.Delivery{{Host: "a.example", Reply: "250 ok"}}, "2.0.0", "dns; a.example", "smtp; 250 ok"},
-		{"one that doesn't fit", []relay.Delivery{{Host: "a.example", Reply: "250 5.1.1 hm"}}, "2.0.0", "dns; a.example", "smtp; 250 5.1.1 hm"},
-		{"not a reply of SMTP", []relay.Delivery{{Host: "api.example", Reply: "id 4711"}}, "2.0.0", "dns; api.example", ""},
-		{"more lines than one", []relay.Delivery{{Host: "a\r\nX: y", Reply: "250 ok\r\nX: y"}}, "2.0.0", "dns; a  X: y", "smtp; 250 ok X: y"},
-		{"nothing", []relay.Delivery{}, "2.0.0", "", ""},
-		{"two servers with DSN", []relay.Delivery{with, with}, "", "", ""},
-		{"the second without", []relay.Delivery{with, without}, "2.1.5", "dns; without.example", "smtp; 250 2.1.5 ok"},
-		{"the first without", []relay.Delivery{without, with}, "2.1.5", "dns; without.example", "smtp; 250 2.1.5 ok"},
+		{"with DSN", []relay.NextHop{with}, "", "", ""},
+		{"without", []relay.NextHop{without}, "2.1.5", "dns; without.example", "smtp; 250 2.1.5 ok"},
+		{"no enhanced code", []relay.NextHop{{Host: "a.example", Reply: "250 ok"}}, "2.0.0", "dns; a.example", "smtp; 250 ok"},
+		{"one that doesn't fit", []relay.NextHop{{Host: "a.example", Reply: "250 5.1.1 hm"}}, "2.0.0", "dns; a.example", "smtp; 250 5.1.1 hm"},
+		{"not a reply of SMTP", []relay.NextHop{{Host: "api.example", Reply: "id 4711"}}, "2.0.0", "dns; api.example", ""},
+		{"more lines than one", []relay.NextHop{{Host: "a\r\nX: y", Reply: "250 ok\r\nX: y"}}, "2.0.0", "dns; a  X: y", "smtp; 250 ok X: y"},
+		{"nothing", []relay.NextHop{}, "2.0.0", "", ""},
+		{"two servers with DSN", []relay.NextHop{with, with}, "", "", ""},
+		{"the second without", []relay.NextHop{with, without}, "2.1.5", "dns; without.example", "smtp; 250 2.1.5 ok"},
+		{"the first without", []relay.NextHop{without, with}, "2.1.5", "dns; without.example", "smtp; 250 2.1.5 ok"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(b *bench) { b.sink.taken = test.taken }, func(b *bench) {

@@ -3,7 +3,6 @@ package queue
 import (
 	"errors"
 	"math/rand/v2"
-	"net"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
@@ -103,19 +102,10 @@ func probeAfter(fails int) time.Duration {
 	return wait + rand.N(wait/5)
 }
 
-// unreachable reports whether err says something about the way to the
-// destination, and so about every message that goes there.
+// unreachable reports whether err is about the way to the destination, and so
+// about every message for it.
 func unreachable(err error) bool {
-	var u interface{ Unreachable() bool }
-	if errors.As(err, &u) {
-		return u.Unreachable()
-	}
-	var reply *relay.ReplyError
-	if errors.As(err, &reply) {
-		return reply.Code == 421 // RFC 5321 section 3.8: the server is closing
-	}
-	var ne net.Error
-	return errors.As(err, &ne) && relay.Temporary(err) || errors.Is(err, errNoAnswer)
+	return relay.Unreachable(err) || errors.Is(err, errNoAnswer)
 }
 
 // answered reports whether err is what a server said.

@@ -221,9 +221,9 @@ func (q *Queue) refresh(j *job, results []result) {
 type end struct {
 	delivery *store.Delivery
 	outcome  store.Outcome
-	event    Event           // nil if nothing happened
-	err      error           // why it was not delivered
-	taken    *relay.Delivery // by whom it was
+	event    Event          // nil if nothing happened
+	err      error          // why it was not delivered
+	taken    *relay.NextHop // by whom it was
 	expired  bool
 	notice   NoticeKind // what the sender may have to be told; 0: nothing
 }

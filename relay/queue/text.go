@@ -118,7 +118,7 @@ func (r *NoticeRecipient) statusCode(kind NoticeKind) string {
 
 // replyOf takes the reply of a server that took a message apart. It is nil if
 // that isn't one of SMTP: a gateway to elsewhere says what it likes.
-func replyOf(d *relay.Delivery) *relay.ReplyError {
+func replyOf(d *relay.NextHop) *relay.ReplyError {
 	number, text, _ := strings.Cut(d.Reply, " ")
 	code, err := strconv.Atoi(number)
 	if err != nil || code/100 != 2 {

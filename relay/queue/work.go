@@ -25,7 +25,7 @@ type result struct {
 	store.Delivery
 	err    error // nil: delivered
 	parked *closed
-	taken  relay.Delivery // by whom, if that is known
+	taken  relay.NextHop // by whom, if that is known
 }
 
 // deliver does a job: it hands the message on, and settles what came of it.
@@ -123,16 +123,16 @@ func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([
 
 // try calls Next. Which of several servers took which recipient isn't known: one
 // without DSN counts for all.
-func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery) (_ relay.Delivery, err error) {
+func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery) (_ relay.NextHop, err error) {
 	var mu sync.Mutex // a forwarder that was abandoned may call late
-	var taken relay.Delivery
+	var taken relay.NextHop
 	first := true
 	c := m.WithRecipients(recipients(due))
-	c.OnDelivered = func(d relay.Delivery) {
+	c.OnDelivered = func(d relay.NextHop) {
 		mu.Lock()
 		defer mu.Unlock()
 		if first || taken.DSN || !d.DSN {
-			taken = relay.Delivery{Host: safe(d.Host), Reply: safe(d.Reply), DSN: d.DSN}
+			taken = relay.NextHop{Host: safe(d.Host), Reply: safe(d.Reply), DSN: d.DSN}
 		}
 		first = false
 	}

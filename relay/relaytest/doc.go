@@ -18,7 +18,7 @@
 //
 //	f := &smarthost.Forwarder{Addr: up.Addr(), TLSConfig: up.ClientTLS()}
 //	…
-//	for _, d := range up.Deliveries() {
+//	for _, d := range up.Received() {
 //		fmt.Println(d.From, d.To, len(d.Content))
 //	}
 //

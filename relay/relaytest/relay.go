@@ -168,7 +168,7 @@ func (f recorder) Forward(ctx context.Context, m *relay.Message) error {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	kept := m.WithRecipients(m.To) // a copy, with a content that stays
-	kept.SetContent(bytes.NewReader(data), int64(len(data)))
+	kept = kept.WithContent(bytes.NewReader(data), int64(len(data)))
 	f.r.messages = append(f.r.messages, Message{kept, data})
 	return nil
 }

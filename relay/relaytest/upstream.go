@@ -51,12 +51,12 @@ type Upstream struct {
 	done     chan struct{}
 	wg       sync.WaitGroup
 
-	mu         sync.Mutex
-	addr       string // from the first Start on
-	running    bool
-	conns      map[net.Conn]struct{}
-	count      int
-	deliveries []Delivery
+	mu       sync.Mutex
+	addr     string // from the first Start on
+	running  bool
+	conns    map[net.Conn]struct{}
+	count    int
+	received []Received
 }
 
 // DefaultExtensions returns what an Upstream offers when it isn't told.
@@ -98,8 +98,8 @@ type Answer struct {
 	Close bool
 }
 
-// A Delivery is a message that an [Upstream] accepted, and how it came.
-type Delivery struct {
+// A Received is a message that an [Upstream] accepted, and how it came.
+type Received struct {
 	Conn     int                  // the number of the connection, from 1
 	TLS      *tls.ConnectionState // nil without TLS
 	Hello    string               // the name the client gave with EHLO
@@ -107,13 +107,13 @@ type Delivery struct {
 
 	From    string   // the reverse-path, without the angle brackets
 	Params  []string // of MAIL, such as "SIZE=1024"
-	To      []DeliveryRecipient
+	To      []ReceivedRecipient
 	Chunked bool // the content came by BDAT
 	Content []byte
 }
 
-// A DeliveryRecipient is a recipient of a [Delivery].
-type DeliveryRecipient struct {
+// A ReceivedRecipient is a recipient of a [Received].
+type ReceivedRecipient struct {
 	Address string   // without the angle brackets
 	Params  []string // of RCPT, such as "NOTIFY=NEVER"
 }
@@ -163,11 +163,11 @@ func (u *Upstream) Addr() string {
 // ClientTLS returns a configuration with which a client trusts it.
 func (u *Upstream) ClientTLS() *tls.Config { return ClientTLS() }
 
-// Deliveries returns what was accepted so far, in that order.
-func (u *Upstream) Deliveries() []Delivery {
+// Received returns what was accepted so far, in that order.
+func (u *Upstream) Received() []Received {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return slices.Clone(u.deliveries)
+	return slices.Clone(u.received)
 }
 
 // Connections returns how many connections were made so far, and how many of
@@ -250,8 +250,8 @@ func (u *Upstream) remove(nc net.Conn) {
 	delete(u.conns, nc)
 }
 
-func (u *Upstream) record(d Delivery) {
+func (u *Upstream) record(d Received) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.deliveries = append(u.deliveries, d)
+	u.received = append(u.received, d)
 }

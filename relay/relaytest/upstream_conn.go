@@ -22,7 +22,7 @@ type upstreamConn struct {
 	tls      *tls.ConnectionState
 	hello    string
 	username string
-	tx       *Delivery // nil outside of a transaction
+	tx       *Received // nil outside of a transaction
 }
 
 func newUpstreamConn(u *Upstream, nc net.Conn, n int) *upstreamConn {
@@ -165,7 +165,7 @@ func (c *upstreamConn) mail(arg string) string {
 	case c.improperPipelining():
 		return "503 5.5.0 Improper pipelining"
 	}
-	c.tx = &Delivery{
+	c.tx = &Received{
 		Conn: c.n, TLS: c.tls, Hello: c.hello, Username: c.username,
 		From: from, Params: params,
 	}
@@ -184,7 +184,7 @@ func (c *upstreamConn) rcpt(arg string) string {
 	case c.improperPipelining():
 		return "503 5.5.0 Improper pipelining"
 	}
-	c.tx.To = append(c.tx.To, DeliveryRecipient{Address: to, Params: params})
+	c.tx.To = append(c.tx.To, ReceivedRecipient{Address: to, Params: params})
 	return "250 2.1.5 Recipient OK"
 }
 
@@ -285,7 +285,7 @@ func (c *upstreamConn) data(text string) bool {
 		return true
 	}
 	if c.tx == nil {
-		c.tx = &Delivery{Conn: c.n, TLS: c.tls, Hello: c.hello, Username: c.username}
+		c.tx = &Received{Conn: c.n, TLS: c.tls, Hello: c.hello, Username: c.username}
 	}
 	c.reply(text, "354 Go ahead")
 	if !positive(text) {

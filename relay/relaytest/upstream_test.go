@@ -42,9 +42,9 @@ func TestUpstream(t *testing.T) {
 	do(w.Close())
 	do(c.Quit())
 
-	got := up.Deliveries()
+	got := up.Received()
 	if len(got) != 1 {
-		t.Fatalf("%d deliveries", len(got))
+		t.Fatalf("%d received", len(got))
 	}
 	d := got[0]
 	if d.From != "a@example.org" || len(d.To) != 1 || d.To[0].Address != "b@example.com" || d.Username != "user" ||
@@ -103,8 +103,8 @@ func TestUpstreamRestart(t *testing.T) {
 		}
 	}
 	up.Close()
-	if got := up.Deliveries(); len(got) != 3 || got[0].Conn == got[2].Conn {
-		t.Errorf("deliveries: %+v", got)
+	if got := up.Received(); len(got) != 3 || got[0].Conn == got[2].Conn {
+		t.Errorf("received: %+v", got)
 	}
 }
 
@@ -147,7 +147,7 @@ func ExampleUpstream() {
 		err := smtp.SendMail(up.Addr(), nil, "shop@acme.example", []string{to}, []byte("Subject: Hi\r\n\r\nHi.\r\n"))
 		fmt.Println(to, err)
 	}
-	for _, d := range up.Deliveries() {
+	for _, d := range up.Received() {
 		fmt.Printf("%s: %q\n", d.To[0].Address, d.Content)
 	}
 	// Output:
@@ -169,7 +169,7 @@ func ExampleUpstream_Close() {
 	fmt.Println("down:", send() != nil)
 	up.Start()
 	fmt.Println("back:", send())
-	fmt.Println("arrived:", len(up.Deliveries()))
+	fmt.Println("arrived:", len(up.Received()))
 	// Output:
 	// down: true
 	// back: <nil>

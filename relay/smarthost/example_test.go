@@ -31,13 +31,13 @@ func ExampleForwarder() {
 		From: "shop@acme.example",
 		To:   []relay.Recipient{{Address: "bob@example.com"}},
 	}
-	m.SetContent(strings.NewReader(content), int64(len(content)))
+	m = m.WithContent(strings.NewReader(content), int64(len(content)))
 	if err := upstream.Forward(context.Background(), m); err != nil {
 		fmt.Println(err)
 		return
 	}
 
-	for _, d := range up.Deliveries() {
+	for _, d := range up.Received() {
 		fmt.Printf("from %s to %s, %d bytes, TLS: %v\n", d.From, d.To[0].Address, len(d.Content), d.TLS != nil)
 	}
 	// Output:
@@ -74,7 +74,7 @@ func ExampleForwarder_Forward_refused() {
 			fmt.Println(r.Err)
 		}
 	}
-	fmt.Println("delivered:", len(up.Deliveries()))
+	fmt.Println("delivered:", len(up.Received()))
 	// Output:
 	// nobody@example.com temporary: false
 	// relay: 127.0.0.1 replied 550 5.1.1 There is no such user here

@@ -45,7 +45,7 @@ func TestExtensionsPassedOn(t *testing.T) {
 	if got := rec.lines("RCPT"); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if n := len(up.Deliveries()); n != 3 {
+	if n := len(up.Received()); n != 3 {
 		t.Errorf("%d deliveries", n)
 	}
 }
@@ -92,8 +92,8 @@ func TestExtensionsLacking(t *testing.T) {
 			up := &relaytest.Upstream{Extensions: without(tc.lacks), Script: rec.script}
 			err := forward(t, start(t, up), tc.message)
 			if tc.code == 0 {
-				if err != nil || len(up.Deliveries()) != 1 {
-					t.Errorf("%v, %d deliveries", err, len(up.Deliveries()))
+				if err != nil || len(up.Received()) != 1 {
+					t.Errorf("%v, %d deliveries", err, len(up.Received()))
 				}
 				return
 			}
@@ -168,7 +168,7 @@ func TestInjection(t *testing.T) {
 	m := message(hello, quoted, "postmaster")
 	m.Options.EnvelopeID = "\r\nRSET"
 	mustForward(t, f, m)
-	if d := up.Deliveries(); len(d) != 1 || d[0].To[0].Address != quoted || !slices.Contains(d[0].Params, "ENVID=+0D+0ARSET") {
+	if d := up.Received(); len(d) != 1 || d[0].To[0].Address != quoted || !slices.Contains(d[0].Params, "ENVID=+0D+0ARSET") {
 		t.Errorf("%+v", d)
 	}
 }

@@ -147,7 +147,7 @@ func TestHostnameIsChecked(t *testing.T) {
 	f = start(t, up)
 	f.Hostname = ""
 	mustForward(t, f, message(hello, "b@example.com"))
-	if name := up.Deliveries()[0].Hello; !strings.Contains(name, ".") {
+	if name := up.Received()[0].Hello; !strings.Contains(name, ".") {
 		t.Errorf("EHLO %q", name)
 	}
 }
@@ -207,7 +207,7 @@ func TestContext(t *testing.T) {
 			ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			checkEnded(t, f, ctx, context.DeadlineExceeded, content, at)
-			if n := len(up.Deliveries()); n != 0 {
+			if n := len(up.Received()); n != 0 {
 				t.Errorf("%d deliveries", n)
 			}
 		})

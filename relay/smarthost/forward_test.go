@@ -18,15 +18,15 @@ func TestForward(t *testing.T) {
 	up := &relaytest.Upstream{}
 	f := start(t, up)
 	m := message(hello, "b@example.com", "c@example.net")
-	var delivered []relay.Delivery
-	m.OnDelivered = func(d relay.Delivery) { delivered = append(delivered, d) }
+	var delivered []relay.NextHop
+	m.OnDelivered = func(d relay.NextHop) { delivered = append(delivered, d) }
 	mustForward(t, f, m)
-	if want := []relay.Delivery{{Host: "127.0.0.1", Reply: "250 2.0.0 Accepted", DSN: true}}; !slices.Equal(delivered, want) {
+	if want := []relay.NextHop{{Host: "127.0.0.1", Reply: "250 2.0.0 Accepted", DSN: true}}; !slices.Equal(delivered, want) {
 		t.Errorf("OnDelivered: %+v, want %+v", delivered, want)
 	}
 	mustForward(t, f, &relay.Message{To: []relay.Recipient{{Address: "d@example.com"}}}) // null reverse-path, no content
 
-	got := up.Deliveries()
+	got := up.Received()
 	if len(got) != 2 {
 		t.Fatalf("%d deliveries", len(got))
 	}
@@ -82,7 +82,7 @@ func TestForwardContent(t *testing.T) {
 		for name, content := range contents {
 			t.Run(how+"/"+name, func(t *testing.T) {
 				mustForward(t, f, message(content, "b@example.com"))
-				got := up.Deliveries()
+				got := up.Received()
 				d := got[len(got)-1]
 				want := content
 				if want != "" && !strings.HasSuffix(want, "\r\n") {
@@ -113,7 +113,7 @@ func TestForwardNeverSendsBareLineEnds(t *testing.T) {
 			wantReply(t, err, 550, "5.6.0")
 		}
 		mustForward(t, f, message(hello, "b@example.com"))
-		if n := len(up.Deliveries()); n != 1 {
+		if n := len(up.Received()); n != 1 {
 			t.Errorf("%d deliveries", n)
 		}
 	}
@@ -163,7 +163,7 @@ func TestForwardManyRecipients(t *testing.T) {
 		m.To = append(m.To, relay.Recipient{Address: fmt.Sprintf("user%d@example.com", i)})
 	}
 	mustForward(t, f, m)
-	if d := up.Deliveries(); len(d) != 1 || len(d[0].To) != 10_000 {
+	if d := up.Received(); len(d) != 1 || len(d[0].To) != 10_000 {
 		t.Errorf("%d deliveries", len(d))
 	}
 }
@@ -205,7 +205,7 @@ func TestForwardRefusedRecipients(t *testing.T) {
 			if made, _ := up.Connections(); made != 1 {
 				t.Errorf("%d connections", made)
 			}
-			if n := len(up.Deliveries()); n != 1 {
+			if n := len(up.Received()); n != 1 {
 				t.Errorf("%d deliveries", n)
 			}
 		})
@@ -243,7 +243,7 @@ func TestForwardRefusedButAskedForContent(t *testing.T) {
 	f := start(t, up)
 	wantRefused(t, forward(t, f, message(hello, "b@example.com")), "b@example.com")
 	mustForward(t, f, message(hello, "c@example.com"))
-	if d := up.Deliveries(); len(d) != 1 || d[0].To[0].Address != "c@example.com" {
+	if d := up.Received(); len(d) != 1 || d[0].To[0].Address != "c@example.com" {
 		t.Errorf("delivered: %+v", d)
 	}
 }
@@ -275,8 +275,8 @@ func TestForwardRefusedMessage(t *testing.T) {
 					}
 					wantWords(t, err, "127.0.0.1", at, "We don't want this")
 					mustForward(t, f, message(hello, "b@example.com"))
-					if made, _ := up.Connections(); made != 1 || len(up.Deliveries()) != 1 {
-						t.Errorf("%d connections, %d deliveries", made, len(up.Deliveries()))
+					if made, _ := up.Connections(); made != 1 || len(up.Received()) != 1 {
+						t.Errorf("%d connections, %d deliveries", made, len(up.Received()))
 					}
 				})
 			}
@@ -291,13 +291,13 @@ func TestForwardUnreadableContent(t *testing.T) {
 		f := start(t, up)
 		for _, size := range []int64{100, 100_000} {
 			m := message("", "b@example.com")
-			m.SetContent(brokenReader{}, size)
+			m = m.WithContent(brokenReader{}, size)
 			wantTemporary(t, forward(t, f, m), "content", "reading the message: the disk is gone")
-			m.SetContent(strings.NewReader("too short\r\n"), size)
+			m = m.WithContent(strings.NewReader("too short\r\n"), size)
 			wantTemporary(t, forward(t, f, m), "content", "reading the message")
 		}
 		mustForward(t, f, message(hello, "b@example.com"))
-		if n := len(up.Deliveries()); n != 1 {
+		if n := len(up.Received()); n != 1 {
 			t.Errorf("%d deliveries", n)
 		}
 	}

@@ -38,7 +38,7 @@ func message(content string, to ...string) *relay.Message {
 	for _, addr := range to {
 		m.To = append(m.To, relay.Recipient{Address: addr})
 	}
-	m.SetContent(strings.NewReader(content), int64(len(content)))
+	m = m.WithContent(strings.NewReader(content), int64(len(content)))
 	return m
 }
 

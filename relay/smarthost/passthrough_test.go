@@ -37,7 +37,7 @@ func TestPassThrough(t *testing.T) {
 			f.EndTimeout = 300 * time.Millisecond
 			err := submit(t, f)
 			if tc.want == "" {
-				if d := up.Deliveries(); err != nil || len(d) != 1 || !strings.HasSuffix(string(d[0].Content), "\r\n\r\n.Hello\r\n") {
+				if d := up.Received(); err != nil || len(d) != 1 || !strings.HasSuffix(string(d[0].Content), "\r\n\r\n.Hello\r\n") {
 					t.Errorf("%v, %+v", err, d)
 				}
 				return

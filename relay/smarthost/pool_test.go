@@ -74,8 +74,8 @@ func TestMaxConns(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if made(up) != 3 || most.Load() != 3 || len(up.Deliveries()) != 60 {
-		t.Errorf("%d connections, %d at once, %d deliveries", made(up), most.Load(), len(up.Deliveries()))
+	if made(up) != 3 || most.Load() != 3 || len(up.Received()) != 60 {
+		t.Errorf("%d connections, %d at once, %d deliveries", made(up), most.Load(), len(up.Received()))
 	}
 }
 
@@ -115,7 +115,7 @@ func TestWaitersAreServedInOrder(t *testing.T) {
 	close(release)
 	wg.Wait()
 	var order []string
-	for _, d := range up.Deliveries() {
+	for _, d := range up.Received() {
 		order = append(order, d.To[0].Address[:1])
 	}
 	if got := strings.Join(order, ""); got != "fabc" {
@@ -182,7 +182,7 @@ func TestDeadConnection(t *testing.T) {
 			m := message(hello, "second@example.com", "another@example.com")
 			m.From = "second@example.org"
 			mustForward(t, f, m)
-			if n := len(up.Deliveries()); n != 2 || made(up) != 2 {
+			if n := len(up.Received()); n != 2 || made(up) != 2 {
 				t.Errorf("%d deliveries, %d connections", n, made(up))
 			}
 		})
@@ -195,7 +195,7 @@ func TestDeadConnection(t *testing.T) {
 			mustForward(t, f, message(hello, "b@example.com"))
 			up.DropConnections()
 		}
-		if n := len(up.Deliveries()); n != 5 || made(up) != 5 {
+		if n := len(up.Received()); n != 5 || made(up) != 5 {
 			t.Errorf("%d deliveries, %d connections", n, made(up))
 		}
 	})
@@ -213,7 +213,7 @@ func TestDeadConnection(t *testing.T) {
 		big := strings.Repeat(strings.Repeat("x", 78)+"\r\n", 200_000)
 		mustForward(t, f, message(hello, "b@example.com"))
 		mustForward(t, f, message(big, "b@example.com"))
-		if d := up.Deliveries(); len(d) != 2 || string(d[1].Content) != big {
+		if d := up.Received(); len(d) != 2 || string(d[1].Content) != big {
 			t.Errorf("%d deliveries", len(d))
 		}
 	})

@@ -69,7 +69,7 @@ func TestTLS(t *testing.T) {
 				f.TLSConfig = tc.config(f.TLSConfig)
 			}
 			err := forward(t, f, message(hello, "b@example.com"))
-			d := tc.up.Deliveries()
+			d := tc.up.Received()
 			if tc.want == "" {
 				if err != nil || len(d) != 1 || (d[0].TLS != nil) != (tc.mode != smarthost.NoTLS) {
 					t.Errorf("%v, %d deliveries", err, len(d))
@@ -155,7 +155,7 @@ func TestAuth(t *testing.T) {
 				t.Errorf("the password is shown: %s", shown)
 			}
 			if tc.want == "" {
-				if d := up.Deliveries(); err != nil || len(d) != 1 || d[0].Username != "relay" {
+				if d := up.Received(); err != nil || len(d) != 1 || d[0].Username != "relay" {
 					t.Errorf("%v, %+v", err, d)
 				}
 				return

@@ -216,8 +216,8 @@ func (s *Store) Lookup(ctx context.Context, username string) (store.User, string
 	return u.User, u.hash, nil
 }
 
-// Connected implements [store.Store].
-func (s *Store) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+// RecordLogin implements [store.Store].
+func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func Example_prefix() {
 	defer db.Close()
 
 	st := sqlstore.New(db, sqlstore.Postgres)
-	st.Prefix = "relay_"
+	st.TablePrefix = "relay_"
 	if err := st.Migrate(context.Background()); err != nil {
 		log.Fatal(err)
 	}

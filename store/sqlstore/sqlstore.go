@@ -9,7 +9,7 @@
 //	st := sqlstore.New(db, sqlstore.Postgres)
 //	if err := st.Migrate(ctx); err != nil { ... }
 //
-// The tables are the Store's own; their names begin with [Store.Prefix], so
+// The tables are the Store's own; their names begin with [Store.TablePrefix], so
 // they can live in the product's database. Any number of processes may use the
 // same tables at once.
 //
@@ -110,18 +110,18 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// DefaultPrefix is what the names of the tables begin with unless
-// [Store.Prefix] says otherwise.
-const DefaultPrefix = "gatepost_"
+// defaultPrefix is what the names of the tables begin with unless
+// [Store.TablePrefix] says otherwise.
+const defaultPrefix = "gatepost_"
 
 // A Store is a [store.Store] and a [store.Spool] in a SQL database. Make one with [New], and run
 // [Store.Migrate] before its first use. It holds nothing that needs closing:
 // whoever opened the database closes it.
 type Store struct {
-	// Prefix begins the name of each table: at most 32 letters a to z,
+	// TablePrefix begins the name of each table: at most 32 letters a to z,
 	// digits and underscores, the first of them no digit. It is set before
-	// first use, and stays. The empty Prefix means DefaultPrefix.
-	Prefix string
+	// first use, and stays. The empty TablePrefix means "gatepost_".
+	TablePrefix string
 
 	db      *sql.DB
 	dialect Dialect
@@ -145,9 +145,9 @@ func New(db *sql.DB, dialect Dialect) *Store {
 // sql returns a query as the database takes it. In the source, queries have ?
 // for arguments, {name} for tables, and PostgreSQL's words elsewhere.
 func (s *Store) sql(query string) (string, error) {
-	prefix := s.Prefix
+	prefix := s.TablePrefix
 	if prefix == "" {
-		prefix = DefaultPrefix
+		prefix = defaultPrefix
 	}
 	if strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || len(prefix) > 32 || prefix[0] <= '9' {
 		return "", fmt.Errorf("the table prefix %q is not of at most 32 of a-z, 0-9 and _, without a digit at its beginning", prefix)

@@ -173,9 +173,9 @@ func (s *Store) lookup(ctx context.Context, username string) (store.User, string
 	return u, hash, nil
 }
 
-// Connected implements [store.Store]. It is one statement, unless there is
+// RecordLogin implements [store.Store]. It is one statement, unless there is
 // nothing to change.
-func (s *Store) Connected(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
 	err := s.change(
 		func() (int64, error) {
 			return s.exec(ctx, `UPDATE {users} SET last_connection = ?, last_from = ? WHERE username = ? AND last_connection < ?`,

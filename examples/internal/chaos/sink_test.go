@@ -99,7 +99,7 @@ func (s *sink) watch(done <-chan struct{}) {
 func (s *sink) look() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	got := s.upstream.Deliveries()
+	got := s.upstream.Received()
 	for _, d := range got[s.seen:] {
 		a := arrival{node: d.Hello, from: d.From, at: time.Now()}
 		if d.From == "" {
@@ -115,7 +115,7 @@ func (s *sink) look() {
 }
 
 // check looks whether a message is whole, and returns its token.
-func (s *sink) check(d *relaytest.Delivery) string {
+func (s *sink) check(d *relaytest.Received) string {
 	_, text, _ := strings.Cut(string(d.Content), "Subject: ")
 	token, _, _ := strings.Cut(text, "\r\n")
 	size := smallSize

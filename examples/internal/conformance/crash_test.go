@@ -64,7 +64,7 @@ func TestWriteAndDie(t *testing.T) {
 			st.AddDomain(t.Context(), domain),
 			st.AddUser(t.Context(), user, "first"),
 			st.SetPassword(t.Context(), user.Tenant, user.Username, 1, "second", user.PasswordSet),
-			st.Connected(t.Context(), user.Username, domain.Created, netip.IPv6Unspecified()),
+			st.RecordLogin(t.Context(), user.Username, domain.Created, netip.IPv6Unspecified()),
 		} {
 			if err != nil {
 				t.Fatal(err)

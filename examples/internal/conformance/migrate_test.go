@@ -94,7 +94,7 @@ func TestPrefix(t *testing.T) {
 			db := b.openDB(t, b.create(t))
 			for i, prefix := range []string{"", "other_", strings.Repeat("p", 32)} {
 				st := sqlstore.New(db, b.dialect)
-				st.Prefix = prefix
+				st.TablePrefix = prefix
 				if err := st.Migrate(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -107,7 +107,7 @@ func TestPrefix(t *testing.T) {
 			}
 			for _, prefix := range []string{"a b", "x;", "Ä", `"`, "2024_", strings.Repeat("p", 33)} {
 				st := sqlstore.New(db, b.dialect)
-				st.Prefix = prefix
+				st.TablePrefix = prefix
 				if err := st.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "prefix") {
 					t.Errorf("Migrate with prefix %q: got error %v, want one about it", prefix, err)
 				}

@@ -33,7 +33,7 @@ func start(t *testing.T) product {
 	h := &console.Handler{
 		Credentials:  r.Credentials,
 		Tenant:       func(*http.Request) (store.TenantID, error) { return r.Tenant, nil },
-		Server:       "localhost",
+		SMTPHost:     "localhost",
 		PortSTARTTLS: portOf(t, r.Addr),
 		PortTLS:      portOf(t, r.AddrTLS),
 	}

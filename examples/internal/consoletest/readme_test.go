@@ -43,13 +43,13 @@ func TestPictures(t *testing.T) {
 			continue
 		}
 		at := time.Now().UTC().Add(-ago).Truncate(time.Microsecond)
-		if err := st.Connected(t.Context(), u.Username, at, netip.MustParseAddr("192.0.2.10")); err != nil {
+		if err := st.RecordLogin(t.Context(), u.Username, at, netip.MustParseAddr("192.0.2.10")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	server := httptest.NewServer(&console.Handler{
 		Credentials: &credentials.Manager{Store: st},
-		Server:      "smtp.example.com",
+		SMTPHost:    "smtp.example.com",
 		Tenant:      func(*http.Request) (store.TenantID, error) { return "acme", nil },
 	})
 	t.Cleanup(server.Close)

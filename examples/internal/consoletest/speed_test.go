@@ -29,7 +29,7 @@ func TestTenThousandUsers(t *testing.T) {
 	}
 	h := &console.Handler{
 		Credentials: &credentials.Manager{Store: filled(t, users)},
-		Server:      "localhost",
+		SMTPHost:    "localhost",
 		Tenant:      func(*http.Request) (store.TenantID, error) { return "acme", nil },
 	}
 	for name, path := range map[string]string{

@@ -89,7 +89,7 @@ func TestUpstream(t *testing.T) {
 			if !regexp.MustCompile(`^[^:]*: 250 `).MatchString(line) {
 				t.Errorf("it announces %q, without the upstream's reply", line)
 			}
-			d := up.Deliveries()
+			d := up.Received()
 			if len(d) != 1 {
 				t.Fatalf("the upstream has %d messages", len(d))
 			}
@@ -165,7 +165,7 @@ func TestUpstreamTrouble(t *testing.T) {
 			if len(found) != 1 || !strings.HasPrefix(found[0].Reason, tt.reason) {
 				t.Errorf("-queue shows %+v", found)
 			}
-			if tt.up != nil && len(tt.up.Deliveries()) > 0 {
+			if tt.up != nil && len(tt.up.Received()) > 0 {
 				t.Error("the message was handed on")
 			}
 			term.interrupt(t)
@@ -213,7 +213,7 @@ func TestOutage(t *testing.T) {
 			if found := term.queue(t); len(found) != 0 {
 				t.Errorf("afterwards -queue shows %+v", found)
 			}
-			if d := up.Deliveries(); len(d) != 1 {
+			if d := up.Received(); len(d) != 1 {
 				t.Errorf("the upstream has %d messages", len(d))
 			} else {
 				checkWhole(t, d[0].Content, s.Raw)
@@ -260,7 +260,7 @@ func TestBounce(t *testing.T) {
 		t.Errorf("it announces %q, without the reason", line)
 	}
 	term.announces(t, "delivered from <> to <shop@mycompany.example>")
-	d := up.Deliveries()
+	d := up.Received()
 	if len(d) != 1 || d[0].From != "" || len(d[0].To) != 1 || d[0].To[0].Address != "shop@mycompany.example" {
 		t.Fatalf("the upstream has %+v", d)
 	}

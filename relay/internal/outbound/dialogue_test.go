@@ -53,7 +53,7 @@ func letter(content string, to ...string) *relay.Message {
 	for _, addr := range to {
 		m.To = append(m.To, relay.Recipient{Address: addr})
 	}
-	m.SetContent(strings.NewReader(content), int64(len(content)))
+	m = m.WithContent(strings.NewReader(content), int64(len(content)))
 	return m
 }
 
@@ -155,7 +155,7 @@ func TestContentIsReadOnce(t *testing.T) {
 	for offers, want := range map[string]int{"8BITMIME": 1, "8BITMIME\r\n250-SMTPUTF8": 1, "SMTPUTF8": 2, "SIZE": 2} {
 		src := &countingReader{ReaderAt: strings.NewReader(content)}
 		m := letter("", "b@example.com")
-		m.SetContent(src, int64(len(content)))
+		m = m.WithContent(src, int64(len(content)))
 		says := "220 hi\r\n250-host\r\n250-" + offers + "\r\n250 X\r\n250 a\r\n250 b\r\n354 go\r\n250 taken\r\n"
 		if _, err := deliver(&Dialer{TLS: None, Hostname: "relay.example"}, []byte(says), m); err != nil {
 			t.Errorf("%s: %v", offers, err)

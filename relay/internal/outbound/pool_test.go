@@ -36,7 +36,7 @@ func TestPoolDestinations(t *testing.T) {
 	defer p.Close()
 
 	m := &relay.Message{To: []relay.Recipient{{Address: "b@example.com"}}}
-	m.SetContent(strings.NewReader("x\r\n"), 3)
+	m = m.WithContent(strings.NewReader("x\r\n"), 3)
 	first := make(chan error)
 	go func() {
 		_, err := p.Send(t.Context(), stalling.Addr(), m)
@@ -57,10 +57,10 @@ func TestPoolDestinations(t *testing.T) {
 	}
 
 	// Opportunistic TLS: used where it is offered, done without where not.
-	if d := stalling.Deliveries(); len(d) != 1 || d[0].TLS == nil {
+	if d := stalling.Received(); len(d) != 1 || d[0].TLS == nil {
 		t.Errorf("offered: %+v", d)
 	}
-	if d := quick.Deliveries(); len(d) != 3 || d[0].TLS != nil || d[0].Conn != 1 || d[2].Conn != 1 {
+	if d := quick.Received(); len(d) != 3 || d[0].TLS != nil || d[0].Conn != 1 || d[2].Conn != 1 {
 		t.Errorf("not offered: %+v", d)
 	}
 }

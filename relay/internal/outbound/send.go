@@ -30,7 +30,7 @@ func (c *Conn) Send(ctx context.Context, m *relay.Message) (answer string, err e
 		return "", err
 	}
 	if answer, err = c.content(m); err == nil && m.OnDelivered != nil {
-		m.OnDelivered(relay.Delivery{Host: c.host, Reply: answer, DSN: c.ext.dsn})
+		m.OnDelivered(relay.NextHop{Host: c.host, Reply: answer, DSN: c.ext.dsn})
 	}
 	return answer, err
 }
