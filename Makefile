@@ -11,7 +11,7 @@ help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 .PHONY: test
-test: ## run the tests of the library and of the examples
+test: ## run all tests
 	go test work
 
 .PHONY: race
@@ -22,9 +22,10 @@ race: ## the same with the race detector, in random order
 lint: ## gofmt, vet, staticcheck, and tidy go.mod files
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet work
-	go run $(STATICCHECK) ./... ./examples/...
+	go run $(STATICCHECK) ./... ./examples/... ./internal/integration/...
 	go mod tidy -diff
 	cd examples && go mod tidy -diff
+	cd internal/integration && go mod tidy -diff
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target with FUZZ (20000) inputs
@@ -37,4 +38,4 @@ fuzz: ## run each fuzz target with FUZZ (20000) inputs
 
 .PHONY: bench
 bench: ## run the benchmarks and print their ratios as one table
-	@go test -run '^$$' -bench '$(BENCH)' -benchtime 5s work | go run ./examples/internal/benchtable
+	@go test -run '^$$' -bench '$(BENCH)' -benchtime 5s work | go run ./internal/integration/benchtable

@@ -52,4 +52,9 @@
 // The work for a username that doesn't exist is that of [Manager].Cost. Users
 // whose passwords were made at another cost are told apart by it from those who
 // don't exist, until their passwords are reset.
+//
+// # Tests with real parts
+//
+// Logins on real databases and with real mail programs are tested in
+// internal/integration/conformance and internal/integration/e2e.
 package credentials

@@ -11,6 +11,7 @@
 //   - customstore is a store of one's own, and shows by its test that it keeps
 //     the promises of package store.
 //
-// They are a module of their own, so that drivers and the like are no
-// requirement of the library.
+// They are a module of their own, so that drivers are not requirements of the
+// library. What tests them with databases and mail programs is in
+// internal/integration.
 package examples

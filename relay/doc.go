@@ -36,4 +36,9 @@
 // After a reset or a deletion in package credentials a live session of that
 // password is cut off at once on this node, and gets no further message accepted
 // on any.
+//
+// # Tests with real parts
+//
+// Real mail programs send through a relay in internal/integration/e2e. Relays are
+// killed under load in internal/integration/chaos.
 package relay

@@ -16,6 +16,9 @@
 // [store.Store] or [store.Spool], after what went wrong. The cases use nothing
 // but that interface. There is no way to leave one out: an adapter that can't
 // keep a promise is not a Store, or not a Spool.
+//
+// The suite runs against this module's own stores on each database in
+// internal/integration/conformance.
 package storetest
 
 import (

@@ -47,4 +47,8 @@
 //
 // Pages come in English and in French, as Accept-Language asks. Each language is
 // one file in the folder lang.
+//
+// # Tests with real parts
+//
+// The screens are tested in a browser in internal/integration/consoletest.
 package console

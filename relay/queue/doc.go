@@ -73,4 +73,9 @@
 //
 // [Queue].Bounce replaces the words, or, returning nothing, switches reports
 // off; the [Event] tells what happened in any case.
+//
+// # Tests with real parts
+//
+// The queue is tested with databases, killed processes, power cuts and misbehaving
+// upstreams in internal/integration/chaos.
 package queue

@@ -51,4 +51,9 @@
 // isn't converted: it arrives as it was sent, or not at all. DSN parameters are
 // dropped if the upstream has no DSN (RFC 3461 section 5.2.2); a queue in front then
 // tells a sender who asked for a confirmation that there will be none.
+//
+// # Tests with real parts
+//
+// internal/integration/e2e hands mail to an upstream in each way of TLS and login.
+// internal/integration/chaos has upstreams that misbehave under load.
 package smarthost

@@ -75,6 +75,12 @@
 // for as long as TCP does, whatever a context says, unless the data source name has
 //
 //	readTimeout=90s&writeTimeout=90s
+//
+// # Tests with real parts
+//
+// The tests of this package need drivers and databases. They are in
+// internal/integration/conformance, those with crashes and power cuts in
+// internal/integration/chaos.
 package sqlstore
 
 import (

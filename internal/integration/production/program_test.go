@@ -1,4 +1,4 @@
-package main
+package production_test
 
 import (
 	"bytes"
@@ -14,18 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/examples/internal/services"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// TestMain is the program itself in the processes that the tests start.
-func TestMain(m *testing.M) {
-	if os.Getenv("PRODUCTION_TEST") == "program" {
-		main()
-		return
-	}
-	services.Main(m)
-}
+func TestMain(m *testing.M) { services.Main(m) }
 
 // patience is how long anything may take on a slow machine.
 const patience = 30 * time.Second
@@ -88,12 +81,8 @@ func freeAddrs(t *testing.T) (a, b string) {
 // launch starts the process. It ends with the test at the latest.
 func (p *program) launch(t *testing.T, args ...string) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.cmd = exec.Command(self, args...)
-	p.cmd.Env = []string{"PRODUCTION_TEST=program", "TMPDIR=" + t.TempDir()}
+	p.cmd = exec.Command(services.Build(t, "examples/production"), args...)
+	p.cmd.Env = []string{"TMPDIR=" + t.TempDir()}
 	for name, value := range p.env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
 	}

@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/gatepost-mail/gatepost/examples/internal/services"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 )
 
 func TestMain(m *testing.M) {

@@ -2,7 +2,7 @@
 // Markdown: what was measured, how it compares with its yardstick, and what it
 // has to reach. It ends with exit status 1 if something doesn't reach it.
 //
-//	go test -run '^$' -bench . work | go run ./examples/internal/benchtable
+//	go test -run '^$' -bench . work | go run ./internal/integration/benchtable
 package main
 
 import (

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/examples/internal/services"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )

@@ -17,7 +17,7 @@ import (
 
 	_ "modernc.org/sqlite"
 
-	"github.com/gatepost-mail/gatepost/examples/internal/services"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 )
 
 // A terminal is a quickstart as a person runs it.
@@ -33,7 +33,7 @@ type terminal struct {
 // openTerminal runs the quickstart in a directory, until the test ends.
 func openTerminal(t *testing.T, dir string, args ...string) *terminal {
 	t.Helper()
-	term := &terminal{dir: dir, cmd: exec.Command(program, append(args, "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0")...)}
+	term := &terminal{dir: dir, cmd: exec.Command(quickstart(t), append(args, "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0")...)}
 	term.cmd.Dir = dir
 	out, err := term.cmd.StdoutPipe()
 	if err != nil {

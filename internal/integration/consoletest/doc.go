@@ -13,5 +13,5 @@
 // to the folder screens, beside this file, to be looked at. The two pictures of
 // the README are made by
 //
-//	go test ./internal/consoletest -run TestPictures -readme=../../../docs
+//	go test ./internal/integration/consoletest -run TestPictures -readme=../../../docs
 package consoletest

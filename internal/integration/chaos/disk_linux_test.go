@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/examples/internal/services"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 

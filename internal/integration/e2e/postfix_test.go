@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/examples/internal/services"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 )
 
 // postfixMain has Postfix send all mail through the relay, as the main.cf of a

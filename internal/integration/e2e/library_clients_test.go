@@ -17,7 +17,7 @@ import (
 
 	gomail "github.com/wneessen/go-mail"
 
-	"github.com/gatepost-mail/gatepost/examples/internal/services"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 )
 
 // script runs a script of testdata, which reads the submission as JSON.
@@ -54,7 +54,10 @@ func sendNodemailer(t *testing.T, s submission) (string, error) {
 // nodemailer installs Nodemailer, once, and returns the directory of the script
 // that uses it.
 var nodemailer = sync.OnceValues(func() (dir string, err error) {
-	dir = filepath.Join(filepath.Dir(program), "nodemailer")
+	if dir, err = services.Dir(); err != nil {
+		return "", err
+	}
+	dir = filepath.Join(dir, "nodemailer")
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", "nodemailer"))); err != nil {
 		return "", err
 	}

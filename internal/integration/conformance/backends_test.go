@@ -11,7 +11,7 @@ import (
 	_ "github.com/ncruces/go-sqlite3/driver"
 	_ "modernc.org/sqlite"
 
-	"github.com/gatepost-mail/gatepost/examples/internal/services"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 

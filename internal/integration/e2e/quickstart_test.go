@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,28 +11,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 )
 
-// program is the path of the built quickstart.
-var program string
+func TestMain(m *testing.M) { services.Main(m) }
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "gatepost-e2e-*")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "quickstart")
-	build := exec.Command("go", "build", "-o", program, "github.com/gatepost-mail/gatepost/examples/quickstart")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s%v\n", out, err)
-		return 1
-	}
-	return m.Run()
-}
+// quickstart returns the path of the program.
+func quickstart(t *testing.T) string { return services.Build(t, "examples/quickstart") }
 
 // A relay is a running quickstart.
 type relay struct {
@@ -65,7 +50,7 @@ func startRelay(t *testing.T) *relay {
 
 func (r *relay) start(t *testing.T) (stop func()) {
 	t.Helper()
-	cmd := exec.Command(program, "-json", "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0")
+	cmd := exec.Command(quickstart(t), "-json", "-listen", "127.0.0.1:0", "-listen-tls", "127.0.0.1:0", "-console", "127.0.0.1:0")
 	cmd.Dir = r.dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -110,7 +95,7 @@ func (r *relay) start(t *testing.T) (stop func()) {
 // command runs the quickstart once, next to the relay.
 func (r *relay) command(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(quickstart(t), args...)
 	cmd.Dir = r.dir
 	var out, msg strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &msg

@@ -1,6 +1,7 @@
-// Package services starts the database servers that tests need: private ones,
-// on loopback, with their data in a temporary directory. Each is started on
-// first use, once for a test binary, and stopped by [Main].
+// Package services starts what tests need: database servers and programs of this
+// repository. A database server is private, listens on loopback, and keeps its
+// data in a temporary directory. It is started on first use, once for each test
+// binary, and [Main] stops it.
 //
 // A test whose server isn't installed is skipped, or fails if the environment
 // has REQUIRE_SERVICES=1.
@@ -25,8 +26,8 @@ import (
 	"time"
 )
 
-// Main runs the tests, stops the servers they started, and exits. Call it from
-// TestMain.
+// Main runs the tests, stops the servers that they started, removes the programs
+// that they built, and exits. Call it from TestMain.
 func Main(m *testing.M) {
 	code := m.Run()
 	for _, s := range []*server{&postgres, &mariadb} {
@@ -34,6 +35,10 @@ func Main(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
+	}
+	if err := removeDir(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	os.Exit(code)
 }

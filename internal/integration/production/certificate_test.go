@@ -1,0 +1,64 @@
+package production_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// files are a certificate for localhost and its key.
+type files struct{ cert, key string }
+
+func newFiles(t *testing.T) files {
+	dir := t.TempDir()
+	return files{filepath.Join(dir, "relay.crt"), filepath.Join(dir, "relay.key")}
+}
+
+// renew writes a new certificate of this serial number, as the programs do that
+// fetch them: each file is replaced as a whole, one after the other.
+func (f files) renew(t *testing.T, serial int64) {
+	t.Helper()
+	cert, key := newCertificate(t, serial)
+	replace(t, f.cert, cert)
+	replace(t, f.key, key)
+}
+
+func replace(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newCertificate returns a self-signed certificate and its key, both in PEM.
+func newCertificate(t *testing.T, serial int64) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+}
