@@ -37,6 +37,24 @@ func TestSpoolCasesAreTheContract(t *testing.T) {
 	})
 }
 
+// The same for contents.
+func TestContentsCasesAreTheContract(t *testing.T) {
+	source := contract(t, "../store/contents.go", "Contents")
+	var quotes []quote
+	for _, p := range contentsPromises {
+		quotes = append(quotes, quote{p.name, p.words})
+	}
+	agree(t, quotes, source.all, source.contract, []string{
+		"A Contents keeps large message contents outside the tables of a [Spool]: in files, in object storage.",
+		"A Spool that takes one gives each content a name of its own, keeps it before the mail and drops it after the mail.",
+		"It belongs to one Spool, so that no other Spool drops what it does not know.",
+		"The caller never uses a name twice.",
+		"When Keep returns nil, the content is durable: it survives a crash and a power cut.",
+		"Keep never holds a large content in memory as a whole, unless memory is where contents are kept.",
+		"The caller closes it.",
+	})
+}
+
 // A quote is what a case of that name says it stands for.
 type quote struct{ name, words string }
 

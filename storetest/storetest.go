@@ -10,7 +10,8 @@
 //		})
 //	}
 //
-// [RunSpool] does the same for a [store.Spool]; an adapter of both runs both.
+// [RunSpool] does the same for a [store.Spool], and [RunContents] for a
+// [store.Contents]; an adapter of several runs several.
 //
 // A case that fails prints the promise it stands for, in the words of
 // [store.Store] or [store.Spool], after what went wrong. The cases use nothing
