@@ -3,6 +3,8 @@ package credentials
 import (
 	"net/netip"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/lru"
 )
 
 // The brakes on guessing. Only new wrong passwords count; a password that was
@@ -24,8 +26,8 @@ const (
 
 // brakes remember who guessed of late.
 type brakes struct {
-	users    lru[userAt, bucket]
-	prefixes lru[netip.Prefix, bucket]
+	users    lru.Cache[userAt, bucket]
+	prefixes lru.Cache[netip.Prefix, bucket]
 }
 
 type userAt struct {
@@ -59,10 +61,10 @@ func (b bucket) take(now time.Time, interval time.Duration) bucket {
 // tool that belongs there.
 func (b *brakes) delay(a *attempt) time.Duration {
 	now := time.Now()
-	user, _ := b.users.get(userAt{a.username, a.prefix})
+	user, _ := b.users.Get(userAt{a.username, a.prefix})
 	delay := user.delay(now, userBurst, userInterval)
 	if !a.home {
-		prefix, _ := b.prefixes.get(a.prefix)
+		prefix, _ := b.prefixes.Get(a.prefix)
 		delay = max(delay, prefix.delay(now, prefixBurst, prefixInterval))
 	}
 	return delay
@@ -70,7 +72,7 @@ func (b *brakes) delay(a *attempt) time.Duration {
 
 // guesses returns how many wrong passwords came from the prefix of late.
 func (b *brakes) guesses(prefix netip.Prefix) int {
-	full, _ := b.prefixes.get(prefix)
+	full, _ := b.prefixes.Get(prefix)
 	return int(max(0, time.Until(time.Time(full))) / prefixInterval)
 }
 
@@ -78,10 +80,10 @@ func (b *brakes) guesses(prefix netip.Prefix) int {
 func (b *brakes) guessed(a *attempt) {
 	now := time.Now()
 	key := userAt{a.username, a.prefix}
-	user, _ := b.users.get(key)
-	b.users.put(key, user.take(now, userInterval), maxBrakes)
-	prefix, _ := b.prefixes.get(a.prefix)
-	b.prefixes.put(a.prefix, prefix.take(now, prefixInterval), maxBrakes)
+	user, _ := b.users.Get(key)
+	b.users.Put(key, user.take(now, userInterval))
+	prefix, _ := b.prefixes.Get(a.prefix)
+	b.prefixes.Put(a.prefix, prefix.take(now, prefixInterval))
 }
 
 // prefixOf returns the addresses that are taken for one guesser: an IPv4

@@ -1,26 +1,6 @@
 package credentials
 
-import (
-	"fmt"
-	"testing"
-)
-
-func TestLRUForgetsWhatWasntAskedForLongest(t *testing.T) {
-	var l lru[int, string]
-	for i := range 5 {
-		l.put(i, fmt.Sprint(i), 3)
-		l.get(0) // keeps it
-	}
-	for i, want := range []bool{true, false, false, true, true} {
-		if got, ok := l.get(i); ok != want || ok && got != fmt.Sprint(i) {
-			t.Errorf("%d: %q, %v", i, got, ok)
-		}
-	}
-	l.put(0, "zero", 3)
-	if got, _ := l.get(0); got != "zero" || len(l.entries) != 3 || l.order.Len() != 3 {
-		t.Errorf("%q, %d entries, %d in order", got, len(l.entries), l.order.Len())
-	}
-}
+import "testing"
 
 func TestDigestKeepsItsPartsApart(t *testing.T) {
 	m := &Manager{key: []byte("key")}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/lru"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -36,8 +37,8 @@ type Manager struct {
 	decoy  phc    // stands in for the hash of a user that doesn't exist
 
 	mu       sync.Mutex // guards the next four
-	verified lru[digest, struct{}]
-	refused  lru[digest, struct{}]
+	verified lru.Cache[digest, struct{}]
+	refused  lru.Cache[digest, struct{}]
 	flights  map[flight]chan struct{}
 	brakes   brakes
 
@@ -62,6 +63,8 @@ func (m *Manager) ready() error {
 		m.key = make([]byte, 32)
 		rand.Read(m.key)
 		m.decoy = newPHC(rand.Text(), cost)
+		m.verified.Max, m.refused.Max = maxVerified, maxRefused
+		m.brakes.users.Max, m.brakes.prefixes.Max = maxBrakes, maxBrakes
 		m.flights = make(map[flight]chan struct{})
 	})
 	return m.broken

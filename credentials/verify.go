@@ -148,10 +148,10 @@ func (m *Manager) delay(a *attempt) time.Duration {
 func (m *Manager) remembered(a *attempt) (ok, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.verified.get(a.digest); ok {
+	if _, ok := m.verified.Get(a.digest); ok {
 		return true, true
 	}
-	_, known = m.refused.get(a.digest)
+	_, known = m.refused.Get(a.digest)
 	return false, known
 }
 
@@ -159,9 +159,9 @@ func (m *Manager) remember(a *attempt, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if ok {
-		m.verified.put(a.digest, struct{}{}, maxVerified)
+		m.verified.Put(a.digest, struct{}{})
 		return
 	}
-	m.refused.put(a.digest, struct{}{}, maxRefused)
+	m.refused.Put(a.digest, struct{}{})
 	m.brakes.guessed(a)
 }
