@@ -99,6 +99,33 @@ func ExampleMessage_WithContent() {
 	// Output: "From: shop@acme.example\r\n\r\nSee https://acme.example.\r\n"
 }
 
+// To split a message in front of a queue, give each copy an ID of its own. A
+// queue refuses two different messages of one ID.
+func ExampleMessage_WithRecipients() {
+	next := relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error { // a *queue.Queue, say
+		fmt.Println(m.To[0].Address, len(m.ID))
+		return nil
+	})
+	split := relay.ForwarderFunc(func(ctx context.Context, m *relay.Message) error {
+		for i := range m.To {
+			c := m.WithRecipients(m.To[i : i+1])
+			c.ID = relay.NewID()
+			if err := next.Forward(ctx, c); err != nil {
+				return err // the client sends all of it again, to the first recipients too
+			}
+		}
+		return nil
+	})
+
+	m := &relay.Message{ID: relay.NewID(), To: []relay.Recipient{{Address: "a@example.com"}, {Address: "b@example.com"}}}
+	if err := split.Forward(context.Background(), m); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// a@example.com 26
+	// b@example.com 26
+}
+
 // A policy of one's own: the exact domain, and marketing from a subdomain too.
 func ExampleServer_allowSender() {
 	srv := &relay.Server{

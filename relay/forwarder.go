@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 )
 
 // A Forwarder takes responsibility for a message, or refuses it. It is the one
@@ -14,10 +15,13 @@ import (
 //
 // Forward returns nil when it took the message for every recipient, durably
 // enough for the sender to forget it. Any error means that it took the message
-// for none of them, never for some:
+// for none of them, with one exception, the first of these:
 //
-//   - a [*RefusedError] names the recipients to blame, so that a queue can
-//     settle those and try again with the rest;
+//   - a [*RefusedError] names recipients and why each was refused. If its Partial
+//     is set, the Forwarder took the message for all the other recipients; that is
+//     allowed only if [Message].Partial is set.
+//   - a [*BusyError] means that the Forwarder has no slot for the message now;
+//     that is allowed only if [Message].NoWait is set.
 //   - a [*ReplyError] says with which SMTP reply the client is answered;
 //   - an error with a method Temporary() bool that returns false is final;
 //   - an error for which [Unreachable] is true is about the next server and not
@@ -72,11 +76,14 @@ func (e *ReplyError) Error() string {
 // another class than 5yz (RFC 5321 section 4.2.1).
 func (e *ReplyError) Temporary() bool { return e.Code/100 != 5 }
 
-// A RefusedError says that a message was not taken because of some of its
-// recipients. Those it doesn't name were not refused, and nothing was sent to
-// them either.
+// A RefusedError names the recipients that a message was refused for.
 type RefusedError struct {
 	Recipients []RefusedRecipient // at least one
+
+	// Partial means that the Forwarder took the message for every recipient
+	// that Recipients does not name. Without it the Forwarder took the message
+	// for none. Only an answer to a [Message] with Partial may have it.
+	Partial bool
 }
 
 // A RefusedRecipient is a recipient and why it was refused.
@@ -116,6 +123,48 @@ func (e *RefusedError) Temporary() bool {
 	}
 	return false
 }
+
+// Unreachable returns false: a server that refuses recipients was reached.
+func (e *RefusedError) Unreachable() bool { return false }
+
+// A BusyError says that a [Forwarder] has no slot for a message: all connections
+// that it may have to the site are in use, the rate limit is reached, or the site
+// asked for a pause. The message was not tried. A caller that gets it, such as a
+// queue, should hand on no more messages for that site until Free is closed.
+type BusyError struct {
+	// Site names the group of servers that is busy. A Forwarder that delivers
+	// to several sites gives each a name of its own.
+	Site string
+
+	// Free is closed when a slot may be free. Several callers may wait for it;
+	// those that then find no slot get another BusyError.
+	Free <-chan struct{}
+
+	// Wait is how long it takes at least until Free is closed. Zero means that
+	// this is not known, because it depends on other messages.
+	Wait time.Duration
+
+	// Err is why the site asked for a pause, usually a [*ReplyError]. Nil means
+	// that the limits of the Forwarder are the reason.
+	Err error
+}
+
+// Error names the site and the reason.
+func (e *BusyError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("relay: %s is busy: %v", e.Site, e.Err)
+	}
+	return fmt.Sprintf("relay: %s is busy", e.Site)
+}
+
+// Unwrap returns Err.
+func (e *BusyError) Unwrap() error { return e.Err }
+
+// Temporary returns true.
+func (e *BusyError) Temporary() bool { return true }
+
+// Unreachable returns false: the site was reached, or was not tried.
+func (e *BusyError) Unreachable() bool { return false }
 
 // Temporary reports whether what failed with err is worth a retry. It is,
 // unless err (or an error it wraps) says otherwise by a method

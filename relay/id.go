@@ -9,9 +9,9 @@ import (
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
-// newID makes a message id: 26 letters and digits that no two messages share.
-// Ids sort by time to the millisecond, which keeps a queue's index compact.
-func newID() string {
+// NewID returns a new message ID: 26 letters and digits that no two messages
+// share. IDs sort by time to the millisecond, which keeps a queue's index compact.
+func NewID() string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:], uint64(time.Now().UnixMilli())<<16)
 	rand.Read(b[6:]) // never fails

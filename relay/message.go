@@ -31,10 +31,20 @@ type Message struct {
 	Remote   netip.Addr // the client's address
 	Received time.Time  // when the message was accepted for forwarding; UTC
 
+	// Partial allows a Forwarder to take the message for some of the recipients
+	// and to refuse the others with a [*RefusedError]. A queue sets it, because
+	// it settles every recipient by itself. In front of a client, which gets one
+	// reply for all recipients, it is not set.
+	Partial bool
+
+	// NoWait tells a Forwarder that has no free slot to return a [*BusyError] at
+	// once. Otherwise the Forwarder waits for a slot.
+	NoWait bool
+
 	// OnDelivered, if set, is called by the Forwarder at the end of the chain
-	// when another server has accepted the message. It may be called once for
-	// each of several servers. If it is not called, the next server is unknown
-	// and no delivery confirmation should be expected.
+	// when another server has accepted the message. It may be called several
+	// times, for different recipients. If it is not called, the next server is
+	// unknown and no delivery confirmation should be expected.
 	OnDelivered func(NextHop)
 
 	prefix  []byte // what Prepend put before the content
@@ -46,6 +56,10 @@ type Message struct {
 type NextHop struct {
 	Host  string // its name
 	Reply string // what it answered to the content, made safe
+
+	// Recipients are the addresses that it has accepted the message for, as in
+	// Message.To. Nil means all that Forward does not refuse.
+	Recipients []string
 
 	// DSN means that the server offers DSN and was told what the sender asked
 	// for: to confirm the delivery is its task now (RFC 3461 section 5.2.1).
@@ -122,7 +136,9 @@ func (m *Message) Retain() (retained *Message, ok bool) {
 	return &c, true
 }
 
-// WithRecipients returns a copy of the message for other recipients.
+// WithRecipients returns a copy of the message for other recipients. The copy has
+// the same ID, and a queue keeps only one message of each ID. To split a message
+// in front of a queue, give every copy an ID of its own with [NewID].
 func (m *Message) WithRecipients(to []Recipient) *Message {
 	c := *m
 	c.To = to

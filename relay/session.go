@@ -171,7 +171,7 @@ func (s *session) Data(r io.Reader) error {
 		defer data.Close()
 		r = data
 	}
-	m := &Message{ID: newID(), Identity: tx.id, From: tx.from, To: tx.to, Options: tx.options, Remote: s.conn.remote}
+	m := &Message{ID: NewID(), Identity: tx.id, From: tx.from, To: tx.to, Options: tx.options, Remote: s.conn.remote}
 	in, refusal := s.receive(r, tx)
 	if in != nil {
 		defer in.Close()

@@ -263,7 +263,8 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 	age := now.Sub(m.Received)
 	attempts, reason := d.Attempts+1, reasonOf(r.err)
 	ours := errors.As(r.err, new(unread))
-	if r.parked != nil || ours {
+	var busy *relay.BusyError // the site was not asked, or wants a pause
+	if errors.As(r.err, &busy) || r.parked != nil || ours {
 		attempts = d.Attempts
 	}
 	if age >= q.expire() && !ours {
@@ -274,9 +275,12 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 	}
 	if plan[attempts].IsZero() {
 		wait := time.Duration(0)
-		if r.parked != nil {
+		switch {
+		case r.parked != nil:
 			wait = parkFor(r.parked, age)
-		} else {
+		case busy != nil:
+			wait = max(busy.Wait, time.Second)
+		default:
 			wait = q.retryAfter(max(attempts, 1))
 		}
 		plan[attempts] = q.nextTry(m, now, wait)

@@ -92,9 +92,10 @@ func (q *Queue) start(r *run, j *job) []store.Delivery {
 	return slices.Clone(j.due)
 }
 
-// attempt hands a message on for the deliveries due. A recipient that is
-// refused doesn't stand in the way of the others, who are tried again at once.
-// The error is how it ended as a whole.
+// attempt hands a message on for the deliveries due, and returns one result for
+// each. If Next refuses some recipients and takes the message for none, attempt
+// hands it on again at once without them. The error is that of the attempt as a
+// whole; it is nil if the message was taken for any recipient.
 func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([]result, error) {
 	m, err := q.load(ctx, p)
 	if err != nil {
@@ -102,40 +103,29 @@ func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([
 	}
 	var results []result
 	for len(due) > 0 {
-		taken, err := q.try(ctx, m, due)
-		refused, rest := split(due, err)
-		if len(refused) == 0 {
-			var re *relay.RefusedError
-			if errors.As(err, &re) {
-				err = errNobody
-			}
-			last := all(due, err, nil)
-			for i := range last {
-				last[i].taken = taken
-			}
-			return append(results, last...), err
-		}
+		hops, err := q.try(ctx, m, due)
+		refused, rest, partial := split(ctx, due, err)
 		results = append(results, refused...)
+		if len(refused) == 0 && isRefused(err) {
+			err = errNobody
+		}
+		switch {
+		case err == nil || partial:
+			return append(results, hops.delivered(rest)...), nil
+		case len(refused) == 0:
+			return append(results, all(rest, err, nil)...), err
+		}
 		due = rest
 	}
 	return results, nil
 }
 
-// try calls Next. Which of several servers took which recipient isn't known: one
-// without DSN counts for all.
-func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery) (_ relay.NextHop, err error) {
-	var mu sync.Mutex // a forwarder that was abandoned may call late
-	var taken relay.NextHop
-	first := true
+// try calls Next.
+func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery) (_ *hops, err error) {
+	h := new(hops)
 	c := m.WithRecipients(recipients(due))
-	c.OnDelivered = func(d relay.NextHop) {
-		mu.Lock()
-		defer mu.Unlock()
-		if first || taken.DSN || !d.DSN {
-			taken = relay.NextHop{Host: safe(d.Host), Reply: safe(d.Reply), DSN: d.DSN}
-		}
-		first = false
-	}
+	c.Partial = true
+	c.OnDelivered = h.add
 	defer func() {
 		if p := recover(); p != nil {
 			q.logPanic("Next", p)
@@ -147,9 +137,52 @@ func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery)
 	if err != nil && !answered(err) {
 		err = stopped(ctx, err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	return taken, err
+	return h, err
+}
+
+// hops are the servers that took a message. A forwarder that was given up on may
+// still call add.
+type hops struct {
+	mu     sync.Mutex
+	all    *relay.NextHop           // of the recipients that no server has named
+	byAddr map[string]relay.NextHop // of the others
+}
+
+// add records a server. If two servers claim the same recipients, the one without
+// DSN counts, because nothing confirms the delivery there.
+func (h *hops) add(d relay.NextHop) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hop := relay.NextHop{Host: safe(d.Host), Reply: safe(d.Reply), DSN: d.DSN}
+	if d.Recipients == nil {
+		if h.all == nil || h.all.DSN || !hop.DSN {
+			h.all = &hop
+		}
+		return
+	}
+	if h.byAddr == nil {
+		h.byAddr = make(map[string]relay.NextHop, len(d.Recipients))
+	}
+	for _, addr := range d.Recipients {
+		if old, ok := h.byAddr[addr]; !ok || old.DSN || !hop.DSN {
+			h.byAddr[addr] = hop
+		}
+	}
+}
+
+// delivered returns the results of deliveries that were taken.
+func (h *hops) delivered(due []store.Delivery) []result {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	results := all(due, nil, nil)
+	for i := range results {
+		hop, ok := h.byAddr[results[i].Recipient]
+		if !ok && h.all != nil {
+			hop = *h.all
+		}
+		results[i].taken = hop
+	}
+	return results
 }
 
 // tryOut calls what will be called of an error, where a panic in it (of a nil
@@ -180,18 +213,30 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
-// split takes those of due that err refuses by name from the rest.
-func split(due []store.Delivery, err error) (refused []result, rest []store.Delivery) {
+// isRefused reports whether err is a *relay.RefusedError.
+func isRefused(err error) bool {
 	var re *relay.RefusedError
-	if !errors.As(err, &re) || re == nil {
-		return nil, due
+	return errors.As(err, &re) && re != nil
+}
+
+// split separates the deliveries that err refuses by name from the rest. If
+// partial is true, the message was taken for the rest.
+func split(ctx context.Context, due []store.Delivery, err error) (refused []result, rest []store.Delivery, partial bool) {
+	if !isRefused(err) {
+		return nil, due, false
 	}
+	var re *relay.RefusedError
+	errors.As(err, &re)
 	reasons := make(map[string]error, len(re.Recipients))
 	for _, r := range re.Recipients {
-		reasons[r.Address] = r.Err
-		if r.Err == nil {
-			reasons[r.Address] = err
+		reason := r.Err
+		switch {
+		case reason == nil:
+			reason = errors.New("queue: refused without a reason")
+		case !answered(reason):
+			reason = stopped(ctx, reason)
 		}
+		reasons[r.Address] = reason
 	}
 	for _, d := range due {
 		if reason := reasons[d.Recipient]; reason != nil {
@@ -200,7 +245,7 @@ func split(due []store.Delivery, err error) (refused []result, rest []store.Deli
 			rest = append(rest, d)
 		}
 	}
-	return refused, rest
+	return refused, rest, re.Partial
 }
 
 // all makes the same result of all deliveries.

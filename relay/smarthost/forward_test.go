@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func TestForward(t *testing.T) {
 	var delivered []relay.NextHop
 	m.OnDelivered = func(d relay.NextHop) { delivered = append(delivered, d) }
 	mustForward(t, f, m)
-	if want := []relay.NextHop{{Host: "127.0.0.1", Reply: "250 2.0.0 Accepted", DSN: true}}; !slices.Equal(delivered, want) {
+	if want := []relay.NextHop{{Host: "127.0.0.1", Reply: "250 2.0.0 Accepted", DSN: true}}; !reflect.DeepEqual(delivered, want) {
 		t.Errorf("OnDelivered: %+v, want %+v", delivered, want)
 	}
 	mustForward(t, f, &relay.Message{To: []relay.Recipient{{Address: "d@example.com"}}}) // null reverse-path, no content
