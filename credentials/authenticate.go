@@ -27,6 +27,12 @@ const (
 // login waited; the error then matches that of ctx too. Any other error is
 // trouble with the store.
 //
+// Generated usernames are lower-case and contain no white space, and neither do
+// passwords. People paste them with a line break behind them, and some tools
+// change a username's case. So ASCII case in the username is ignored, as are
+// white space and invisible characters around the username and the password. The
+// case of the password counts.
+//
 // Every login reads the store, so a reset or delete on any node counts from the
 // next login on. A password that this process has verified or refused before is
 // recognised without hashing it again, and whatever the brakes say: that costs
@@ -53,7 +59,7 @@ func (m *Manager) Authenticate(ctx context.Context, username string, password Pa
 	if err := m.ready(); err != nil {
 		return Identity{}, err
 	}
-	a := attempt{username: keepable(username), password: password.Reveal(), prefix: prefixOf(from)}
+	a := attempt{username: canonical(username), password: trimmed(password.Reveal()), prefix: prefixOf(from)}
 	if len(a.password) > maxPassword {
 		return Identity{}, ErrDenied // whoever the user is, so this tells nothing
 	}
@@ -141,9 +147,22 @@ func plausible(username string) bool {
 		utf8.ValidString(username) && !strings.ContainsRune(username, 0)
 }
 
-// keepable returns a copy of a username to remember: one too long for a user is
-// cut, and still too long. A copy, because what a client sent may be part of a
-// string that holds the password as well.
-func keepable(username string) string {
-	return strings.Clone(username[:min(len(username), maxUsername+1)])
+// canonical returns the form of a client's username in which it is looked up
+// and remembered: trimmed, with ASCII letters in lower case, and cut to
+// maxUsername+1 bytes, so that an overlong name still matches no user. It is a
+// copy, because username may share memory with the password.
+func canonical(username string) string {
+	b := []byte(trimmed(username))
+	b = b[:min(len(b), maxUsername+1)]
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
+// trimmed returns s without white space and invisible characters around it.
+func trimmed(s string) string {
+	return strings.TrimFunc(s, func(r rune) bool { return !visible(r) })
 }

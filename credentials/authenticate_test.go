@@ -46,6 +46,48 @@ func TestValidateKnowsNoOtherIdentity(t *testing.T) {
 	}
 }
 
+// A login survives what copying does to a username and a password.
+func TestAuthenticateIgnoresWhatPastingAdds(t *testing.T) {
+	f := newFixture(t)
+	user, password := f.user.Username, f.password.Reveal()
+	for _, tc := range []struct{ what, username, password string }{
+		{"upper-case username", strings.ToUpper(user), password},
+		{"capitalised username", strings.ToUpper(user[:1]) + user[1:], password},
+		{"space around the username", " " + user + "\t", password},
+		{"line break behind the username", user + "\r\n", password},
+		{"space behind the password", user, password + " "},
+		{"line break behind the password", user, password + "\n"},
+		{"CRLF behind the password", user, password + "\r\n"},
+		{"space before the password", user, "  " + password},
+		{"no-break space around both", "\u00a0" + user + "\u00a0", "\u00a0" + password + "\u00a0"},
+		{"zero-width space and BOM", "\ufeff" + user + "\u200b", "\ufeff" + password + "\u200b"},
+	} {
+		id, err := f.Authenticate(t.Context(), tc.username, credentials.NewPassword(tc.password), here)
+		if err != nil || id.Username != user {
+			t.Errorf("%s: got the username %q, error %v; want %q, no error", tc.what, id.Username, err, user)
+		}
+	}
+	if cost := f.costs(func() { must(t, f.login(strings.ToUpper(user), password+"\n", here)) }); cost != 0 {
+		t.Errorf("another spelling of a known login cost %v hashes, want 0", cost)
+	}
+	for n := range 50 {
+		u, p := f.add("tool")
+		if u.Username != strings.ToLower(u.Username) || strings.ContainsAny(u.Username+p.Reveal(), " \t\r\n") {
+			t.Fatalf("generated user %d is %q, want lower case, without white space", n, u.Username)
+		}
+	}
+}
+
+// Spelling a username in several ways gives no more guesses.
+func TestSpellingsOfAUsernameShareARateLimit(t *testing.T) {
+	bubble(t, "case", func(t *testing.T, f *fixture) {
+		f.guess(f.user.Username, 10, here)
+		if took, _ := f.guess(" "+strings.ToUpper(f.user.Username), 1, here); took == 0 {
+			t.Error("the 11th guess took 0s, want a delay")
+		}
+	})
+}
+
 // Every cause of a refusal looks the same and costs the same.
 func TestDeniedAlike(t *testing.T) {
 	f := newFixture(t)
@@ -62,14 +104,17 @@ func TestDeniedAlike(t *testing.T) {
 
 	for _, tc := range []struct{ what, username, password string }{
 		{"wrong password", f.user.Username, "wrong"},
-		{"almost right password", f.user.Username, f.password.Reveal() + " "},
+		{"almost right password", f.user.Username, f.password.Reveal() + "x"},
+		{"white space inside the password", f.user.Username, f.password.Reveal()[:13] + " " + f.password.Reveal()[13:]},
+		{"lower-case password", f.user.Username, strings.ToLower(f.password.Reveal())},
+		{"white space inside the username", f.user.Username[:4] + " " + f.user.Username[4:], f.password.Reveal()},
+		{"fold of another letter in the username", strings.Replace(f.user.Username, "s", "\u017f", 1), f.password.Reveal()},
 		{"empty password", f.user.Username, ""},
 		{"unknown username", "smtpzzzzzzzzzzzzzzzz", "wrong"},
 		{"right password of another", "smtpzzzzzzzzzzzzzzzz", f.password.Reveal()},
 		{"deleted user", deleted.Username, deletedPassword.Reveal()},
 		{"deleted domain", gone.Username, gonePassword.Reveal()},
 		{"password before the reset", reset.Username, old.Reveal()},
-		{"upper-case username", strings.ToUpper(f.user.Username), f.password.Reveal()},
 		{"empty username", "", "x"},
 		{"NUL in the username", f.user.Username + "\x00", f.password.Reveal()},
 		{"username that isn't UTF-8", "smtp\xff", "x"},

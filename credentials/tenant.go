@@ -91,6 +91,8 @@ func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
 
 // AddUser adds an SMTP user to a domain, and makes its username and password.
 // The password is returned this once; it is not kept and can't be shown again.
+// A username is 20 lower-case letters and digits, a password 26 upper-case
+// letters and digits.
 //
 // The name is what people call the user, such as the tool it is for: 1 to 64
 // characters, not all of them invisible and none a control character, or the

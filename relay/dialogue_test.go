@@ -30,7 +30,8 @@ import (
 //	== no mail      no further message was accepted
 //
 // In any text $user, $pass, $plain (the AUTH PLAIN response), $user64 and
-// $pass64 stand for the credentials. A file whose name begins with tls- speaks
+// $pass64 stand for the credentials; $pasted is $plain with the username in
+// upper case and white space around both. A file whose name begins with tls- speaks
 // TLS from the first byte, one that begins with insecure- goes to a server with
 // InsecureAuth.
 func TestDialogues(t *testing.T) {
@@ -133,6 +134,7 @@ func expand(r *relaytest.Relay, s string) string {
 	return strings.NewReplacer(
 		"$user64", b64([]byte(r.Username)), "$pass64", b64([]byte(r.Password)),
 		"$user", r.Username, "$pass", r.Password,
+		"$pasted", b64([]byte("\x00 "+strings.ToUpper(r.Username)+"\r\n\x00"+r.Password+"\r\n")),
 		"$plain", b64([]byte("\x00"+r.Username+"\x00"+r.Password)),
 	).Replace(s)
 }
