@@ -38,19 +38,20 @@ const (
 // recognised without hashing it again, and whatever the brakes say: that costs
 // a store read and microseconds. Of each, the last 65,536 are remembered.
 //
-// A password that is new to this process has to be hashed. GOMAXPROCS hashes run
-// at once. Half of the turns go to logins from where the user last connected,
-// and to new passwords; of each half, every other one goes to the address, or
-// tenant, that asks for least and has guessed least, and the others go round. Of
-// one address (IPv4) or /64 (IPv6) 256 logins wait for a turn, of each half 4,096,
-// each at most 5 seconds.
+// A password that is new to this process is hashed, at most GOMAXPROCS at once.
+// Hashes alternate between two classes: logins from the user's last address
+// together with new passwords, and all other logins. Within a class they
+// alternate between round robin and the owner (address or tenant) with the least
+// demand: its waiting logins plus its wrong passwords of the last ten minutes.
+// At most 256 logins per address (IPv6: /64) and 4,096 per class wait. A login
+// from the user's last address waits at most 30 seconds, any other 5 seconds.
 //
-// Who guesses is slowed down. An address, or /64, has 10 wrong passwords for one
-// username, then one more every 4 seconds; and 50 for all usernames, then one
-// more every 2 seconds, which doesn't concern users who last connected from
-// there. Passwords that were refused before don't count. More than that waits,
-// as part of the 5 seconds, before it is counted among those that wait for a
-// turn. What happens at one address never slows another.
+// Each address (IPv6: /64) may try 10 wrong passwords per username, then one
+// every 4 seconds; and 50 over all usernames, then one every 2 seconds. The
+// second limit does not apply to users who last connected from that address.
+// Passwords that were refused before do not count. An attempt beyond a limit
+// waits for it, at most 5 seconds in all, or gets ErrBusy. Attempts at one address
+// never slow another address, and no limit applies to a username as a whole.
 //
 // The time of the last connection is exact to the second: a login from the same
 // address less than a second after the last isn't recorded. When recording fails

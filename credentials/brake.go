@@ -20,6 +20,11 @@ const (
 	prefixBurst    = 50
 	prefixInterval = 2 * time.Second
 
+	// For how long a wrong password sets a prefix back in the queue. A flood
+	// has to come from more addresses than are hashed in this time before an
+	// address without a guess waits behind it.
+	demotion = 10 * time.Minute
+
 	// How many are remembered of each, those that guessed last.
 	maxBrakes = 1 << 16
 )
@@ -27,7 +32,12 @@ const (
 // brakes remember who guessed of late.
 type brakes struct {
 	users    lru.Cache[userAt, bucket]
-	prefixes lru.Cache[netip.Prefix, bucket]
+	prefixes lru.Cache[netip.Prefix, prefixState]
+}
+
+type prefixState struct {
+	limit   bucket // limits the guesses
+	guesses bucket // counts them, for the queue
 }
 
 type userAt struct {
@@ -65,15 +75,15 @@ func (b *brakes) delay(a *attempt) time.Duration {
 	delay := user.delay(now, userBurst, userInterval)
 	if !a.home {
 		prefix, _ := b.prefixes.Get(a.prefix)
-		delay = max(delay, prefix.delay(now, prefixBurst, prefixInterval))
+		delay = max(delay, prefix.limit.delay(now, prefixBurst, prefixInterval))
 	}
 	return delay
 }
 
 // guesses returns how many wrong passwords came from the prefix of late.
 func (b *brakes) guesses(prefix netip.Prefix) int {
-	full, _ := b.prefixes.Get(prefix)
-	return int(max(0, time.Until(time.Time(full))) / prefixInterval)
+	p, _ := b.prefixes.Get(prefix)
+	return int((max(0, time.Until(time.Time(p.guesses))) + demotion - 1) / demotion)
 }
 
 // guessed counts a wrong password.
@@ -83,7 +93,10 @@ func (b *brakes) guessed(a *attempt) {
 	user, _ := b.users.Get(key)
 	b.users.Put(key, user.take(now, userInterval))
 	prefix, _ := b.prefixes.Get(a.prefix)
-	b.prefixes.Put(a.prefix, prefix.take(now, prefixInterval))
+	b.prefixes.Put(a.prefix, prefixState{
+		limit:   prefix.limit.take(now, prefixInterval),
+		guesses: prefix.guesses.take(now, demotion),
+	})
 }
 
 // prefixOf returns the addresses that are taken for one guesser: an IPv4

@@ -42,12 +42,27 @@
 // answers [ErrRevoked]. To end idle sessions of this process at once, let
 // [Manager.Subscribe] tell and [Event.Revokes] decide.
 //
-// # Load
+// # Load and guessing
 //
 // A login that this process has seen before, good or bad, costs a store read and
-// microseconds. Others are hashed, on purpose a costly thing, in bounded memory
-// and in an order that keeps a flood of guesses from shutting out those who have
-// the right password; see [Manager.Authenticate] for the numbers.
+// microseconds. Any other login costs an argon2id hash. Two cores compute 60
+// hashes a second at the default [Cost] and at most GOMAXPROCS at once, so memory
+// is bounded. BenchmarkRestart measures another machine.
+//
+// This holds under a flood of guesses, from however many addresses:
+//   - No number of wrong passwords locks a username.
+//   - A tool that has logged in to this process before is not delayed.
+//   - A tool at the address of its user's last connection shares half of the
+//     hashes with other such tools only, and waits up to 30 seconds. So after a
+//     restart 900 tools that log in at once are served, and 1,800 without a
+//     flood. More than that get [ErrBusy] and succeed when they retry.
+//   - A login from a new address waits behind the addresses that have not guessed
+//     in the last ten minutes, and only for 5 seconds. A flood of 1,000 new
+//     addresses delays it for 17 seconds once, in which it may get ErrBusy. A flood
+//     has to come from 18,000 addresses or more to delay it for good.
+//
+// These numbers are for 60 hashes a second and grow with it. See
+// [Manager.Authenticate] for each limit.
 //
 // The work for a username that doesn't exist is that of [Manager].Cost. Users
 // whose passwords were made at another cost are told apart by it from those who

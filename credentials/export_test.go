@@ -17,3 +17,7 @@ func EncodePHC(text string) (string, error) {
 	h, err := parsePHC(text)
 	return h.encode(), err
 }
+
+// OnHash has f called before each hash of a login, by the goroutine that holds
+// the place to compute it.
+func (m *Manager) OnHash(f func()) { m.onHash = f }

@@ -43,7 +43,9 @@ type Manager struct {
 	brakes   brakes
 
 	queue queue
-	work  atomic.Int64 // that went into hashes so far, for tests
+
+	work   atomic.Int64 // that went into hashes so far, for tests
+	onHash func()       // called before each hash of a login, if set; for tests
 
 	subscribersMu sync.Mutex
 	subscribers   []*subscriber

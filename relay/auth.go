@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -49,11 +50,15 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 
 var errForeignIdentity = errors.New("the authorization identity isn't the username")
 
+// authTimeout bounds a login. Authenticate waits at most 30 seconds for a hash;
+// the rest is for the store.
+const authTimeout = 45 * time.Second
+
 func (s *session) login(mech, username, password string) error {
 	if s.failed >= s.srv.maxAuthTries() {
 		return replyTooManyTries.smtp()
 	}
-	ctx, cancel := s.context(lookupTimeout)
+	ctx, cancel := s.context(authTimeout)
 	defer cancel()
 	id, err := s.srv.Credentials.Authenticate(ctx, username, credentials.NewPassword(password), s.conn.remote)
 	if err != nil {
