@@ -25,9 +25,9 @@ func TestPasswordIsShownOnce(t *testing.T) {
 	}
 	for _, setting := range []string{
 		"SMTP_PASSWORD=" + password,
-		"smtp://" + users[0].Username + ":" + password + "@smtp.example.com:587",
+		"smtps://" + users[0].Username + ":" + password + "@smtp.example.com:465",
 		"MAIL_PASSWORD=" + password,
-		"[smtp.example.com]:587 " + users[0].Username + ":" + password,
+		"[smtp.example.com]:465 " + users[0].Username + ":" + password,
 		"--auth-password " + password,
 	} {
 		f.want(page, http.StatusCreated, setting)

@@ -223,7 +223,19 @@ func TestBranding(t *testing.T) {
 	page := f.post(addPath, []string{"name", "x", "key", "k"})
 	f.want(page, 201, "smtps://", "2465", "smtp_tls_wrappermode = yes", "secure: true", "EMAIL_USE_SSL = True")
 	if strings.Contains(page.body, "587") {
-		t.Error("a port that isn't offered is on the page")
+		t.Error("got port 587 on the page, want only ports that are offered")
+	}
+}
+
+// If only STARTTLS is offered, each text has the option that requires it.
+func TestSettingsRequireSTARTTLS(t *testing.T) {
+	f := newFixture(t)
+	f.console.PortTLS = -1
+	page := f.post(addPath, []string{"name", "x", "key", "k"})
+	f.want(page, 201, "?require_tls=true", "requireTLS: true", "EMAIL_USE_TLS = True", "tls_starttls on", "smtp.starttls(context=tls)",
+		"ENCRYPTION_STARTTLS", "smtp_tls_security_level = secure", "--tls --tls-verify", "Encryption: TLS")
+	if strings.Contains(page.body, `id="gatepost-url"`) {
+		t.Error("got a URL to copy, want none: no URL makes every tool require STARTTLS")
 	}
 }
 

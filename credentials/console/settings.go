@@ -27,26 +27,30 @@ func (p port) Name() string {
 	return "SSL/TLS"
 }
 
-// ports returns those that are offered, the recommended one first.
+// ports returns the ports that are offered, the recommended one first. That is
+// the TLS port (RFC 8314 section 3): many tools use STARTTLS only if the server
+// offers it, and an attacker on the network can remove the offer.
 func (h *Handler) ports() []port {
 	var list []port
-	if h.PortSTARTTLS >= 0 {
-		list = append(list, port{cmp.Or(h.PortSTARTTLS, 587), "starttls"})
-	}
 	if h.PortTLS >= 0 {
 		list = append(list, port{cmp.Or(h.PortTLS, 465), "tls"})
+	}
+	if h.PortSTARTTLS >= 0 {
+		list = append(list, port{cmp.Or(h.PortSTARTTLS, 587), "starttls"})
 	}
 	return list
 }
 
-// An account is what the files of the folder settings are made from.
+// An account is the data of the templates in the folder settings. Each template
+// must make the tool refuse to log in without TLS.
 type account struct {
 	Host, Domain, Username, Password string
 	Port                             int
 	STARTTLS                         bool
 }
 
-// URL returns the account as Nodemailer, Symfony and many others take it.
+// URL returns the account in the form that Nodemailer, Symfony and many other
+// programs read. A URL with the scheme smtp does not require TLS by itself.
 func (a account) URL() string {
 	scheme := "smtps"
 	if a.STARTTLS {
@@ -64,9 +68,12 @@ var tools = []setting{
 	{ID: "wordpress", Name: "WordPress (WP Mail SMTP, FluentSMTP, Post SMTP)"},
 	{ID: "laravel", Name: "Laravel (.env)"},
 	{ID: "symfony", Name: "Symfony (.env)"},
+	{ID: "phpmailer", Name: "PHPMailer"},
 	{ID: "nodemailer", Name: "Nodemailer"},
 	{ID: "django", Name: "Django (settings.py)"},
+	{ID: "python", Name: "Python (smtplib)"},
 	{ID: "postfix", Name: "Postfix (relayhost)"},
+	{ID: "msmtp", Name: "msmtp (~/.msmtprc)"},
 	{ID: "swaks", Name: "swaks"},
 }
 
@@ -106,8 +113,10 @@ func (v *visit) credentials(status int, lead string, u store.User, p credentials
 		All: []setting{
 			{"plain", v.T("credentials.plain"), v.plain(a, ports)},
 			{"env", v.T("credentials.env"), v.h.parts.settings.text("env", a)},
-			{"url", v.T("credentials.url"), a.URL()},
 		},
+	}
+	if !a.STARTTLS { // no URL makes every tool require STARTTLS
+		data.All = append(data.All, setting{"url", v.T("credentials.url"), a.URL()})
 	}
 	for _, tool := range tools {
 		tool.Text = v.h.parts.settings.text(tool.ID, a)

@@ -5,8 +5,8 @@
 // A test whose program is not installed is skipped, or fails if the environment
 // has REQUIRE_SERVICES=1. On Debian all of them come with
 //
-//	apt-get install --no-install-recommends curl swaks python3 msmtp s-nail \
-//		postfix libsasl2-modules php-cli libphp-phpmailer nodejs npm
+//	apt-get install --no-install-recommends curl swaks libnet-ssleay-perl python3 python3-django msmtp s-nail \
+//		postfix libsasl2-modules php-cli libphp-phpmailer php-symfony-mailer nodejs npm
 //
 // Nodemailer is fetched with npm, in the version of package-lock.json. Postfix
 // runs from a temporary directory of its own, which takes root.

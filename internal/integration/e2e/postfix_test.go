@@ -16,10 +16,9 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/integration/services"
 )
 
-// postfixMain has Postfix send all mail through the relay, as the main.cf of a
-// server does. For once a refused login is no reason to keep the message and
-// try again.
-const postfixMain = `compatibility_level = 3.6
+// postfixInstance makes a Postfix independent of the one of the machine. A
+// message whose login is refused bounces, so that a test need not wait.
+const postfixInstance = `compatibility_level = 3.6
 queue_directory = %[1]s/queue
 data_directory = %[1]s/data
 maillog_file = %[1]s/log
@@ -30,16 +29,19 @@ alias_maps =
 inet_interfaces = loopback-only
 inet_protocols = ipv4
 smtp_host_lookup = native
+smtp_sasl_auth_soft_bounce = no
+`
 
-relayhost = [%[2]s]:%[3]d
+// postfixRelayhost has Postfix send all mail through the relay.
+const postfixRelayhost = `
+relayhost = [%[1]s]:%[2]d
 smtp_tls_security_level = secure
 smtp_tls_secure_cert_match = hostname
-smtp_tls_CAfile = %[4]s
-smtp_tls_wrappermode = %[5]s
+smtp_tls_CAfile = %[3]s
+smtp_tls_wrappermode = %[4]s
 smtp_sasl_auth_enable = yes
-smtp_sasl_password_maps = inline:{{[%[2]s]:%[3]d = %[6]s:%[7]s}}
+smtp_sasl_password_maps = inline:{{[%[1]s]:%[2]d = %[5]s:%[6]s}}
 smtp_sasl_tls_security_options = noanonymous
-smtp_sasl_auth_soft_bounce = no
 `
 
 // postfixMaster lists what has a part in sending. Nothing of it listens on the
@@ -57,15 +59,26 @@ smtp unix - - n - - smtp
 discard unix - - n - - discard
 `
 
-// sendPostfix sends through a Postfix of its own, from its sendmail command to
-// its smtp client. What it shows its administrator is the log.
 func sendPostfix(t *testing.T, s submission) (string, error) {
+	wrapper := "no"
+	if s.ImplicitTLS {
+		wrapper = "yes"
+	}
+	settings := fmt.Sprintf(postfixRelayhost, s.Server, s.Port, s.Certificate, wrapper, s.Username, s.Password)
+	return runPostfix(t, settings, s.Raw, s.From, s.To)
+}
+
+// runPostfix sends a message through a Postfix of its own, from the sendmail
+// command to the smtp client. The settings are added to its main.cf. It returns
+// the log, which is what an administrator sees, and an error unless the message
+// was sent.
+func runPostfix(t *testing.T, settings string, message []byte, from, to string) (string, error) {
 	master := services.Program(t, "master", "/usr/lib/postfix/sbin", "/usr/libexec/postfix")
 	sendmail := services.Program(t, "sendmail", "/usr/sbin")
 	if os.Getuid() != 0 {
 		services.Missing(t, errors.New("Postfix has to be started as root"))
 	}
-	dir := makePostfix(t, s)
+	dir := makePostfix(t, settings)
 	config := filepath.Join(dir, "config")
 	cmd := exec.CommandContext(t.Context(), master, "-d", "-c", config)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -79,10 +92,10 @@ func sendPostfix(t *testing.T, s submission) (string, error) {
 	if _, err := waitFor(log, `daemon started`); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := run(t.Context(), unix(s.Raw), sendmail, "-C", config, "-i", "-f", s.From, s.To); err != nil {
+	if out, err := run(t.Context(), unix(message), sendmail, "-C", config, "-i", "-f", from, to); err != nil {
 		return out, err
 	}
-	status, err := waitFor(log, "to=<"+regexp.QuoteMeta(s.To)+">.* status=([a-z]+) ")
+	status, err := waitFor(log, "to=<"+regexp.QuoteMeta(to)+">.* status=([a-z]+) ")
 	if err == nil && status != "sent" {
 		err = errors.New(status)
 	}
@@ -105,7 +118,7 @@ func waitFor(file, expr string) (string, error) {
 
 // makePostfix writes the configuration and makes the directories of a Postfix,
 // with the owners that it insists on.
-func makePostfix(t *testing.T, s submission) string {
+func makePostfix(t *testing.T, settings string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // not everything runs as root
@@ -137,11 +150,7 @@ func makePostfix(t *testing.T, s submission) string {
 	}
 	mkdir("data", uid, 0, 0o700)
 
-	wrapper := "no"
-	if s.ImplicitTLS {
-		wrapper = "yes"
-	}
-	main := fmt.Sprintf(postfixMain, dir, s.Server, s.Port, s.Certificate, wrapper, s.Username, s.Password)
+	main := fmt.Sprintf(postfixInstance, dir) + settings
 	for name, content := range map[string]string{"main.cf": main, "master.cf": postfixMaster} {
 		path := filepath.Join(dir, "config", name)
 		// Each program of Postfix waits for a file this new to settle.
