@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -60,7 +61,7 @@ func (m *Manager) Authenticate(ctx context.Context, username string, password Pa
 	if err := m.ready(); err != nil {
 		return Identity{}, err
 	}
-	a := attempt{username: canonical(username), password: trimmed(password.Reveal()), prefix: prefixOf(from)}
+	a := attempt{username: canonical(username), password: trimmed(password.Reveal()), prefix: mailtext.Network(from)}
 	if len(a.password) > maxPassword {
 		return Identity{}, ErrDenied // whoever the user is, so this tells nothing
 	}
@@ -109,7 +110,7 @@ func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err err
 	}
 	switch {
 	case err == nil:
-		a.home = u.LastConnectionFrom.IsValid() && prefixOf(u.LastConnectionFrom) == a.prefix
+		a.home = u.LastConnectionFrom.IsValid() && mailtext.Network(u.LastConnectionFrom) == a.prefix
 		if a.hash, err = parsePHC(hash); err != nil {
 			m.logger().ErrorContext(ctx, "credentials: the hash of a user can't be read",
 				"tenant", string(u.Tenant), "domain", u.Domain, "username", u.Username)

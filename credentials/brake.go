@@ -98,16 +98,3 @@ func (b *brakes) guessed(a *attempt) {
 		guesses: prefix.guesses.take(now, demotion),
 	})
 }
-
-// prefixOf returns the addresses that are taken for one guesser: an IPv4
-// address, or the /64 that one IPv6 host usually has to itself. The zero Addr
-// (a client without an address) has the zero Prefix.
-func prefixOf(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap()
-	bits := 64
-	if addr.Is4() {
-		bits = 32
-	}
-	prefix, _ := addr.Prefix(bits)
-	return prefix
-}

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // NormalizeDomain returns the one form in which a domain's name is kept and
@@ -30,10 +32,10 @@ func NormalizeDomain(name string) (string, error) {
 		return "", invalidDomain(reason)
 	}
 	name = lower(strings.TrimSuffix(name, "."))
-	if !isASCII(name) {
+	if !mailtext.IsASCII(name) {
 		a, err := idna.Registration.ToASCII(name)
 		if err != nil {
-			return "", invalidDomain("it is no valid international domain name")
+			return "", invalidDomain("it is not a valid international domain name")
 		}
 		name = a
 	}
@@ -42,7 +44,7 @@ func NormalizeDomain(name string) (string, error) {
 	}
 	if strings.Contains(name, "--") { // not all that looks like an A-label is one
 		if a, err := idna.Registration.ToASCII(name); err != nil || a != name {
-			return "", invalidDomain("it is no valid international domain name")
+			return "", invalidDomain("it is not a valid international domain name")
 		}
 	}
 	return name, nil
@@ -57,15 +59,6 @@ func lower(name string) string {
 		}
 		return r
 	}, name)
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 func invalidDomain(reason string) error { return &InvalidError{Field: "domain", Reason: reason} }
@@ -83,6 +76,10 @@ func notADomain(name string) string {
 		return "it is empty"
 	case len(name) > 1024:
 		return "it is too long"
+	case strings.Contains(name, "://"):
+		return "it is a web address; leave out the scheme (https://) and everything after the domain"
+	case strings.Contains(name, "/"):
+		return "it holds a slash; leave out the slash and everything after it"
 	case strings.Contains(name, "@"):
 		return "it is a mail address, not a domain"
 	}
@@ -92,40 +89,30 @@ func notADomain(name string) string {
 	return ""
 }
 
-// checkLabels returns what is wrong with a name of lower-case ASCII labels
-// (RFC 1035 section 2.3.4, RFC 1123 section 2.1), or "".
+// checkLabels returns what is wrong with a name of lower-case ASCII labels, or
+// "". It is stricter than mailtext, because the name must be one that a registry
+// sells or could sell.
 func checkLabels(name string) string {
-	if len(name) > 253 {
-		return "it is longer than 253 characters"
+	if fault := mailtext.HostnameFault(name); fault != "" {
+		return fault
 	}
 	labels, letters := 0, false
-	for rest, more := name, true; more; labels++ {
-		var label string
-		label, rest, more = strings.Cut(rest, ".")
+	for label := range strings.SplitSeq(name, ".") {
+		labels++
 		switch {
-		case label == "":
-			return "it has an empty label"
-		case len(label) > 63:
-			return "it has a label of more than 63 characters"
-		case label[0] == '-' || label[len(label)-1] == '-':
-			return "it has a label that begins or ends with a hyphen"
+		case label[len(label)-1] == '-':
+			return "it has a label that ends with a hyphen"
 		case len(label) > 3 && label[2:4] == "--" && label[:2] != "xn": // reserved: RFC 5890 section 2.3.1
 			return "it has a label whose third and fourth characters are hyphens"
+		case strings.ContainsFunc(label, func(r rune) bool { return r == '_' || r >= 'A' && r <= 'Z' }):
+			return "it holds a character that host names do not have"
 		}
-		letters = false
-		for i := range len(label) {
-			switch c := label[i]; {
-			case 'a' <= c && c <= 'z' || c == '-':
-				letters = true
-			case c < '0' || c > '9':
-				return "it holds a character that host names can't have"
-			}
-		}
+		letters = strings.Trim(label, "0123456789") != ""
 	}
-	if labels < 2 {
-		return "it has only one label; something like example.com is wanted"
-	}
-	if !letters {
+	switch {
+	case labels < 2:
+		return "it has only one label; use a name such as example.com"
+	case !letters:
 		return "its last label is a number"
 	}
 	return ""

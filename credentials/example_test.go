@@ -145,5 +145,5 @@ func ExampleNormalizeDomain() {
 	// Output:
 	// acme.example <nil>
 	// xn--mnchen-3ya.de <nil>
-	//  credentials: invalid domain: it has only one label; something like example.com is wanted
+	//  credentials: invalid domain: it has only one label; use a name such as example.com
 }

@@ -12,12 +12,13 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
 func testPrefix(i int) netip.Prefix {
-	return prefixOf(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
+	return mailtext.Network(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
 }
 
 // A desk is a queue with all turns taken, and what was served since.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // acceptFrom lets in whoever connects, until the server is closed.
@@ -90,7 +92,7 @@ var dropped = reply{code: -1}
 // refuse it with; some of those are answered, which costs a TLS handshake on one
 // of the ports, and the rest just dropped.
 func (s *Server) track(c *conn) (refusal reply) {
-	key := keyOf(c.remote)
+	key := mailtext.Network(c.remote)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	served := len(s.conns) - s.refusing // or about to make room
@@ -99,7 +101,7 @@ func (s *Server) track(c *conn) (refusal reply) {
 	}
 	if s.conns == nil {
 		s.conns = make(map[*conn]struct{})
-		s.perAddr = make(map[addrKey]addrConns)
+		s.perAddr = make(map[netip.Prefix]addrConns)
 	}
 	from := s.perAddr[key]
 	switch {
@@ -161,7 +163,7 @@ func (s *Server) forget(c *conn) {
 		return
 	}
 	delete(s.conns, c)
-	key := keyOf(c.remote)
+	key := mailtext.Network(c.remote)
 	from := s.perAddr[key]
 	if c.refused {
 		s.refusing--
@@ -200,19 +202,6 @@ func (s *Server) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed
-}
-
-// An addrKey is what connections are counted by: an IPv4 address, or the /64
-// network of an IPv6 address, which is what one customer of a provider has.
-type addrKey = netip.Prefix
-
-func keyOf(a netip.Addr) addrKey {
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits) // the zero Prefix for what is no IP address
-	return p
 }
 
 // remoteAddr returns the client's address, or the zero Addr if the connection

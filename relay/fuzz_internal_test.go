@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // FuzzReceive reads a content in pieces of any size. What comes out is the same
@@ -145,7 +147,7 @@ func FuzzPathAddress(f *testing.F) {
 			}
 			return
 		}
-		if !safePath.MatchString(got) || !utf8 && !isASCII(got) || len(got) > 400 {
+		if !safePath.MatchString(got) || !utf8 && !mailtext.IsASCII(got) || len(got) > 400 {
 			t.Fatalf("%q is accepted as %q", addr, got)
 		}
 		if local, ok := strings.CutPrefix(got, `"`); ok {

@@ -9,6 +9,8 @@ import (
 	"net/mail"
 	"strings"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // A header is what a relay has to know of a message's header (RFC 5322).
@@ -152,7 +154,7 @@ func addresses(field string, value []byte) ([]string, error) {
 // sameAddress reports whether two addresses differ in the case of ASCII letters at
 // most: beyond ASCII, letters that fold into each other may be another domain's.
 func sameAddress(a, b string) bool {
-	return a == b || isASCII(a) && isASCII(b) && strings.EqualFold(a, b)
+	return a == b || mailtext.IsASCII(a) && mailtext.IsASCII(b) && strings.EqualFold(a, b)
 }
 
 // isMisleading reports whether some programs are known to show another address

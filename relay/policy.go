@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // ExactDomain allows addresses at exactly the user's own domain, and at no
@@ -23,7 +23,7 @@ func ExactDomain(_ context.Context, id credentials.Identity, addr string) error 
 	return &ReplyError{
 		Code:     550,
 		Enhanced: "5.7.1",
-		Text:     fmt.Sprintf("domain %s is not allowed, this user sends from %s only", printable(domain, 255), id.Domain),
+		Text:     fmt.Sprintf("domain %s is not allowed, this user sends from %s only", mailtext.OneLine(domain, 255), id.Domain),
 	}
 }
 
@@ -89,10 +89,10 @@ func pathAddress(addr string, allowUTF8 bool, bad reply) (string, reply) {
 		return "", bad
 	}
 	local, domain := addr[:at], addr[at+1:]
-	if !allowUTF8 && !isASCII(addr) {
+	if !allowUTF8 && !mailtext.IsASCII(addr) {
 		return "", replyNeedsUTF8
 	}
-	if !isHostname(domain) && !isAddressLiteral(domain) {
+	if _, ok := mailtext.AddressLiteral(domain); !ok && !isHostname(domain) {
 		return "", bad
 	}
 	local, ok := quoteLocal(local)
@@ -136,30 +136,6 @@ func isHostname(s string) bool {
 			default:
 				return false
 			}
-		}
-	}
-	return true
-}
-
-// isAddressLiteral reports whether s is an IP address in brackets (RFC 5321
-// section 4.1.3).
-func isAddressLiteral(s string) bool {
-	if len(s) < 2 || s[0] != '[' || s[len(s)-1] != ']' {
-		return false
-	}
-	s = s[1 : len(s)-1]
-	if v6, ok := strings.CutPrefix(s, "IPv6:"); ok {
-		a, err := netip.ParseAddr(v6)
-		return err == nil && a.Is6() && a.Zone() == ""
-	}
-	a, err := netip.ParseAddr(s)
-	return err == nil && a.Is4()
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
 		}
 	}
 	return true

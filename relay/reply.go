@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // This file is the only one that turns anything into words for a client.
@@ -81,12 +82,12 @@ func replyAccepted(id string) reply {
 
 // line is the reply as it goes over the wire.
 func (r reply) line() string {
-	return fmt.Sprintf("%d %s %s\r\n", r.code, r.enhanced, printable(r.text, maxReplyText))
+	return fmt.Sprintf("%d %s %s\r\n", r.code, r.enhanced, mailtext.OneLine(r.text, maxReplyText))
 }
 
 // smtp is the reply as go-smtp wants it.
 func (r reply) smtp() *smtp.SMTPError {
-	e := &smtp.SMTPError{Code: r.code, EnhancedCode: smtp.EnhancedCode{r.code / 100, 0, 0}, Message: printable(r.text, maxReplyText)}
+	e := &smtp.SMTPError{Code: r.code, EnhancedCode: smtp.EnhancedCode{r.code / 100, 0, 0}, Message: mailtext.OneLine(r.text, maxReplyText)}
 	fmt.Sscanf(r.enhanced, "%d.%d.%d", &e.EnhancedCode[0], &e.EnhancedCode[1], &e.EnhancedCode[2])
 	return e
 }
@@ -129,20 +130,13 @@ func replyRefused(e *RefusedError) reply {
 	return r
 }
 
-// enhancedOf returns the error's enhanced code if it is one and of the code's
-// class (RFC 3463 section 2), else the general one.
+// enhancedOf returns the error's enhanced code if it agrees with its code, and
+// otherwise the general one of the code's class (RFC 3463 section 2).
 func enhancedOf(e *ReplyError) string {
-	class := strconv.Itoa(e.Code / 100)
-	parts := strings.Split(e.Enhanced, ".")
-	ok := len(parts) == 3 && parts[0] == class
-	for _, p := range parts {
-		n, err := strconv.Atoi(p)
-		ok = ok && err == nil && n >= 0 && n <= 999
+	if mailtext.IsEnhancedCode(e.Enhanced, e.Code) {
+		return e.Enhanced
 	}
-	if !ok {
-		return class + ".0.0"
-	}
-	return e.Enhanced
+	return strconv.Itoa(e.Code/100) + ".0.0"
 }
 
 // A reply line has 512 bytes at most (RFC 5321 section 4.5.3.1.5).
@@ -150,21 +144,6 @@ const (
 	maxReplyLine = 510 // without CRLF
 	maxReplyText = 400
 )
-
-// printable makes a text safe to show: one line of printable ASCII, of bounded
-// length.
-func printable(s string, limit int) string {
-	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(clean) > limit {
-		clean = clean[:limit-3] + "..."
-	}
-	return clean
-}
 
 // corrections are replies of go-smtp that say the wrong thing, and what is to be
 // said instead: RFC 5321 sections 4.1.4 and 4.2.4 for commands out of order

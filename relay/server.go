@@ -8,13 +8,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // A Server takes mail from SMTP users over TLS and hands it to a [Forwarder].
@@ -122,7 +125,7 @@ type Server struct {
 	listeners map[*net.Listener]struct{}
 	conns     map[*conn]struct{}
 	refusing  int // how many of conns are only there to be refused
-	perAddr   map[addrKey]addrConns
+	perAddr   map[netip.Prefix]addrConns
 	sessions  map[*session]struct{} // those that are logged in
 	tlsFaults tlsFaults
 }
@@ -195,8 +198,9 @@ func (s *Server) setUp() error {
 		}
 		s.host = name
 	}
-	if !isHostname(s.host) || !isASCII(s.host) {
-		return fmt.Errorf("relay: Server.Hostname %q is no host name (write one beyond ASCII as xn--…)", s.host)
+	s.host = strings.TrimSuffix(s.host, ".")
+	if fault := mailtext.HostnameFault(s.host); fault != "" {
+		return fmt.Errorf("relay: Server.Hostname %q is not a host name: %s", s.host, fault)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.unsub = s.Credentials.Subscribe(s.onCredentials)

@@ -37,7 +37,7 @@ func TestServeSaysWhatIsMissing(t *testing.T) {
 		{"no TLS", &relay.Server{Credentials: creds, Forwarder: next}, "Server.TLSConfig is required"},
 		{"no certificate", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: new(tls.Config)}, "Server.TLSConfig has no certificate"},
 		{"TLS too old", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: old}, "MaxVersion is less than TLS 1.2"},
-		{"bad host name", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: config, Hostname: "a b"}, "no host name"},
+		{"bad host name", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: config, Hostname: "a b"}, "not a host name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := test.srv.ListenAndServe("127.0.0.1:0")
@@ -121,7 +121,7 @@ func TestForwarderErrorsAsReplies(t *testing.T) {
 		{"final", final, "554 5.3.0 the message can't be delivered"},
 		{"timeout", fmt.Errorf("secret: %w", context.DeadlineExceeded), "451 4.4.1 no answer in time, try again later"},
 		{"remote", fmt.Errorf("secret: %w", remote(552, "5.2.2", "mailbox full")), "552 5.2.2 mailbox full"},
-		{"made safe", remote(550, "4.1.1", "no\r\n250 \x00\x80user"), "550 5.0.0 no??250 ??user"},
+		{"made safe", remote(550, "4.1.1", "no\r\n250 \x00\x80user"), "550 5.0.0 no 250 ??user"},
 		{"no text", remote(550, "5.1.1", ""), "550 5.1.1 "},
 		{"no such class", remote(600, "5.1.1", "what"), "451 4.3.0 not possible right now, try again later"},
 		{"no reply code", remote(250, "", "fine"), "451 4.3.0 not possible right now, try again later"},

@@ -11,6 +11,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // A session is one client's dialogue, as go-smtp's backend. Its methods are
@@ -81,7 +82,7 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 			refusal = s.checkSender(ctx, id, "MAIL FROM", addr)
 		}
 		if refusal != (reply{}) {
-			s.refuse(&MessageRefused{Identity: id, Field: "MAIL FROM", From: cmp.Or(addr, printable(from, 254))}, refusal)
+			s.refuse(&MessageRefused{Identity: id, Field: "MAIL FROM", From: cmp.Or(addr, mailtext.OneLine(from, 254))}, refusal)
 			return refusal.smtp()
 		}
 		from = addr
@@ -131,7 +132,7 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 		refusal = s.checkRecipient(tx.id, addr)
 	}
 	if refusal != (reply{}) {
-		s.refuse(&MessageRefused{Identity: tx.id, Field: "RCPT TO", From: tx.from, To: cmp.Or(addr, printable(to, 254))}, refusal)
+		s.refuse(&MessageRefused{Identity: tx.id, Field: "RCPT TO", From: tx.from, To: cmp.Or(addr, mailtext.OneLine(to, 254))}, refusal)
 		return refusal.smtp()
 	}
 	for _, r := range tx.to {
