@@ -72,6 +72,9 @@ func (s *Store) together(ctx context.Context, ops []*operation) (apart bool, err
 		if len(b.writes) == 0 && b.rest == nil {
 			return false, nil
 		}
+		if err := s.plan(ctx, &b.tidy, deleteDropped, s.outside.takeDropped()); err != nil {
+			return false, err
+		}
 		if b.isSingle() {
 			if err := s.single(ctx, b.writes[0]); err == nil || s.isBusy(err) {
 				return false, err
@@ -82,6 +85,9 @@ func (s *Store) together(ctx context.Context, ops []*operation) (apart bool, err
 			refused = b.run(ctx, tx)
 			return refused
 		})
+		if err == nil && b.rest != nil {
+			s.dropSettled(ctx, b.rest.outside)
+		}
 		if !errors.Is(err, errStale) {
 			return refused != nil && !s.isBusy(err), err
 		}
@@ -109,8 +115,9 @@ var errStale = errors.New("changed by somebody else")
 // A batch is what one transaction does.
 type batch struct {
 	writes []statement
-	strict bool     // each must change a row for each of its own
-	rest   *removal // nil: that is all
+	strict bool        // each must change a row for each of its own
+	tidy   []statement // remove rows that nothing needs
+	rest   *removal    // nil: that is all
 
 	settles bool // not only Puts
 }
@@ -126,6 +133,9 @@ func (b *batch) run(ctx context.Context, tx tx) error {
 	if err == nil && b.strict && n != rowsOf(b.writes) {
 		err = errStale
 	}
+	if err == nil {
+		_, err = tx.run(ctx, b.tidy)
+	}
 	if err != nil || b.rest == nil {
 		return err
 	}
@@ -134,7 +144,9 @@ func (b *batch) run(ctx context.Context, tx tx) error {
 
 // isSingle reports whether the batch is a statement that needs no transaction
 // around it.
-func (b *batch) isSingle() bool { return len(b.writes) == 1 && !b.strict && b.rest == nil }
+func (b *batch) isSingle() bool {
+	return len(b.writes) == 1 && !b.strict && b.rest == nil && len(b.tidy) == 0
+}
 
 // single runs a statement that is a transaction of its own, which spares the
 // way to the database and back for its beginning and its end. What an error

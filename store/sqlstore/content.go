@@ -14,13 +14,15 @@ import (
 // pieceSize is the size of all pieces of a large content but the last.
 const pieceSize = 512 << 10
 
-// upload writes a large content under a name of its own, which the mail will
-// have.
+// upload keeps a large content under the name that its mail will have.
 func (s *Store) upload(ctx context.Context, name string, m store.Mail, body io.Reader) error {
-	// A mail may be old already; its upload isn't, whichever clock is right.
+	// A mail may be old already; its upload is not, whichever clock is right.
 	started := max(m.Received.UnixMicro(), time.Now().UnixMicro())
 	if _, err := s.exec(ctx, `INSERT INTO {uploads} (upload, started) VALUES (?, ?)`, name, started); err != nil {
 		return err
+	}
+	if isOutside(name) {
+		return s.keepOutside(ctx, name, body, m.Size)
 	}
 	piece := make([]byte, pieceSize)
 	for n, at := 0, int64(0); at < m.Size; n++ {
@@ -28,6 +30,7 @@ func (s *Store) upload(ctx context.Context, name string, m store.Mail, body io.R
 		if err := readFull(body, piece, at, m.Size); err != nil {
 			return err
 		}
+		// Each piece is a transaction, so that other callers can write between.
 		if _, err := s.exec(ctx, `INSERT INTO {contents} (upload, n, content) VALUES (?, ?, ?)`, name, n, piece); err != nil {
 			return err
 		}
@@ -38,66 +41,7 @@ func (s *Store) upload(ctx context.Context, name string, m store.Mail, body io.R
 	return atEnd(body, m.Size)
 }
 
-// patience is how long discard goes on after the caller's context has ended.
-const patience = 10 * time.Second
-
-// discard removes a content that has no mail. What it can't remove is left to
-// sweep.
-func (s *Store) discard(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	return s.inTx(ctx, func(tx tx) error {
-		n, err := tx.exec(ctx, `DELETE FROM {uploads} WHERE upload = ?`, name)
-		if err != nil || n == 0 { // it has a mail after all
-			return err
-		}
-		_, err = tx.exec(ctx, deleteContent, name)
-		return err
-	})
-}
-
 const deleteContent = `DELETE FROM {contents} WHERE upload = ?`
-
-// An upload that began sweepAge ago and has no mail was left by a crash. They
-// are looked for every sweepEvery.
-const (
-	sweepAge   = 24 * time.Hour
-	sweepEvery = time.Hour
-)
-
-// sweep removes what crashes have left, now and then.
-func (s *Store) sweep(ctx context.Context, now time.Time) error {
-	last := s.swept.Load()
-	if since := now.UnixMicro() - last; since < sweepEvery.Microseconds() && since > -sweepEvery.Microseconds() {
-		return nil
-	}
-	if !s.swept.CompareAndSwap(last, now.UnixMicro()) {
-		return nil // somebody else does it
-	}
-	st, err := s.prepared(ctx, `SELECT upload FROM {uploads} WHERE started < ? LIMIT 1000`)
-	if err != nil {
-		return err
-	}
-	rows, err := st.QueryContext(ctx, now.Add(-sweepAge).UnixMicro())
-	if err != nil {
-		return err
-	}
-	var names []string
-	if err := scanAll(rows, func(rows *sql.Rows) error {
-		var name string
-		err := rows.Scan(&name)
-		names = append(names, name)
-		return err
-	}); err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := s.discard(ctx, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // Body implements [store.Spool].
 func (s *Store) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
@@ -108,22 +52,30 @@ func (s *Store) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
 	return body, nil
 }
 
-func (s *Store) body(ctx context.Context, mail string) (*bodyReader, error) {
+func (s *Store) body(ctx context.Context, mail string) (io.ReadCloser, error) {
 	st, err := s.prepared(ctx, `SELECT size, upload, content FROM {deliveries} WHERE mail = ? AND n = 0`)
 	if err != nil {
 		return nil, err
 	}
 	b := &bodyReader{ctx: ctx, s: s}
+	var size int64
 	err = s.reading(ctx, func(on func(*sql.Stmt) *sql.Stmt) error {
-		return on(st).QueryRowContext(ctx, mail).Scan(&b.left, &b.upload, &b.piece)
+		return on(st).QueryRowContext(ctx, mail).Scan(&size, &b.upload, &b.piece)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = store.ErrNotFound
 	}
-	return b, err
+	if err != nil {
+		return nil, err
+	}
+	if isOutside(b.upload) {
+		return s.openOutside(ctx, b.upload, size)
+	}
+	b.left = size
+	return b, nil
 }
 
-// A bodyReader reads a content piece by piece.
+// A bodyReader reads a content of the table piece by piece.
 type bodyReader struct {
 	ctx    context.Context
 	s      *Store

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +15,8 @@ import (
 var _ store.Spool = (*Store)(nil)
 
 // Put implements [store.Spool]. A content of up to 64 KiB is a column of the
-// mail. A larger one is written before, in pieces with a transaction each, so
-// that others can write in between; until the mail is there nobody sees it.
+// mail. A larger one is kept before the mail, in Contents or in a table; no
+// reader sees it until the mail is there.
 func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
 	err := s.put(ctx, m, deliveries, body)
 	if s.isFull(err) {
@@ -36,7 +35,9 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	}
 	op := &operation{mail: m.ID, content: []byte{}}
 	if m.Size > maxInline {
-		op.upload = m.ID + "." + rand.Text()
+		if op.upload, err = s.newUpload(ctx, m.ID); err != nil {
+			return err
+		}
 	}
 	if op.first, op.others, err = putRows(m, deliveries, op.upload); err != nil {
 		return err
@@ -137,7 +138,8 @@ func notInID(r rune) bool {
 var (
 	insertFirst   = rowsQuery{`INSERT INTO {deliveries} (` + deliveryColumns + `, ` + mailColumns + `) VALUES ... ON CONFLICT DO NOTHING`, tuple(27), ", ", false}
 	insertOthers  = rowsQuery{`INSERT INTO {deliveries} (` + deliveryColumns + `) VALUES ... ON CONFLICT DO NOTHING`, tuple(13), ", ", false}
-	deleteUploads = keysQuery(`DELETE FROM {uploads} WHERE upload IN (...)`, 1)
+	deleteDropped = keysQuery(`DELETE FROM {uploads} WHERE upload IN (...)`, 1)
+	deleteUploads = keysQuery(`DELETE FROM {uploads} WHERE upload IN (...) AND started > 0`, 1)
 )
 
 // planPuts adds the statements of Put to a batch. A mail that exists already is left

@@ -82,6 +82,7 @@ type removal struct {
 	s            *Store
 	done, firsts []statement
 	mails        map[string]bool // those of done; true if more than the first row of it is
+	outside      []string        // names of contents to drop after the commit
 }
 
 var (
@@ -96,6 +97,7 @@ var (
 // run does most of the work with one statement, and all of it if each mail has
 // one recipient. A first row that can't go yet stays for its mail.
 func (r *removal) run(ctx context.Context, tx tx) error {
+	r.outside = nil
 	n, err := tx.run(ctx, r.done)
 	if err != nil {
 		return err
@@ -145,11 +147,23 @@ func (r *removal) empty(ctx context.Context, tx tx, mails [][]any) error {
 		return err
 	}
 	for _, name := range uploads {
-		if _, err := tx.exec(ctx, deleteContent, name); err != nil {
+		if err := r.removeContent(ctx, tx, name); err != nil {
 			return err
 		}
 	}
 	return tx.write(ctx, deleteMails, gone)
+}
+
+// removeContent removes a content whose mail goes. One outside is dropped after
+// the commit; until then sweep knows of it.
+func (r *removal) removeContent(ctx context.Context, tx tx, name string) error {
+	if !isOutside(name) {
+		_, err := tx.exec(ctx, deleteContent, name)
+		return err
+	}
+	r.outside = append(r.outside, name)
+	_, err := tx.exec(ctx, `INSERT INTO {uploads} (upload, started) VALUES (?, 0)`, name)
+	return err
 }
 
 // inOrder sorts rows that begin with a mail and a number, so that transactions
@@ -191,7 +205,7 @@ func laterRow(o store.Outcome) []any {
 
 var (
 	selectMails   = keysQuery(`SELECT mail FROM {deliveries} WHERE mail IN (...) AND n = 0`, 1)
-	selectUploads = keysQuery(`SELECT upload FROM {uploads} WHERE upload IN (...)`, 1)
+	selectUploads = keysQuery(`SELECT upload FROM {uploads} WHERE upload IN (...) AND started > 0`, 1)
 	selectLeases  = keysQuery(`SELECT mail, n, lease FROM {deliveries} WHERE (mail, n) IN (...) AND ready IS NOT NULL`, 2)
 )
 

@@ -129,6 +129,12 @@ type Store struct {
 	// first use, and stays. The empty TablePrefix means "gatepost_".
 	TablePrefix string
 
+	// Contents keeps message contents above 64 KiB. It is set before first use.
+	// Nil means a directory beside a SQLite file, whose name is that of the file
+	// and "-contents", and on other databases a table. Contents that are kept in
+	// the table already stay there. A back-up needs the directory as well.
+	Contents store.Contents
+
 	db      *sql.DB
 	dialect Dialect
 	stmts   sync.Map      // from query, as in the source, to *sql.Stmt; see prepare
@@ -136,6 +142,7 @@ type Store struct {
 	puts    group         // calls of Put, and on SQLite, which has one writer, of Settle
 	settles group
 	swept   atomic.Int64 // when sweep was last called, in microseconds
+	outside outside
 
 	checkpoints checkpointer
 }

@@ -2,15 +2,20 @@ package conformance_test
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/filestore"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 	"github.com/gatepost-mail/gatepost/storetest"
 )
@@ -66,6 +71,12 @@ func TestSpoolBroken(t *testing.T) {
 				}
 			}
 
+			if dir := contentsDir(b, dsn); dir != "" {
+				if err := os.Truncate(filepath.Join(dir, uploadOf(t, db, "m3")), 1000); err != nil {
+					t.Fatal(err)
+				}
+			}
+
 			leased, err := st.Lease(t.Context(), now.Add(2*time.Hour), now.Add(3*time.Hour), 10)
 			if err != nil || len(leased) != 5 {
 				t.Fatalf("Lease: got %d, %v, want 5", len(leased), err)
@@ -113,10 +124,17 @@ func TestSpoolLeavesNothing(t *testing.T) {
 			if err := st.Put(t.Context(), short, make([]store.Delivery, 1), bytes.NewReader(large)); err == nil {
 				t.Error("Put of half a content succeeded")
 			}
+			dir := contentsDir(b, dsn)
 			for _, upload := range []struct {
 				name string
 				age  time.Duration
-			}{{"new", time.Hour}, {"old", 25 * time.Hour}} {
+			}{{"m0.new", time.Hour}, {"m0.old", 25 * time.Hour}} {
+				if dir != "" {
+					upload.name = strings.TrimPrefix(upload.name, "m0.")
+					if err := os.WriteFile(filepath.Join(dir, upload.name), large, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
 				for _, statement := range []string{
 					fmt.Sprintf("INSERT INTO gatepost_uploads (upload, started) VALUES ('%s', %d)", upload.name, now.Add(-upload.age).UnixMicro()),
 					fmt.Sprintf("INSERT INTO gatepost_contents (upload, n, content) SELECT '%s', n, content FROM gatepost_contents WHERE upload LIKE 'm1.%%' AND n = 0", upload.name),
@@ -132,13 +150,77 @@ func TestSpoolLeavesNothing(t *testing.T) {
 			if _, err := st.Settle(t.Context(), []store.Outcome{{Mail: "m1", Lease: 1, Done: true}}); err != nil {
 				t.Fatal(err)
 			}
-			for table, want := range map[string]int{"deliveries": 0, "uploads": 1, "contents": 1} {
+			mustPut(t, st, "m3", large[:10]) // tidies up after the Settle before
+			contents := 1
+			if dir != "" {
+				contents = 0
+				files, err := os.ReadDir(dir)
+				if err != nil || len(files) != 1 || files[0].Name() != "new" {
+					t.Errorf("files: got %v, %v, want new alone", files, err)
+				}
+			}
+			for table, want := range map[string]int{"deliveries": 1, "uploads": 1, "contents": contents} {
 				var rows int
 				if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM gatepost_"+table).Scan(&rows); err != nil || rows != want {
 					t.Errorf("%s: got %d rows, %v, want %d", table, rows, err, want)
 				}
 			}
 		})
+	}
+}
+
+// contentsDir returns the directory of large contents, or "" if they are in a
+// table.
+func contentsDir(b backend, dsn string) string {
+	if b.dialect != sqlstore.SQLite {
+		return ""
+	}
+	file, _, _ := strings.Cut(strings.TrimPrefix(dsn, "file:"), "?")
+	return file + "-contents"
+}
+
+// uploadOf returns the name under which the content of a mail is kept.
+func uploadOf(t *testing.T, db *sql.DB, mail string) (name string) {
+	t.Helper()
+	if err := db.QueryRowContext(t.Context(), "SELECT upload FROM gatepost_deliveries WHERE n = 0 AND mail = '"+mail+"'").Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// Contents of other databases may lie in a directory as well.
+func TestSpoolWithContents(t *testing.T) {
+	for _, b := range backends {
+		if b.name != "postgres-pgx" && b.name != "mariadb" {
+			continue
+		}
+		t.Run(b.name, func(t *testing.T) {
+			storetest.RunSpool(t, func(t *testing.T) func() store.Spool {
+				dsn, contents := b.create(t), &filestore.Contents{Dir: filepath.Join(t.TempDir(), "large")}
+				return func() store.Spool {
+					st := b.open(t, dsn)
+					st.Contents = contents
+					return st
+				}
+			})
+		})
+	}
+}
+
+// A content that was kept in a directory is not given up for lost when the
+// directory is not set.
+func TestContentsNotSet(t *testing.T) {
+	b := backends[2]
+	dsn := b.create(t)
+	st := b.open(t, dsn)
+	st.Contents = &filestore.Contents{Dir: filepath.Join(t.TempDir(), "large")}
+	large := bytes.Repeat([]byte("x"), 1<<20)
+	mustPut(t, st, "m1", large)
+	if _, err := read(t, b.open(t, dsn), "m1"); err == nil || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "set Store.Contents") {
+		t.Errorf("Body without Contents: got %v, want an error that says to set it", err)
+	}
+	if got, err := read(t, st, "m1"); err != nil || !bytes.Equal(got, large) {
+		t.Errorf("Body: got %d bytes, %v, want %d", len(got), err, len(large))
 	}
 }
 

@@ -9,8 +9,9 @@
 -- lease has ended. Of a held delivery it is the largest number there is, and of
 -- one that is settled and stays for its mail's sake it is NULL.
 --
--- A content that is too large to be kept in the row is in the table of contents,
--- under the name in the column upload.
+-- A content that is too large to be kept in the row is in the table of contents, or
+-- outside the database, under the name in the column upload. The names of those in
+-- the table have a dot.
 
 CREATE TABLE IF NOT EXISTS {deliveries} (
     mail         VARBINARY(64)   NOT NULL,
@@ -52,7 +53,9 @@ CREATE TABLE IF NOT EXISTS {contents} (
     PRIMARY KEY (upload, n)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
--- Contents whose mail isn't there yet: what is old here was left by a crash.
+-- The names of contents that have no mail: of those that are being kept, and, with
+-- a started of 0, of those that are to be removed. What is old here was left by a
+-- crash.
 CREATE TABLE IF NOT EXISTS {uploads} (
     upload  VARBINARY(255) NOT NULL PRIMARY KEY,
     started BIGINT         NOT NULL

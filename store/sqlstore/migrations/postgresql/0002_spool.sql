@@ -9,8 +9,9 @@
 -- lease has ended. Of a held delivery it is the largest number there is, and of
 -- one that is settled and stays for its mail's sake it is NULL.
 --
--- A content that is too large to be kept in the row is in the table of contents,
--- under the name in the column upload.
+-- A content that is too large to be kept in the row is in the table of contents, or
+-- outside the database, under the name in the column upload. The names of those in
+-- the table have a dot.
 -- What is in the row is not compressed: it isn't kept for long.
 
 CREATE TABLE {deliveries} (
@@ -58,7 +59,9 @@ CREATE TABLE {contents} (
 
 ALTER TABLE {contents} ALTER COLUMN content SET STORAGE EXTERNAL;
 
--- Contents whose mail isn't there yet: what is old here was left by a crash.
+-- The names of contents that have no mail: of those that are being kept, and, with
+-- a started of 0, of those that are to be removed. What is old here was left by a
+-- crash.
 CREATE TABLE {uploads} (
     upload  TEXT   NOT NULL COLLATE "C" PRIMARY KEY,
     started BIGINT NOT NULL

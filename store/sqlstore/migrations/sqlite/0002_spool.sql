@@ -9,8 +9,9 @@
 -- lease has ended. Of a held delivery it is the largest number there is, and of
 -- one that is settled and stays for its mail's sake it is NULL.
 --
--- A content that is too large to be kept in the row is in the table of contents,
--- under the name in the column upload.
+-- A content that is too large to be kept in the row is in the table of contents, or
+-- outside the database, under the name in the column upload. The names of those in
+-- the table have a dot.
 -- The columns of the mail come before its content, so that reading them never
 -- touches the pages of the content.
 
@@ -55,7 +56,9 @@ CREATE TABLE {contents} (
     PRIMARY KEY (upload, n)
 ) STRICT, WITHOUT ROWID;
 
--- Contents whose mail isn't there yet: what is old here was left by a crash.
+-- The names of contents that have no mail: of those that are being kept, and, with
+-- a started of 0, of those that are to be removed. What is old here was left by a
+-- crash.
 CREATE TABLE {uploads} (
     upload  TEXT    NOT NULL PRIMARY KEY COLLATE BINARY,
     started INTEGER NOT NULL

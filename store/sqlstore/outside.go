@@ -1,0 +1,155 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/filestore"
+)
+
+// outside is where contents above 64 KiB go when that is not a table.
+//
+// The name of such a content is in the column upload of its mail. Before the
+// content is kept, and again in the step that removes its mail, the name is in
+// the table of uploads. So sweep finds what a crash has left outside.
+type outside struct {
+	mu       sync.Mutex
+	known    bool           // contents was found out
+	contents store.Contents // nil: the table
+	dropped  []string       // names whose rows in the table of uploads can go
+}
+
+// largeContents returns where large contents go: nil is the table.
+func (s *Store) largeContents(ctx context.Context) (store.Contents, error) {
+	if s.Contents != nil || s.dialect != SQLite {
+		return s.Contents, nil
+	}
+	o := &s.outside
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.known {
+		return o.contents, nil
+	}
+	st, err := s.prepared(ctx, `SELECT file FROM pragma_database_list WHERE name = 'main'`)
+	if err != nil {
+		return nil, err
+	}
+	var file string
+	if err := st.QueryRowContext(ctx).Scan(&file); err != nil {
+		return nil, err
+	}
+	if file != "" {
+		o.contents = &filestore.Contents{Dir: file + "-contents"}
+	}
+	o.known = true
+	return o.contents, nil
+}
+
+// newUpload returns a new name for a large content of the mail.
+func (s *Store) newUpload(ctx context.Context, mail string) (string, error) {
+	contents, err := s.largeContents(ctx)
+	if err != nil {
+		return "", err
+	}
+	if contents == nil {
+		return mail + "." + rand.Text(), nil
+	}
+	return strings.ToLower(rand.Text()), nil
+}
+
+// isOutside reports whether the content of the name is not in the table. Names
+// of the table have a dot.
+func isOutside(name string) bool { return name != "" && !strings.Contains(name, ".") }
+
+// keepOutside keeps a content of exactly size bytes.
+func (s *Store) keepOutside(ctx context.Context, name string, body io.Reader, size int64) error {
+	contents, err := s.outsideContents(ctx, name)
+	if err != nil {
+		return err
+	}
+	return contents.Keep(ctx, name, body, size)
+}
+
+// openOutside returns a content of exactly size bytes.
+func (s *Store) openOutside(ctx context.Context, name string, size int64) (io.ReadCloser, error) {
+	contents, err := s.outsideContents(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := contents.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &wholeReader{ReadCloser: r, ctx: ctx, left: size}, nil
+}
+
+// dropOutside drops a content.
+func (s *Store) dropOutside(ctx context.Context, name string) error {
+	contents, err := s.outsideContents(ctx, name)
+	if err != nil {
+		return err
+	}
+	return contents.Drop(ctx, name)
+}
+
+// outsideContents returns where the content of the name is kept.
+func (s *Store) outsideContents(ctx context.Context, name string) (store.Contents, error) {
+	contents, err := s.largeContents(ctx)
+	if err == nil && contents == nil {
+		err = fmt.Errorf("the content %s is not in the database: set Store.Contents to where it was kept", name)
+	}
+	return contents, err
+}
+
+// dropSettled drops contents whose mails are gone. What fails is left to sweep.
+func (s *Store) dropSettled(ctx context.Context, names []string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTime)
+	defer cancel()
+	for _, name := range names {
+		if s.dropOutside(ctx, name) == nil {
+			s.outside.mu.Lock()
+			s.outside.dropped = append(s.outside.dropped, name)
+			s.outside.mu.Unlock()
+		}
+	}
+}
+
+// takeDropped returns up to maxRows names that dropSettled has dropped, each
+// once, as rows of a query.
+func (o *outside) takeDropped() (rows [][]any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := min(len(o.dropped), maxRows)
+	for _, name := range o.dropped[:n] {
+		rows = append(rows, []any{name})
+	}
+	o.dropped = o.dropped[n:]
+	return rows
+}
+
+// A wholeReader reads a content of exactly left bytes, while ctx lasts.
+type wholeReader struct {
+	io.ReadCloser
+	ctx  context.Context
+	left int64
+}
+
+func (r *wholeReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, failed("read content", err)
+	}
+	n, err := r.ReadCloser.Read(p)
+	r.left -= int64(n)
+	switch {
+	case err == io.EOF && r.left > 0:
+		err = failed("read content", fmt.Errorf("%d bytes are missing: %w", r.left, store.ErrNotFound))
+	case r.left < 0:
+		err = failed("read content", fmt.Errorf("there are %d bytes too many: %w", -r.left, store.ErrNotFound))
+	}
+	return n, err
+}
