@@ -182,16 +182,12 @@ func Temporary(err error) bool {
 
 // Unreachable reports whether err means that the next server was not reached, so
 // that other messages for it would fail as well. An error, or an error it wraps,
-// says so by a method Unreachable() bool. Without that method, a reply of 421
-// (RFC 5321 section 3.8) and a temporary error of package net count.
+// says so by a method Unreachable() bool. Without that method, a temporary error of
+// package net counts, but no reply does: a server that replies was reached.
 func Unreachable(err error) bool {
 	var u interface{ Unreachable() bool }
 	if errors.As(err, &u) {
 		return u.Unreachable()
-	}
-	var reply *ReplyError
-	if errors.As(err, &reply) {
-		return reply.Code == 421
 	}
 	var ne net.Error
 	return errors.As(err, &ne) && Temporary(err)

@@ -58,7 +58,7 @@ func TestUnreachable(t *testing.T) {
 		{"nil", nil, false},
 		{"any error", errors.New("disk failure"), false},
 		{"connection refused", fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), true},
-		{"421", &relay.ReplyError{Code: 421}, true},
+		{"421", &relay.ReplyError{Code: 421}, false},
 		{"451", &relay.ReplyError{Code: 451}, false},
 		{"550", &relay.ReplyError{Code: 550}, false},
 		{"a method that says true", fmt.Errorf("wrapped: %w", reachability(true)), true},

@@ -151,7 +151,7 @@ func (f *Forwarder) protect(ctx context.Context, m *relay.Message, domain, host 
 
 // send hands the message to one host.
 func (f *Forwarder) send(ctx context.Context, m *relay.Message, p protection, host string) error {
-	answer, err := f.pool.Send(ctx, p.key(host), m)
+	answer, err := f.pool.Send(ctx, p.key(host), p.key(host), m)
 	switch {
 	case err == nil:
 		f.logger().LogAttrs(ctx, slog.LevelDebug, "mx: message delivered",

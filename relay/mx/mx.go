@@ -64,8 +64,18 @@ type Forwarder struct {
 	MaxConns int
 
 	// MaxMessages is how many messages go over one connection before it is
-	// closed. Zero means 100.
+	// closed. Zero means 100. A host may lower it with LIMITS MAILMAX (RFC
+	// 9422).
 	MaxMessages int
+
+	// MaxRecipients is how many recipients of a message behind a queue go into
+	// one transaction; the rest follows at once in the next. Zero means 100,
+	// which every server takes. A host may lower it with LIMITS RCPTMAX (RFC
+	// 9422), or by refusing the recipients that are too many.
+	MaxRecipients int
+
+	// NoChunking makes it send DATA to hosts that offer CHUNKING (RFC 3030).
+	NoChunking bool
 
 	// IdleTimeout is how long a connection is kept for the next message. Zero
 	// means 5 seconds.

@@ -72,7 +72,7 @@ func (t *tlsRecord) note(secure bool, now time.Time) {
 
 // dial connects to a host for the Pool: to one of its addresses. The error is that
 // of the first, but for one that lacks TLS: another may have had it.
-func (f *Forwarder) dial(ctx context.Context, key string) (*outbound.Conn, error) {
+func (f *Forwarder) dial(ctx context.Context, key string, noChunking bool) (*outbound.Conn, error) {
 	p, host := splitKey(key)
 	addrs, err := f.addrs(ctx, host)
 	if err != nil {
@@ -80,7 +80,7 @@ func (f *Forwarder) dial(ctx context.Context, key string) (*outbound.Conn, error
 	}
 	var result error
 	for _, a := range addrs {
-		c, err := f.connect(ctx, p, host, a)
+		c, err := f.connect(ctx, p, host, a, noChunking)
 		if err == nil {
 			if p == observed && !c.Secure() {
 				f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: plaintext is against the MTA-STS policy, which is in testing mode",
@@ -99,11 +99,12 @@ func (f *Forwarder) dial(ctx context.Context, key string) (*outbound.Conn, error
 }
 
 // connect connects to one address of a host.
-func (f *Forwarder) connect(ctx context.Context, p protection, host string, a netip.Addr) (*outbound.Conn, error) {
+func (f *Forwarder) connect(ctx context.Context, p protection, host string, a netip.Addr, noChunking bool) (*outbound.Conn, error) {
 	d := &outbound.Dialer{
 		Addr: net.JoinHostPort(a.String(), strconv.Itoa(f.port())), Host: host,
 		TLS: outbound.Required, TLSConfig: f.tlsConfig(p, host),
 		Hostname: f.Hostname, Timeout: f.Timeout, EndTimeout: f.EndTimeout,
+		MaxRecipients: f.MaxRecipients, NoChunking: f.NoChunking || noChunking,
 	}
 	record := f.tlsRecords.get(host)
 	if p == opportunistic || p == observed {

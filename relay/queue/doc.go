@@ -25,7 +25,8 @@
 //	nil                                            delivered
 //	a *relay.RefusedError that names it, final     bounced
 //	a *relay.RefusedError that names it, else      deferred
-//	a *relay.RefusedError that names others        handed on again at once, without them
+//	a partial one that names others                delivered
+//	another one that names others                  handed on again at once, without them
 //	another error that is final                    bounced
 //	another error, or it panics, or takes 30 min   deferred
 //
@@ -45,9 +46,9 @@
 //
 // Where mail goes to several hosts, [Queue].Destination says which recipients go
 // to the same. Destinations take turns, each has a limit of its own, and one that
-// fails doesn't slow the others. If an attempt fails because nobody was reached
-// there (the error has a method Unreachable() bool that returns true, or is a
-// network error, or the reply 421), the destination is closed: what goes there
+// fails doesn't slow the others. If no server was reached in an attempt (the error
+// has a method Unreachable() bool that returns true, or is a network error), the
+// destination is closed: what goes there
 // is deferred without an attempt, which doesn't count as one, and a single
 // message is sent as a probe, a second later and then at growing intervals of up
 // to two minutes. The first that gets an answer opens the destination again.

@@ -19,21 +19,33 @@
 // certificate by TLSConfig.InsecureSkipVerify. The password is only sent over TLS,
 // or with NoTLS.
 //
-// # What the sender learns
+// # Recipients
 //
 // Forward returns nil when the upstream has accepted the message for every
-// recipient. It never accepts it for some: if one recipient is refused, nothing is
-// sent to the others, and the error, a *relay.RefusedError, says which and why, in
-// the upstream's own code and words. Directly behind a relay.Server that is what
-// the client reads; a queue settles those recipients and sends to the rest.
+// recipient. Directly behind a relay.Server it never accepts it for some: if one
+// recipient is refused, nothing is sent to the others, and the client reads a
+// *relay.RefusedError in the upstream's own code and words.
 //
-// What is wrong with the upstream rather than with the message is temporary, so
-// that mail is kept until somebody has put it right: it is down, slow, or talks
-// nonsense; it has no TLS or the wrong certificate; it refuses the login. The last
-// two need a person, as does a wrong Addr, and are logged as errors. When the
-// connection fails after the whole message was sent, nobody knows whether the
-// upstream has it. That is temporary too: the message may then arrive twice, but
-// isn't lost.
+// Behind a queue (the message has Partial), the upstream gets the message for the
+// recipients that it accepts, and the error names the others. It goes out in
+// transactions of at most MaxRecipients, one after the other on one connection.
+//
+// # Connections
+//
+// A connection is kept for the next message. If it then turns out to be dead, or
+// the upstream refuses MAIL, DATA or every RCPT with a reply that may be about the
+// connection, the message is tried once more over a fresh one. An upstream that
+// turns an additional connection away gets no more than are open; the limit is
+// raised by one every minute, up to MaxConns.
+//
+// # Failures
+//
+// A failure of the upstream, in contrast to a refusal of the message, is temporary:
+// the upstream is down, slow, or sends malformed replies; it has no TLS or the wrong
+// certificate; it refuses the login. The last two need a person, as does a wrong
+// Addr, and are logged as errors. If the connection fails after the whole message
+// was sent, it is unknown whether the upstream has it. That is temporary too: the
+// message may then arrive twice, but is not lost.
 //
 // # What the upstream lacks
 //

@@ -57,8 +57,20 @@ type Forwarder struct {
 	MaxConns int
 
 	// MaxMessages is how many messages go over one connection before it is
-	// closed. Zero means 500.
+	// closed. Zero means 100. An upstream may lower it with LIMITS MAILMAX
+	// (RFC 9422).
 	MaxMessages int
+
+	// MaxRecipients is how many recipients of a message behind a queue go into
+	// one transaction; the rest follows at once in the next. Zero means 100,
+	// which every server takes. An upstream may lower it with LIMITS RCPTMAX
+	// (RFC 9422), or by refusing the recipients that are too many. A message
+	// without a queue goes into one transaction, whatever the number.
+	MaxRecipients int
+
+	// NoChunking makes it send DATA to an upstream that offers CHUNKING, for
+	// one whose BDAT doesn't work (RFC 3030).
+	NoChunking bool
 
 	// IdleTimeout is how long a connection is kept for the next message. Zero
 	// means 30 seconds.
@@ -88,7 +100,7 @@ type Forwarder struct {
 // errors mean. It ends with ctx, at whatever step it is.
 func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 	f.once.Do(f.setup)
-	answer, err := f.pool.Send(ctx, "", m)
+	answer, err := f.pool.Send(ctx, f.Addr, "", m)
 	if err == nil {
 		f.logger().LogAttrs(ctx, slog.LevelDebug, "smarthost: message handed to the upstream",
 			slog.String("message", m.ID), slog.String("upstream", f.Addr), slog.String("reply", answer))
@@ -117,16 +129,19 @@ func (f *Forwarder) setup() {
 		Addr: f.Addr, TLS: f.mode(), TLSConfig: f.TLSConfig,
 		Username: f.Username, Password: f.Password,
 		Hostname: f.Hostname, Timeout: f.Timeout, EndTimeout: f.EndTimeout,
+		MaxRecipients: f.MaxRecipients, NoChunking: f.NoChunking,
 	}
 	f.pool = &outbound.Pool{
-		Dial: func(ctx context.Context, _ string) (*outbound.Conn, error) {
+		Dial: func(ctx context.Context, _ string, noChunking bool) (*outbound.Conn, error) {
 			if host, port, err := net.SplitHostPort(f.Addr); err != nil || host == "" || port == "" {
 				return nil, &outbound.Error{Host: strconv.Quote(f.Addr), Step: outbound.Connect, Err: errAddr}
 			}
-			return d.Dial(ctx)
+			c := *d
+			c.NoChunking = c.NoChunking || noChunking
+			return c.Dial(ctx)
 		},
 		MaxConns:    or(f.MaxConns, 10),
-		MaxMessages: or(f.MaxMessages, 500),
+		MaxMessages: or(f.MaxMessages, 100),
 		IdleTimeout: or(f.IdleTimeout, 30*time.Second),
 	}
 }

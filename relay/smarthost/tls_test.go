@@ -113,7 +113,11 @@ func TestAuth(t *testing.T) {
 			want: "AUTH: the server doesn't offer it",
 		},
 		{
-			name: "wrong password", up: &relaytest.Upstream{Password: "another"}, auth: "AUTH PLAIN " + plain,
+			name: "wrong password", up: &relaytest.Upstream{Password: "another"}, auth: "AUTH PLAIN " + plain + "; AUTH LOGIN",
+			want: "AUTH: the server replied 535 5.7.8 Authentication failed",
+		},
+		{
+			name: "wrong password, PLAIN", up: &relaytest.Upstream{Password: "another", Mechanisms: []string{"PLAIN"}}, auth: "AUTH PLAIN " + plain,
 			want: "AUTH: the server replied 535 5.7.8 Authentication failed",
 		},
 		{

@@ -11,7 +11,7 @@ import (
 )
 
 // check refuses, before anything of it is sent, a message that must not or can't
-// go to this server.
+// go to this server, whoever it is for.
 func (c *Conn) check(m *relay.Message) error {
 	switch {
 	case len(m.To) == 0:
@@ -19,14 +19,11 @@ func (c *Conn) check(m *relay.Message) error {
 	case !validPath(m.From):
 		return final(553, "5.1.7", "the sender's address can't be sent in a command")
 	case !validParameters(&m.Options):
-		return final(501, "5.5.4", "a parameter of the message is no valid one")
+		return final(501, "5.5.4", "a parameter of the message is not valid")
 	case c.ext.size > 0 && m.Size() > c.ext.size:
 		return final(552, "5.3.4", fmt.Sprintf("the message has %d bytes, %s takes %d", m.Size(), c.host, c.ext.size))
 	case m.Options.RequireTLS && !(c.verified && c.ext.requireTLS): // RFC 8689 section 4.2.1
 		return final(550, "5.7.30", c.host+" doesn't support REQUIRETLS")
-	}
-	if err := c.checkRecipients(m.To); err != nil {
-		return err
 	}
 	if !c.ext.eightBit || !c.ext.utf8 && wantsUTF8(m) { // else whatever it contains may go there
 		return c.checkContent(m)
@@ -34,24 +31,35 @@ func (c *Conn) check(m *relay.Message) error {
 	return nil
 }
 
-func (c *Conn) checkRecipients(to []relay.Recipient) error {
-	var refused []relay.RefusedRecipient
+// checkRecipients separates the recipients that can't be sent to this server from
+// the rest.
+func (c *Conn) checkRecipients(to []relay.Recipient) (refused []relay.RefusedRecipient, rest []relay.Recipient) {
 	for i := range to {
-		var err error
-		switch addr := to[i].Address; {
-		case addr == "" || !validPath(addr):
-			err = final(553, "5.1.3", "the address can't be sent in a command")
-		case !validDSN(&to[i]):
-			err = final(501, "5.5.4", "a parameter of the recipient is no valid one")
-		case !c.ext.utf8 && !ascii(addr): // RFC 6531 section 3.5
-			err = final(553, "5.6.7", c.host+" doesn't support SMTPUTF8, which the address needs")
-		}
-		if err != nil {
+		err := c.checkRecipient(&to[i])
+		switch {
+		case err != nil:
+			if refused == nil {
+				rest = append(rest, to[:i]...)
+			}
 			refused = append(refused, relay.RefusedRecipient{Address: to[i].Address, Err: err})
+		case refused != nil:
+			rest = append(rest, to[i])
 		}
 	}
-	if refused != nil {
-		return &relay.RefusedError{Recipients: refused}
+	if refused == nil {
+		return nil, to
+	}
+	return refused, rest
+}
+
+func (c *Conn) checkRecipient(r *relay.Recipient) error {
+	switch addr := r.Address; {
+	case addr == "" || !validPath(addr):
+		return final(553, "5.1.3", "the address can't be sent in a command")
+	case !validDSN(r):
+		return final(501, "5.5.4", "a parameter of the recipient is not valid")
+	case !c.ext.utf8 && !ascii(addr): // RFC 6531 section 3.5
+		return final(553, "5.6.7", c.host+" doesn't support SMTPUTF8, which the address needs")
 	}
 	return nil
 }

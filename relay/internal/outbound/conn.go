@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -28,8 +29,15 @@ type Conn struct {
 	in, out []byte // content as read, and bytes to send; kept for the next message
 	text    []byte // of the last reply
 
-	usable    bool // for another message
-	messages  int  // how many were begun
+	usable      bool // for another message
+	messages    int  // how many transactions were begun
+	maxMessages int  // how many may be
+	maxRcpt     int  // how many recipients the server takes in a transaction
+	rejected    int  // how many recipients in a row it refused
+	lowered     bool // maxRcpt was learned from the server's replies
+	badChunking bool // it offered BDAT and refused it
+
+	key       string // of the Pool
 	idleSince time.Time
 
 	ctx  context.Context // of the call in progress
@@ -62,8 +70,15 @@ func (t timeouts) of(s Step) time.Duration {
 	return 5 * time.Minute
 }
 
+// maxRcpt is how many recipients a transaction has: every server must take as
+// many (RFC 5321 section 4.5.3.1.8).
+const maxRcpt = 100
+
 func newConn(raw net.Conn, host string, t timeouts) *Conn {
-	return &Conn{host: host, raw: raw, conn: raw, r: bufio.NewReaderSize(raw, maxReplyLine), times: t}
+	return &Conn{
+		host: host, raw: raw, conn: raw, r: bufio.NewReaderSize(raw, maxReplyLine), times: t,
+		maxMessages: math.MaxInt, maxRcpt: maxRcpt,
+	}
 }
 
 // Secure reports whether TLS is on.

@@ -60,6 +60,7 @@ func TestManyRecipientsLittleRoom(t *testing.T) {
 	raw.(*net.TCPConn).SetWriteBuffer(room)
 	c := newConn(raw, "host", timeouts{step: 10 * time.Second, end: 10 * time.Second})
 	c.ext = extensions{pipelining: true, chunking: true, utf8: true, eightBit: true}
+	c.usable = true
 	m := &relay.Message{From: "a@example.org"}
 	for i := range recipients {
 		m.To = append(m.To, relay.Recipient{Address: fmt.Sprintf("user%d@example.com", i)})

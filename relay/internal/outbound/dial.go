@@ -40,6 +40,9 @@ type Dialer struct {
 	// is no name, the address that the connection comes from.
 	Hostname string
 
+	MaxRecipients int  // in a transaction; 0 means 100. A server's LIMITS may lower it
+	NoChunking    bool // send DATA even if the server offers CHUNKING
+
 	Timeout    time.Duration // for each step but the last; 0 means the times of RFC 5321 section 4.5.3.2
 	EndTimeout time.Duration // for the answer to the content; 0 means 10 minutes
 }
@@ -99,7 +102,23 @@ func (c *Conn) setup(d *Dialer) error {
 		}
 	}
 	c.usable = true
+	c.limits(d)
 	return nil
+}
+
+// limits applies what the Dialer and the server say about the size of a
+// transaction and of a session.
+func (c *Conn) limits(d *Dialer) {
+	if d.MaxRecipients > 0 {
+		c.maxRcpt = d.MaxRecipients
+	}
+	if n := c.ext.maxRcpt; n > 0 {
+		c.maxRcpt = min(c.maxRcpt, n)
+	}
+	if n := c.ext.maxMail; n > 0 {
+		c.maxMessages = min(c.maxMessages, n)
+	}
+	c.ext.chunking = c.ext.chunking && !d.NoChunking
 }
 
 func (c *Conn) startTLS(name string, d *Dialer) error {
@@ -190,6 +209,8 @@ type extensions struct {
 	size  int64    // the largest message; 0 if there is no limit, or it isn't told
 	sized bool     // SIZE is offered (RFC 1870)
 	auth  []string // SASL mechanisms
+
+	maxMail, maxRcpt int // LIMITS (RFC 9422); 0 if it isn't told
 }
 
 // parseExtensions reads the text of an EHLO reply.
@@ -208,6 +229,9 @@ func parseExtensions(text []byte) extensions {
 }
 
 func (x *extensions) add(keyword string, args []string) {
+	if rest, ok := strings.CutPrefix(keyword, "AUTH="); ok { // servers wrote it so before RFC 2554
+		keyword, args = "AUTH", append([]string{rest}, args...)
+	}
 	switch keyword {
 	case "STARTTLS":
 		x.startTLS = true
@@ -224,11 +248,31 @@ func (x *extensions) add(keyword string, args []string) {
 	case "REQUIRETLS":
 		x.requireTLS = true
 	case "AUTH":
-		x.auth = args
+		x.auth = append(x.auth, args...)
+	case "LIMITS":
+		x.limits(args)
 	case "SIZE":
 		x.sized = true
 		if len(args) > 0 {
 			x.size, _ = strconv.ParseInt(args[0], 10, 64)
+		}
+	}
+}
+
+// limits reads the parameters of LIMITS (RFC 9422 section 3). Unknown ones are
+// ignored.
+func (x *extensions) limits(args []string) {
+	for _, arg := range args {
+		name, value, _ := strings.Cut(arg, "=")
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 {
+			continue
+		}
+		switch name {
+		case "MAILMAX":
+			x.maxMail = n
+		case "RCPTMAX":
+			x.maxRcpt = n
 		}
 	}
 }

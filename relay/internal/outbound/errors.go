@@ -49,6 +49,10 @@ type Error struct {
 	// become an answer to the message's sender.
 	Err error
 
+	// Reply is what the server said, if it said anything, also where Err is
+	// only text.
+	Reply *relay.ReplyError
+
 	// Lost means that the connection failed, not that the server said no.
 	Lost bool
 
@@ -57,6 +61,8 @@ type Error struct {
 
 	// Unknown means that the server may have taken the message.
 	Unknown bool
+
+	challenge bool // the reply is 334 (RFC 4954 section 4)
 }
 
 // ErrNoTLS is the cause when there is no STARTTLS where it is required.
@@ -98,12 +104,11 @@ func (e *Error) Temporary() bool {
 	return e.Lost || !errors.As(e.Err, &re) || re.Temporary()
 }
 
-// Unreachable reports whether the failure is about the server or the way to it,
-// and so about every message for it, rather than about this one. A line that drops
-// in the middle of a message isn't: the message may be why, and if the server is
-// gone, the next one can't connect. A 421 there is, because it speaks of the
-// service, but not where it may be an answer to the content.
-func (e *Error) Unreachable() bool { return e.Step < Mail || e.Closing && e.Step < Content }
+// Unreachable reports whether the server was not reached, so that every message
+// for it would fail: at connecting, the greeting, EHLO, TLS or the login. What
+// happens after that is about the message. If the server is gone, the next message
+// can't connect.
+func (e *Error) Unreachable() bool { return e.Step < Mail }
 
 // resendable reports whether err means that a connection failed before the
 // server could have taken the message.
@@ -128,10 +133,13 @@ func (c *Conn) fail(step Step, err error) error {
 		err = timeoutError(c.times.of(step))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		err = errors.New("the server closed the connection")
+		err = errHungUp
 	}
 	return &Error{Host: c.host, Step: step, Err: err, Lost: true, Unknown: step == End}
 }
+
+// errHungUp is the cause when the server closes or resets a connection.
+var errHungUp = errors.New("the server closed the connection")
 
 // A timeoutError says how long we waited.
 type timeoutError time.Duration
@@ -145,7 +153,7 @@ func (c *Conn) refuse(step Step, rp reply) error {
 	if re == nil {
 		c.usable = false
 		err := fmt.Errorf("unexpected reply %d %q", rp.code, safeText(rp.text))
-		return &Error{Host: c.host, Step: step, Err: err, Lost: true, Unknown: step == End}
+		return &Error{Host: c.host, Step: step, Err: err, Lost: true, Unknown: step == End, challenge: rp.code == 334}
 	}
 	lost := rp.code == 421 // RFC 5321 section 3.8: the server closes the channel
 	if lost {
@@ -155,9 +163,9 @@ func (c *Conn) refuse(step Step, rp reply) error {
 		step = Auth
 	}
 	if step < Mail || lost {
-		return &Error{Host: c.host, Step: step, Err: errors.New(causeText(re)), Lost: lost, Closing: lost}
+		return &Error{Host: c.host, Step: step, Err: errors.New(causeText(re)), Reply: re, Lost: lost, Closing: lost}
 	}
-	return &Error{Host: c.host, Step: step, Err: re}
+	return &Error{Host: c.host, Step: step, Err: re, Reply: re}
 }
 
 // contextErr returns why the context of the current call ended; nil if it

@@ -18,7 +18,7 @@ func TestUnreachable(t *testing.T) {
 		{"login refused", outbound.Error{Step: outbound.Auth, Err: errors.New("535")}, true},
 		{"line dropped in the middle", outbound.Error{Step: outbound.Data, Err: errors.New("EOF"), Lost: true}, false},
 		{"line dropped at the content", outbound.Error{Step: outbound.End, Err: errors.New("EOF"), Lost: true}, false},
-		{"421 in the middle", outbound.Error{Step: outbound.Rcpt, Err: errors.New("421"), Lost: true, Closing: true}, true},
+		{"421 in the middle", outbound.Error{Step: outbound.Rcpt, Err: errors.New("421"), Lost: true, Closing: true}, false},
 		{"421 to the content", outbound.Error{Step: outbound.End, Err: errors.New("421"), Lost: true, Closing: true}, false},
 		{"sender refused", outbound.Error{Step: outbound.Mail, Err: &relay.ReplyError{Code: 451}}, false},
 		{"content refused", outbound.Error{Step: outbound.End, Err: &relay.ReplyError{Code: 554}}, false},

@@ -4,25 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// A Pool keeps connections to any number of destinations. The fields must not be
-// changed once it is in use; its methods are safe for concurrent use.
+// A Pool keeps connections to any number of sites. A site is a group of servers
+// that share a limit; the connections to one of its servers are told apart by a
+// key. The fields must not be changed once it is in use; its methods are safe for
+// concurrent use.
 type Pool struct {
-	// Dial connects to a destination.
-	Dial func(ctx context.Context, key string) (*Conn, error)
+	// Dial connects to the server of a key. noChunking asks for a connection
+	// without CHUNKING.
+	Dial func(ctx context.Context, key string, noChunking bool) (*Conn, error)
 
-	MaxConns    int           // for each destination, at least 1
+	MaxConns    int           // for each site, at least 1
 	MaxMessages int           // for each connection, at least 1
 	IdleTimeout time.Duration // how long a connection is kept for the next message
 
 	mu     sync.Mutex
 	closed bool
-	dests  map[string]*destination
+	sites  map[string]*site
 	timer  *time.Timer // closes what was idle for too long; nil if nothing is idle
 }
 
@@ -30,171 +34,260 @@ type Pool struct {
 // temporary error.
 var errClosed = errors.New("already closed")
 
-// A destination is what a Pool knows under one key. It is forgotten when it has
+// A site is what a Pool knows of a group of servers. It is forgotten when it has
 // no connections.
-type destination struct {
+type site struct {
+	name    string
 	open    int // connections: in use, idle, and being made
 	idle    []*Conn
-	waiters []*waiter // the one who waits the longest first
+	waiters []*waiter     // the one who waits the longest first
+	free    chan struct{} // closed when a slot may be free; nil if no BusyError has it
+
+	// What was learned from the servers' replies.
+	limit     int       // of connections; 0: MaxConns
+	limitedAt time.Time // when limit was learned, or raised
+	maxRcpt   int       // recipients in a transaction
+	rcptAt    time.Time // when maxRcpt was learned
+	noBDAT    bool      // CHUNKING is offered and doesn't work
 }
 
-// A waiter waits for one of a destination's connections.
+// A waiter waits for one of a site's connections.
 type waiter struct {
 	ready chan struct{} // closed when it is the waiter's turn
 	conn  *Conn         // its connection; nil means that it may make one
 	err   error
 }
 
-// Send sends m to the destination on a kept connection, or on a new one. If a
-// kept one turns out to be dead before the server could have taken the message,
-// it is sent again, once, on a new one. See [Conn.Send] for the result.
-func (p *Pool) Send(ctx context.Context, key string, m *relay.Message) (answer string, err error) {
-	c, err := p.get(ctx, key)
+// Send sends m to a server on a kept connection, or on a new one. What fails on a
+// kept connection and may succeed on a new one is tried again on a new one, and so
+// is what is left when a connection can't be used any more. See [Conn.Send] for
+// the result.
+//
+// If all connections to the site are in use, Send waits, or returns a
+// *relay.BusyError if the message has NoWait.
+func (p *Pool) Send(ctx context.Context, siteName, key string, m *relay.Message) (answer string, err error) {
+	c, err := p.get(ctx, siteName, key, m.NoWait)
 	if err != nil {
 		return "", err
 	}
-	defer func() { p.put(key, c) }()
-	kept := c.messages > 0
-	answer, err = c.Send(ctx, m)
-	if err == nil || !kept || !resendable(err) || ctx.Err() != nil {
-		return answer, err
+	defer func() {
+		if c != nil {
+			p.put(siteName, c)
+		}
+	}()
+	s := sending{m: m, left: m.To}
+	for {
+		before := s.settled()
+		err = s.over(ctx, c)
+		p.learn(siteName, c)
+		more := s.again || err == nil && s.settled() > before
+		if len(s.left) == 0 || !more || ctx.Err() != nil {
+			break
+		}
+		c.Close()
+		c = nil // its place is connect's to give back
+		if c, err = p.connect(ctx, siteName, key, m.NoWait); err != nil {
+			break
+		}
 	}
-	c.Close()
-	if c, err = p.Dial(ctx, key); err != nil {
-		return "", err
-	}
-	return c.Send(ctx, m)
+	return s.answer, s.result(ctx, err)
 }
 
 // get returns a connection, and waits for one if there are too many.
-func (p *Pool) get(ctx context.Context, key string) (*Conn, error) {
-	c, w, err := p.take(key)
+func (p *Pool) get(ctx context.Context, name, key string, noWait bool) (*Conn, error) {
+	c, w, err := p.take(name, key, noWait)
 	if err != nil {
 		return nil, err
 	}
 	if w != nil {
-		if c, err = p.wait(ctx, key, w); err != nil {
+		if c, err = p.wait(ctx, name, w); err != nil {
 			return nil, err
 		}
 	}
-	if c != nil && c.alive() {
+	if c != nil && c.key == key && c.alive() {
 		return c, nil
 	}
 	if c != nil {
 		c.Close()
 	}
-	return p.dial(ctx, key)
+	return p.connect(ctx, name, key, noWait)
 }
 
-// dial makes a connection in a place that was taken. It gives the place back if
-// there is none, even if Dial panics.
-func (p *Pool) dial(ctx context.Context, key string) (c *Conn, err error) {
+// connect makes a connection in a place that was taken, and gives the place back
+// if it fails.
+//
+// A server that turns an additional connection away has a limit, which is then
+// the Pool's as well: connect waits for one of the connections that are open.
+func (p *Pool) connect(ctx context.Context, name, key string, noWait bool) (*Conn, error) {
+	for {
+		c, err := p.dial(ctx, name, key)
+		if err == nil {
+			return c, nil
+		}
+		w, err := p.failed(name, err, noWait)
+		if err != nil {
+			return nil, err
+		}
+		if c, err = p.wait(ctx, name, w); err != nil {
+			return nil, err
+		}
+		if c != nil && c.key == key && c.alive() {
+			return c, nil
+		}
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// dial calls Dial and applies what is known of the site. If Dial panics, it gives
+// the place back.
+func (p *Pool) dial(ctx context.Context, name, key string) (c *Conn, err error) {
 	defer func() {
-		if c == nil {
-			p.put(key, nil)
+		if c == nil && err == nil {
+			p.put(name, nil)
 		}
 	}()
-	return p.Dial(ctx, key)
+	maxRcpt, noBDAT := p.learned(name)
+	if c, err = p.Dial(ctx, key, noBDAT); err != nil {
+		return nil, err
+	}
+	c.key = key
+	c.maxMessages = min(c.maxMessages, p.MaxMessages)
+	c.maxRcpt = min(c.maxRcpt, maxRcpt)
+	return c, nil
 }
 
 // take returns the idle connection that was used last, or a waiter, or neither:
 // the caller may then make a connection.
-func (p *Pool) take(key string) (*Conn, *waiter, error) {
+func (p *Pool) take(name, key string, noWait bool) (*Conn, *waiter, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, nil, errClosed
 	}
-	d := p.dests[key]
-	if d == nil {
-		d = &destination{}
-		if p.dests == nil {
-			p.dests = make(map[string]*destination)
+	s := p.sites[name]
+	if s == nil {
+		s = &site{name: name}
+		if p.sites == nil {
+			p.sites = make(map[string]*site)
 		}
-		p.dests[key] = d
+		p.sites[name] = s
 	}
-	if n := len(d.idle); n > 0 {
-		c := d.idle[n-1]
-		d.idle = d.idle[:n-1]
-		return c, nil, nil
+	for i := len(s.idle) - 1; i >= 0; i-- {
+		if c := s.idle[i]; c.key == key {
+			s.idle = slices.Delete(s.idle, i, i+1)
+			return c, nil, nil
+		}
 	}
-	if d.open < p.MaxConns {
-		d.open++
+	switch {
+	case s.open < p.maxConns(s):
+		s.open++
 		return nil, nil, nil
+	case len(s.idle) > 0: // a connection to another server of the site makes room
+		c := s.idle[0]
+		s.idle = slices.Delete(s.idle, 0, 1)
+		return c, nil, nil
+	case noWait:
+		return nil, nil, s.busy()
 	}
 	w := &waiter{ready: make(chan struct{})}
-	d.waiters = append(d.waiters, w)
+	s.waiters = append(s.waiters, w)
 	return nil, w, nil
 }
 
 // wait waits for the waiter's turn.
-func (p *Pool) wait(ctx context.Context, key string, w *waiter) (*Conn, error) {
+func (p *Pool) wait(ctx context.Context, name string, w *waiter) (*Conn, error) {
 	select {
 	case <-w.ready:
 		return w.conn, w.err
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
-	d := p.dests[key]
-	if d != nil {
-		for i := range d.waiters {
-			if d.waiters[i] == w {
-				d.waiters = append(d.waiters[:i], d.waiters[i+1:]...)
-				p.mu.Unlock()
-				return nil, fmt.Errorf("waiting for a connection: %w", ctx.Err())
-			}
+	if s := p.sites[name]; s != nil {
+		if i := slices.Index(s.waiters, w); i >= 0 {
+			s.waiters = slices.Delete(s.waiters, i, i+1)
+			p.mu.Unlock()
+			return nil, fmt.Errorf("waiting for a connection: %w", ctx.Err())
 		}
 	}
 	p.mu.Unlock()
 	// Its turn came at the same moment: pass it on.
 	if w.err == nil {
-		p.put(key, w.conn)
+		p.put(name, w.conn)
 	}
 	return nil, fmt.Errorf("waiting for a connection: %w", ctx.Err())
 }
 
 // put gives a connection back: to the next who waits, or to be kept. nil, or one
 // that is not good for another message, makes room for a new one.
-func (p *Pool) put(key string, c *Conn) {
-	if c != nil && (!c.usable || c.messages >= p.MaxMessages) {
+func (p *Pool) put(name string, c *Conn) {
+	if c != nil && !c.keepable() {
 		c.Close()
 		c = nil
 	}
-	if c = p.hand(key, c); c != nil {
+	if c = p.hand(name, c); c != nil {
 		c.Close()
 	}
 }
 
 // hand does put's work under the lock. It returns a connection that is to be
 // closed.
-func (p *Pool) hand(key string, c *Conn) *Conn {
+func (p *Pool) hand(name string, c *Conn) *Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d := p.dests[key]
+	s := p.sites[name]
+	if s == nil {
+		return c
+	}
+	defer p.tidy(s)
 	switch {
-	case len(d.waiters) > 0:
-		w := d.waiters[0]
-		d.waiters = d.waiters[1:]
-		w.conn = c
-		close(w.ready)
-		return nil
-	case c != nil && !p.closed:
+	case len(s.waiters) > 0 && s.open <= p.maxConns(s):
+		s.next(c)
+		c = nil
+	case c != nil && !p.closed && s.open <= p.maxConns(s):
 		c.idleSince = time.Now()
-		d.idle = append(d.idle, c)
+		s.idle = append(s.idle, c)
 		if p.timer == nil {
 			p.timer = time.AfterFunc(p.IdleTimeout, p.sweep)
 		}
-		return nil
+		c = nil
+	default:
+		s.open--
 	}
-	p.release(key, d, 1)
 	return c
 }
 
-// release counts connections that are no more.
-func (p *Pool) release(key string, d *destination, n int) {
-	if d.open -= n; d.open == 0 {
-		delete(p.dests, key)
+// tidy lets those who wait for a place have it, and forgets a site without
+// connections. The caller must hold p.mu.
+func (p *Pool) tidy(s *site) {
+	for len(s.waiters) > 0 && s.open < p.maxConns(s) {
+		s.open++
+		s.next(nil)
 	}
+	if s.free != nil {
+		close(s.free)
+		s.free = nil
+	}
+	if s.open == 0 {
+		delete(p.sites, s.name)
+	}
+}
+
+// next gives a place, and the connection in it, to the one who waits the longest.
+func (s *site) next(c *Conn) {
+	w := s.waiters[0]
+	s.waiters = s.waiters[1:]
+	w.conn = c
+	close(w.ready)
+}
+
+// busy returns the error that no slot is free.
+func (s *site) busy() *relay.BusyError {
+	if s.free == nil {
+		s.free = make(chan struct{})
+	}
+	return &relay.BusyError{Site: s.name, Free: s.free}
 }
 
 // sweep closes the connections that were idle for too long.
@@ -203,20 +296,21 @@ func (p *Pool) sweep() {
 	var old []*Conn
 	next := time.Duration(-1)
 	now := time.Now()
-	for key, d := range p.dests {
+	for _, s := range p.sites {
 		n := 0 // the oldest come first
-		for n < len(d.idle) && now.Sub(d.idle[n].idleSince) >= p.IdleTimeout {
+		for n < len(s.idle) && now.Sub(s.idle[n].idleSince) >= p.IdleTimeout {
 			n++
 		}
-		old = append(old, d.idle[:n]...)
-		d.idle = append(d.idle[:0], d.idle[n:]...)
-		if len(d.idle) > 0 {
-			left := p.IdleTimeout - now.Sub(d.idle[0].idleSince)
+		old = append(old, s.idle[:n]...)
+		s.idle = append(s.idle[:0], s.idle[n:]...)
+		if len(s.idle) > 0 {
+			left := p.IdleTimeout - now.Sub(s.idle[0].idleSince)
 			if next < 0 || left < next {
 				next = left
 			}
 		}
-		p.release(key, d, n)
+		s.open -= n
+		p.tidy(s)
 	}
 	p.timer = nil
 	if next >= 0 && !p.closed {
@@ -236,15 +330,15 @@ func (p *Pool) Close() {
 		p.timer = nil
 	}
 	var idle []*Conn
-	for key, d := range p.dests {
-		for _, w := range d.waiters {
+	for _, s := range p.sites {
+		for _, w := range s.waiters {
 			w.err = errClosed
 			close(w.ready)
 		}
-		idle = append(idle, d.idle...)
-		n := len(d.idle)
-		d.idle, d.waiters = nil, nil
-		p.release(key, d, n)
+		idle = append(idle, s.idle...)
+		s.open -= len(s.idle)
+		s.idle, s.waiters = nil, nil
+		p.tidy(s)
 	}
 	p.mu.Unlock()
 	closeAll(idle)

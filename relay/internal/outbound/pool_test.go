@@ -27,7 +27,7 @@ func TestPoolDestinations(t *testing.T) {
 		defer up.Close()
 	}
 	p := &outbound.Pool{
-		Dial: func(ctx context.Context, key string) (*outbound.Conn, error) {
+		Dial: func(ctx context.Context, key string, _ bool) (*outbound.Conn, error) {
 			d := &outbound.Dialer{Addr: key, TLS: outbound.Opportunistic, TLSConfig: stalling.ClientTLS()}
 			return d.Dial(ctx)
 		},
@@ -39,16 +39,16 @@ func TestPoolDestinations(t *testing.T) {
 	m = m.WithContent(strings.NewReader("x\r\n"), 3)
 	first := make(chan error)
 	go func() {
-		_, err := p.Send(t.Context(), stalling.Addr(), m)
+		_, err := p.Send(t.Context(), "a", stalling.Addr(), m)
 		first <- err
 	}()
 	for range 3 {
-		answer, err := p.Send(t.Context(), quick.Addr(), m)
+		answer, err := p.Send(t.Context(), "b", quick.Addr(), m)
 		if err != nil || answer != "250 2.0.0 Accepted" {
 			t.Errorf("%q, %v", answer, err)
 		}
 	}
-	if _, err := p.Send(t.Context(), "127.0.0.1:1", m); err == nil || !relay.Temporary(err) {
+	if _, err := p.Send(t.Context(), "c", "127.0.0.1:1", m); err == nil || !relay.Temporary(err) {
 		t.Errorf("nobody there: %v", err)
 	}
 	close(release)
@@ -68,7 +68,7 @@ func TestPoolDestinations(t *testing.T) {
 // A function of the embedder's that panics while connecting takes no place with it.
 func TestPanicInDial(t *testing.T) {
 	p := &outbound.Pool{
-		Dial:     func(context.Context, string) (*outbound.Conn, error) { panic("AllowAddr") },
+		Dial:     func(context.Context, string, bool) (*outbound.Conn, error) { panic("AllowAddr") },
 		MaxConns: 1, MaxMessages: 1, IdleTimeout: time.Minute,
 	}
 	defer p.Close()
@@ -81,7 +81,7 @@ func TestPanicInDial(t *testing.T) {
 			}()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			p.Send(ctx, "host", &relay.Message{})
+			p.Send(ctx, "site", "host", &relay.Message{})
 		}()
 	}
 }
