@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,7 +31,7 @@ func failing(err error) func(context.Context, *relay.Message) error {
 
 func TestRetrySchedule(t *testing.T) {
 	for attempt, want := range map[int]time.Duration{
-		1: minute, 2: 2 * minute, 3: 4 * minute, 8: 128 * minute, 9: 3 * hour, 50: 3 * hour, 1 << 40: 3 * hour,
+		1: minute, 2: 2 * minute, 3: 4 * minute, 8: 128 * minute, 9: 3 * hour, 50: 3 * hour, math.MaxInt: 3 * hour,
 	} {
 		seen := make(map[time.Duration]bool)
 		for range 1000 {

@@ -73,7 +73,11 @@ func TestWriteAndDie(t *testing.T) {
 		for id, size := range killedMails {
 			mustPut(t, st, id, make([]byte, size))
 		}
-		if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
+		self, err := os.FindProcess(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := self.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		select {}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -81,8 +80,7 @@ func runPostfix(t *testing.T, settings string, message []byte, from, to string) 
 	dir := makePostfix(t, settings)
 	config := filepath.Join(dir, "config")
 	cmd := exec.CommandContext(t.Context(), master, "-d", "-c", config)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with its children
+	killWithChildren(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

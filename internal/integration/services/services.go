@@ -15,11 +15,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -122,10 +120,7 @@ func (s *server) makeDir() error {
 		return err
 	}
 	s.dir = dir
-	if cred := credential(); cred != nil {
-		return os.Chown(dir, int(cred.Uid), int(cred.Gid))
-	}
-	return nil
+	return chown(dir)
 }
 
 // command is a program that runs in the server's directory, and ends when the
@@ -134,8 +129,7 @@ func (s *server) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "HOME="+s.dir, "LC_ALL=C.UTF-8")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential()}
-	dieWithParent(cmd.SysProcAttr)
+	cmd.SysProcAttr = attributes()
 	if s.wrap != nil {
 		s.wrap(cmd)
 	}
@@ -254,30 +248,6 @@ func find(program string, dirs ...string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s is %w", program, errMissing)
-}
-
-// credential is whom the servers run as: database servers refuse to run as
-// root. Nil means as the tests do.
-func credential() *syscall.Credential {
-	if os.Getuid() != 0 {
-		return nil
-	}
-	for _, name := range []string{"postgres", "mysql", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err := strconv.ParseUint(u.Uid, 10, 32)
-		if err != nil {
-			continue
-		}
-		gid, err := strconv.ParseUint(u.Gid, 10, 32)
-		if err != nil {
-			continue
-		}
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	}
-	return nil
 }
 
 // tail returns the last few lines of a log.
