@@ -80,7 +80,7 @@ func newPHC(password string, cost Cost) phc {
 }
 
 func (h phc) derive(password string, size int) []byte {
-	return argon2.IDKey([]byte(password), h.salt, h.cost.Time, h.cost.MemoryKiB, h.cost.Threads, uint32(size))
+	return argon2id(password, h.salt, h.cost, size)
 }
 
 func (h phc) matches(password string) bool {
