@@ -10,11 +10,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
-// acceptFrom lets in whoever connects, until the server is closed.
+// acceptFrom admits the connections of a listener until the server is closed.
 func (s *Server) acceptFrom(l net.Listener, implicitTLS bool) error {
 	var pause time.Duration
 	for {
@@ -34,27 +32,31 @@ func (s *Server) acceptFrom(l net.Listener, implicitTLS bool) error {
 			continue
 		}
 		pause = 0
-		go s.letIn(nc, implicitTLS)
+		go s.admit(nc, implicitTLS)
 	}
 }
 
-// letIn counts a new connection and hands it to go-smtp, after the TLS
-// handshake if TLS comes first. The address is asked for here and not in the
-// accept loop, because a listener that speaks the PROXY protocol has to read
-// from the connection to know it.
-func (s *Server) letIn(nc net.Conn, implicitTLS bool) {
+// admit registers a new connection and hands it to go-smtp, after the TLS
+// handshake if TLS comes first. If a limit is reached, it sends 421 instead.
+//
+// It asks for the client's address here and not in the accept loop, because a
+// listener for the PROXY protocol reads it from the connection.
+func (s *Server) admit(nc net.Conn, implicitTLS bool) {
 	c := &conn{Conn: nc, srv: s, accepted: time.Now()}
+	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	defer func() {
 		if p := recover(); p != nil {
 			s.logPanic("a connection of the listener's", p)
-			s.forget(c)
+			s.unregister(c)
+			c.cancel()
 			nc.Close()
 		}
 	}()
+	nc.SetReadDeadline(c.accepted.Add(s.loginTimeout()))
 	c.remote = remoteAddr(nc)
-	refusal := s.track(c)
-	if refusal == dropped {
-		nc.Close()
+	refusal := s.register(c, implicitTLS)
+	if implicitTLS && refusal == replyShutdown {
+		c.Close() // no time for a handshake
 		return
 	}
 	if implicitTLS {
@@ -66,7 +68,7 @@ func (s *Server) letIn(nc net.Conn, implicitTLS bool) {
 		c = next
 	}
 	if refusal != (reply{}) {
-		c.hangup(refusal.line())
+		c.hangup(refusal)
 		c.Close()
 		return
 	}
@@ -79,103 +81,6 @@ func (s *Server) hand(c *conn) {
 	case s.door.conns <- c:
 	case <-s.door.done:
 		c.Close()
-	}
-}
-
-// addrConns counts the connections of an address.
-type addrConns struct{ served, refused int }
-
-// dropped is the refusal of those who aren't even answered.
-var dropped = reply{code: -1}
-
-// track counts a connection. If it is one too many it returns the reply to
-// refuse it with; some of those are answered, which costs a TLS handshake on one
-// of the ports, and the rest just dropped.
-func (s *Server) track(c *conn) (refusal reply) {
-	key := mailtext.Network(c.remote)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	served := len(s.conns) - s.refusing // or about to make room
-	if s.closed || served >= s.maxConns()+maxRefusing {
-		return dropped
-	}
-	if s.conns == nil {
-		s.conns = make(map[*conn]struct{})
-		s.perAddr = make(map[netip.Prefix]addrConns)
-	}
-	from := s.perAddr[key]
-	switch {
-	case from.served >= s.maxConnsPerAddr():
-		refusal = replyTooManyFromAddr
-	case served >= s.maxConns() && !s.makeRoom():
-		refusal = replyTooMany
-	}
-	switch {
-	case refusal == (reply{}):
-		from.served++
-	case s.refusing >= maxRefusing || from.refused >= maxRefusing/4:
-		return dropped
-	default:
-		c.refused = true
-		s.refusing++
-		from.refused++
-	}
-	s.conns[c] = struct{}{}
-	s.perAddr[key] = from
-	return refusal
-}
-
-// makeRoom ends a connection that has not logged in, so that those who hold on
-// to connections and never do keep nobody out. Of a few at random it takes the
-// oldest: to look at all of them would be what a flood of connections costs. The
-// caller holds mu.
-func (s *Server) makeRoom() bool {
-	var oldest *conn
-	looked := 0
-	for c := range s.conns { // in random order
-		if c.refused {
-			continue // takes nobody's place
-		}
-		if looked++; looked > maxRefusing {
-			break
-		}
-		if c.isIdler() && (oldest == nil || c.accepted.Before(oldest.accepted)) {
-			oldest = c
-		}
-	}
-	if oldest == nil {
-		return false
-	}
-	oldest.end(replyTooMany)
-	return true
-}
-
-const (
-	maxRefusing    = 64              // bounds how many connections are being refused, or make room, at once
-	refusalTimeout = 5 * time.Second // for the handshake of one that is refused
-)
-
-// forget takes a connection off the list. It may be called more than once.
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.conns[c]; !ok {
-		return
-	}
-	delete(s.conns, c)
-	key := mailtext.Network(c.remote)
-	from := s.perAddr[key]
-	if c.refused {
-		s.refusing--
-		from.refused--
-	} else {
-		from.served--
-	}
-	if s.perAddr[key] = from; from == (addrConns{}) {
-		delete(s.perAddr, key)
-	}
-	if s.closed && len(s.conns) == 0 && s.empty != nil {
-		close(s.empty)
 	}
 }
 

@@ -104,7 +104,8 @@ func TestMaxConns(t *testing.T) {
 			r.Server.MaxConns, r.Server.MaxConnsPerAddr = test.total, test.anAddr
 			r.Start()
 			first := login(t, r)
-			login(t, r)
+			login(t, r).beginData()
+			first.beginData() // a session that receives is not evicted
 			for _, implicitTLS := range []bool{false, true} {
 				c := dial(t, r, implicitTLS)
 				c.want(test.want)
@@ -112,6 +113,8 @@ func TestMaxConns(t *testing.T) {
 					t.Errorf("the refused connection goes on with %q", got)
 				}
 			}
+			first.send(hello)
+			first.cmd(".", "250")
 			first.cmd("QUIT", "221")
 			if got := first.readLine(); got != "EOF" {
 				t.Errorf("after QUIT the connection goes on with %q", got)

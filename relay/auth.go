@@ -58,19 +58,39 @@ func (s *session) login(mech, username, password string) error {
 	if s.failed >= s.srv.maxAuthTries() {
 		return replyTooManyTries.smtp()
 	}
-	ctx, cancel := s.context(authTimeout)
-	defer cancel()
-	id, err := s.srv.Credentials.Authenticate(ctx, username, credentials.NewPassword(password), s.conn.remote)
-	if err != nil {
+	id, refusal, err := s.authenticate(username, password)
+	switch {
+	case refusal != (reply{}):
+		s.srv.emit(&LoginRefused{Username: printableUsername(username), Remote: s.conn.remote, Mechanism: mech, Reason: refusal.text})
+		return refusal.smtp()
+	case err != nil:
 		return s.deny(mech, username, err)
+	}
+	s.srv.emit(&LoggedIn{Identity: id, Remote: s.conn.remote, Mechanism: mech, TLS: s.conn.tlsVersion()})
+	return nil
+}
+
+// authenticate decides on a login and makes the user the connection's owner. A
+// refusal has nothing to do with the password: the connection is to end, or the
+// user has too many.
+func (s *session) authenticate(username, password string) (id credentials.Identity, refusal reply, err error) {
+	s.conn.beginLogin()
+	var check func()
+	defer func() { s.conn.endLogin(check) }()
+	ctx, cancel := context.WithTimeout(s.conn.ctx, authTimeout)
+	defer cancel()
+	id, err = s.srv.Credentials.Authenticate(ctx, username, credentials.NewPassword(password), s.conn.remote)
+	if err != nil {
+		return id, s.conn.ending(), err
+	}
+	if refusal := s.srv.addSession(s, id); refusal != (reply{}) {
+		return id, refusal, nil
 	}
 	s.mu.Lock()
 	s.identity = id
 	s.mu.Unlock()
-	s.srv.addSession(s)
-	s.conn.loggedIn(s.recheck)
-	s.srv.emit(&LoggedIn{Identity: id, Remote: s.conn.remote, Mechanism: mech, TLS: s.conn.tlsVersion()})
-	return nil
+	check = s.recheck
+	return id, reply{}, nil
 }
 
 // deny answers a login that failed. The reply is the same for every cause that
@@ -135,9 +155,11 @@ func (s *session) recheck() {
 func (s *Server) onCredentials(e credentials.Event) {
 	s.mu.Lock()
 	var void []*session
-	for ses := range s.sessions {
-		if e.Revokes(ses.user()) {
-			void = append(void, ses)
+	for _, sessions := range s.sessions {
+		for ses := range sessions {
+			if e.Revokes(ses.conn.owner) {
+				void = append(void, ses)
+			}
 		}
 	}
 	s.mu.Unlock()
@@ -148,23 +170,10 @@ func (s *Server) onCredentials(e credentials.Event) {
 
 // cutOff ends a session, once.
 func (s *Server) cutOff(ses *session, reason string) {
-	s.mu.Lock()
-	_, ok := s.sessions[ses]
-	delete(s.sessions, ses)
-	s.mu.Unlock()
-	if ok {
+	if s.removeSession(ses) {
 		ses.conn.end(replyRevoked)
 		s.emit(&SessionCutOff{Identity: ses.user(), Remote: ses.conn.remote, Reason: reason})
 	}
-}
-
-func (s *Server) addSession(ses *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sessions == nil {
-		s.sessions = make(map[*session]struct{})
-	}
-	s.sessions[ses] = struct{}{}
 }
 
 // A loginServer speaks the LOGIN mechanism (draft-murchison-sasl-login), which

@@ -92,7 +92,7 @@ func serveTLS(tb testing.TB, f relay.Forwarder) string {
 		tb.Fatal(err)
 	}
 	r.Server.Forwarder = f
-	r.Server.MaxConnsPerAddr = 4096
+	r.Server.MaxConnsPerAddr, r.Server.MaxConnsPerUser = 4096, 4096
 	go r.Server.ServeTLS(l)
 	tb.Cleanup(func() { r.Server.Close() })
 	credentialsOf[l.Addr().String()] = expand(r, "AUTH PLAIN $plain\r\n")

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
 )
 
 // A conn is the connection go-smtp serves. It lies above TLS, so that it sees
@@ -26,7 +29,15 @@ type conn struct {
 	remote   netip.Addr
 	secure   bool      // TLS is active
 	accepted time.Time // when the client connected
-	refused  bool      // one too many, about to be told so
+	refused  bool      // beyond a limit: it is sent 421 and closed
+
+	ctx    context.Context // ends when the connection ends or is told to
+	cancel context.CancelFunc
+
+	// The server's mu guards these.
+	owner   credentials.Identity // the user, from login on
+	session *session             // counted for owner; nil before and after
+	evicted bool                 // counted as such
 
 	in      bytes.Buffer // read but not yet given out
 	partial int          // how much of the line at the beginning of in was given out
@@ -44,8 +55,10 @@ type conn struct {
 
 	mu       sync.Mutex
 	waiting  time.Time    // since when Read has been waiting
-	farewell string       // sent instead of reading on, as soon as possible
+	final    reply        // sent instead of reading on, as soon as possible
 	draining bool         // the same, once no message is in progress
+	authing  bool         // a login is being decided
+	active   time.Time    // when the user logged in, or last began or ended a message
 	check    func()       // looks whether the login still holds, or ends it; nil before login
 	tx       *transaction // the mail transaction in progress
 	body     bool         // its data is being received
@@ -54,7 +67,7 @@ type conn struct {
 
 const (
 	writeTimeout  = time.Minute
-	byeTimeout    = time.Second      // for whoever has to go
+	finalTimeout  = time.Second      // for sending a final reply
 	recheckEvery  = 30 * time.Second // how soon an idle session notices a reset made on another node
 	smtpBuffer    = 4096             // what go-smtp reads at once into a buffer of its own
 	keepOutBuffer = 1024
@@ -66,8 +79,8 @@ const (
 func (c *conn) Read(p []byte) (int, error) {
 	scan := c.scansCommands()
 	for !c.broken.Load() {
-		if bye, over := c.over(); over {
-			return 0, c.hangup(bye)
+		if final, over := c.over(); over {
+			return 0, c.hangup(final)
 		}
 		if c.owed != "" {
 			n := copy(p, c.owed)
@@ -88,7 +101,7 @@ func (c *conn) Read(p []byte) (int, error) {
 				c.partial = 0
 			}
 			if c.partial > maxLine {
-				return 0, c.hangup(replyLongLine.line())
+				return 0, c.hangup(replyLongLine)
 			}
 			c.in.Next(n)
 			return n, nil
@@ -167,15 +180,13 @@ func (c *conn) scansCommands() bool {
 }
 
 // over reports whether the connection is to end before anything more is given
-// out, and with which reply.
-func (c *conn) over() (bye string, over bool) {
+// out, and with which reply, if that was not sent before.
+func (c *conn) over() (final reply, over bool) {
 	if c.closing.Load() {
-		return "", true
+		return reply{}, true
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	bye = c.goodbye()
-	return bye, bye != ""
+	final = c.ending()
+	return final, final != (reply{})
 }
 
 // startTLS answers STARTTLS (RFC 3207) and goes on as a new conn over TLS.
@@ -183,7 +194,7 @@ func (c *conn) over() (bye string, over bool) {
 // might be anybody's: that ends the connection.
 func (c *conn) startTLS(more bool) error {
 	if more {
-		return c.hangup("421 4.7.0 nothing may follow STARTTLS before the TLS handshake\r\n")
+		return c.hangup(replyAfterStartTLS)
 	}
 	c.out = append(c.out, "220 2.0.0 ready to start TLS\r\n"...)
 	if err := c.flush(); err != nil {
@@ -210,8 +221,8 @@ func (c *conn) fill(p []byte) (int, error) {
 	c.waiting = time.Now()
 	c.mu.Unlock()
 	for {
-		if bye := c.arm(); bye != "" {
-			return 0, c.hangup(bye)
+		if final := c.arm(); final != (reply{}) {
+			return 0, c.hangup(final)
 		}
 		n, err := c.Conn.Read(p)
 		switch {
@@ -219,8 +230,8 @@ func (c *conn) fill(p []byte) (int, error) {
 			c.saw(n)
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if bye := c.expired(); bye != "" {
-				return 0, c.hangup(bye)
+			if final := c.expired(); final != (reply{}) {
+				return 0, c.hangup(final)
 			}
 		case err != nil:
 			return 0, c.fail()
@@ -246,9 +257,9 @@ func (c *conn) fail() error {
 }
 
 // hangup sends a last reply and ends the connection: go-smtp sees io.EOF.
-func (c *conn) hangup(reply string) error {
+func (c *conn) hangup(final reply) error {
 	if !c.closing.Swap(true) {
-		c.out = append(c.out, reply...)
+		c.out = append(c.out, final.line()...)
 	}
 	c.flush()
 	return c.fail()
@@ -314,6 +325,7 @@ func (c *conn) Close() error {
 	}
 	c.flush()
 	c.closing.Store(true)
-	c.srv.forget(c)
+	c.cancel()
+	c.srv.unregister(c)
 	return c.Conn.Close()
 }

@@ -253,11 +253,27 @@ func (c *client) want(want string) string {
 // login brings a new TLS connection to where MAIL is next.
 func login(t testing.TB, r *relaytest.Relay) *client {
 	t.Helper()
+	return loginAs(t, r, expand(r, "$plain"))
+}
+
+// loginAs logs in with an AUTH PLAIN response.
+func loginAs(t testing.TB, r *relaytest.Relay, plain string) *client {
+	t.Helper()
 	c := dial(t, r, true)
 	c.want("220")
 	c.cmd("EHLO client.test", "250")
-	c.cmd(expand(r, "AUTH PLAIN $plain"), "235")
+	c.cmd("AUTH PLAIN "+plain, "235")
 	return c
+}
+
+// newUser adds a user to the relay's domain and returns its AUTH PLAIN response.
+func newUser(t testing.TB, r *relaytest.Relay) (plain string) {
+	t.Helper()
+	u, p, err := r.Credentials.Tenant(r.Tenant).AddUser(t.Context(), r.Domain, "another")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString([]byte("\x00" + u.Username + "\x00" + p.Reveal()))
 }
 
 // envelope sends MAIL and RCPT.
@@ -265,6 +281,14 @@ func (c *client) envelope() {
 	c.t.Helper()
 	c.cmd("MAIL FROM:<shop@acme.example>", "250")
 	c.cmd("RCPT TO:<bob@example.com>", "250")
+}
+
+// beginData sends a message up to its first line.
+func (c *client) beginData() {
+	c.t.Helper()
+	c.envelope()
+	c.cmd("DATA", "354")
+	c.send("X-Begun: yes\r\n")
 }
 
 const hello = "From: shop@acme.example\r\nSubject: hi\r\n\r\nhello\r\n"

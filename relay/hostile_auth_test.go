@@ -55,7 +55,7 @@ func TestMalformedAuth(t *testing.T) {
 		{"empty response", "AUTH PLAIN =\r\n", "501"},
 		{"empty user", "AUTH PLAIN " + b64("\x00\x00"+pass) + "\r\n", "535"},
 		{"empty password", "AUTH PLAIN " + b64("\x00"+user+"\x00") + "\r\n", "535"},
-		{"user with a newline", "AUTH PLAIN " + b64("\x00"+user+"\n\x00"+pass) + "\r\n", "535"},
+		{"newline inside the user", "AUTH PLAIN " + b64("\x00"+user[:9]+"\n"+user[9:]+"\x00"+pass) + "\r\n", "535"},
 		{"user in capitals", "AUTH PLAIN " + b64("\x00"+strings.ToUpper(user)+"\x00"+pass+"x") + "\r\n", "535"},
 		{"user of invalid UTF-8", "AUTH PLAIN " + b64("\x00\xff\xfe\x00"+pass) + "\r\n", "535"},
 		{"user of 30 kB", "AUTH PLAIN " + b64("\x00"+strings.Repeat("u", 30000)+"\x00"+pass) + "\r\n", "535"},

@@ -90,11 +90,12 @@ func TestConnectionsOverTheLimit(t *testing.T) {
 		}
 		return c
 	}
-	stay := func(from string) *client { // who has logged in isn't sent away
+	stay := func(from string) *client { // sending a message, it is not evicted
 		c := connect(from, true)
 		c.want("220")
 		c.cmd("EHLO client.test", "250")
 		c.cmd(expand(r, "AUTH PLAIN $plain"), "235")
+		c.beginData()
 		return c
 	}
 	for _, implicit := range []bool{false, true} {
@@ -116,8 +117,7 @@ func TestConnectionsOverTheLimit(t *testing.T) {
 			}
 		}
 		for _, c := range held {
-			c.cmd("QUIT", "221")
-			c.rest()
+			c.conn.Close()
 		}
 		eventually(t, "places that were given back", func() bool {
 			c := connect("127.0.0.2", true)
@@ -152,13 +152,17 @@ func TestIdlersMakeRoom(t *testing.T) {
 func TestRefusedConnectionsMakeNoRoom(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) { s.MaxConns = 2 })
 	residents := []*client{login(t, r), login(t, r)}
+	for _, c := range residents {
+		c.beginData()
+	}
 	for range 5 {
 		dialRaw(t, r, true)
 		time.Sleep(20 * time.Millisecond) // until it is known
 		dial(t, r, false).wantCodes("421 4.7.0 too many connections")
 	}
 	for _, c := range residents {
-		c.deliver()
+		c.send(hello)
+		c.cmd(".", "250")
 	}
 	residents[0].cmd("QUIT", "221")
 	eventually(t, "the place that was given back", func() bool {

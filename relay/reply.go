@@ -44,6 +44,9 @@ var (
 	replyLongLine = reply{code: 421, enhanced: "4.5.2", text: "the line is too long"}
 	replyCutShort = reply{code: 421, enhanced: "4.4.2", text: "the connection broke before the message was complete"}
 
+	replyAfterStartTLS = reply{code: 421, enhanced: "4.7.0", text: "nothing may follow STARTTLS before the TLS handshake"}
+	replyTooManyOfUser = reply{code: 421, enhanced: "4.7.0", text: "too many connections of this user, try again later"}
+
 	replyTooManyFromAddr = reply{code: 421, enhanced: "4.7.0", text: "too many connections from your address, try again later"}
 
 	replyNested       = reply{code: 503, enhanced: "5.5.1", text: "a message is in progress, use RSET to abandon it"}
@@ -74,6 +77,11 @@ func replyBadContent(why string) reply {
 // replyTooLarge is as RFC 1870 section 6.1 and 6.3 want it.
 func (s *Server) replyTooLarge() reply {
 	return reply{code: 552, enhanced: "5.3.4", text: fmt.Sprintf("the message is larger than %d bytes", s.maxMessageBytes())}
+}
+
+// replyTooSlow ends a connection whose client missed a deadline.
+func replyTooSlow(what string) reply {
+	return reply{code: 421, enhanced: "4.4.2", text: what}
 }
 
 func replyAccepted(id string) reply {

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 // A Server takes mail from SMTP users over TLS and hands it to a [Forwarder].
@@ -69,13 +72,26 @@ type Server struct {
 	// means 1000; less than 100 breaks RFC 5321 section 4.5.3.1.8.
 	MaxRecipients int
 
-	// MaxConns is the number of connections served at once, and
-	// MaxConnsPerAddr that of one client address (an IPv6 address counts as
-	// its /64 network). Who comes after that takes the place of a client that
-	// has not logged in yet, if MaxConns is reached and there is one; whoever
-	// has to go is told 421. Zero means 4096 in all and 128 an address.
-	MaxConns        int
+	// MaxConns is the maximum number of connections served at once. Zero means
+	// 4096. When it is reached, a new connection replaces another one: one that
+	// has not begun to log in for 5 seconds, otherwise the one that has been
+	// idle longest of the address (before login) or user (after it) that has
+	// most. A message that is being received, and the only connection of an
+	// address or user, are not replaced, except that a user's idle one may be
+	// if its tenant has more than half of all connections. If there is nothing
+	// to replace, the new connection is refused. Either way the loser gets 421.
+	MaxConns int
+
+	// MaxConnsPerAddr is the maximum number of connections of one client
+	// address. An IPv6 address counts as its /64 network. Further connections
+	// get 421. Zero means 128. Behind a load balancer all clients share its
+	// address unless the listener speaks the PROXY protocol, see Serve.
 	MaxConnsPerAddr int
+
+	// MaxConnsPerUser is the maximum number of connections of one user. Beyond
+	// that a login replaces the user's connection that has been idle longest,
+	// if that is at least 10 seconds; otherwise it gets 421. Zero means 128.
+	MaxConnsPerUser int
 
 	// MaxAuthTries is how many failed logins one connection may have. Zero
 	// means 3.
@@ -121,12 +137,19 @@ type Server struct {
 
 	mu        sync.Mutex
 	closed    bool
-	empty     chan struct{} // closed when closed is set and conns is empty
+	empty     chan struct{} // closed when closed is set and no connection is left
 	listeners map[*net.Listener]struct{}
+	emptied   bool // empty was closed
+
+	// Connections and who they belong to, see limits.go.
 	conns     map[*conn]struct{}
-	refusing  int // how many of conns are only there to be refused
+	served    int                // those of conns that are not evicted
+	evicted   int                // those that are
+	refused   map[*conn]struct{} // they are in the TLS handshake
 	perAddr   map[netip.Prefix]addrConns
-	sessions  map[*session]struct{} // those that are logged in
+	sessions  map[string]ownedSessions // by username
+	perTenant map[store.TenantID]int
+
 	tlsFaults tlsFaults
 }
 
@@ -155,10 +178,19 @@ func (s *Server) ListenAndServeTLS(addr string) error {
 
 // Serve accepts connections from l that begin in the clear and switch to TLS
 // with STARTTLS. It closes l when it returns.
+//
+// A load balancer that forwards TCP hides the clients' addresses, on which
+// limits, the Received line and the last connection depend. Have it send the
+// PROXY protocol, and wrap l in a listener that reads it: RemoteAddr of its
+// connections returns the client's address. RemoteAddr may block until the
+// header has arrived, at most LoginTimeout; connections are counted after that.
+// Such a listener has to accept the header from the balancer only, since any
+// other client could name an address of its choice.
 func (s *Server) Serve(l net.Listener) error { return s.serve(l, false) }
 
 // ServeTLS accepts connections from l that speak TLS from the first byte. l
-// itself hands out plain connections. It closes l when it returns.
+// itself hands out plain connections. It closes l when it returns. For load
+// balancers see Serve.
 func (s *Server) ServeTLS(l net.Listener) error { return s.serve(l, true) }
 
 func (s *Server) serve(l net.Listener, implicitTLS bool) error {
@@ -268,11 +300,7 @@ func (s *Server) stop() []*conn {
 	for l := range s.listeners {
 		(*l).Close()
 	}
-	conns := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	return conns
+	return slices.AppendSeq(slices.Collect(maps.Keys(s.conns)), maps.Keys(s.refused))
 }
 
 // gone returns a channel that is closed once the last connection has ended.
@@ -281,9 +309,7 @@ func (s *Server) gone() <-chan struct{} {
 	defer s.mu.Unlock()
 	if s.empty == nil {
 		s.empty = make(chan struct{})
-		if len(s.conns) == 0 {
-			close(s.empty)
-		}
+		s.closeEmpty()
 	}
 	return s.empty
 }
@@ -302,6 +328,7 @@ func (s *Server) maxMessageBytes() int64        { return or(s.MaxMessageBytes, 2
 func (s *Server) maxRecipients() int            { return or(s.MaxRecipients, 1000) }
 func (s *Server) maxConns() int                 { return or(s.MaxConns, 4096) }
 func (s *Server) maxConnsPerAddr() int          { return or(s.MaxConnsPerAddr, 128) }
+func (s *Server) maxConnsPerUser() int          { return or(s.MaxConnsPerUser, 128) }
 func (s *Server) maxAuthTries() int             { return or(s.MaxAuthTries, 3) }
 func (s *Server) loginTimeout() time.Duration   { return or(s.LoginTimeout, time.Minute) }
 func (s *Server) idleTimeout() time.Duration    { return or(s.IdleTimeout, 5*time.Minute) }

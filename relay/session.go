@@ -288,9 +288,7 @@ func (s *session) Reset() {
 
 // Logout is called when the connection ends, under go-smtp's lock.
 func (s *session) Logout() error {
-	s.srv.mu.Lock()
-	defer s.srv.mu.Unlock()
-	delete(s.srv.sessions, s)
+	s.srv.removeSession(s)
 	return nil
 }
 

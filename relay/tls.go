@@ -82,14 +82,21 @@ func (s *Server) handshake(c *conn) (*conn, error) {
 		s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
 		return nil, err
 	}
-	next := &conn{Conn: tc, srv: s, remote: c.remote, accepted: c.accepted, refused: c.refused, secure: true}
+	next := &conn{
+		Conn: tc, srv: s, secure: true, remote: c.remote, accepted: c.accepted,
+		refused: c.refused, ctx: c.ctx, cancel: c.cancel,
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next.farewell, next.draining = c.farewell, s.closed
-	delete(s.conns, c)
-	s.conns[next] = struct{}{}
+	next.final, next.draining, next.evicted = c.final, s.closed, c.evicted
+	for _, conns := range []map[*conn]struct{}{s.conns, s.refused} {
+		if _, ok := conns[c]; ok {
+			delete(conns, c)
+			conns[next] = struct{}{}
+		}
+	}
 	return next, nil
 }
 

@@ -28,7 +28,7 @@ func BenchmarkPassThrough(b *testing.B) {
 // submitters logs in ten clients at a relay that forwards to f.
 func submitters(b *testing.B, f relay.Forwarder) func(n int) error {
 	r := relaytest.NewUnstartedRelay(b)
-	r.Server.MaxConnsPerAddr = 2 * senders
+	r.Server.MaxConnsPerAddr, r.Server.MaxConnsPerUser = 2*senders, 2*senders
 	addr := serve(b, r.Server, f)
 	line := strings.Repeat("x", 76) + "\r\n"
 	content := fmt.Sprintf("From: a@%s\r\nSubject: x\r\n\r\n", r.Domain) + strings.Repeat(line, 4<<10/len(line))

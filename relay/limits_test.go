@@ -1,0 +1,360 @@
+package relay_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+const (
+	tooMany       = "421 4.7.0 too many connections, try again later"
+	tooManyOfUser = "421 4.7.0 too many connections of this user, try again later"
+)
+
+// A fleet is a relay in a bubble, without TLS and, on another listener, with TLS
+// from the first byte. Clients come from addresses of their choice.
+type fleet struct {
+	*relaytest.Relay
+	t          *testing.T
+	store      *watchedStore
+	plain, tls *pipeListener
+}
+
+func inFleet(t *testing.T, f func(*testing.T, *fleet), change func(*relay.Server)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := relaytest.NewUnstartedRelay(t)
+		s := &watchedStore{Store: r.Credentials.Store}
+		r.Credentials = &credentials.Manager{Store: s, Cost: r.Credentials.Cost}
+		r.Server.Credentials = r.Credentials
+		r.Server.InsecureAuth = true
+		change(r.Server)
+		newListener := func() *pipeListener {
+			return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		}
+		fl := &fleet{r, t, s, newListener(), newListener()}
+		var served sync.WaitGroup
+		served.Go(func() { r.Server.Serve(fl.plain) })
+		served.Go(func() { r.Server.ServeTLS(fl.tls) })
+		defer served.Wait()
+		defer r.Server.Close()
+		f(t, fl)
+	})
+}
+
+type fromAddr struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (c fromAddr) RemoteAddr() net.Addr { return c.addr }
+
+// dial connects from the address 10.x.y.z that n stands for. A millisecond has
+// passed since the call before.
+func (f *fleet) dial(l *pipeListener, n int) *pipeClient {
+	time.Sleep(time.Millisecond)
+	here, there := net.Pipe()
+	addr := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+	l.conns <- fromAddr{there, net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 4711))}
+	f.t.Cleanup(func() { here.Close() })
+	if l == f.tls {
+		here = tls.Client(here, relaytest.ClientTLS())
+	}
+	return &pipeClient{t: f.t, conn: here, r: bufio.NewReader(here), l: l}
+}
+
+// hold connects without TLS and logs in with an AUTH PLAIN response.
+func (f *fleet) hold(n int, plain string) *pipeClient {
+	f.t.Helper()
+	c := f.dial(f.plain, n)
+	c.reply()
+	c.cmd("EHLO client.test")
+	if got := c.cmd("AUTH PLAIN " + plain); !strings.HasPrefix(got, "235") {
+		f.t.Fatalf("login from address %d: got %q, want 235", n, got)
+	}
+	return c
+}
+
+// wait connects, sends a wrong password, and waits until the server decides on it.
+func (f *fleet) wait(n int) *pipeClient {
+	c := f.dial(f.plain, n)
+	c.reply()
+	c.cmd("EHLO client.test")
+	c.send("AUTH PLAIN " + base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "\x00%s\x00wrong%d", f.Username, n)) + "\r\n")
+	synctest.Wait()
+	return c
+}
+
+// block makes logins hang until their context ends, or until it returns; it
+// counts those that hang.
+func (f *fleet) block() (hanging *atomic.Int64, release func()) {
+	hanging = new(atomic.Int64)
+	free := make(chan struct{})
+	hang := func(ctx context.Context) {
+		hanging.Add(1)
+		defer hanging.Add(-1)
+		select {
+		case <-free:
+		case <-ctx.Done():
+		}
+	}
+	f.store.onLookup.Store(&hang)
+	return hanging, func() {
+		f.store.onLookup.Store(nil)
+		close(free)
+	}
+}
+
+// 200 connections wait for the hash of a login, which is all that the server
+// allows. Each of 100 newcomers is answered at once, on both ports, with 220 or
+// 421, and who is told to go has gone. A tool that waits alone is not told to.
+func TestLoginsThatWaitKeepNobodyOut(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		addrs int // the waiting connections come from
+		want  string
+	}{
+		{"from one address", 1, "220"},
+		{"from 50 addresses", 50, "220"},
+		{"from an address each", 199, tooMany},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			limit := func(s *relay.Server) { s.MaxConns, s.MaxConnsPerAddr = 200, 200 }
+			inFleet(t, func(t *testing.T, f *fleet) {
+				hanging, release := f.block()
+				tool := f.dial(f.plain, 0)
+				tool.reply()
+				tool.cmd("EHLO client.test")
+				tool.send(expand(f.Relay, "AUTH PLAIN $plain\r\n"))
+				waiting := make([]*pipeClient, 199)
+				for i := range waiting {
+					waiting[i] = f.wait(1000 + i%test.addrs)
+				}
+				if got := hanging.Load(); got != 200 {
+					t.Fatalf("%d logins wait, want 200", got)
+				}
+				start := time.Now()
+				for i := range 100 {
+					c := f.dial([]*pipeListener{f.plain, f.tls}[i%2], 2000+i)
+					if got := c.reply(); !strings.HasPrefix(got, test.want) {
+						t.Fatalf("newcomer %d: got %q, want %q", i, got, test.want)
+					}
+				}
+				took(t, start, 0)
+				synctest.Wait()
+				if got, want := hanging.Load(), int64(200); test.want == "220" && got != want-100 {
+					t.Errorf("%d logins wait after 100 were ended, want %d", got, want-100)
+				}
+				if test.want == "220" { // the oldest of its address went first
+					waiting[0].wantEnd(tooMany)
+				}
+				release()
+				if got := tool.reply(); !strings.HasPrefix(got, "235") {
+					t.Errorf("the tool's login: got %q, want 235", got)
+				}
+			}, limit)
+		})
+	}
+}
+
+// A shutdown ends a login that waits for its hash.
+func TestShutdownEndsLogins(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		f.block()
+		c := f.wait(1)
+		start := time.Now()
+		go f.Server.Shutdown(t.Context())
+		c.wantEnd("421 4.3.2")
+		took(t, start, 0)
+	}, func(*relay.Server) {})
+}
+
+// One user sends NOOPs on 64 connections from 32 addresses.
+func TestOneUserCannotHoldAllConnections(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		perUser int
+		held    int // connections the user gets
+	}{
+		{"limit for a user", 16, 16},
+		{"limit for all", 64, 64},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			limits := func(s *relay.Server) { s.MaxConns, s.MaxConnsPerAddr, s.MaxConnsPerUser = 64, 2, test.perUser }
+			inFleet(t, func(t *testing.T, f *fleet) {
+				var held []*pipeClient
+				for i := range 64 {
+					c := f.dial(f.plain, i/2)
+					c.reply()
+					c.cmd("EHLO client.test")
+					got := c.cmd(expand(f.Relay, "AUTH PLAIN $plain"))
+					want := "235"
+					if i >= test.held {
+						want = tooManyOfUser
+					}
+					if !strings.HasPrefix(got, want) {
+						t.Fatalf("login %d: got %q, want %q", i, got, want)
+					}
+					if want == "235" {
+						held = append(held, c)
+					}
+				}
+				for i := range 20 { // another user's tools, from an address each
+					for _, c := range held[min(i, len(held)):] {
+						if test.held == 64 {
+							c.cmd("NOOP")
+						}
+					}
+					tool := f.hold(100+i, newUser(t, f.Relay))
+					tool.begin()
+					tool.send(hello)
+					if got := tool.cmd("."); !strings.HasPrefix(got, "250") {
+						t.Errorf("message of tool %d: got %q, want 250", i, got)
+					}
+					if test.held == 64 {
+						held[i].wantEnd(tooMany) // the one that is logged in longest
+					}
+				}
+			}, limits)
+		})
+	}
+}
+
+// A user's new login replaces its idlest connection, unless that was in use in
+// the last ten seconds.
+func TestMaxConnsPerUser(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		plain := expand(f.Relay, "$plain")
+		first, second := f.hold(1, plain), f.hold(2, plain)
+		time.Sleep(9 * time.Second)
+		third := f.dial(f.plain, 3)
+		third.reply()
+		third.cmd("EHLO client.test")
+		third.send("AUTH PLAIN " + plain + "\r\n")
+		third.wantEnd(tooManyOfUser)
+		first.begin()
+		first.send(hello)
+		first.cmd(".")
+		time.Sleep(time.Second)
+		fourth := f.hold(3, plain)
+		second.wantEnd(tooManyOfUser)
+		for _, c := range []*pipeClient{first, fourth} {
+			if got := c.cmd("NOOP"); !strings.HasPrefix(got, "250") {
+				t.Errorf("NOOP: got %q, want 250", got)
+			}
+		}
+		f.hold(4, newUser(t, f.Relay)) // another user has a limit of its own
+		first.cmd("QUIT")
+		synctest.Wait()
+		f.hold(1, plain) // its place is free
+	}, func(s *relay.Server) { s.MaxConnsPerUser = 2 })
+}
+
+// A tenant cannot hold more than half of the connections with many users, and
+// the only connection of another tenant's user is safe.
+func TestTenantWithManyUsers(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		other := f.Credentials.Tenant(store.TenantID("other"))
+		if _, err := other.AddDomain(t.Context(), "other.example"); err != nil {
+			t.Fatal(err)
+		}
+		hold := func(n int) *pipeClient {
+			u, p, err := other.AddUser(t.Context(), "other.example", "tool")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f.hold(n, base64.StdEncoding.EncodeToString([]byte("\x00"+u.Username+"\x00"+p.Reveal())))
+		}
+		theirs := []*pipeClient{hold(1), hold(2)}
+		var many []*pipeClient
+		for i := range 6 {
+			time.Sleep(time.Second)
+			many = append(many, f.hold(10+i, newUser(t, f.Relay)))
+		}
+		for i := range 2 {
+			hold(20 + i)
+			many[i].wantEnd(tooMany)
+		}
+		c := f.dial(f.plain, 30) // both tenants have half now
+		c.wantEnd(tooMany)
+		for _, c := range theirs {
+			if got := c.cmd("NOOP"); !strings.HasPrefix(got, "250") {
+				t.Errorf("NOOP: got %q, want 250", got)
+			}
+		}
+	}, func(s *relay.Server) { s.MaxConns = 8 })
+}
+
+// A connection that sends a message is not evicted, and neither is one that has
+// just connected as long as another one does nothing.
+func TestWhoIsEvicted(t *testing.T) {
+	inFleet(t, func(t *testing.T, f *fleet) {
+		silent := f.dial(f.plain, 1)
+		silent.reply()
+		plain := expand(f.Relay, "$plain")
+		sending, between := f.hold(2, plain), f.hold(3, plain)
+		sending.begin()
+		f.hold(8, plain).begin()
+		time.Sleep(6 * time.Second)
+		fresh := f.dial(f.plain, 4)
+		fresh.reply()
+		newcomer := f.dial(f.plain, 5)
+		newcomer.reply()
+		silent.wantEnd(tooMany)
+		f.dial(f.plain, 6).reply()
+		between.wantEnd(tooMany) // its user has three
+		f.dial(f.plain, 7).reply()
+		fresh.wantEnd(tooMany) // the oldest of those that have one
+		sending.send(hello)
+		if got := sending.cmd("."); !strings.HasPrefix(got, "250") {
+			t.Errorf("the message: got %q, want 250", got)
+		}
+	}, func(s *relay.Server) { s.MaxConns = 5 })
+}
+
+// Every refused connection is told so, however many of them there are, and
+// however many of them never do their TLS handshake.
+func TestEveryRefusedConnectionIsTold(t *testing.T) {
+	const want = "421 4.7.0 too many connections from your address, try again later"
+	inFleet(t, func(t *testing.T, f *fleet) {
+		f.hold(1, expand(f.Relay, "$plain"))
+		first := f.dial(f.tls, 1) // silent
+		for i := range 300 {
+			f.dial(f.tls, 1) // silent too
+			f.dial(f.plain, 1).wantEnd(want)
+			if i%10 == 0 {
+				f.dial(f.tls, 1).wantEnd(want)
+			}
+		}
+		start := time.Now()
+		if _, err := first.r.ReadByte(); err == nil {
+			t.Error("the oldest silent connection is still open, want it closed")
+		}
+		took(t, start, 0)
+		var all sync.WaitGroup
+		for range 200 {
+			all.Go(func() { f.dial(f.tls, 1).wantEnd(want) })
+		}
+		all.Wait()
+		f.dial(f.tls, 2).reply()
+		down := make(chan error, 1)
+		go func() { down <- f.Server.Shutdown(t.Context()) }()
+		if err := <-down; err != nil { // waits for the silent ones, five seconds at most
+			t.Errorf("Shutdown: got %v, want nil", err)
+		}
+	}, func(s *relay.Server) { s.MaxConnsPerAddr = 1 })
+}
