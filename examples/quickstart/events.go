@@ -91,7 +91,7 @@ func (p printer) queueEvent(ev queue.Event) {
 		e = about("queued", ev.Subject)
 	case *queue.Delivered:
 		e = about("delivered", ev.Subject)
-		e.Upstream, e.Reply = ev.Host, ev.Reply
+		e.Upstream, e.Reply = ev.Reply.Host, ev.Reply.String()
 	case *queue.Deferred:
 		e = about("deferred", ev.Subject)
 		e.Reason, e.Attempt, e.Next = ev.Reason, ev.Attempt, ev.Next

@@ -7,10 +7,12 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -72,11 +74,10 @@ type Notice struct {
 type NoticeRecipient struct {
 	Address string
 
-	// Reply is what the other server said, and Host its name. Both are nil
-	// and empty if none said anything; what went wrong is then for the logs,
-	// not for the sender. In a RelayedNotice the reply is no error but 2yz.
-	Reply *relay.ReplyError
-	Host  string
+	// Reply is what the other server said, or why this one refused the message.
+	// Its Code is 0 if neither is known; what went wrong is then for the logs,
+	// not for the sender. In a RelayedNotice the reply is not an error but 2yz.
+	Reply Reply
 
 	Expired bool // given up because the message has become too old
 
@@ -90,8 +91,11 @@ type NoticeRecipient struct {
 // bounce can't be kept, its recipients are deferred; a message that was relayed
 // isn't sent again. It returns what sendNotices has to release.
 func (q *Queue) notify(ctx context.Context, p *parcel, ends []end) (notices []store.Outcome) {
-	if p.mail.From == "" {
-		return nil // never a bounce of a bounce (RFC 5321 section 4.5.5)
+	if p.mail.From == "" { // never a bounce of a bounce (RFC 5321 section 4.5.5)
+		for i := range ends {
+			notices = append(notices, q.remake(ctx, p, &ends[i])...)
+		}
+		return notices
 	}
 	for _, kind := range []NoticeKind{FailureNotice, DelayNotice, RelayedNotice} {
 		var about []*end
@@ -130,7 +134,7 @@ func (q *Queue) postpone(m *store.Mail, about []*end) {
 		o.Attempts, o.Reason = d.Attempts+1, reasonOf(e.err)
 		o.Next = q.nextTry(m, q.now(), q.retryAfter(o.Attempts))
 		e.outcome = o
-		e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: o.Reason, Next: o.Next, Attempt: o.Attempts}
+		e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: o.Reason, Reply: replyIn(e.err), Next: o.Next, Attempt: o.Attempts}
 	}
 }
 
@@ -165,23 +169,79 @@ func (q *Queue) putNotice(ctx context.Context, p *parcel, kind NoticeKind, about
 	if err != nil && !errors.Is(err, errUnworkable) {
 		return "", err
 	}
+	r := report{notice: n, mail: &p.mail, original: original, text: text, id: noticeID(p.mail.ID, kind, about), now: q.now()}
+	content, eightBit := r.compose()
+	// The way back need not have REQUIRETLS (RFC 8689 section 5).
+	m := store.Mail{ID: r.id, UTF8: p.mail.UTF8}
+	return m.ID, q.keepNotice(ctx, &p.mail, m, p.mail.From, content, eightBit)
+}
+
+// keepNotice puts a notice about a mail into the spool, leased to no worker, and
+// for longer than what it reports.
+func (q *Queue) keepNotice(ctx context.Context, about *store.Mail, m store.Mail, to string, content []byte, eightBit bool) error {
 	now := q.now()
-	r := report{notice: n, mail: &p.mail, original: original, text: text, id: noticeID(p.mail.ID, kind, about), now: now}
-	head, included, tail := r.compose()
-	m := store.Mail{
-		ID: r.id, Tenant: p.mail.Tenant, Domain: p.mail.Domain, Username: p.mail.Username, Received: now,
-		Size: int64(len(head)+len(tail)) + included.Size(),
-		Body: p.mail.Body, UTF8: p.mail.UTF8, RequireTLS: p.mail.RequireTLS,
+	m.Tenant, m.Domain, m.Username, m.Received = about.Tenant, about.Domain, about.Username, now
+	m.EnvelopeID = about.ID
+	if of := noticeOf(about); of != "" {
+		m.EnvelopeID = of
 	}
-	if !isASCII(text) {
+	m.Size = int64(len(content))
+	if m.Body = "7BIT"; eightBit {
 		m.Body = "8BITMIME"
 	}
 	d := store.Delivery{
-		Mail: m.ID, Recipient: p.mail.From, Notify: "NEVER", Next: now, // RFC 3461 section 6.1
+		Mail: m.ID, Recipient: to, Notify: "NEVER", Next: now, // RFC 3461 section 6.1
 		Lease: 1, LeasedUntil: now.Add(3 * q.leaseFor()),
 	}
-	body := io.MultiReader(bytes.NewReader(head), included, bytes.NewReader(tail))
-	return m.ID, q.Spool.Put(ctx, m, []store.Delivery{d}, body)
+	return q.Spool.Put(ctx, m, []store.Delivery{d}, bytes.NewReader(content))
+}
+
+// noticeOf returns the ID of the message that a mail is a notice of; "" if it is
+// not a notice. A notice has no client, and the message's ID as its envelope ID.
+func noticeOf(m *store.Mail) string {
+	if m.From == "" && !m.Remote.IsValid() {
+		return m.EnvelopeID
+	}
+	return ""
+}
+
+// remake puts a notice that was refused for good into the spool once more, without
+// what it returns of the message: that may be what a server doesn't take. Return
+// says of a notice that this was done. It returns what sendNotices has to release.
+func (q *Queue) remake(ctx context.Context, p *parcel, e *end) []store.Outcome {
+	if noticeOf(&p.mail) == "" || p.mail.Return == "HDRS" || e.notice != FailureNotice || e.expired || e.byName {
+		return nil
+	}
+	id := noticeID(p.mail.ID, FailureNotice, []*end{e})
+	err := q.putRemade(ctx, p, id, e.delivery.Recipient)
+	switch {
+	case errors.Is(err, errUnworkable):
+		return nil
+	case err != nil:
+		q.logger().Error("queue: a notice can't be kept without the returned message, trying again", "id", p.mail.ID, "error", err)
+		q.postpone(&p.mail, []*end{e})
+		return nil
+	}
+	return []store.Outcome{{Mail: id, Lease: 1}}
+}
+
+func (q *Queue) putRemade(ctx context.Context, p *parcel, id, to string) error {
+	ctx, cancel := context.WithTimeout(ctx, spoolTime)
+	defer cancel()
+	m, err := q.load(ctx, p)
+	if err != nil {
+		return err
+	}
+	content, err := io.ReadAll(io.LimitReader(m.Content(), 1<<20)) // notices are far smaller
+	if err != nil {
+		return err
+	}
+	if content = withoutReturned(content); content == nil {
+		return fmt.Errorf("%w: not a notice with a returned message", errUnworkable)
+	}
+	eightBit := !mailtext.IsASCII(content)
+	mail := store.Mail{ID: id, Return: "HDRS", UTF8: p.mail.UTF8 && (eightBit || !mailtext.IsASCII(to))}
+	return q.keepNotice(ctx, &p.mail, mail, to, content, eightBit)
 }
 
 func (q *Queue) notice(m *store.Mail, kind NoticeKind, about []*end) *Notice {
@@ -192,12 +252,11 @@ func (q *Queue) notice(m *store.Mail, kind NoticeKind, about []*end) *Notice {
 	for _, e := range about {
 		r := NoticeRecipient{Address: e.delivery.Recipient, Expired: e.expired, original: e.delivery.OriginalRecipient}
 		var reply *relay.ReplyError
-		if errors.As(e.err, &reply) {
-			r.Reply = &relay.ReplyError{Code: reply.Code, Enhanced: safe(reply.Enhanced), Text: safe(reply.Text), Host: safe(reply.Host)}
-			r.Host = r.Reply.Host
+		if errors.As(e.err, &reply) { // other replies are about this server, and not the sender's business
+			r.Reply = replyIn(e.err)
 		}
 		if e.taken != nil {
-			r.Reply, r.Host = replyOf(e.taken), e.taken.Host
+			r.Reply = replyOf(e.taken)
 		}
 		n.Recipients = append(n.Recipients, r)
 	}
@@ -206,8 +265,9 @@ func (q *Queue) notice(m *store.Mail, kind NoticeKind, about []*end) *Notice {
 
 var noticeEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
-// noticeID makes the ID of a notice of what it reports. It sorts by the time of
-// the mail that it is about, as IDs do whose beginning is a time.
+// noticeID derives the ID of a notice from what it reports, so that a repeated Put
+// changes nothing. It begins with the timestamp of the mail's ID and so sorts with
+// it.
 func noticeID(mail string, kind NoticeKind, about []*end) string {
 	h := sha256.New()
 	word, _, _ := kind.words()

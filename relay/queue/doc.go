@@ -63,14 +63,20 @@
 // signed if Next signs. Mail from the null reverse-path is never reported.
 // After four hours a sender is told, once, that a message waits.
 //
-// The DSN parameters (RFC 3461) are honoured: NOTIFY says what is reported, RET
-// whether the message is returned with a bounce or, if it doesn't say FULL, only
-// its header; ORCPT and ENVID are in the report. A sender who asks for a report of
-// success gets it from the server that delivers the message, to which the request
-// is passed on. If the next server (of several: any of them) has no DSN, or Next
-// doesn't say (see [relay.Message].OnDelivered), the sender is told instead that the
-// message was relayed (RFC 3461 sections 5.2.2 and 5.2.4). If the Spool can't keep
-// that report it is lost: the message has gone, and isn't sent again for it.
+// The DSN parameters (RFC 3461) are honoured: NOTIFY says what is reported; RET
+// whether a bounce returns the message or its header; ORCPT and ENVID are in the
+// report. A bounce returns the header only, whatever RET says, if the message is
+// larger than 50 KB, has lines that are too long, was refused for its size, or has
+// REQUIRETLS (RFC 8689 section 5); the bounce itself is sent without REQUIRETLS. If
+// a bounce is refused for good, but not its recipient, it is sent once more without
+// the returned part. If that is refused too, the [Bounced] event says so.
+//
+// A sender who asks for a report of success gets it from the server that delivers
+// the message, to which the request is passed on. If the next server (of several:
+// any of them) has no DSN, or Next doesn't say (see [relay.Message].OnDelivered),
+// the sender is told instead that the message was relayed (RFC 3461 sections 5.2.2
+// and 5.2.4). If the Spool can't keep that report, the report is lost: the message
+// was delivered and isn't sent again for it.
 //
 // [Queue].Bounce replaces the words, or, returning nothing, switches reports
 // off; the [Event] tells what happened in any case.

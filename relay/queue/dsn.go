@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"mime/quotedprintable"
 	"strings"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -22,35 +24,69 @@ type report struct {
 	now      time.Time
 }
 
-// compose returns the message in three pieces.
-func (r *report) compose() (head []byte, included *io.SectionReader, tail []byte) {
+// compose returns the message, and whether it has bytes with the eighth bit set.
+func (r *report) compose() (content []byte, eightBit bool) {
 	var b bytes.Buffer
-	boundary := "=_" + r.id // the ID is unknown to whoever wrote the message
+	boundary := "=_" + r.id // the ID is unknown to the author of the message
 	r.writeHeader(&b, boundary)
-	fmt.Fprintf(&b, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n", boundary)
-	b.WriteString(lines(r.text))
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: %s\r\n", boundary, r.kind("message/delivery-status", "message/global-delivery-status"))
-	if r.mail.UTF8 {
+	r.writeText(&b, boundary)
+	var status bytes.Buffer
+	r.writeStatus(&status)
+	writePart(&b, boundary, r.kind("message/delivery-status", "message/global-delivery-status"), status.Bytes())
+	if part, all := returned(r.original, r.mayReturnAll()); part != nil {
+		kind := r.kind("text/rfc822-headers", "message/global-headers")
+		if all {
+			kind = r.kind("message/rfc822", "message/global")
+		}
+		writePart(&b, boundary, kind, part)
+	}
+	fmt.Fprintf(&b, "\r\n--%s--\r\n", boundary)
+	return b.Bytes(), !mailtext.IsASCII(b.Bytes())
+}
+
+// mayReturnAll reports whether the sender may get the whole message back: RFC
+// 3461 section 4.3 allows that for failures only, RFC 8689 section 5 doesn't allow
+// it with REQUIRETLS, because the way back may have no TLS. A message that was too
+// large for one server may be so for the sender's too.
+func (r *report) mayReturnAll() bool {
+	if r.mail.Return != "FULL" || r.mail.RequireTLS || r.notice.Kind != FailureNotice {
+		return false
+	}
+	for i := range r.notice.Recipients {
+		if r.notice.Recipients[i].isAboutSize() {
+			return false
+		}
+	}
+	return true
+}
+
+// isAboutSize reports whether the recipient was refused for the message's size.
+func (n *NoticeRecipient) isAboutSize() bool {
+	return n.Reply.Code == 552 || strings.HasSuffix(n.Reply.Enhanced, ".3.4") || strings.HasSuffix(n.Reply.Enhanced, ".2.3")
+}
+
+// writePart writes a part of the report as it is.
+func writePart(b *bytes.Buffer, boundary, kind string, part []byte) {
+	fmt.Fprintf(b, "\r\n--%s\r\nContent-Type: %s\r\n", boundary, kind)
+	if !mailtext.IsASCII(part) {
 		b.WriteString("Content-Transfer-Encoding: 8bit\r\n")
 	}
 	b.WriteString("\r\n")
-	r.writeStatus(&b)
-	tail = []byte("\r\n--" + boundary + "--\r\n")
-	if r.original == nil {
-		return b.Bytes(), io.NewSectionReader(strings.NewReader(""), 0, 0), tail
+	b.Write(part)
+}
+
+// writeText writes the part for people, in a form that every server takes.
+func (r *report) writeText(b *bytes.Buffer, boundary string) {
+	text := lines(r.text)
+	fmt.Fprintf(b, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\n", boundary)
+	if mailtext.IsASCII(text) && !hasLongLine([]byte(text)) {
+		b.WriteString("\r\n" + text)
+		return
 	}
-	included = r.original.Content()
-	kind := r.kind("message/rfc822", "message/global")
-	if r.mail.Return != "FULL" || r.notice.Kind != FailureNotice { // RFC 3461 section 4.3 allows FULL for failures only
-		included = headerOf(included)
-		kind = r.kind("text/rfc822-headers", "message/global-headers")
-	}
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: %s\r\n", boundary, kind)
-	if r.mail.Body == "8BITMIME" || r.mail.UTF8 {
-		b.WriteString("Content-Transfer-Encoding: 8bit\r\n")
-	}
-	b.WriteString("\r\n")
-	return b.Bytes(), included, tail
+	b.WriteString("Content-Transfer-Encoding: quoted-printable\r\n\r\n")
+	w := quotedprintable.NewWriter(b)
+	io.WriteString(w, text) // a Buffer takes everything
+	w.Close()
 }
 
 // kind chooses the content type: those of RFC 6533 are for mail that may have
@@ -91,16 +127,19 @@ func (r *report) writeRecipient(b *bytes.Buffer, n *NoticeRecipient) {
 		fmt.Fprintf(b, "Original-Recipient: %s; %s\r\n", safe(kind), r.address(addr))
 	}
 	addressType := "rfc822"
-	if r.mail.UTF8 && !isASCII(n.Address) {
+	if r.mail.UTF8 && !mailtext.IsASCII(n.Address) {
 		addressType = "utf-8" // RFC 6533 section 3
 	}
 	_, action, _ := r.notice.Kind.words()
 	fmt.Fprintf(b, "Final-Recipient: %s; %s\r\nAction: %s\r\nStatus: %s\r\n", addressType, r.address(n.Address), action, n.statusCode(r.notice.Kind))
-	if n.Host != "" {
-		fmt.Fprintf(b, "Remote-MTA: dns; %s\r\n", n.Host)
+	kind := "smtp"
+	if n.Reply.Host != "" {
+		fmt.Fprintf(b, "Remote-MTA: dns; %s\r\n", n.Reply.Host)
+	} else {
+		kind = "x-gatepost" // a refusal that was made here (RFC 3464 section 2.3.6)
 	}
-	if n.Reply != nil {
-		fmt.Fprintf(b, "Diagnostic-Code: smtp; %s\r\n", replyText(n.Reply))
+	if n.Reply.Code != 0 {
+		fmt.Fprintf(b, "Diagnostic-Code: %s; %s\r\n", kind, n.Reply)
 	}
 	fmt.Fprintf(b, "Last-Attempt-Date: %s\r\n", r.now.Format(time.RFC1123Z))
 	if r.notice.Kind == DelayNotice {
@@ -114,23 +153,6 @@ func (r *report) address(addr string) string {
 		return safeUTF8(addr)
 	}
 	return safe(addr)
-}
-
-// maxHeader is how much of a header a notice returns.
-const maxHeader = 64 << 10
-
-// headerOf returns the header that a content begins with, in whole lines.
-func headerOf(content *io.SectionReader) *io.SectionReader {
-	b := make([]byte, min(content.Size(), maxHeader))
-	n, _ := io.ReadFull(content, b)
-	b = b[:n]
-	end := len(b)
-	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
-		end = i + 2
-	} else if i := bytes.LastIndex(b, []byte("\r\n")); i >= 0 {
-		end = i + 2
-	}
-	return io.NewSectionReader(bytes.NewReader(b[:end]), 0, int64(end))
 }
 
 // lines gives a text the line ends of a message.

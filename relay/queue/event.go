@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -10,9 +12,9 @@ import (
 
 // An Event is what became of one recipient of a message. It is one of
 // [*Queued], [*Delivered], [*Deferred], [*Bounced], [*Expired] and [*SetAside].
-// Events are sent once the Spool has recorded what they say. When it has failed and
-// was asked again, it may be that another node had the recipient meanwhile; then both
-// send one. Later versions may add others.
+// Events are sent after the Spool has recorded what they say. If Settle failed and
+// was retried, another node may have taken the delivery in between; both nodes then
+// send an event. Later versions may add others.
 type Event interface {
 	event() (level slog.Level, what string)
 	attrs() []slog.Attr
@@ -26,24 +28,47 @@ type Subject struct {
 	Username  string // the SMTP user that sent it
 	From      string // the envelope sender; empty for a bounce
 	Recipient string
+	Size      int64     // bytes of content
+	Received  time.Time // when the message was accepted
+
+	// NoticeOf is the ID of the message that this one reports to its sender;
+	// empty if this is not a notice of the Queue's own.
+	NoticeOf string
+}
+
+// A Reply is what a server answered (RFC 5321 section 4.2).
+type Reply struct {
+	Code     int    // such as 250 or 421; 0 if no server answered
+	Enhanced string // such as "5.1.1" (RFC 3463); empty if the server gave none
+	Text     string // one line, safe to show
+	Host     string // the server; empty if the reply was made here, or the name is unknown
+}
+
+// String returns the reply as one line, without the host.
+func (r Reply) String() string {
+	if r.Code == 0 {
+		return ""
+	}
+	return strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)), " ")
 }
 
 // Queued says that a message was accepted for a recipient, and is durable.
 type Queued struct{ Subject }
 
-// Delivered says that the next server has taken a message for a recipient.
+// Delivered says that the next server has taken a message for a recipient. If Next
+// doesn't tell what the server answered, Reply has the Code 0.
 type Delivered struct {
 	Subject
-	Host  string // the server that took it, if it is known
-	Reply string // what it said
+	Reply Reply
 }
 
 // Deferred says that a recipient has to wait for the next attempt. While its
-// destination is closed that comes with each time it would have been tried:
+// destination is closed, the event comes each time it would have been tried:
 // Attempt doesn't grow then, and Reason is why the destination is closed.
 type Deferred struct {
 	Subject
-	Reason  string
+	Reason  string // why, in one line
+	Reply   Reply
 	Next    time.Time // when it is tried again
 	Attempt int       // how often it was tried so far
 
@@ -54,19 +79,22 @@ type Deferred struct {
 // a hard bounce.
 type Bounced struct {
 	Subject
-	Reason string
+	Reason string // why, in one line
+	Reply  Reply
 }
 
 // Expired says that a recipient was given up after temporary failures, because
 // the message has become too old: a soft bounce.
 type Expired struct {
 	Subject
-	Reason  string // of the last failure
-	Attempt int    // how often it was tried
+	Reason  string // of the last failure, in one line
+	Reply   Reply
+	Attempt int // how often it was tried
 }
 
-// SetAside says that the Spool has a delivery that can't be worked on, as when
-// its content is missing. It stays there, held, until somebody looks at it.
+// SetAside says that the Spool has a delivery that can't be worked on, for
+// instance because its content is missing. It stays there, held, until a person
+// looks at it.
 type SetAside struct {
 	Subject
 	Reason string
@@ -85,12 +113,16 @@ func (e *Expired) event() (slog.Level, string)  { return slog.LevelWarn, "expire
 func (e *SetAside) event() (slog.Level, string) { return slog.LevelError, "set aside" }
 
 func (s *Subject) attrs() []slog.Attr {
-	return append(make([]slog.Attr, 0, 8), slog.String("id", s.ID), slog.String("tenant", string(s.Tenant)),
+	attrs := append(make([]slog.Attr, 0, 10), slog.String("id", s.ID), slog.String("tenant", string(s.Tenant)),
 		slog.String("username", s.Username), slog.String("from", s.From), slog.String("to", s.Recipient))
+	if s.NoticeOf != "" {
+		attrs = append(attrs, slog.String("notice_of", s.NoticeOf))
+	}
+	return attrs
 }
 
 func (e *Delivered) attrs() []slog.Attr {
-	return append(e.Subject.attrs(), slog.String("host", e.Host), slog.String("reply", e.Reply))
+	return append(e.Subject.attrs(), slog.String("host", e.Reply.Host), slog.String("reply", e.Reply.String()))
 }
 
 func (e *Deferred) attrs() []slog.Attr {
@@ -110,7 +142,10 @@ func (e *SetAside) attrs() []slog.Attr {
 }
 
 func subject(m *store.Mail, recipient string) Subject {
-	return Subject{ID: m.ID, Tenant: m.Tenant, Domain: m.Domain, Username: m.Username, From: m.From, Recipient: recipient}
+	return Subject{
+		ID: m.ID, Tenant: m.Tenant, Domain: m.Domain, Username: m.Username, From: m.From, Recipient: recipient,
+		Size: m.Size, Received: m.Received, NoticeOf: noticeOf(m),
+	}
 }
 
 // emit logs an event and tells the embedder.

@@ -73,8 +73,7 @@ func ExampleNotice_Text() {
 		Hostname: "relay.example.net",
 		Recipients: []queue.NoticeRecipient{{
 			Address: "bob@example.com",
-			Host:    "mx.example.com",
-			Reply:   &relay.ReplyError{Code: 550, Enhanced: "5.1.1", Text: "no such user here", Host: "mx.example.com"},
+			Reply:   queue.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user here", Host: "mx.example.com"},
 		}},
 	}
 	fmt.Print(n.Text())
@@ -88,8 +87,8 @@ func ExampleNotice_Text() {
 	// The server mx.example.com answered:
 	//     550 5.1.1 no such user here
 	//
-	// What to do: check the address for mistakes in writing. If it is right, the
-	// mailbox doesn't exist any more; ask the recipient for another one.
+	// What to do: check the address for typos. If it is right, the mailbox does
+	// not exist any more; ask the recipient for another one.
 	//
 	// Your message is known here as 01k9zv3q8m. It is attached, or its header is.
 	//

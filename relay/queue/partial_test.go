@@ -65,7 +65,7 @@ func TestNextHopOfRecipient(t *testing.T) {
 		b.pass(time.Second)
 		got := make(map[string]string)
 		for _, e := range of[*queue.Delivered](b.events) {
-			got[e.Recipient] = e.Reply
+			got[e.Recipient] = e.Reply.String()
 		}
 		if got["a@example.com"] != "250 queued as 1" || got["b@example.com"] != "250 queued as 2" {
 			t.Errorf("the replies are %v", got)

@@ -319,19 +319,24 @@ func TestEvents(t *testing.T) {
 	}, func(b *bench) {
 		b.forward(message(1, "a@acme.example", "bob@example.com", "gone@example.com"))
 		b.pass(time.Second)
+		got0 := of[*queue.Queued](b.events)[0]
+		if got0.Received.IsZero() {
+			t.Error("the event doesn't say when the message was accepted")
+		}
 		who := queue.Subject{
 			ID: message(1, "").ID, Tenant: "acme", Domain: "acme.example", Username: "user1",
-			From: "a@acme.example", Recipient: "bob@example.com",
+			From: "a@acme.example", Recipient: "bob@example.com", Size: int64(len(hello)), Received: got0.Received,
 		}
 		if got := of[*queue.Queued](b.events); len(got) != 2 || got[0].Subject != who {
 			t.Errorf("queued: %+v, want both, the first as %+v", got, who)
 		}
 		got := of[*queue.Delivered](b.events)
-		if len(got) != 2 || *got[0] != (queue.Delivered{Subject: who, Host: "mx.test", Reply: "250 ok"}) {
+		if len(got) != 2 || *got[0] != (queue.Delivered{Subject: who, Reply: queue.Reply{Code: 250, Text: "ok", Host: "mx.test"}}) {
 			t.Errorf("delivered: %+v, want one to bob by mx.test, and the bounce", got)
 		}
 		who.Recipient = "gone@example.com"
-		if got := of[*queue.Bounced](b.events); len(got) != 1 || got[0].Subject != who || got[0].Reason != "mx.test 550 no such user" {
+		if got := of[*queue.Bounced](b.events); len(got) != 1 || got[0].Subject != who || got[0].Reason != "mx.test 550 no such user" ||
+			got[0].Reply != (queue.Reply{Code: 550, Text: "no such user", Host: "mx.test"}) {
 			t.Errorf("bounced: %+v, want one to gone", got)
 		}
 	})

@@ -146,7 +146,7 @@ func checkRelayed(t *testing.T, m *relay.Message, p parsed) {
 	if got, want := p.header.Get("Subject"), "Your message was sent on"; got != want {
 		t.Errorf("the subject is %q, want %q", got, want)
 	}
-	for _, want := range []string{"bob@example.com", "carol@example.com", "mx.example.com", "doesn't confirm", "250 2.6.0 queued as 7", m.ID} {
+	for _, want := range []string{"bob@example.com", "carol@example.com", "mx.example.com", "does not confirm", "250 2.6.0 queued as 7", m.ID} {
 		if !strings.Contains(p.parts[0], want) {
 			t.Errorf("the text doesn't say %q:\n%s", want, p.parts[0])
 		}
@@ -182,7 +182,7 @@ func TestWhatIsKnownOfTheNextServer(t *testing.T) {
 		{"no enhanced code", []relay.NextHop{{Host: "a.example", Reply: "250 ok"}}, "2.0.0", "dns; a.example", "smtp; 250 ok"},
 		{"one that doesn't fit", []relay.NextHop{{Host: "a.example", Reply: "250 5.1.1 hm"}}, "2.0.0", "dns; a.example", "smtp; 250 5.1.1 hm"},
 		{"not a reply of SMTP", []relay.NextHop{{Host: "api.example", Reply: "id 4711"}}, "2.0.0", "dns; api.example", ""},
-		{"more lines than one", []relay.NextHop{{Host: "a\r\nX: y", Reply: "250 ok\r\nX: y"}}, "2.0.0", "dns; a  X: y", "smtp; 250 ok X: y"},
+		{"more lines than one", []relay.NextHop{{Host: "a\r\nX: y", Reply: "250 ok\r\nX: y"}}, "2.0.0", "dns; a X: y", "smtp; 250 ok X: y"},
 		{"nothing", []relay.NextHop{}, "2.0.0", "", ""},
 		{"two servers with DSN", []relay.NextHop{with, with}, "", "", ""},
 		{"the second without", []relay.NextHop{with, without}, "2.1.5", "dns; without.example", "smtp; 250 2.1.5 ok"},
@@ -213,7 +213,7 @@ func TestRelayedText(t *testing.T) {
 		inBubble(t, func(b *bench) {
 			b.sink.taken = noDSN
 			b.q.Bounce = func(n queue.Notice) string {
-				if n.Kind != queue.RelayedNotice || n.Recipients[0].Host != "mx.example.com" || n.Recipients[0].Reply.Text != "queued as 7" {
+				if n.Kind != queue.RelayedNotice || n.Recipients[0].Reply.Host != "mx.example.com" || n.Recipients[0].Reply.Text != "queued as 7" {
 					t.Errorf("the notice is %+v", n)
 				}
 				return want

@@ -225,6 +225,7 @@ type end struct {
 	err      error          // why it was not delivered
 	taken    *relay.NextHop // by whom it was
 	expired  bool
+	byName   bool       // it was refused by name, so the content is not why
 	notice   NoticeKind // what the sender may have to be told; 0: nothing
 }
 
@@ -233,11 +234,11 @@ type end struct {
 func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 	d := &r.Delivery
 	who := subject(m, d.Recipient)
-	e := end{delivery: d, err: r.err, outcome: store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease}}
+	e := end{delivery: d, err: r.err, byName: r.byName, outcome: store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease}}
 	switch {
 	case r.err == nil:
 		e.outcome.Done = true
-		e.event = &Delivered{Subject: who, Host: r.taken.Host, Reply: r.taken.Reply}
+		e.event = &Delivered{Subject: who, Reply: replyOf(&r.taken)}
 		if e.taken = &r.taken; !r.taken.DSN {
 			e.notice = RelayedNotice
 		}
@@ -249,7 +250,7 @@ func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 		e.event = &SetAside{Subject: who, Reason: e.outcome.Reason}
 	case !relay.Temporary(r.err):
 		e.outcome.Done = true
-		e.event = &Bounced{Subject: who, Reason: reasonOf(r.err)}
+		e.event = &Bounced{Subject: who, Reason: reasonOf(r.err), Reply: replyIn(r.err)}
 		e.notice = FailureNotice
 	default:
 		q.judgeTemporary(m, r, plan, &e)
@@ -269,7 +270,7 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 	}
 	if age >= q.expire() && !ours {
 		e.outcome.Done, e.expired = true, true
-		e.event = &Expired{Subject: subject(m, d.Recipient), Reason: reason, Attempt: attempts}
+		e.event = &Expired{Subject: subject(m, d.Recipient), Reason: reason, Reply: replyIn(r.err), Attempt: attempts}
 		e.notice = FailureNotice
 		return
 	}
@@ -291,7 +292,7 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 		e.outcome.Delayed = true
 		e.notice = DelayNotice
 	}
-	e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: reason, Next: e.outcome.Next, Attempt: attempts, untried: r.parked != nil}
+	e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: reason, Reply: replyIn(r.err), Next: e.outcome.Next, Attempt: attempts, untried: r.parked != nil}
 }
 
 // untouched is the outcome of a delivery that nothing was tried for.

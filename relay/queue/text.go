@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
@@ -44,12 +43,12 @@ func (r *NoticeRecipient) write(b *strings.Builder, kind NoticeKind) {
 	switch {
 	case r.refusedHere(kind):
 		b.WriteString("The message could not be sent on.\n")
-	case r.Reply == nil:
+	case r.Reply.Code == 0:
 		b.WriteString("The server for this address could not be reached, or gave no answer.\n")
-	case r.Host == "":
-		fmt.Fprintf(b, "The message could not be sent on:\n%s\n", wrap(replyText(r.Reply)))
+	case r.Reply.Host == "":
+		fmt.Fprintf(b, "The message could not be sent on:\n%s\n", wrap(r.Reply.String()))
 	default:
-		fmt.Fprintf(b, "The server %s answered:\n%s\n", r.Host, wrap(replyText(r.Reply)))
+		fmt.Fprintf(b, "The server %s answered:\n%s\n", r.Reply.Host, wrap(r.Reply.String()))
 	}
 	if kind != DelayNotice {
 		fmt.Fprintf(b, "\n%s\n", r.advice())
@@ -59,17 +58,17 @@ func (r *NoticeRecipient) write(b *strings.Builder, kind NoticeKind) {
 // refusedHere reports whether a recipient was given up for good although no server
 // said anything.
 func (r *NoticeRecipient) refusedHere(kind NoticeKind) bool {
-	return kind == FailureNotice && !r.Expired && r.Reply == nil
+	return kind == FailureNotice && !r.Expired && r.Reply.Code == 0
 }
 
 func (r *NoticeRecipient) writeRelayed(b *strings.Builder) {
-	if r.Host == "" {
-		b.WriteString("It was handed on to where deliveries aren't confirmed.\n")
+	if r.Reply.Host == "" {
+		b.WriteString("It was passed to a server that does not confirm deliveries.\n")
 		return
 	}
-	fmt.Fprintf(b, "It was handed to the mail server %s,\nwhich doesn't confirm deliveries.", r.Host)
-	if r.Reply != nil {
-		fmt.Fprintf(b, " It answered:\n%s", wrap(replyText(r.Reply)))
+	fmt.Fprintf(b, "It was passed to the mail server %s,\nwhich does not confirm deliveries.", r.Reply.Host)
+	if r.Reply.Code != 0 {
+		fmt.Fprintf(b, " It answered:\n%s", wrap(r.Reply.String()))
 	}
 	b.WriteByte('\n')
 }
@@ -85,13 +84,13 @@ func (r *NoticeRecipient) advice() string {
 	case detail == "2.3", detail == "3.4":
 		return "What to do: the message is too large for the recipient's server. Send a\nsmaller one, or a link to what you wanted to attach."
 	case class == "1":
-		return "What to do: check the address for mistakes in writing. If it is right, the\nmailbox doesn't exist any more; ask the recipient for another one."
+		return "What to do: check the address for typos. If it is right, the mailbox does\nnot exist any more; ask the recipient for another one."
 	case class == "7":
 		return "What to do: the recipient's server doesn't accept this message. Show this\nmessage to whoever looks after your mail: the answer above says why."
 	case class == "6":
 		return "What to do: the message itself was not understood. Show this message to\nwhoever looks after the program that sent it."
 	}
-	if r.Reply == nil {
+	if r.Reply.Code == 0 {
 		return "What to do: show this message to whoever looks after your mail."
 	}
 	return "What to do: if the answer above doesn't tell you, show this message to whoever\nlooks after your mail."
@@ -100,13 +99,13 @@ func (r *NoticeRecipient) advice() string {
 // statusCode is the status of RFC 3464 section 2.3.4.
 func (r *NoticeRecipient) statusCode(kind NoticeKind) string {
 	switch {
-	case kind == RelayedNotice && r.Reply != nil && r.Reply.Enhanced != "":
+	case kind == RelayedNotice && r.Reply.Enhanced != "":
 		return r.Reply.Enhanced // replyOf has looked at it
 	case kind == RelayedNotice:
 		return "2.0.0"
-	case r.Reply != nil && r.Reply.Code >= 400 && statusFits(r.Reply.Enhanced, r.Reply.Code):
+	case r.Reply.Code >= 400 && mailtext.IsEnhancedCode(r.Reply.Enhanced, r.Reply.Code):
 		return r.Reply.Enhanced
-	case r.Reply != nil:
+	case r.Reply.Code != 0:
 		return fmt.Sprintf("%d.0.0", max(4, min(r.Reply.Code/100, 5)))
 	case r.Expired:
 		return "4.4.7" // RFC 3463 section 3.5: delivery time expired
@@ -116,45 +115,40 @@ func (r *NoticeRecipient) statusCode(kind NoticeKind) string {
 	return "4.4.1" // no answer from host
 }
 
-// replyOf takes the reply of a server that took a message apart. It is nil if
-// that isn't one of SMTP: a gateway to elsewhere says what it likes.
-func replyOf(d *relay.NextHop) *relay.ReplyError {
+// replyOf returns the reply of a server that took a message. It has only the host
+// if that is not a reply of SMTP: a gateway to elsewhere says what it likes.
+func replyOf(d *relay.NextHop) Reply {
+	r := Reply{Host: d.Host}
 	number, text, _ := strings.Cut(d.Reply, " ")
-	code, err := strconv.Atoi(number)
-	if err != nil || code/100 != 2 {
-		return nil
-	}
-	r := &relay.ReplyError{Code: code, Text: text, Host: d.Host}
-	if status, rest, _ := strings.Cut(text, " "); statusFits(status, code) {
-		r.Enhanced, r.Text = status, rest
+	if code, err := strconv.Atoi(number); err == nil && code/100 == 2 {
+		r.Code = code
+		r.Enhanced, r.Text = mailtext.CutEnhancedCode(text, code)
 	}
 	return r
 }
 
-// statusFits reports whether s is an enhanced status code of the reply's class.
-func statusFits(s string, code int) bool {
-	parts := strings.Split(s, ".")
-	if len(parts) != 3 || parts[0] != fmt.Sprint(code/100) || !strings.Contains("245", parts[0]) {
-		return false
-	}
-	for _, p := range parts {
-		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
-			return false
+// replyIn returns the reply that an error carries: as a *relay.ReplyError or, if it
+// is not about the message, by a method ServerReply.
+func replyIn(err error) Reply {
+	var reply *relay.ReplyError
+	if !errors.As(err, &reply) {
+		var s interface{ ServerReply() *relay.ReplyError }
+		if errors.As(err, &s) {
+			reply = s.ServerReply()
 		}
 	}
-	return true
-}
-
-// replyText is a reply in one line, as it came.
-func replyText(r *relay.ReplyError) string {
-	return strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)), " ")
+	if reply == nil {
+		return Reply{}
+	}
+	return Reply{Code: reply.Code, Enhanced: safe(reply.Enhanced), Text: safe(reply.Text), Host: safe(reply.Host)}
 }
 
 // reasonOf is the text of an error for events, logs and the spool.
 func reasonOf(err error) string {
 	var reply *relay.ReplyError
 	if errors.As(err, &reply) {
-		return safe(strings.TrimSpace(reply.Host + " " + replyText(reply)))
+		r := Reply{Code: reply.Code, Enhanced: reply.Enhanced, Text: reply.Text}
+		return safe(strings.TrimSpace(reply.Host + " " + r.String()))
 	}
 	return safe(err.Error())
 }
@@ -165,38 +159,10 @@ const maxText = 500
 
 // safe makes a text fit to be shown anywhere: one line of printable ASCII, of
 // bounded length.
-func safe(s string) string {
-	return bounded(s, func(r rune) bool { return r < ' ' || r > '~' })
-}
+func safe(s string) string { return mailtext.OneLine(s, maxText) }
 
 // safeUTF8 is safe for texts that may be UTF-8.
-func safeUTF8(s string) string {
-	return bounded(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) })
-}
-
-func bounded(s string, bad func(rune) bool) string {
-	cut := len(s) > maxText
-	if cut {
-		s = s[:maxText]
-	}
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\r' || r == '\n' || r == '\t':
-			return ' '
-		case bad(r):
-			return '?'
-		}
-		return r
-	}, s)
-	if cut {
-		s += "..."
-	}
-	return s
-}
-
-func isASCII(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r > '~' }) < 0
-}
+func safeUTF8(s string) string { return mailtext.OneLineUTF8(s, maxText) }
 
 // wrap breaks a text into indented lines.
 func wrap(s string) string {

@@ -24,6 +24,7 @@ var (
 type result struct {
 	store.Delivery
 	err    error // nil: delivered
+	byName bool  // err is about this recipient, not about the message
 	parked *closed
 	taken  relay.NextHop // by whom, if that is known
 }
@@ -192,6 +193,7 @@ func tryOut(err error) {
 		return
 	}
 	reasonOf(err)
+	replyIn(err)
 	relay.Temporary(err)
 	unreachable(err)
 	var refused *relay.RefusedError
@@ -240,7 +242,7 @@ func split(ctx context.Context, due []store.Delivery, err error) (refused []resu
 	}
 	for _, d := range due {
 		if reason := reasons[d.Recipient]; reason != nil {
-			refused = append(refused, result{Delivery: d, err: reason})
+			refused = append(refused, result{Delivery: d, err: reason, byName: true})
 		} else {
 			rest = append(rest, d)
 		}

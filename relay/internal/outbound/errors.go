@@ -96,6 +96,10 @@ func causeText(err error) string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// ServerReply returns what the server said, or nil. In contrast to a
+// *relay.ReplyError in the chain of errors it may be about the connection.
+func (e *Error) ServerReply() *relay.ReplyError { return e.Reply }
+
 // Temporary reports whether the message is worth another try: it is, unless the
 // server refused it for good. The causes have opinions of their own (a refused
 // TCP connection calls itself permanent), which are not about the message.
