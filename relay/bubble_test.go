@@ -3,6 +3,7 @@ package relay_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -27,6 +28,17 @@ func inBubble(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient)) {
 		r := relaytest.NewUnstartedRelay(t)
 		r.Server.Forwarder = r.Record(r.Server.Forwarder)
 		serveInBubble(t, r, func(c *pipeClient) { f(t, r, c) })
+	})
+}
+
+// inBubbleTLS is as inBubble, with TLS from the first byte.
+func inBubbleTLS(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := relaytest.NewUnstartedRelay(t)
+		r.Server.Forwarder = r.Record(r.Server.Forwarder)
+		l := newPipeListener()
+		l.config = relaytest.ClientTLS()
+		l.serve(t, r.Server, r.Server.ServeTLS, func(c *pipeClient) { f(t, r, c) })
 	})
 }
 
@@ -62,28 +74,42 @@ func inStore(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient, *wa
 func serveInBubble(t *testing.T, r *relaytest.Relay, f func(*pipeClient)) {
 	r.Server.InsecureAuth = true
 	r.Server.TLSConfig = nil
-	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	newPipeListener().serve(t, r.Server, r.Server.Serve, f)
+}
+
+// A pipeListener accepts the server's ends of pipes.
+type pipeListener struct {
+	config *tls.Config // of clients, for TLS from the first byte
+	conns  chan net.Conn
+	done   chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// serve runs f with a client that has read the greeting, and then ends the
+// server.
+func (l *pipeListener) serve(t *testing.T, s *relay.Server, serve func(net.Listener) error, f func(*pipeClient)) {
 	served := make(chan error, 1)
-	go func() { served <- r.Server.Serve(l) }()
+	go func() { served <- serve(l) }()
 	c := l.dial(t)
 	c.reply()
 	f(c)
 	c.conn.Close()
 	c.sending.Wait()
-	r.Server.Close()
+	s.Close()
 	if err := <-served; !errors.Is(err, relay.ErrServerClosed) {
 		t.Errorf("Serve: %v, want ErrServerClosed", err)
 	}
 }
 
-type pipeListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-}
-
 func (l *pipeListener) dial(t *testing.T) *pipeClient {
 	here, there := net.Pipe()
 	l.conns <- there
+	if l.config != nil {
+		here = tls.Client(here, l.config)
+	}
 	return &pipeClient{t: t, conn: here, r: bufio.NewReader(here), l: l}
 }
 

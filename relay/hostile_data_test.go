@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
 // endsOfData are byte sequences that some server somewhere takes for the end of
@@ -114,42 +115,46 @@ func playEndOfData(t *testing.T, head, stream, packets, want string, ok bool) {
 	}
 }
 
-// TestStallWithinBody stops sending in the middle of a body until the time is
-// up, and then goes on with what would be commands.
+// TestStallWithinBody stops sending in the middle of a body until the server has
+// ended the session, and then goes on with what would be commands.
 func TestStallWithinBody(t *testing.T) {
-	for name, begun := range map[string]string{
-		"DATA":                 "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
-		"DATA in a line":       "DATA\r\nFrom: shop@acme.example\r\n\r\nhel",
-		"DATA after dot":       "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n.",
-		"DATA after CR":        "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r",
-		"BDAT":                 "BDAT 500\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
-		"BDAT LAST":            "BDAT 500 LAST\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
-		"BDAT between chunks":  chunk(hello, false),
-		"BDAT LAST of nothing": "BDAT 500 LAST\r\n",
+	for _, tt := range []struct{ name, begun string }{
+		{"DATA", "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n"},
+		{"DATA in a line", "DATA\r\nFrom: shop@acme.example\r\n\r\nhel"},
+		{"DATA after dot", "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n."},
+		{"DATA after CR", "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r"},
+		{"BDAT", "BDAT 500\r\nFrom: shop@acme.example\r\n\r\nhello\r\n"},
+		{"BDAT LAST", "BDAT 500 LAST\r\nFrom: shop@acme.example\r\n\r\nhello\r\n"},
+		{"BDAT between chunks", chunk(hello, false)},
+		{"BDAT LAST of nothing", "BDAT 500 LAST\r\n"},
 	} {
-		for _, secure := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s secure=%v", name, secure), func(t *testing.T) {
-				t.Parallel()
-				r := startRelay(t, func(s *relay.Server) {
-					s.InsecureAuth = true
-					s.IdleTimeout = 200 * time.Millisecond
-				})
-				c := loginPlain(t, r)
-				if secure {
-					c = login(t, r)
-				}
-				c.send(envelope + begun)
-				time.Sleep(400 * time.Millisecond)
-				io.WriteString(c.conn, "\r\n.\r\nRSET\r\n"+smuggled+".\r\nQUIT\r\n") // may find it closed
-				for _, line := range c.rest() {
-					if strings.Contains(line, "accepted as") || strings.HasPrefix(line, "221") {
-						t.Errorf("the server answered %q", line)
-					}
-				}
-				accepted(t, r, 0)
-				stillServes(t, r)
-			})
+		stall := func(t *testing.T, r *relaytest.Relay, c *pipeClient) {
+			c.login(r)
+			var replies []byte
+			c.sending.Go(func() { replies, _ = io.ReadAll(c.r) })
+			c.send(envelope + tt.begun)
+			time.Sleep(5*time.Minute + time.Second) // IdleTimeout is 5 minutes
+			// The server may have closed the connection.
+			io.WriteString(c.conn, "\r\n.\r\nRSET\r\n"+smuggled+".\r\nQUIT\r\n")
+			time.Sleep(10 * time.Minute)
+			c.conn.Close()
+			c.sending.Wait()
+			if got := string(replies); !strings.Contains(got, "421 4.4.2 ") || strings.Contains(got, "accepted as") || strings.Contains(got, "\n221 ") {
+				t.Errorf("the server answered %q, want 421 as the last reply", got)
+			}
+			accepted(t, r, 0)
+
+			next := c.l.dial(t) // the server still serves
+			defer next.conn.Close()
+			next.reply()
+			next.login(r)
+			next.begin()
+			if got := next.cmd(strings.TrimSuffix(hello, "\r\n") + "\r\n."); !strings.HasPrefix(got, "250 ") {
+				t.Errorf("the next client got %q, want 250", got)
+			}
 		}
+		t.Run(tt.name+" secure=false", func(t *testing.T) { inBubble(t, stall) })
+		t.Run(tt.name+" secure=true", func(t *testing.T) { inBubbleTLS(t, stall) })
 	}
 }
 
