@@ -54,6 +54,7 @@ var (
 	replyBadRecipient = reply{code: 501, enhanced: "5.1.3", text: "malformed recipient address"}
 	replyNeedsUTF8    = reply{code: 553, enhanced: "5.6.7", text: "an address beyond ASCII needs the SMTPUTF8 parameter"}
 
+	replyLoop     = reply{code: 554, enhanced: "5.4.6", text: "the message loops: it has passed more than 100 servers"}
 	replyBareCR   = replyBadContent("a line holds a bare CR, lines end in CR LF")
 	replyNoSpace  = reply{code: 452, enhanced: "4.3.1", text: "out of storage, try again later"}
 	replyTrouble  = reply{code: 451, enhanced: "4.3.0", text: "not possible right now, try again later"}

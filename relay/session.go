@@ -229,6 +229,9 @@ func (s *session) refusalOf(err error) reply {
 func (s *session) submit(m *Message, in *content) reply {
 	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
+	if countReceived(in.header) > maxHops {
+		return replyLoop
+	}
 	h, err := parseHeader(in.header)
 	if err != nil {
 		return replyBadContent(err.Error())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -178,39 +177,4 @@ func TestForwardAfterClose(t *testing.T) {
 	f.Close()
 	wantTemporary(t, forward(t, f, message()))
 	wantHosts(t, up, "mx.example.com")
-}
-
-// A message that has passed too many servers goes in circles. Only its header
-// tells.
-func TestHopsAreLimited(t *testing.T) {
-	hop := "Received: from a\r\n\tby b; Thu, 1 Jan 1970 00:00:00 +0000\r\n"
-	for _, test := range []struct {
-		name    string
-		content string
-		loops   bool
-	}{
-		{"100", strings.Repeat(hop, 100) + hello, false},
-		{"101", strings.Repeat(hop, 101) + hello, true},
-		{"101, oddly written", strings.Repeat("RECEIVED \t: x\r\n", 101) + hello, true},
-		{"101, some in the body", strings.Repeat(hop, 50) + hello + strings.Repeat(hop, 51), false},
-		{"101, folded into others", "X: y\r\n" + strings.Repeat(" Received: x\r\n", 101) + hello, false},
-		{"others that begin alike", strings.Repeat("Received-SPF: pass\r\n", 101) + hello, false},
-		{"a long line of them", strings.Repeat(hop, 100) + "X: " + strings.Repeat("Received:", 20000) + "\r\n" + hello, false},
-		{"101 after a long line", "X: " + strings.Repeat("x", 5000) + "\r\n" + strings.Repeat(hop, 101) + hello, true},
-		{"nothing but the name", "Received \r\n", false},
-		{"nothing", "", false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			up := &relaytest.Upstream{}
-			m := message()
-			m = m.WithContent(strings.NewReader(test.content), int64(len(test.content)))
-			err := forward(t, start(t, up, mailFor("mx.example.com")), m)
-			if test.loops {
-				wantReply(t, err, 554, "5.4.6")
-				wantConnections(t, up, 0)
-			} else if err != nil {
-				t.Error(err)
-			}
-		})
-	}
 }

@@ -29,7 +29,6 @@
 //
 // A host of our own Hostname, and all that come after it, are left out: mail for
 // which this server is the backup goes to better hosts only, and never in circles.
-// A message with more than 100 Received fields is refused.
 //
 // # TLS
 //
@@ -84,7 +83,6 @@
 //	null MX (RFC 7505)                        -           556 5.1.10, final
 //	MX records name no host                   -           550 5.4.4, final
 //	this server is the best host              -           554 5.4.6, final
-//	more than 100 Received fields             -           554 5.4.6, final
 //	recipient is no name@domain               -           RefusedError, 550 5.1.3, final
 //	recipient's domain is an IP address or    -           RefusedError, 550 5.1.2, final
 //	  no host name

@@ -129,9 +129,6 @@ func (f *Forwarder) forward(ctx context.Context, m *relay.Message) error {
 	if err != nil {
 		return err
 	}
-	if err := checkHops(m); err != nil {
-		return err
-	}
 	r, err := f.route(ctx, domain)
 	if err != nil {
 		return err
