@@ -25,8 +25,8 @@ const (
 // Whatever is wrong (the password, the username, a deleted user or domain), the
 // error is [ErrDenied] after the same work. [ErrBusy] means that the password
 // wasn't looked at, for one of the reasons below or because ctx ended while the
-// login waited; the error then matches that of ctx too. Any other error is
-// trouble with the store.
+// login waited; the error then matches that of ctx too. Any other error is one of
+// the store. Each is wrapped in a [*LoginError].
 //
 // Generated usernames are lower-case and contain no white space, and neither do
 // passwords. People paste them with a line break behind them, and some tools
@@ -58,36 +58,55 @@ const (
 // address less than a second after the last isn't recorded. When recording fails
 // the login is good all the same, and the failure is logged.
 func (m *Manager) Authenticate(ctx context.Context, username string, password Password, from netip.Addr) (Identity, error) {
+	return m.AuthenticateIf(ctx, username, password, from, nil)
+}
+
+// AuthenticateIf is [Manager.Authenticate] with one more condition. When the
+// password has proved right it calls allow, before it records the login. If allow
+// returns an error, the login fails with a [*LoginError] that wraps it, and the
+// user's last connection does not change. A nil allow allows every login.
+func (m *Manager) AuthenticateIf(ctx context.Context, username string, password Password, from netip.Addr, allow func(context.Context, Identity) error) (Identity, error) {
 	if err := m.ready(); err != nil {
 		return Identity{}, err
 	}
 	a := attempt{username: canonical(username), password: trimmed(password.Reveal()), prefix: mailtext.Network(from)}
 	if len(a.password) > maxPassword {
-		return Identity{}, ErrDenied // whoever the user is, so this tells nothing
+		return Identity{}, &LoginError{Err: ErrDenied} // whoever the user is, so this tells nothing
 	}
 	u, err := m.lookup(ctx, &a)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, &LoginError{Claimed: identify(u), Err: err}
 	}
-	ok, fresh, err := m.verify(ctx, &a)
+	if err := m.decide(ctx, &a, u, from, allow); err != nil {
+		return Identity{}, &LoginError{Claimed: identify(u), Err: err}
+	}
+	return identify(u), nil
+}
+
+// decide checks the password, asks allow, and records the login. For a user that
+// does not exist it does the same work, and the error is always ErrDenied or
+// ErrBusy.
+func (m *Manager) decide(ctx context.Context, a *attempt, u store.User, from netip.Addr, allow func(context.Context, Identity) error) error {
+	ok, fresh, err := m.verify(ctx, a)
 	if err != nil {
-		return Identity{}, err
+		return err
 	}
 	if !ok {
-		return Identity{}, ErrDenied
+		return ErrDenied
 	}
-	id := identify(u)
 	if fresh { // hashing took its time: was there a reset meanwhile?
-		if err := m.Validate(ctx, id); errors.Is(err, ErrRevoked) {
-			return Identity{}, ErrDenied
+		if err := m.Validate(ctx, identify(u)); errors.Is(err, ErrRevoked) {
+			return ErrDenied
 		} else if err != nil {
-			return Identity{}, err
+			return err
 		}
 	}
-	if err := m.connected(ctx, u, from.Unmap()); err != nil {
-		return Identity{}, err
+	if allow != nil {
+		if err := allow(ctx, identify(u)); err != nil {
+			return err
+		}
 	}
-	return id, nil
+	return m.connected(ctx, u, from.Unmap())
 }
 
 // An attempt is a login to be decided.
@@ -117,9 +136,9 @@ func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err err
 			return u, err
 		}
 	case errors.Is(err, store.ErrNotFound):
-		a.hash = m.decoy
+		u, a.hash = store.User{}, m.decoy
 	default:
-		return u, fmt.Errorf("credentials: authenticate: %w", err)
+		return store.User{}, fmt.Errorf("credentials: authenticate: %w", err)
 	}
 	a.digest = m.digest(a.username, hash, a.password)
 	return u, nil

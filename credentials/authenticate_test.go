@@ -125,7 +125,7 @@ func TestDeniedAlike(t *testing.T) {
 			for try, want := range []float64{1, 0, 0} {
 				cost := f.costs(func() {
 					id, err := f.Authenticate(t.Context(), tc.username, credentials.NewPassword(tc.password), at)
-					if err != credentials.ErrDenied || id != (credentials.Identity{}) {
+					if !errors.Is(err, credentials.ErrDenied) || err.Error() != credentials.ErrDenied.Error() || id != (credentials.Identity{}) {
 						t.Errorf("got %+v, %v; want ErrDenied and nothing with it", id, err)
 					}
 				})
@@ -349,7 +349,7 @@ func TestNothingSecretIsLoggedOrReturned(t *testing.T) {
 	f := newFixture(t)
 	var out strings.Builder
 	f.Manager.Logger = logTo(&out)
-	f.Subscribe(func(e credentials.Event) { fmt.Fprintf(&out, "%+v %#v\n", e, e) })
+	f.OnEvent = func(e credentials.Event) { fmt.Fprintf(&out, "%+v %#v\n", e, e) }
 	f.spy.connected = func() error { return errors.New("away") }
 	secrets := []string{f.password.Reveal(), "wr0ngsecret", f.spy.passwords[0]}
 	id, err := f.Authenticate(t.Context(), f.user.Username, f.password, here)
@@ -423,5 +423,70 @@ func BenchmarkAuthenticate(b *testing.B) {
 				f.login(bc.username, bc.password(), from)
 			}
 		})
+	}
+}
+
+// The error of a failed login names the user whose username was sent, and only
+// the error does.
+func TestLoginErrorNamesTheUser(t *testing.T) {
+	f := newFixture(t)
+	away := errors.New("the database is away")
+	claimed := credentials.Identity{Tenant: "acme", Domain: domain, Username: f.user.Username, Generation: 1}
+	long := strings.Repeat("x", 2000)
+	for _, tc := range []struct {
+		name               string
+		username, password string
+		store              error
+		want               error
+		claimed            credentials.Identity
+	}{
+		{"wrong password", f.user.Username, "wrong", nil, credentials.ErrDenied, claimed},
+		{"the same wrong password again", f.user.Username, "wrong", nil, credentials.ErrDenied, claimed},
+		{"overlong password", f.user.Username, long, nil, credentials.ErrDenied, credentials.Identity{}},
+		{"unknown username", "smtpnobody", "wrong", nil, credentials.ErrDenied, credentials.Identity{}},
+		{"no username", "", "wrong", nil, credentials.ErrDenied, credentials.Identity{}},
+		{"store is away", f.user.Username, f.password.Reveal(), away, away, credentials.Identity{}},
+	} {
+		f.spy.lookup = func() error { return tc.store }
+		id, err := f.Authenticate(t.Context(), tc.username, credentials.NewPassword(tc.password), here)
+		var failed *credentials.LoginError
+		if !errors.As(err, &failed) || !errors.Is(err, tc.want) || failed.Claimed != tc.claimed {
+			t.Errorf("%s: got error %#v, want %v that claims %+v", tc.name, err, tc.want, tc.claimed)
+		}
+		if id != (credentials.Identity{}) {
+			t.Errorf("%s: got identity %+v, want none", tc.name, id)
+		}
+		if tc.want == credentials.ErrDenied && err.Error() != credentials.ErrDenied.Error() {
+			t.Errorf("%s: got the text %q, want %q", tc.name, err, credentials.ErrDenied)
+		}
+	}
+}
+
+// AuthenticateIf asks only when the password is right. What it refuses is not
+// recorded as a login.
+func TestAuthenticateIf(t *testing.T) {
+	f := newFixture(t)
+	suspended := errors.New("suspended")
+	var asked []credentials.Identity
+	allow := func(err error) func(context.Context, credentials.Identity) error {
+		return func(_ context.Context, id credentials.Identity) error {
+			asked = append(asked, id)
+			return err
+		}
+	}
+	_, err := f.AuthenticateIf(t.Context(), f.user.Username, credentials.NewPassword("wrong"), here, allow(nil))
+	wantError(t, err, credentials.ErrDenied)
+	if len(asked) != 0 {
+		t.Errorf("allow was asked about %v with a wrong password", asked)
+	}
+	id, err := f.AuthenticateIf(t.Context(), f.user.Username, f.password, here, allow(suspended))
+	wantError(t, err, suspended)
+	if at, _ := f.lastConnection(); id != (credentials.Identity{}) || !at.IsZero() {
+		t.Errorf("a login that allow refused got %+v and was recorded at %v, want neither", id, at)
+	}
+	id, err = f.AuthenticateIf(t.Context(), f.user.Username, f.password, here, allow(nil))
+	must(t, err)
+	if at, _ := f.lastConnection(); len(asked) != 2 || asked[1] != id || at.IsZero() {
+		t.Errorf("allow was asked about %v, last connection is %v; want it asked twice about %+v, and a time", asked, at, id)
 	}
 }

@@ -39,8 +39,8 @@
 //
 // A reset or a delete counts from the moment the store has it, on every node
 // that shares the store: new logins with the old password fail, and Validate
-// answers [ErrRevoked]. To end idle sessions of this process at once, let
-// [Manager.Subscribe] tell and [Event.Revokes] decide.
+// answers [ErrRevoked]. To end idle sessions of this process at once, use
+// [Manager.OnEvent] and [Event.Revokes].
 //
 // # Load and guessing
 //

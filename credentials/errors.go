@@ -23,6 +23,25 @@ var (
 	ErrBusy = errors.New("credentials: busy, try again later")
 )
 
+// A LoginError is the error of a login that failed. It wraps [ErrDenied],
+// [ErrBusy] or the error of the store.
+type LoginError struct {
+	// Claimed is the user whose username the client sent. The client has not
+	// proved to be that user. It is the zero Identity if there is no such user,
+	// or if the store could not tell. It is for logs and events: a client must
+	// not learn from it which usernames exist.
+	Claimed Identity
+
+	// Err is the cause.
+	Err error
+}
+
+// Error returns the text of the cause. It does not hold the username.
+func (e *LoginError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *LoginError) Unwrap() error { return e.Err }
+
 // An InvalidError says what is wrong with something a person typed. Match it
 // with [errors.As]. Reason is fit to be shown to that person.
 type InvalidError struct {

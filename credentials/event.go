@@ -1,70 +1,87 @@
 package credentials
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"slices"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Kind says what happened in an [Event].
-type Kind int
+// An Event tells that passwords stopped working. It is one of [*PasswordReset],
+// [*UserDeleted] and [*DomainDeleted], and holds no secret. A [Manager] makes an
+// event for what was done through it. What other processes do on the same store
+// makes no event here; [Manager.Validate] sees it. Later versions may add other
+// events.
+type Event interface {
+	// Revokes reports whether the event made the identity worthless: whether a
+	// session of it must end.
+	Revokes(id Identity) bool
 
-// The kinds of events.
-const (
-	PasswordReset Kind = iota + 1 // Username has a new password, number Generation
-	UserDeleted                   // Username is gone
-	DomainDeleted                 // Domain is gone, and every user of it
-)
-
-// String returns the kind in words.
-func (k Kind) String() string {
-	switch k {
-	case PasswordReset:
-		return "password reset"
-	case UserDeleted:
-		return "user deleted"
-	case DomainDeleted:
-		return "domain deleted"
-	}
-	return fmt.Sprintf("Kind(%d)", int(k))
+	event() string
+	attrs() []slog.Attr
 }
 
-// An Event tells that passwords stopped working through this Manager. It holds
-// no secret. What other processes do on the same store makes no event here;
-// [Manager.Validate] sees it.
-type Event struct {
-	Kind     Kind
-	Tenant   store.TenantID
-	Domain   string
-	Username string // "" in DomainDeleted
-
-	// Generation is the number of the new password in PasswordReset, and of
-	// the last one in UserDeleted.
+// PasswordReset says that a user has a new password. Generation is its number; see
+// [Identity].
+type PasswordReset struct {
+	Tenant     store.TenantID
+	Domain     string
+	Username   string
 	Generation int64
 }
 
-// Revokes reports whether the event made the identity worthless: whether a
-// session of it must end.
-func (e Event) Revokes(id Identity) bool {
-	if id.Tenant != e.Tenant || id.Domain != e.Domain {
-		return false
-	}
-	switch e.Kind {
-	case PasswordReset:
-		return id.Username == e.Username && id.Generation < e.Generation
-	case UserDeleted:
-		return id.Username == e.Username
-	case DomainDeleted:
-		return true
-	}
-	return false
+// UserDeleted says that a user was deleted.
+type UserDeleted struct {
+	Tenant   store.TenantID
+	Domain   string
+	Username string
 }
 
-// Subscribe has handle called for every event, until cancel is called. Calls
-// come after the store has confirmed and before the method that caused them
-// returns, from its goroutine: handle must be quick, and safe for concurrent
-// use. A call that has begun when cancel is called isn't waited for.
+// DomainDeleted says that a domain was deleted, and every user of it.
+type DomainDeleted struct {
+	Tenant store.TenantID
+	Domain string
+}
+
+// Revokes reports whether id is of the user and of an older password.
+func (e *PasswordReset) Revokes(id Identity) bool {
+	return id.Tenant == e.Tenant && id.Domain == e.Domain && id.Username == e.Username && id.Generation < e.Generation
+}
+
+// Revokes reports whether id is of the user.
+func (e *UserDeleted) Revokes(id Identity) bool {
+	return id.Tenant == e.Tenant && id.Domain == e.Domain && id.Username == e.Username
+}
+
+// Revokes reports whether id is of the domain.
+func (e *DomainDeleted) Revokes(id Identity) bool {
+	return id.Tenant == e.Tenant && id.Domain == e.Domain
+}
+
+func (*PasswordReset) event() string { return "password reset" }
+func (*UserDeleted) event() string   { return "user deleted" }
+func (*DomainDeleted) event() string { return "domain deleted" }
+
+func (e *PasswordReset) attrs() []slog.Attr {
+	return []slog.Attr{slog.String("tenant", string(e.Tenant)), slog.String("domain", e.Domain),
+		slog.String("username", e.Username), slog.Int64("generation", e.Generation)}
+}
+
+func (e *UserDeleted) attrs() []slog.Attr {
+	return []slog.Attr{slog.String("tenant", string(e.Tenant)), slog.String("domain", e.Domain), slog.String("username", e.Username)}
+}
+
+func (e *DomainDeleted) attrs() []slog.Attr {
+	return []slog.Attr{slog.String("tenant", string(e.Tenant)), slog.String("domain", e.Domain)}
+}
+
+// Subscribe has handle called for every event, as OnEvent is, until cancel is
+// called. It is for parts of a program that come and go: each relay.Server
+// subscribes to end the sessions that an event revokes. A call of handle that is
+// in progress when cancel is called may go on after cancel has returned.
 func (m *Manager) Subscribe(handle func(Event)) (cancel func()) {
 	s := &subscriber{handle}
 	m.subscribersMu.Lock()
@@ -80,11 +97,27 @@ func (m *Manager) Subscribe(handle func(Event)) (cancel func()) {
 // subscriber gives a func an identity, by which it is found again.
 type subscriber struct{ handle func(Event) }
 
-func (m *Manager) publish(e Event) {
+// emit logs an event and calls the subscribers and OnEvent.
+func (m *Manager) emit(e Event) {
+	m.logger().LogAttrs(context.Background(), slog.LevelInfo, "credentials: "+e.event(), e.attrs()...)
 	m.subscribersMu.Lock()
 	subscribers := slices.Clone(m.subscribers)
 	m.subscribersMu.Unlock()
 	for _, s := range subscribers {
-		s.handle(e)
+		m.call(s.handle, e)
 	}
+	if m.OnEvent != nil {
+		m.call(m.OnEvent, e)
+	}
+}
+
+// call keeps a panic of handle from the caller, who would lose the new password.
+func (m *Manager) call(handle func(Event), e Event) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.logger().Error("credentials: panic in OnEvent or a subscriber",
+				"event", e.event(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	handle(e)
 }

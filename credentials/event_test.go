@@ -1,7 +1,11 @@
 package credentials_test
 
 import (
+	"bytes"
+	"log/slog"
+	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -10,49 +14,66 @@ import (
 
 func TestEvents(t *testing.T) {
 	f := newFixture(t)
-	shop, _ := f.add("shop")
-	var got []credentials.Event
-	cancel := f.Subscribe(func(e credentials.Event) {
+	f.add("shop")
+	var got, second []credentials.Event
+	f.OnEvent = func(e credentials.Event) {
 		// The store has confirmed: what was revoked is gone already.
-		u, _, err := f.spy.Store.Lookup(t.Context(), e.Username)
-		if e.Kind == credentials.PasswordReset && (err != nil || u.Generation != e.Generation) {
-			t.Errorf("at %v the store has %+v, %v", e, u, err)
+		if e, ok := e.(*credentials.PasswordReset); ok {
+			u, _, err := f.spy.Store.Lookup(t.Context(), e.Username)
+			if err != nil || u.Generation != e.Generation {
+				t.Errorf("at %+v the store has %+v, %v", e, u, err)
+			}
 		}
 		got = append(got, e)
-	})
-	second := 0
-	stop := f.Subscribe(func(credentials.Event) { second++ })
+	}
+	cancel := f.Subscribe(func(e credentials.Event) { second = append(second, e) })
 
 	_, err := f.acme.ResetPassword(t.Context(), f.user.Username)
 	must(t, err)
 	must(t, f.acme.DeleteUser(t.Context(), f.user.Username))
-	stop()
-	stop()
+	cancel()
+	cancel()
 	must(t, f.acme.DeleteDomain(t.Context(), "Acme.Example"))
 	want := []credentials.Event{
-		{Kind: credentials.PasswordReset, Tenant: "acme", Domain: domain, Username: f.user.Username, Generation: 2},
-		{Kind: credentials.UserDeleted, Tenant: "acme", Domain: domain, Username: f.user.Username, Generation: 2},
-		{Kind: credentials.DomainDeleted, Tenant: "acme", Domain: domain},
+		&credentials.PasswordReset{Tenant: "acme", Domain: domain, Username: f.user.Username, Generation: 2},
+		&credentials.UserDeleted{Tenant: "acme", Domain: domain, Username: f.user.Username},
+		&credentials.DomainDeleted{Tenant: "acme", Domain: domain},
 	}
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("events\n%+v, want\n%+v", got, want)
+		t.Errorf("OnEvent got\n%v, want\n%v", got, want)
 	}
-	if second != 2 {
-		t.Errorf("a subscriber that left after two events got %d", second)
+	if !reflect.DeepEqual(second, want[:2]) {
+		t.Errorf("a subscriber that canceled after two events got\n%v, want\n%v", second, want[:2])
 	}
+}
 
-	cancel()
-	f.acme.AddDomain(t.Context(), domain)
-	must(t, f.acme.DeleteDomain(t.Context(), domain))
-	if len(got) != len(want) {
-		t.Error("an event came after cancel")
+// A panic in a handler is logged. The caller gets the new password all the same,
+// and the other handlers get the event.
+func TestPanicInOnEvent(t *testing.T) {
+	f := newFixture(t)
+	var log bytes.Buffer
+	f.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	f.Subscribe(func(credentials.Event) { panic("the subscriber's mistake") })
+	called := 0
+	f.OnEvent = func(credentials.Event) { called++; panic("the embedder's mistake") }
+	password, err := f.acme.ResetPassword(t.Context(), f.user.Username)
+	must(t, err)
+	if _, err := f.Authenticate(t.Context(), f.user.Username, password, netip.Addr{}); err != nil {
+		t.Errorf("login with the new password: %v", err)
 	}
-	_ = shop
+	if called != 1 {
+		t.Errorf("OnEvent was called %d times, want once", called)
+	}
+	for _, want := range []string{"level=INFO msg=\"credentials: password reset\"", "the subscriber's mistake", "the embedder's mistake"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not hold %q:\n%s", want, &log)
+		}
+	}
 }
 
 func TestNothingHappenedNoEvent(t *testing.T) {
 	f := newFixture(t)
-	f.Subscribe(func(e credentials.Event) { t.Errorf("event %+v", e) })
+	f.OnEvent = func(e credentials.Event) { t.Errorf("event %+v", e) }
 	other := f.Tenant("other")
 	_, err := other.ResetPassword(t.Context(), f.user.Username)
 	wantError(t, err, store.ErrNotFound)
@@ -65,26 +86,24 @@ func TestNothingHappenedNoEvent(t *testing.T) {
 
 func TestEventRevokes(t *testing.T) {
 	id := credentials.Identity{Tenant: "acme", Domain: "acme.example", Username: "smtpa", Generation: 2}
-	event := func(kind credentials.Kind, tenant store.TenantID, domain, username string, generation int64) credentials.Event {
-		return credentials.Event{Kind: kind, Tenant: tenant, Domain: domain, Username: username, Generation: generation}
+	reset := func(username string, generation int64) credentials.Event {
+		return &credentials.PasswordReset{Tenant: "acme", Domain: "acme.example", Username: username, Generation: generation}
 	}
 	for _, tc := range []struct {
 		event credentials.Event
 		want  bool
 	}{
-		{event(credentials.PasswordReset, "acme", "acme.example", "smtpa", 3), true},
-		{event(credentials.PasswordReset, "acme", "acme.example", "smtpa", 2), false}, // it is the new password's
-		{event(credentials.PasswordReset, "acme", "acme.example", "smtpb", 3), false},
-		{event(credentials.UserDeleted, "acme", "acme.example", "smtpa", 2), true},
-		{event(credentials.UserDeleted, "acme", "acme.example", "smtpa", 1), true},
-		{event(credentials.UserDeleted, "acme", "acme.example", "smtpb", 2), false},
-		{event(credentials.DomainDeleted, "acme", "acme.example", "", 0), true},
-		{event(credentials.DomainDeleted, "acme", "sub.acme.example", "", 0), false},
-		{event(credentials.DomainDeleted, "other", "acme.example", "", 0), false}, // deleted before it was ours
-		{credentials.Event{}, false},
+		{reset("smtpa", 3), true},
+		{reset("smtpa", 2), false}, // the identity is of the new password
+		{reset("smtpb", 3), false},
+		{&credentials.UserDeleted{Tenant: "acme", Domain: "acme.example", Username: "smtpa"}, true},
+		{&credentials.UserDeleted{Tenant: "acme", Domain: "acme.example", Username: "smtpb"}, false},
+		{&credentials.DomainDeleted{Tenant: "acme", Domain: "acme.example"}, true},
+		{&credentials.DomainDeleted{Tenant: "acme", Domain: "sub.acme.example"}, false},
+		{&credentials.DomainDeleted{Tenant: "other", Domain: "acme.example"}, false}, // deleted before it was ours
 	} {
 		if got := tc.event.Revokes(id); got != tc.want {
-			t.Errorf("%v: %v, want %v", tc.event, got, tc.want)
+			t.Errorf("%T %+v: Revokes is %v, want %v", tc.event, tc.event, got, tc.want)
 		}
 	}
 }

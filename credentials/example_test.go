@@ -70,31 +70,30 @@ func ExampleTenant_ResetPassword() {
 	// new:    <nil>
 }
 
-// What was revoked is told at once, for instance to end sessions.
-func ExampleManager_Subscribe() {
+// OnEvent is called when passwords stop working, for instance to end sessions.
+func ExampleManager_onEvent() {
 	ctx := context.Background()
+	var session credentials.Identity
 	creds := &credentials.Manager{Store: new(memory.Store)}
+	creds.OnEvent = func(e credentials.Event) {
+		if e.Revokes(session) {
+			fmt.Printf("the session ends: %T\n", e)
+		}
+	}
 	acme := creds.Tenant("acme")
 	acme.AddDomain(ctx, "acme.example")
 	user, password, err := acme.AddUser(ctx, "acme.example", "shop")
 	if err != nil {
 		log.Fatal(err)
 	}
-	session, err := creds.Authenticate(ctx, user.Username, password, netip.Addr{})
+	session, err = creds.Authenticate(ctx, user.Username, password, netip.Addr{})
 	if err != nil {
 		log.Fatal(err)
 	}
-
-	cancel := creds.Subscribe(func(e credentials.Event) {
-		if e.Revokes(session) {
-			fmt.Println("the session ends:", e.Kind)
-		}
-	})
-	defer cancel()
 	if err := acme.DeleteDomain(ctx, "acme.example"); err != nil {
 		log.Fatal(err)
 	}
-	// Output: the session ends: domain deleted
+	// Output: the session ends: *credentials.DomainDeleted
 }
 
 // All users of a domain, a page at a time.

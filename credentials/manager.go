@@ -27,8 +27,14 @@ type Manager struct {
 	// argon2id with 19 MiB, two passes, one thread.
 	Cost Cost
 
-	// Logger gets what an operator should know of and no caller is told, such
-	// as a hash that can't be read. Nil means slog.Default().
+	// OnEvent, if set, is called for every event, from the goroutine that caused
+	// it: after the store has confirmed the change and before the method that
+	// made it returns. It must be quick and safe for concurrent use. A panic in
+	// it is logged.
+	OnEvent func(Event)
+
+	// Logger gets the events, and what an operator should know and no caller is
+	// told, such as a hash that can't be read. Nil means slog.Default().
 	Logger *slog.Logger
 
 	once   sync.Once

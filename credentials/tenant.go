@@ -85,7 +85,7 @@ func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
 	if err := t.m.Store.DeleteDomain(ctx, t.id, name); err != nil {
 		return fmt.Errorf("credentials: delete domain %s: %w", name, err)
 	}
-	t.m.publish(Event{Kind: DomainDeleted, Tenant: t.id, Domain: name})
+	t.m.emit(&DomainDeleted{Tenant: t.id, Domain: name})
 	return nil
 }
 
@@ -196,7 +196,7 @@ func (t Tenant) reset(ctx context.Context, u store.User) (Password, error) {
 	if err := t.m.Store.SetPassword(ctx, t.id, u.Username, u.Generation, hash, now()); err != nil {
 		return Password{}, fmt.Errorf("credentials: reset password of %s: %w", u.Username, err)
 	}
-	t.m.publish(Event{Kind: PasswordReset, Tenant: t.id, Domain: u.Domain, Username: u.Username, Generation: u.Generation + 1})
+	t.m.emit(&PasswordReset{Tenant: t.id, Domain: u.Domain, Username: u.Username, Generation: u.Generation + 1})
 	return password, nil
 }
 
@@ -210,7 +210,7 @@ func (t Tenant) DeleteUser(ctx context.Context, username string) error {
 	if err := t.m.Store.DeleteUser(ctx, t.id, username); err != nil {
 		return fmt.Errorf("credentials: delete user %s: %w", username, err)
 	}
-	t.m.publish(Event{Kind: UserDeleted, Tenant: t.id, Domain: u.Domain, Username: username, Generation: u.Generation})
+	t.m.emit(&UserDeleted{Tenant: t.id, Domain: u.Domain, Username: username})
 	return nil
 }
 
