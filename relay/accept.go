@@ -42,11 +42,11 @@ func (s *Server) acceptFrom(l net.Listener, implicitTLS bool) error {
 // It asks for the client's address here and not in the accept loop, because a
 // listener for the PROXY protocol reads it from the connection.
 func (s *Server) admit(nc net.Conn, implicitTLS bool) {
-	c := &conn{Conn: nc, srv: s, accepted: time.Now()}
+	c := &conn{Conn: nc, srv: s, accepted: time.Now(), id: NewID(), rec: new(record)}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	defer func() {
 		if p := recover(); p != nil {
-			s.logPanic("a connection of the listener's", p)
+			s.logPanic("a connection of the listener's", p, slog.String("session", c.id))
 			s.unregister(c)
 			c.cancel()
 			nc.Close()
@@ -55,6 +55,9 @@ func (s *Server) admit(nc net.Conn, implicitTLS bool) {
 	nc.SetReadDeadline(c.accepted.Add(s.loginTimeout()))
 	c.remote = remoteAddr(nc)
 	refusal := s.register(c, implicitTLS)
+	if refusal != (reply{}) {
+		s.connRefused(c, refusal)
+	}
 	if implicitTLS && refusal == replyShutdown {
 		c.Close() // no time for a handshake
 		return
@@ -82,6 +85,22 @@ func (s *Server) hand(c *conn) {
 	case <-s.door.done:
 		c.Close()
 	}
+}
+
+// connRefused reports a refused connection. The first in a minute is logged as a
+// warning: in a flood there may be thousands a second.
+func (s *Server) connRefused(c *conn, refusal reply) {
+	e := &ConnRefused{Client: c.client(), Code: refusal.code, Reason: refusal.text}
+	s.mu.Lock()
+	warn := !s.closed && c.accepted.Sub(s.connsRefused) >= time.Minute
+	if warn {
+		s.connsRefused = c.accepted
+	}
+	s.mu.Unlock()
+	if warn {
+		s.logger().LogAttrs(s.ctx, slog.LevelWarn, "relay: refusing connections", e.attrs()...)
+	}
+	s.emit(e)
 }
 
 func (s *Server) addListener(l *net.Listener) bool {

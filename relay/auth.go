@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -36,7 +37,8 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 		return mechanism{s, sasl.NewPlainServer(func(identity, username, password string) error {
 			// RFC 4616: acting for somebody else is a right nobody has here.
 			if identity != "" && identity != username {
-				return s.deny(mech, username, errForeignIdentity)
+				s.countFailure()
+				return s.deny(mech, username, CauseForeignIdentity, replyDenied, nil)
 			}
 			return s.login(mech, username, password)
 		})}, nil
@@ -48,25 +50,24 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	return nil, replyNoMechanism.smtp()
 }
 
-var errForeignIdentity = errors.New("the authorization identity isn't the username")
-
 // authTimeout bounds a login. Authenticate waits at most 30 seconds for a hash;
 // the rest is for the store.
 const authTimeout = 45 * time.Second
 
 func (s *session) login(mech, username, password string) error {
 	if s.failed >= s.srv.maxAuthTries() {
-		return replyTooManyTries.smtp()
+		return s.deny(mech, username, CauseTooManyTries, replyTooManyTries, nil)
 	}
 	id, refusal, err := s.authenticate(username, password)
 	switch {
+	case refusal == replyTooManyOfUser:
+		return s.deny(mech, username, CauseTooManyConns, refusal, &id)
 	case refusal != (reply{}):
-		s.srv.emit(&LoginRefused{Username: printableUsername(username), Remote: s.conn.remote, Mechanism: mech, Reason: refusal.text})
-		return refusal.smtp()
+		return s.deny(mech, username, CauseUnavailable, refusal, &id)
 	case err != nil:
-		return s.deny(mech, username, err)
+		return s.loginFailed(mech, username, err)
 	}
-	s.srv.emit(&LoggedIn{Identity: id, Remote: s.conn.remote, Mechanism: mech, TLS: s.conn.tlsVersion()})
+	s.conn.emit(&LoggedIn{Client: s.client(id), Mechanism: mech, TLS: s.conn.tlsVersion()})
 	return nil
 }
 
@@ -79,7 +80,7 @@ func (s *session) authenticate(username, password string) (id credentials.Identi
 	defer func() { s.conn.endLogin(check) }()
 	ctx, cancel := context.WithTimeout(s.conn.ctx, authTimeout)
 	defer cancel()
-	id, err = s.srv.Credentials.Authenticate(ctx, username, credentials.NewPassword(password), s.conn.remote)
+	id, err = s.srv.Credentials.AuthenticateIf(ctx, username, credentials.NewPassword(password), s.conn.remote, s.allowLogin)
 	if err != nil {
 		return id, s.conn.ending(), err
 	}
@@ -93,22 +94,62 @@ func (s *session) authenticate(username, password string) (id credentials.Identi
 	return id, reply{}, nil
 }
 
-// deny answers a login that failed. The reply is the same for every cause that
-// has to do with the credentials.
-func (s *session) deny(mech, username string, err error) error {
-	answer, reason := replyLoginTrouble, "trouble"
+// allowLogin asks AllowLogin. It makes a notAllowed of a ReplyError, which could
+// otherwise be one of the store.
+func (s *session) allowLogin(ctx context.Context, id credentials.Identity) error {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	err := s.ask(ctx, s.srv.AllowLogin, &PolicyRequest{Client: s.client(id), Field: FieldAuth, TLS: s.conn.tlsVersion()})
+	var re *ReplyError
+	if errors.As(err, &re) && re.isRefusal() {
+		return &notAllowed{replyFor(re)}
+	}
+	return err
+}
+
+type notAllowed struct{ reply reply }
+
+func (*notAllowed) Error() string { return "relay: AllowLogin refused" }
+
+// loginFailed answers a login that failed with err. The reply is the same for every
+// cause that has to do with the credentials.
+func (s *session) loginFailed(mech, username string, err error) error {
+	var failed *credentials.LoginError
+	claimed := credentials.Identity{}
+	if errors.As(err, &failed) {
+		claimed = failed.Claimed
+	}
+	cause, answer := CauseUnavailable, replyLoginTrouble
+	var refused *notAllowed
 	switch {
-	case errors.Is(err, errForeignIdentity):
-		answer, reason = replyDenied, err.Error()
+	case errors.As(err, &refused):
+		cause, answer = CauseNotAllowed, refused.reply
+	case errors.Is(err, errPolicyPanic): // logged already
+	case errors.Is(err, credentials.ErrDenied) && claimed == credentials.Identity{}:
+		cause, answer = CauseUnknownUser, replyDenied
 	case errors.Is(err, credentials.ErrDenied):
-		answer, reason = replyDenied, "wrong username or password"
+		cause, answer = CauseWrongPassword, replyDenied
 	case errors.Is(err, credentials.ErrBusy):
-		answer, reason = replyLoginBusy, "too many logins at once"
+		cause, answer = CauseBusy, replyLoginBusy
 	default:
-		s.srv.logger().Error("relay: login failed", "error", err)
+		s.logger().Error("relay: login failed", "error", err)
 	}
 	s.countFailure()
-	s.srv.emit(&LoginRefused{Username: printableUsername(username), Remote: s.conn.remote, Mechanism: mech, Reason: reason})
+	return s.deny(mech, username, cause, answer, &claimed)
+}
+
+// deny returns the reply to a login that is refused, and reports it. claimed is the
+// user whose username was sent, if any.
+func (s *session) deny(mech, username string, cause LoginCause, answer reply, claimed *credentials.Identity) error {
+	e := &LoginRefused{
+		Client: s.client(credentials.Identity{}), Username: printableUsername(username), Mechanism: mech,
+		Cause: cause, Code: answer.code, Reason: answer.text,
+	}
+	if claimed != nil && *claimed != (credentials.Identity{}) {
+		e.Identity, e.Username = *claimed, claimed.Username
+	}
+	s.conn.reported.Store(true)
+	s.conn.emit(e)
 	return answer.smtp()
 }
 
@@ -131,7 +172,7 @@ func (s *session) stillValid(ctx context.Context, id credentials.Identity) reply
 		s.srv.cutOff(s, "credentials reset or deleted")
 		return replyRevoked
 	}
-	s.srv.logger().Error("relay: checking a login failed", "username", id.Username, "error", err)
+	s.logger().Error("relay: checking a login failed", "username", id.Username, "error", err)
 	return replyTrouble
 }
 
@@ -141,7 +182,7 @@ func (s *session) stillValid(ctx context.Context, id credentials.Identity) reply
 func (s *session) recheck() {
 	defer func() {
 		if p := recover(); p != nil {
-			s.srv.logPanic("Credentials", p)
+			s.srv.logPanic("Credentials", p, slog.String("session", s.conn.id))
 			s.conn.end(replyPanic)
 		}
 	}()
@@ -171,8 +212,8 @@ func (s *Server) onCredentials(e credentials.Event) {
 // cutOff ends a session, once.
 func (s *Server) cutOff(ses *session, reason string) {
 	if s.removeSession(ses) {
+		ses.conn.emit(&SessionCutOff{Client: ses.client(ses.user()), Reason: reason}) // before SessionEnded
 		ses.conn.end(replyRevoked)
-		s.emit(&SessionCutOff{Identity: ses.user(), Remote: ses.conn.remote, Reason: reason})
 	}
 }
 

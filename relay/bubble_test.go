@@ -42,6 +42,18 @@ func inBubbleTLS(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient)
 	})
 }
 
+// inBubbleWith is as inBubble, with a changed server and a client that is logged in.
+func inBubbleWith(t *testing.T, change func(*relay.Server), f func(*testing.T, *pipeClient)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := relaytest.NewUnstartedRelay(t)
+		change(r.Server)
+		serveInBubble(t, r, func(c *pipeClient) {
+			c.login(r)
+			f(t, c)
+		})
+	})
+}
+
 // A watchedStore calls a function, once there is one, at each login and look at a
 // login.
 type watchedStore struct {

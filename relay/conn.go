@@ -29,7 +29,9 @@ type conn struct {
 	remote   netip.Addr
 	secure   bool      // TLS is active
 	accepted time.Time // when the client connected
-	refused  bool      // beyond a limit: it is sent 421 and closed
+	id       string    // names the connection in events and log lines
+	rec      *record
+	refused  bool // beyond a limit: it is sent 421 and closed
 
 	ctx    context.Context // ends when the connection ends or is told to
 	cancel context.CancelFunc
@@ -49,6 +51,10 @@ type conn struct {
 	huge    bool         // the last command was MAIL with a SIZE beyond what go-smtp reads
 	mute    bool         // swallow the next reply: no second greeting after STARTTLS
 	moved   bool         // STARTTLS gave the socket to another conn
+
+	cmd       command     // the last one
+	atCommand bool        // what is given out next begins a command
+	reported  atomic.Bool // the session made an event of the reply that comes next
 
 	closing atomic.Bool // it has ended, or a 421 is on its way; nothing else is accepted or sent
 	broken  atomic.Bool // nothing more will be read from the client
@@ -93,6 +99,10 @@ func (c *conn) Read(p []byte) (int, error) {
 				continue
 			}
 			c.huge = declaresHuge(line)
+			if c.atCommand {
+				c.atCommand = false
+				c.newCommand(line)
+			}
 			if scan && c.partial == 0 && bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
 				return 0, c.startTLS(c.in.Len() > n)
 			}
@@ -234,6 +244,7 @@ func (c *conn) fill(p []byte) (int, error) {
 				return 0, c.hangup(final)
 			}
 		case err != nil:
+			c.rec.lost(err)
 			return 0, c.fail()
 		}
 	}
@@ -241,6 +252,9 @@ func (c *conn) fill(p []byte) (int, error) {
 
 // saw takes note of what came in.
 func (c *conn) saw(n int) {
+	c.rec.mu.Lock()
+	c.rec.end.Received += int64(n)
+	c.rec.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.body {
@@ -259,6 +273,7 @@ func (c *conn) fail() error {
 // hangup sends a last reply and ends the connection: go-smtp sees io.EOF.
 func (c *conn) hangup(final reply) error {
 	if !c.closing.Swap(true) {
+		c.rec.endedBy(final.code, final.text)
 		c.out = append(c.out, final.line()...)
 	}
 	c.flush()
@@ -281,9 +296,11 @@ func (c *conn) Write(p []byte) (int, error) {
 	case tail:
 	case c.mute:
 		c.mute = false
+		c.atCommand = true
 	case !c.closing.Load():
 		n := len(c.out)
 		c.out = c.appendReply(c.out, p)
+		c.replied(c.out[n:])
 		// RFC 5321 section 3.8: after 421 the channel is closed.
 		if bytes.HasPrefix(c.out[n:], []byte("421 ")) {
 			c.closing.Store(true)
@@ -303,6 +320,23 @@ func (c *conn) awaitBody() {
 	c.mu.Unlock()
 	if tx != nil {
 		<-tx.began
+	}
+}
+
+// awaitData waits for a Data call that go-smtp runs in a goroutine of its own, for
+// BDAT: its event comes before SessionEnded. Such a call ends soon, because go-smtp
+// has closed the pipe that it reads from.
+func (c *conn) awaitData() {
+	c.mu.Lock()
+	tx := c.tx
+	c.mu.Unlock()
+	if tx == nil {
+		return
+	}
+	select {
+	case <-tx.began:
+		<-tx.ended
+	default:
 	}
 }
 
@@ -326,6 +360,8 @@ func (c *conn) Close() error {
 	c.flush()
 	c.closing.Store(true)
 	c.cancel()
+	c.awaitData()
+	c.sessionEnded()
 	c.srv.unregister(c)
 	return c.Conn.Close()
 }

@@ -18,7 +18,8 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// TestDialogues plays the files in testdata/dialogues against a real server.
+// TestDialogues plays the files in testdata/dialogues against a real server. Every
+// reply that refuses something has to make an event.
 //
 //	# text          a comment
 //	C: text         the client sends the line, ending in CRLF
@@ -51,12 +52,17 @@ func TestDialogues(t *testing.T) {
 			r.Server.InsecureAuth = strings.HasPrefix(name, "insecure-")
 			r.Server.MaxRecipients = 3
 			r.Server.MaxMessageBytes = 2000
+			events := newEventLog()
+			r.Server.OnEvent = events.add
 			r.Start()
 			d := &dialogue{t: t, r: r, client: dial(t, r, strings.HasPrefix(name, "tls-"))}
 			for i, line := range strings.Split(strings.TrimRight(string(script), "\n"), "\n") {
 				d.line = fmt.Sprintf("%s:%d", file, i+1)
 				d.step(line)
 			}
+			d.conn.Close()
+			eventually(t, "the end of the session", events.ended)
+			wantCodesOf(t, d.replies, refusalsOf(events.all()))
 		})
 	}
 }
@@ -65,6 +71,8 @@ type dialogue struct {
 	t    *testing.T
 	r    *relaytest.Relay
 	seen int // messages
+
+	replies []string // every line the server sent
 	*client
 }
 
@@ -80,6 +88,7 @@ func (d *dialogue) step(line string) {
 		d.send(d.unquote(text))
 	case "S:":
 		got := d.readLine()
+		d.replies = append(d.replies, got)
 		want := "^" + strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, ".*") + "$"
 		if !regexp.MustCompile(want).MatchString(got) {
 			d.t.Fatalf("%s: the server answered\n   %q, want\n   %q", d.line, got, text)

@@ -28,7 +28,7 @@
 //
 // Nobody logs in before TLS, nobody sends before login. The envelope sender and
 // every address in From and Sender must be at exactly the user's domain, unless
-// AllowSender says otherwise. A message is forwarded as it came, but for a
+// ReplaceExactDomain says otherwise. A message is forwarded as it came, but for a
 // Received line, a Message-ID and a Date where they are missing, Bcc and
 // Return-Path, which are taken out, and line ends, which become CRLF. A bare CR
 // or a NUL is refused: neither ever leaves the relay.

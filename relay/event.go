@@ -6,105 +6,264 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 )
 
 // An Event is something an embedder may want to count, show or act on. It is
-// one of [*LoggedIn], [*LoginRefused], [*MessageAccepted], [*MessageRefused] and
-// [*SessionCutOff]. None holds a secret. Later versions may add others.
+// one of [*LoggedIn], [*LoginRefused], [*MessageAccepted], [*MessageRefused],
+// [*CommandRefused], [*SessionCutOff], [*SessionEnded], [*ConnRefused] and
+// [*HandshakeFailed]. Later versions may add others.
+//
+// Every reply of the 4yz or 5yz class to a client makes an event. A connection
+// that was accepted ends with exactly one of SessionEnded and ConnRefused. No
+// event holds a password. The reader must not change what an event holds.
 type Event interface {
 	event() (level slog.Level, what string)
 	attrs() []slog.Attr
 }
 
-// LoggedIn says that an SMTP user logged in.
-type LoggedIn struct {
-	Identity  credentials.Identity
-	Remote    netip.Addr // the client's address
-	Mechanism string     // "PLAIN" or "LOGIN"
-	TLS       string     // such as "TLS 1.3"; empty without TLS
+// A Client is the connection that an [Event] or a [PolicyRequest] is about.
+type Client struct {
+	// Session is the ID of the connection: 26 letters and digits. It is in every
+	// event and every log line about the connection, and no two connections of
+	// any node share it.
+	Session string
+
+	// Remote is the client's address. It is the zero Addr if the listener does
+	// not say.
+	Remote netip.Addr
+
+	// Identity is the SMTP user that is logged in; the zero Identity before
+	// login. See LoginRefused for its meaning there.
+	Identity credentials.Identity
 }
 
-// LoginRefused says that a login failed, and why. The client is not told.
+// LoggedIn says that an SMTP user logged in.
+type LoggedIn struct {
+	Client
+	Mechanism string // "PLAIN" or "LOGIN"
+	TLS       string // such as "TLS 1.3"; empty without TLS
+}
+
+// LoginRefused says that a client was refused to log in. Identity is the user whose
+// username the client sent: the client has not proved to be that user. It is the
+// zero Identity if there is no such user, or if no user was looked up. The client
+// learns neither Identity nor Cause from the reply.
 type LoginRefused struct {
-	Username  string // what the client called itself, if it looks like a username
-	Remote    netip.Addr
-	Mechanism string
-	Reason    string // for people; its words may change
+	Client
+
+	// Username is what the client sent as its username. It is empty if the client
+	// sent none, and "(no username)" if it does not look like a username: people
+	// paste passwords there.
+	Username  string
+	Mechanism string // "PLAIN", "LOGIN", or empty for another
+	Cause     LoginCause
+	Code      int    // the SMTP reply code
+	Reason    string // the text of the reply
+}
+
+// A LoginCause says why a login was refused. Later versions may add causes.
+type LoginCause int
+
+// The causes.
+const (
+	CauseUnknownUser     LoginCause = iota + 1 // there is no such user, or no longer
+	CauseWrongPassword                         // the user exists; the password is wrong
+	CauseNotAllowed                            // the password is right; AllowLogin refused
+	CauseForeignIdentity                       // the authorization identity is not the username
+	CauseNoTLS                                 // AUTH before TLS: if a password was sent, reset it
+	CauseBusy                                  // too many logins at once, or too many wrong passwords: it was not looked at
+	CauseUnavailable                           // the store or AllowLogin failed, or the connection is closing
+	CauseTooManyTries                          // MaxAuthTries
+	CauseTooManyConns                          // the password is right; the user has MaxConnsPerUser connections
+	CauseProtocol                              // a malformed response, an unknown mechanism, AUTH out of order, or canceled
+)
+
+// String returns the cause in words.
+func (c LoginCause) String() string {
+	switch c {
+	case CauseUnknownUser:
+		return "unknown user"
+	case CauseWrongPassword:
+		return "wrong password"
+	case CauseNotAllowed:
+		return "not allowed"
+	case CauseForeignIdentity:
+		return "the authorization identity is not the username"
+	case CauseNoTLS:
+		return "no TLS"
+	case CauseBusy:
+		return "too many logins at once"
+	case CauseUnavailable:
+		return "unavailable"
+	case CauseTooManyTries:
+		return "too many failed logins"
+	case CauseTooManyConns:
+		return "too many connections of the user"
+	case CauseProtocol:
+		return "protocol error"
+	}
+	return fmt.Sprintf("LoginCause(%d)", int(c))
 }
 
 // MessageAccepted says that the Forwarder took a message and the client is
 // answered 250.
 type MessageAccepted struct {
-	ID         string
-	Identity   credentials.Identity
-	Remote     netip.Addr
-	From       string // the envelope sender
-	Recipients int
-	Size       int64 // bytes, as forwarded
+	Client
+	ID   string      // of the message
+	From string      // the envelope sender
+	To   []Recipient // the envelope recipients
+	Size int64       // bytes, as forwarded
 }
 
 // MessageRefused says that a message, or one recipient of it, was refused. An
 // address that is malformed is made printable, and cut if it is too long.
 type MessageRefused struct {
-	ID       string // empty before the data
-	Identity credentials.Identity
-	Remote   netip.Addr
-	From     string // the envelope sender
-	To       string // the recipient, if it was that; of several, the one in Reason
+	Client
+	ID   string // of the message; empty before the data
+	From string // the envelope sender
 
-	// Field is what was refused: "MAIL FROM", "RCPT TO", "From", "Sender" or
-	// "data".
-	Field  string
+	// To holds the recipients that were refused. It is empty at MAIL. At RCPT it
+	// holds the one. After the data it holds those that the Forwarder named in a
+	// RefusedError, otherwise all recipients of the message.
+	To []string
+
+	Field  Field  // what was refused
 	Code   int    // the SMTP reply code
-	Reason string // the reply's text
+	Reason string // the text of the reply
+	Size   int64  // bytes: as declared at MAIL, 0 if not; after the data as received
 }
 
-// SessionCutOff says that a session was ended because its login no longer holds.
+// CommandRefused says that a command other than those for logins and messages was
+// refused.
+type CommandRefused struct {
+	Client
+	Command string // such as "STARTTLS"; empty for one the server does not know
+	Code    int    // the SMTP reply code
+	Reason  string // the text of the reply, without what the client sent
+}
+
+// SessionCutOff says that a session is being ended because its login no longer
+// holds. SessionEnded follows.
 type SessionCutOff struct {
-	Identity credentials.Identity
-	Remote   netip.Addr
-	Reason   string // for people; its words may change
+	Client
+	Reason string // for people; its words may change
+}
+
+// SessionEnded says that a connection was closed, with what it was used for. It is
+// the last event of the connection. After Server.Close it may come a moment later.
+type SessionEnded struct {
+	Client
+	TLS string // such as "TLS 1.3"; empty without TLS
+
+	// Code is 221 if the client said QUIT, 421 if the server ended the session,
+	// and 0 if the connection ended without a reply. Reason is the text of the
+	// reply, otherwise a few words.
+	Code   int
+	Reason string
+
+	Duration      time.Duration // since the client connected
+	Commands      int           // commands received
+	Received      int64         // bytes received, without those of TLS
+	LoginsRefused int           // LoginRefused events
+	Accepted      int           // MessageAccepted events
+	Refused       int           // MessageRefused events
+}
+
+// ConnRefused says that a client is not served, because of MaxConns or
+// MaxConnsPerAddr, or because the server is shutting down.
+type ConnRefused struct {
+	Client
+	Code   int    // the SMTP reply code: 421
+	Reason string // the text of the reply
+}
+
+// HandshakeFailed says that a TLS handshake failed. SessionEnded or ConnRefused
+// follows.
+type HandshakeFailed struct {
+	Client
+	Reason string // the error, for people
 }
 
 func (*LoggedIn) event() (slog.Level, string)        { return slog.LevelInfo, "logged in" }
 func (*LoginRefused) event() (slog.Level, string)    { return slog.LevelWarn, "login refused" }
 func (*MessageAccepted) event() (slog.Level, string) { return slog.LevelInfo, "message accepted" }
-func (*MessageRefused) event() (slog.Level, string)  { return slog.LevelWarn, "message refused" }
+func (e *MessageRefused) event() (slog.Level, string) {
+	return e.level(slog.LevelWarn), "message refused"
+}
+func (e *CommandRefused) event() (slog.Level, string) {
+	return e.level(slog.LevelInfo), "command refused"
+}
 func (*SessionCutOff) event() (slog.Level, string)   { return slog.LevelWarn, "session cut off" }
+func (e *SessionEnded) event() (slog.Level, string)  { return e.level(slog.LevelInfo), "session ended" }
+func (*ConnRefused) event() (slog.Level, string)     { return slog.LevelDebug, "connection refused" }
+func (*HandshakeFailed) event() (slog.Level, string) { return slog.LevelDebug, "TLS handshake failed" }
+
+// level returns the level for a client that is logged in. What strangers cause is
+// logged at the debug level, so that they do not fill the log.
+func (c *Client) level(loggedIn slog.Level) slog.Level {
+	if c.Identity == (credentials.Identity{}) {
+		return slog.LevelDebug
+	}
+	return loggedIn
+}
 
 func (e *LoggedIn) attrs() []slog.Attr {
-	return append(who(e.Identity, e.Remote), slog.String("mechanism", e.Mechanism), slog.String("tls", e.TLS))
+	return append(e.Client.attrs(), slog.String("mechanism", e.Mechanism), slog.String("tls", e.TLS))
 }
 
 func (e *LoginRefused) attrs() []slog.Attr {
 	return []slog.Attr{
-		slog.String("username", e.Username), slog.String("remote", e.Remote.String()),
-		slog.String("mechanism", e.Mechanism), slog.String("reason", e.Reason),
+		slog.String("session", e.Session), slog.String("tenant", string(e.Identity.Tenant)),
+		slog.String("username", e.Username), slog.String("remote", e.Remote.String()), slog.String("mechanism", e.Mechanism),
+		slog.String("cause", e.Cause.String()), slog.Int("code", e.Code), slog.String("reason", e.Reason),
 	}
 }
 
 func (e *MessageAccepted) attrs() []slog.Attr {
-	return append(who(e.Identity, e.Remote), slog.String("id", e.ID),
-		slog.String("from", e.From), slog.Int("recipients", e.Recipients), slog.Int64("size", e.Size))
+	return append(e.Client.attrs(), slog.String("id", e.ID),
+		slog.String("from", e.From), slog.Int("recipients", len(e.To)), slog.Int64("size", e.Size))
 }
 
 func (e *MessageRefused) attrs() []slog.Attr {
-	return append(who(e.Identity, e.Remote), slog.String("id", e.ID), slog.String("from", e.From),
-		slog.String("to", e.To), slog.String("field", e.Field), slog.Int("code", e.Code), slog.String("reason", e.Reason))
+	to := ""
+	if len(e.To) > 0 {
+		to = e.To[0]
+	}
+	return append(e.Client.attrs(), slog.String("id", e.ID), slog.String("from", e.From), slog.String("to", to),
+		slog.Int("recipients", len(e.To)), slog.String("field", string(e.Field)), slog.Int("code", e.Code), slog.String("reason", e.Reason))
+}
+
+func (e *CommandRefused) attrs() []slog.Attr {
+	return append(e.Client.attrs(), slog.String("command", e.Command), slog.Int("code", e.Code), slog.String("reason", e.Reason))
 }
 
 func (e *SessionCutOff) attrs() []slog.Attr {
-	return append(who(e.Identity, e.Remote), slog.String("reason", e.Reason))
+	return append(e.Client.attrs(), slog.String("reason", e.Reason))
 }
 
-func who(id credentials.Identity, remote netip.Addr) []slog.Attr {
-	return append(make([]slog.Attr, 0, 12), slog.String("tenant", string(id.Tenant)),
-		slog.String("username", id.Username), slog.String("remote", remote.String()))
+func (e *SessionEnded) attrs() []slog.Attr {
+	return append(e.Client.attrs(), slog.String("tls", e.TLS), slog.Int("code", e.Code), slog.String("reason", e.Reason),
+		slog.Duration("duration", e.Duration), slog.Int("commands", e.Commands), slog.Int64("received", e.Received),
+		slog.Int("logins_refused", e.LoginsRefused), slog.Int("accepted", e.Accepted), slog.Int("refused", e.Refused))
 }
 
-// emit logs an event and tells the embedder.
+func (e *ConnRefused) attrs() []slog.Attr {
+	return append(e.Client.attrs(), slog.Int("code", e.Code), slog.String("reason", e.Reason))
+}
+
+func (e *HandshakeFailed) attrs() []slog.Attr {
+	return append(e.Client.attrs(), slog.String("reason", e.Reason))
+}
+
+func (c *Client) attrs() []slog.Attr {
+	return append(make([]slog.Attr, 0, 13), slog.String("session", c.Session), slog.String("tenant", string(c.Identity.Tenant)),
+		slog.String("username", c.Identity.Username), slog.String("remote", c.Remote.String()))
+}
+
+// emit logs an event and calls OnEvent.
 func (s *Server) emit(e Event) {
 	level, what := e.event()
 	if l := s.logger(); l.Enabled(s.ctx, level) {
@@ -121,13 +280,13 @@ func (s *Server) emit(e Event) {
 	s.OnEvent(e)
 }
 
-func (s *Server) logPanic(where string, p any) {
+func (s *Server) logPanic(where string, p any, attrs ...slog.Attr) {
 	s.logger().LogAttrs(context.Background(), slog.LevelError, "relay: panic in "+where,
-		slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+		append(attrs, slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))...)
 }
 
-// printableUsername keeps out of the log what is no username: people do paste
-// their password there.
+// printableUsername replaces what cannot be a username: people paste their
+// password there.
 func printableUsername(s string) string {
 	for _, r := range s {
 		if (r < 'a' || r > 'z') && (r < '0' || r > '9') || len(s) > 64 {

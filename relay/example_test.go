@@ -126,20 +126,41 @@ func ExampleMessage_WithRecipients() {
 	// b@example.com 26
 }
 
-// A policy of one's own: the exact domain, and marketing from a subdomain too.
+// AllowSender adds a condition to the exact-domain rule.
 func ExampleServer_allowSender() {
 	srv := &relay.Server{
-		AllowSender: func(ctx context.Context, id credentials.Identity, addr string) error {
-			if addr == "news@mail."+id.Domain {
-				return nil
+		AllowSender: func(_ context.Context, r *relay.PolicyRequest) error {
+			if strings.HasPrefix(r.Address, "ceo@") {
+				return &relay.ReplyError{Code: 550, Enhanced: "5.7.1", Text: "tools do not write as the CEO"}
 			}
-			return relay.ExactDomain(ctx, id, addr)
+			return nil
 		},
 	}
-	id := credentials.Identity{Domain: "acme.example"}
-	fmt.Println(srv.AllowSender(context.Background(), id, "news@mail.acme.example"))
-	fmt.Println(srv.AllowSender(context.Background(), id, "ceo@mail.acme.example"))
+	for _, addr := range []string{"shop@acme.example", "ceo@acme.example"} {
+		r := &relay.PolicyRequest{Field: relay.FieldFrom, Address: addr}
+		fmt.Println(srv.AllowSender(context.Background(), r))
+	}
 	// Output:
 	// <nil>
-	// relay: 550 5.7.1 domain mail.acme.example is not allowed, this user sends from acme.example only
+	// relay: 550 5.7.1 tools do not write as the CEO
+}
+
+// ReplaceExactDomain takes the place of the exact-domain rule, here to let users
+// send from one subdomain too.
+func ExampleServer_replaceExactDomain() {
+	srv := &relay.Server{
+		ReplaceExactDomain: func(ctx context.Context, r *relay.PolicyRequest) error {
+			if strings.HasSuffix(r.Address, "@mail."+r.Identity.Domain) {
+				return nil
+			}
+			return relay.ExactDomain(ctx, r)
+		},
+	}
+	acme := relay.Client{Identity: credentials.Identity{Domain: "acme.example"}}
+	for _, addr := range []string{"news@mail.acme.example", "news@old.acme.example"} {
+		fmt.Println(srv.ReplaceExactDomain(context.Background(), &relay.PolicyRequest{Client: acme, Address: addr}))
+	}
+	// Output:
+	// <nil>
+	// relay: 550 5.7.1 domain old.acme.example is not allowed, this user sends from acme.example only
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"unicode/utf8"
 
@@ -11,69 +12,167 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
-// ExactDomain allows addresses at exactly the user's own domain, and at no
-// other: not at a subdomain of it, and not at a parent. It is what a [Server]
-// without AllowSender applies. The refusal is a [*ReplyError] that names both
-// domains.
-func ExactDomain(_ context.Context, id credentials.Identity, addr string) error {
-	domain := addr[strings.LastIndexByte(addr, '@')+1:]
-	if name, err := credentials.NormalizeDomain(domain); err == nil && name == id.Domain {
+// A Field names what a refusal is about. Its value is what the client reads.
+type Field string
+
+// The fields. FieldMailFrom and FieldRcptTo are in the envelope, FieldFrom and
+// FieldSender in the header (RFC 5322 section 3.6.2). FieldData is the message as
+// a whole, FieldAuth the login.
+const (
+	FieldAuth     Field = "AUTH"
+	FieldMailFrom Field = "MAIL FROM"
+	FieldRcptTo   Field = "RCPT TO"
+	FieldFrom     Field = "From"
+	FieldSender   Field = "Sender"
+	FieldData     Field = "data"
+)
+
+// A PolicyRequest is what a policy function of a [Server] decides on: AllowLogin,
+// AllowUser, AllowSender, AllowRecipient or ReplaceExactDomain. Later versions may
+// add fields. The function must not change it.
+//
+// A policy function returns nil to allow. If it returns a [*ReplyError], that is
+// the client's reply. For any other error the client is told to try again later
+// (451 4.3.0, or 454 4.7.0 for a login); the error is logged, and the client does
+// not see it. A panic counts as such an error. ctx ends after at most 30 seconds and when
+// the server is closed. A function that waits for longer delays its own session
+// and no other. Policy functions are called from many goroutines at once.
+type PolicyRequest struct {
+	Client
+
+	// Field is what Address was given as: FieldMailFrom, FieldFrom or FieldSender
+	// for a sender, FieldRcptTo for a recipient. AllowUser gets FieldMailFrom and
+	// AllowLogin gets FieldAuth, both without an Address.
+	Field Field
+
+	// Address has its domain in the form of Identity.Domain: lower-case A-labels
+	// without a trailing dot. The local part is as the client wrote it.
+	Address string
+
+	From       string // the envelope sender, at RCPT and for the header
+	Recipients int    // how many recipients the message has so far
+	Size       int64  // bytes: as declared at MAIL, 0 if not; for the header as received
+	TLS        string // the version, such as "TLS 1.3"; empty without TLS
+}
+
+// ExactDomain allows addresses at exactly the user's own domain. It refuses
+// addresses at a subdomain or a parent of it with a [*ReplyError] (550 5.7.1)
+// that names both domains. Every [Server] applies it to senders unless
+// ReplaceExactDomain is set.
+func ExactDomain(_ context.Context, r *PolicyRequest) error {
+	domain := r.Address[strings.LastIndexByte(r.Address, '@')+1:]
+	if domain == r.Identity.Domain {
 		return nil
 	}
 	return &ReplyError{
 		Code:     550,
 		Enhanced: "5.7.1",
-		Text:     fmt.Sprintf("domain %s is not allowed, this user sends from %s only", mailtext.OneLine(domain, 255), id.Domain),
+		Text:     fmt.Sprintf("domain %s is not allowed, this user sends from %s only", mailtext.OneLine(domain, 255), r.Identity.Domain),
 	}
 }
 
-// checkSender asks the policy about one address. field is what the refusal says
-// held it.
-func (s *session) checkSender(ctx context.Context, id credentials.Identity, field, addr string) reply {
-	allow := s.srv.AllowSender
+// canonicalAddress returns addr with its domain in the form of
+// credentials.NormalizeDomain, or in lower case if it is not a domain name.
+func canonicalAddress(addr string) string {
+	at := strings.LastIndexByte(addr, '@') + 1
+	local, domain := addr[:at], addr[at:]
+	if name, err := credentials.NormalizeDomain(domain); err == nil {
+		return local + name
+	}
+	return local + strings.ToLower(strings.TrimSuffix(domain, "."))
+}
+
+type policyFunc = func(context.Context, *PolicyRequest) error
+
+// ask calls a policy function, unless it is nil. A panic becomes an error.
+func (s *session) ask(ctx context.Context, allow policyFunc, r *PolicyRequest) (err error) {
 	if allow == nil {
-		allow = ExactDomain
+		return nil
 	}
-	return s.answer(field, allow(ctx, id, addr))
+	defer func() {
+		if p := recover(); p != nil {
+			s.srv.logPanic("a policy function", p, slog.String("session", s.conn.id))
+			err = errPolicyPanic
+		}
+	}()
+	return allow(ctx, r)
 }
 
-func (s *session) checkRecipient(id credentials.Identity, addr string) reply {
+var errPolicyPanic = errors.New("relay: a policy function panicked")
+
+// checkUser asks AllowUser at MAIL.
+func (s *session) checkUser(ctx context.Context, id credentials.Identity, size int64) reply {
+	r := &PolicyRequest{Client: s.client(id), Field: FieldMailFrom, Size: size, TLS: s.conn.tlsVersion()}
+	return s.answer(r, s.ask(ctx, s.srv.AllowUser, r))
+}
+
+// checkSender applies the sender rule to r.Address and then asks AllowSender.
+func (s *session) checkSender(ctx context.Context, r *PolicyRequest) reply {
+	rule := s.srv.ReplaceExactDomain
+	if rule == nil {
+		rule = ExactDomain
+	}
+	err := s.ask(ctx, rule, r)
+	if err == nil {
+		err = s.ask(ctx, s.srv.AllowSender, r)
+	}
+	return s.answer(r, err)
+}
+
+func (s *session) checkRecipient(tx *transaction, addr string) reply {
 	if s.srv.AllowRecipient == nil {
 		return reply{}
 	}
 	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
-	return s.answer("RCPT TO", s.srv.AllowRecipient(ctx, id, addr))
+	r := s.request(tx, FieldRcptTo, addr)
+	return s.answer(r, s.ask(ctx, s.srv.AllowRecipient, r))
 }
 
-// answer makes a reply of what a policy function returned.
-func (s *session) answer(field string, err error) reply {
+// request describes an address of the transaction to a policy function.
+func (s *session) request(tx *transaction, field Field, addr string) *PolicyRequest {
+	return &PolicyRequest{
+		Client: s.client(tx.id), Field: field, Address: canonicalAddress(addr),
+		From: tx.from, Recipients: len(tx.to), Size: tx.size, TLS: s.conn.tlsVersion(),
+	}
+}
+
+// answer turns the error of a policy function into a reply. The text about an
+// address begins with its field.
+func (s *session) answer(r *PolicyRequest, err error) reply {
 	if err == nil {
 		return reply{}
 	}
 	var re *ReplyError
-	if !errors.As(err, &re) {
-		s.srv.logger().Error("relay: a policy function failed", "field", field, "error", err)
-		r := replyTrouble
-		r.field = field
-		return r
+	if !errors.As(err, &re) || !re.isRefusal() {
+		if err != errPolicyPanic {
+			s.logger().Error("relay: a policy function failed", "field", string(r.Field), "error", err)
+		}
+		refusal := replyTrouble
+		refusal.field = r.Field
+		return refusal
 	}
-	r := replyFor(re)
-	r.field, r.text = field, field+": "+r.text
-	return r
+	refusal := replyFor(re)
+	refusal.field = r.Field
+	if r.Address != "" {
+		refusal.text = string(r.Field) + ": " + refusal.text
+	}
+	return refusal
 }
 
 // checkHeader applies the policy to every address in From and Sender (RFC 5322
 // section 3.6.2): they are what the recipient is shown.
-func (s *session) checkHeader(ctx context.Context, id credentials.Identity, h *header) reply {
-	for _, a := range h.from {
-		if r := s.checkSender(ctx, id, "From", a); r != (reply{}) {
-			return r
-		}
-	}
-	for _, a := range h.sender {
-		if r := s.checkSender(ctx, id, "Sender", a); r != (reply{}) {
-			return r
+func (s *session) checkHeader(ctx context.Context, tx *transaction, h *header, size int64) reply {
+	for _, field := range []struct {
+		name  Field
+		addrs []string
+	}{{FieldFrom, h.from}, {FieldSender, h.sender}} {
+		for _, addr := range field.addrs {
+			r := s.request(tx, field.name, addr)
+			r.Size = size
+			if refusal := s.checkSender(ctx, r); refusal != (reply{}) {
+				return refusal
+			}
 		}
 	}
 	return reply{}

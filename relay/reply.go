@@ -20,8 +20,8 @@ type reply struct {
 	code     int
 	enhanced string
 	text     string
-	field    string // what was refused, if it is known better than by the command
-	to       string // the recipient to blame, if field is that
+	field    Field         // what was refused, if it is known better than by the command
+	blamed   *RefusedError // names the recipients, if field is that
 }
 
 var (
@@ -109,7 +109,7 @@ func replyFor(err error) reply {
 	}
 	var re *ReplyError
 	switch {
-	case errors.As(err, &re) && re.Code >= 400 && re.Code <= 599:
+	case errors.As(err, &re) && re.isRefusal():
 		return reply{code: re.Code, enhanced: enhancedOf(re), text: re.Text}
 	case isTimeout(err):
 		return replyNoAnswer
@@ -118,6 +118,9 @@ func replyFor(err error) reply {
 	}
 	return replyTrouble
 }
+
+// isRefusal reports whether the error has a reply for the client.
+func (e *ReplyError) isRefusal() bool { return e.Code >= 400 && e.Code <= 599 }
 
 // replyRefused answers for the whole message. One recipient that is refused for
 // good means that the same message will never be taken, so that is said first.
@@ -135,7 +138,7 @@ func replyRefused(e *RefusedError) reply {
 		more = fmt.Sprintf(" (and %d more)", n)
 	}
 	r.text = fmt.Sprintf("<%s>%s: %s", worst.Address, more, r.text)
-	r.field, r.to = "RCPT TO", worst.Address
+	r.field, r.blamed = FieldRcptTo, e
 	return r
 }
 

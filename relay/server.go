@@ -53,16 +53,32 @@ type Server struct {
 	// row. Required, unless InsecureAuth is set.
 	TLSConfig *tls.Config
 
-	// AllowSender decides whether a user may send from an address: the
-	// envelope sender (unless it is empty), each address in From, and the
-	// one in Sender. Nil means [ExactDomain]. A *ReplyError it returns is
-	// the client's answer, with the field put in front of its text; any other
-	// error means that there is no answer now (451).
-	AllowSender func(ctx context.Context, id credentials.Identity, addr string) error
+	// AllowLogin, AllowUser, AllowSender and AllowRecipient each add a condition
+	// to the rules of the server. Nil adds none. See [PolicyRequest] for what
+	// their errors mean.
+	//
+	// AllowLogin is asked when the password has proved right. A login that it
+	// refuses is not the user's last connection, and counts towards
+	// MaxAuthTries.
+	AllowLogin func(ctx context.Context, r *PolicyRequest) error
 
-	// AllowRecipient decides whether a user may send to an address. Nil means
-	// that every recipient is allowed. Errors are as for AllowSender.
-	AllowRecipient func(ctx context.Context, id credentials.Identity, addr string) error
+	// AllowUser is asked at MAIL whether the user may send at all. It can refuse
+	// users that are suspended, not verified, or over a limit.
+	AllowUser func(ctx context.Context, r *PolicyRequest) error
+
+	// AllowSender is asked about each sender address that [ExactDomain] allows:
+	// the envelope sender unless it is empty, each address in From, and the one
+	// in Sender. The reply's text begins with the field.
+	AllowSender func(ctx context.Context, r *PolicyRequest) error
+
+	// AllowRecipient is asked about each envelope recipient. The reply's text
+	// begins with the field.
+	AllowRecipient func(ctx context.Context, r *PolicyRequest) error
+
+	// ReplaceExactDomain, if set, is asked about sender addresses instead of
+	// [ExactDomain]. Whatever it allows, users can send as: the server has no
+	// other rule that keeps one tenant from writing in the name of another.
+	ReplaceExactDomain func(ctx context.Context, r *PolicyRequest) error
 
 	// MaxMessageBytes is the largest message that is accepted, header
 	// included. Zero means 25 MiB.
@@ -118,11 +134,13 @@ type Server struct {
 	// network in the clear.
 	InsecureAuth bool
 
-	// OnEvent, if set, is told of logins, messages and sessions cut off. It is
-	// called from many goroutines at once and delays the client it is about.
+	// OnEvent, if set, is called for every event. It is called from many
+	// goroutines at once and delays the client that the event is about. A panic
+	// in it is logged.
 	OnEvent func(Event)
 
-	// Logger gets the same events, and troubles. Nil means slog.Default().
+	// Logger gets the same events, and errors that clients are not told. Nil means
+	// slog.Default().
 	Logger *slog.Logger
 
 	start    sync.Once
@@ -150,7 +168,8 @@ type Server struct {
 	sessions  map[string]ownedSessions // by username
 	perTenant map[store.TenantID]int
 
-	tlsFaults tlsFaults
+	tlsFaults    tlsFaults
+	connsRefused time.Time // when a refused connection was last logged as a warning
 }
 
 // ErrServerClosed is returned by Serve and its kin after Shutdown or Close.

@@ -1,9 +1,9 @@
 package relay
 
 import (
-	"cmp"
 	"context"
 	"io"
+	"log/slog"
 	"runtime"
 	"sync"
 	"time"
@@ -11,7 +11,6 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // A session is one client's dialogue, as go-smtp's backend. Its methods are
@@ -27,6 +26,14 @@ type session struct {
 	identity credentials.Identity // the zero Identity before login
 	tx       *transaction
 }
+
+// client describes the session to an event or a policy function.
+func (s *session) client(id credentials.Identity) Client {
+	return Client{Session: s.conn.id, Remote: s.conn.remote, Identity: id}
+}
+
+// logger returns the server's logger with the session's ID.
+func (s *session) logger() *slog.Logger { return s.srv.logger().With("session", s.conn.id) }
 
 // A transaction is one message on its way in, from MAIL to the end of its data.
 type transaction struct {
@@ -61,7 +68,11 @@ func (tx *transaction) settle() {
 }
 
 func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
-	return &session{srv: s, conn: c.Conn().(*conn)}, nil
+	ses := &session{srv: s, conn: c.Conn().(*conn)}
+	ses.conn.rec.mu.Lock()
+	ses.conn.rec.ses = ses
+	ses.conn.rec.mu.Unlock()
+	return ses, nil
 }
 
 // Mail begins a transaction (RFC 5321 section 4.1.1.2). The sender's domain is
@@ -76,18 +87,10 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	if refusal := s.stillValid(ctx, id); refusal != (reply{}) {
 		return refusal.smtp()
 	}
-	if from != "" {
-		addr, refusal := pathAddress(from, opts.UTF8, replyBadSender)
-		if refusal == (reply{}) {
-			refusal = s.checkSender(ctx, id, "MAIL FROM", addr)
-		}
-		if refusal != (reply{}) {
-			s.refuse(&MessageRefused{Identity: id, Field: "MAIL FROM", From: cmp.Or(addr, mailtext.OneLine(from, 254))}, refusal)
-			return refusal.smtp()
-		}
-		from = addr
+	if refusal := s.checkUser(ctx, id, opts.Size); refusal != (reply{}) {
+		return refusal.smtp()
 	}
-	s.begin(&transaction{
+	tx := &transaction{
 		id: id, from: from, size: opts.Size, started: time.Now(),
 		began: make(chan struct{}), ended: make(chan struct{}),
 		options: Options{
@@ -97,7 +100,18 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 			Return:     string(opts.Return),
 			EnvelopeID: opts.EnvelopeID,
 		},
-	})
+	}
+	if from != "" {
+		addr, refusal := pathAddress(from, opts.UTF8, replyBadSender)
+		if refusal == (reply{}) {
+			tx.from = addr
+			refusal = s.checkSender(ctx, s.request(tx, FieldMailFrom, addr))
+		}
+		if refusal != (reply{}) {
+			return refusal.smtp()
+		}
+	}
+	s.begin(tx)
 	return nil
 }
 
@@ -129,10 +143,9 @@ func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
 	}
 	addr, refusal := pathAddress(to, tx.options.UTF8, replyBadRecipient)
 	if refusal == (reply{}) {
-		refusal = s.checkRecipient(tx.id, addr)
+		refusal = s.checkRecipient(tx, addr)
 	}
 	if refusal != (reply{}) {
-		s.refuse(&MessageRefused{Identity: tx.id, Field: "RCPT TO", From: tx.from, To: cmp.Or(addr, mailtext.OneLine(to, 254))}, refusal)
 		return refusal.smtp()
 	}
 	for _, r := range tx.to {
@@ -178,16 +191,13 @@ func (s *session) Data(r io.Reader) error {
 		defer in.Close()
 	}
 	if refusal == (reply{}) {
-		refusal = s.submit(m, in)
+		refusal = s.submit(m, tx, in)
 	}
 	if refusal != (reply{}) {
-		s.refuse(&MessageRefused{ID: m.ID, Identity: tx.id, Field: "data", From: tx.from}, refusal)
+		s.refuse(m, tx, in, refusal)
 		return refusal.smtp()
 	}
-	s.srv.emit(&MessageAccepted{
-		ID: m.ID, Identity: m.Identity, Remote: m.Remote,
-		From: m.From, Recipients: len(m.To), Size: m.Size(),
-	})
+	s.conn.emit(&MessageAccepted{Client: s.client(tx.id), ID: m.ID, From: m.From, To: m.To, Size: m.Size()})
 	return replyAccepted(m.ID).smtp()
 }
 
@@ -217,7 +227,7 @@ func (s *session) refusalOf(err error) reply {
 	if refusal, ok := contentRefusals[err]; ok {
 		return refusal
 	}
-	s.srv.logger().Error("relay: receiving a message failed", "error", err)
+	s.logger().Error("relay: receiving a message failed", "error", err)
 	if isDiskFull(err) {
 		return replyNoSpace
 	}
@@ -226,7 +236,7 @@ func (s *session) refusalOf(err error) reply {
 
 // submit checks the header, completes it and forwards the message. The login is
 // looked at once more just before: after a reset nothing more is accepted.
-func (s *session) submit(m *Message, in *content) reply {
+func (s *session) submit(m *Message, tx *transaction, in *content) reply {
 	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
 	if countReceived(in.header) > maxHops {
@@ -236,14 +246,14 @@ func (s *session) submit(m *Message, in *content) reply {
 	if err != nil {
 		return replyBadContent(err.Error())
 	}
-	if refusal := s.checkHeader(ctx, m.Identity, h); refusal != (reply{}) {
+	if refusal := s.checkHeader(ctx, tx, h, in.size); refusal != (reply{}) {
 		return refusal
 	}
 	if refusal := s.stillValid(ctx, m.Identity); refusal != (reply{}) {
 		return refusal
 	}
 	m.Received = time.Now().UTC().Truncate(time.Microsecond)
-	m = m.WithContent(in.rest, in.restSize)
+	m.content, m.size = in.rest, in.restSize
 	m.prefix = s.srv.complete(m, h, s.conn.secure)
 	return s.forward(m)
 }
@@ -254,7 +264,7 @@ func (s *session) forward(m *Message) (refusal reply) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			s.srv.logPanic("Forwarder", p)
+			s.srv.logPanic("Forwarder", p, slog.String("session", s.conn.id), slog.String("id", m.ID))
 			refusal = replyTrouble
 		}
 	}()
@@ -262,7 +272,7 @@ func (s *session) forward(m *Message) (refusal reply) {
 	if err == nil {
 		return reply{}
 	}
-	s.srv.logger().Warn("relay: message not forwarded", "id", m.ID, "error", err)
+	s.logger().Warn("relay: message not forwarded", "id", m.ID, "error", err)
 	return replyFor(err)
 }
 
@@ -314,11 +324,34 @@ func (s *session) user() credentials.Identity {
 	return s.identity
 }
 
-// refuse reports a refusal.
-func (s *session) refuse(e *MessageRefused, r reply) {
-	e.Remote, e.Code, e.Reason = s.conn.remote, r.code, r.text
-	if r.field != "" {
-		e.Field, e.To = r.field, cmp.Or(r.to, e.To)
+// refuse reports that a message was refused after its data. in is nil if nothing was
+// received.
+func (s *session) refuse(m *Message, tx *transaction, in *content, r reply) {
+	e := &MessageRefused{
+		Client: s.client(tx.id), ID: m.ID, From: tx.from, Field: FieldData, Code: r.code, Reason: r.text,
 	}
-	s.srv.emit(e)
+	if in != nil {
+		e.Size = in.size
+	}
+	if r.field != "" {
+		e.Field = r.field
+	}
+	if r.blamed != nil {
+		for _, refused := range r.blamed.Recipients {
+			e.To = append(e.To, refused.Address)
+		}
+	} else {
+		e.To = tx.addresses()
+	}
+	s.conn.reported.Store(true)
+	s.conn.emit(e)
+}
+
+// addresses returns the recipients.
+func (tx *transaction) addresses() []string {
+	to := make([]string, len(tx.to))
+	for i, r := range tx.to {
+		to[i] = r.Address
+	}
+	return to
 }

@@ -79,12 +79,13 @@ func (s *Server) handshake(c *conn) (*conn, error) {
 	}
 	tc := tls.Server(c.Conn, s.tls)
 	if err := s.shake(tc); err != nil {
-		s.logger().Debug("relay: TLS handshake failed", "remote", c.remote, "error", err)
+		c.rec.handshakeFailed()
+		s.emit(&HandshakeFailed{Client: c.client(), Reason: err.Error()})
 		return nil, err
 	}
 	next := &conn{
 		Conn: tc, srv: s, secure: true, remote: c.remote, accepted: c.accepted,
-		refused: c.refused, ctx: c.ctx, cancel: c.cancel,
+		id: c.id, rec: c.rec, refused: c.refused, ctx: c.ctx, cancel: c.cancel,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

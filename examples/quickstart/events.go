@@ -114,13 +114,9 @@ func (p printer) queueEvent(ev queue.Event) {
 func (p printer) event(ev relay.Event) {
 	switch ev := ev.(type) {
 	case *relay.LoginRefused:
-		p.print(event{Event: "login refused", Username: ev.Username, Reason: ev.Reason})
+		p.print(event{Event: "login refused", Username: ev.Username, Reason: ev.Cause.String()})
 	case *relay.MessageRefused:
-		e := event{Event: "message refused", ID: ev.ID, Username: ev.Identity.Username, From: ev.From, Code: ev.Code, Reason: ev.Reason}
-		if ev.To != "" {
-			e.To = []string{ev.To}
-		}
-		p.print(e)
+		p.print(event{Event: "message refused", ID: ev.ID, Username: ev.Identity.Username, From: ev.From, To: ev.To, Code: ev.Code, Reason: ev.Reason})
 	case *relay.SessionCutOff:
 		p.print(event{Event: "session cut off", Username: ev.Identity.Username, Reason: ev.Reason})
 	}

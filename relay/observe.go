@@ -1,0 +1,254 @@
+package relay
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
+)
+
+// This file makes an event of every reply that refuses something. A session
+// reports what it refuses itself, because it knows more. Whatever else is refused,
+// by go-smtp or by the conn, is seen here when the reply is written.
+
+// A record is what the events of one connection share. STARTTLS makes two conns of
+// a connection, which have one record.
+type record struct {
+	mu    sync.Mutex
+	ses   *session // nil before the first EHLO
+	end   SessionEnded
+	ended bool // SessionEnded was emitted
+}
+
+// A command is the last command that go-smtp was given. Its fields belong to the
+// goroutine that serves the connection.
+type command struct {
+	verb      string // one of verbs, or "" for another command
+	path      string // what MAIL or RCPT named, made printable
+	mechanism string // of AUTH: "PLAIN", "LOGIN" or ""
+	username  string // of AUTH before TLS, if the client sent it along
+}
+
+var verbs = []string{
+	"MAIL", "RCPT", "DATA", "BDAT", "AUTH", "EHLO", "HELO", "RSET", "NOOP", "QUIT", "STARTTLS", "VRFY", "EXPN", "HELP",
+}
+
+// newCommand takes note of a command line. Of AUTH it never keeps the response,
+// which may hold the password.
+func (c *conn) newCommand(line []byte) {
+	verb, rest := line, []byte(nil)
+	if i := bytes.IndexAny(line, " \t\r\n"); i >= 0 {
+		verb, rest = line[:i], line[i:]
+	}
+	c.cmd = command{}
+	for _, v := range verbs {
+		if len(v) == len(verb) && bytes.EqualFold(verb, []byte(v)) {
+			c.cmd.verb = v
+		}
+	}
+	switch c.cmd.verb {
+	case "MAIL", "RCPT":
+		c.cmd.path = pathOf(rest)
+	case "AUTH":
+		c.cmd.mechanism, c.cmd.username = authOf(rest, c.secure)
+	}
+	c.rec.mu.Lock()
+	c.rec.end.Commands++
+	c.rec.mu.Unlock()
+}
+
+// pathOf returns the address in the argument of MAIL or RCPT, made printable. The
+// argument need not be well-formed.
+func pathOf(arg []byte) string {
+	if i := bytes.IndexByte(arg, ':'); i >= 0 {
+		arg = arg[i+1:]
+	}
+	arg = bytes.TrimSpace(arg)
+	if end := bytes.LastIndexByte(arg, '>'); end >= 0 && arg[0] == '<' {
+		arg = arg[1:end]
+	} else if end := bytes.IndexByte(arg, ' '); end >= 0 {
+		arg = arg[:end]
+	}
+	return mailtext.OneLine(string(arg[:min(len(arg), 300)]), 254)
+}
+
+// authOf returns the mechanism in the argument of AUTH. If there is no TLS, where
+// AUTH is refused, it also returns the username, for the event to name.
+func authOf(arg []byte, secure bool) (mechanism, username string) {
+	words := strings.Fields(string(arg))
+	if len(words) > 0 {
+		switch m := strings.ToUpper(words[0]); m {
+		case "PLAIN", "LOGIN":
+			mechanism = m
+		}
+	}
+	if secure || len(words) < 2 {
+		return mechanism, ""
+	}
+	response, err := base64.StdEncoding.DecodeString(words[1])
+	parts := strings.Split(string(response), "\x00")
+	switch {
+	case err != nil:
+	case mechanism == "LOGIN":
+		username = printableUsername(string(response))
+	case mechanism == "PLAIN" && len(parts) == 3:
+		username = printableUsername(parts[1])
+	}
+	return mechanism, username
+}
+
+// replied looks at a reply line that goes to the client. After a reply that is not
+// of the 3yz class, the client's next line is a command.
+func (c *conn) replied(line []byte) {
+	c.atCommand = line[0] != '3'
+	reported := c.reported.Swap(false)
+	switch {
+	case bytes.HasPrefix(line, []byte("221 ")), bytes.HasPrefix(line, []byte("421 ")):
+		c.rec.endedBy(splitReply(line))
+	}
+	if (line[0] == '4' || line[0] == '5') && !reported {
+		if e := c.refusal(splitReply(line)); e != nil {
+			c.emit(e)
+		}
+	}
+}
+
+// splitReply returns the code and the text of a reply line, without the enhanced
+// code.
+func splitReply(line []byte) (code int, text string) {
+	head, text, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), " ")
+	code, _ = strconv.Atoi(head)
+	if enhanced, rest, ok := strings.Cut(text, " "); ok && strings.Count(enhanced, ".") == 2 {
+		text = rest
+	}
+	return code, text
+}
+
+// refusal makes an event of a reply to the last command.
+func (c *conn) refusal(code int, text string) Event {
+	client := c.client()
+	c.mu.Lock()
+	tx := c.tx
+	c.mu.Unlock()
+	m := &MessageRefused{Client: client, Code: code, Reason: text}
+	if tx != nil {
+		m.From, m.Size = tx.from, tx.size
+	}
+	switch c.cmd.verb {
+	case "AUTH":
+		return &LoginRefused{Client: client, Username: c.cmd.username, Mechanism: c.cmd.mechanism, Cause: causeOf(code), Code: code, Reason: text}
+	case "MAIL":
+		m.Field, m.From = FieldMailFrom, c.cmd.path
+		return m
+	case "RCPT":
+		m.Field, m.To = FieldRcptTo, []string{c.cmd.path}
+		return m
+	case "DATA", "BDAT":
+		m.Field = FieldData
+		if tx != nil {
+			m.To = tx.addresses()
+		}
+		return m
+	case "":
+		text = "command not recognized" // the reply may repeat what the client sent
+	}
+	if code == 421 {
+		return nil // SessionEnded says so
+	}
+	return &CommandRefused{Client: client, Command: c.cmd.verb, Code: code, Reason: text}
+}
+
+// causeOf returns the cause of a refusal of AUTH that no session decided.
+func causeOf(code int) LoginCause {
+	switch code {
+	case replyAuthNeedsTLS.code:
+		return CauseNoTLS
+	case replyTooManyTries.code, replyLoginTrouble.code:
+		return CauseUnavailable
+	}
+	return CauseProtocol
+}
+
+// client describes the connection, to an event.
+func (c *conn) client() Client {
+	c.rec.mu.Lock()
+	ses := c.rec.ses
+	c.rec.mu.Unlock()
+	id := credentials.Identity{}
+	if ses != nil {
+		id = ses.user()
+	}
+	return Client{Session: c.id, Remote: c.remote, Identity: id}
+}
+
+// emit counts an event and emits it.
+func (c *conn) emit(e Event) {
+	c.rec.mu.Lock()
+	switch e.(type) {
+	case *LoginRefused:
+		c.rec.end.LoginsRefused++
+	case *MessageAccepted:
+		c.rec.end.Accepted++
+	case *MessageRefused:
+		c.rec.end.Refused++
+	}
+	c.rec.mu.Unlock()
+	c.srv.emit(e)
+}
+
+// endedBy takes note of the reply that ends the connection. The first one counts.
+func (r *record) endedBy(code int, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.end.Reason == "" {
+		r.end.Code, r.end.Reason = code, text
+	}
+}
+
+// sessionEnded emits the last event of the connection, once. For a connection that
+// was refused that is ConnRefused, which was emitted before.
+func (c *conn) sessionEnded() {
+	c.rec.mu.Lock()
+	e, again := c.rec.end, c.rec.ended || c.refused
+	c.rec.ended = true
+	c.rec.mu.Unlock()
+	if again {
+		return
+	}
+	if e.Reason == "" {
+		e.Reason = "the server closed the connection"
+	}
+	e.Client, e.TLS, e.Duration = c.client(), c.tlsVersion(), time.Since(c.accepted)
+	c.srv.emit(&e)
+}
+
+// handshakeFailed takes note that the connection ends for want of TLS.
+func (r *record) handshakeFailed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end.Code, r.end.Reason = 0, "the TLS handshake failed"
+}
+
+// lost takes note of the error that ends the connection.
+func (r *record) lost(err error) {
+	reason := "the connection was lost"
+	switch {
+	case err == io.EOF:
+		reason = "the client closed the connection"
+	case errors.Is(err, net.ErrClosed):
+		reason = "the server was closed"
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.end.Reason == "" {
+		r.end.Reason = reason
+	}
+}
