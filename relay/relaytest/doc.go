@@ -9,6 +9,19 @@
 //		t.Errorf("%d messages were sent, want 1", len(got))
 //	}
 //
+// Wait is as Messages, for code that sends in the background. [Relay.Send] sends a
+// message through the relay, for tests of your own Forwarder and policy:
+//
+//	r := relaytest.NewUnstartedRelay(t)
+//	out := new(relaytest.Recorder) // what leaves the Forwarder under test
+//	r.Server.Forwarder = &footer{Next: out}
+//	r.Start()
+//	err := r.Send("shop@acme.example", []string{"bob@example.com"}, "From: shop@acme.example\n\nHello.\n")
+//	if err != nil {
+//		t.Fatal(err)
+//	}
+//	before, after := r.Messages()[0].Data, out.Messages()[0].Data
+//
 // An [Upstream] is the server that a relay hands its mail to. It accepts
 // everything and remembers it:
 //
@@ -18,7 +31,7 @@
 //
 //	f := &smarthost.Forwarder{Addr: up.Addr(), TLSConfig: up.ClientTLS()}
 //	…
-//	for _, d := range up.Received() {
+//	for _, d := range up.Wait(t, 1) {
 //		fmt.Println(d.From, d.To, len(d.Content))
 //	}
 //

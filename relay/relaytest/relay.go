@@ -1,13 +1,13 @@
 package relaytest
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"net/smtp"
 	"sync"
 	"testing"
 
@@ -39,14 +39,7 @@ type Relay struct {
 	Addr, AddrTLS string
 
 	tb       testing.TB
-	mu       sync.Mutex
-	messages []Message
-}
-
-// A Message is a submission that a [Relay] accepted.
-type Message struct {
-	*relay.Message
-	Data []byte // its content: header and body as forwarded
+	accepted Recorder
 }
 
 // NewRelay starts a relay that is shut down when the test ends.
@@ -137,38 +130,60 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // Messages returns what was accepted so far. A client that was answered 250
 // finds its message here.
-func (r *Relay) Messages() []Message {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]Message(nil), r.messages...)
+func (r *Relay) Messages() []Message { return r.accepted.Messages() }
+
+// Wait waits until n messages were accepted, and returns all there are. After 30
+// seconds it fails the test.
+func (r *Relay) Wait(n int) []Message {
+	r.tb.Helper()
+	return r.accepted.Wait(r.tb, n)
+}
+
+// Send sends a message through the relay, which must be started: it connects to
+// Addr, uses STARTTLS and logs in as Username. From and to are the envelope. A
+// bare LF in the content is sent as CRLF. The error of a refusal is a
+// [*net/textproto.Error], which has the reply's code and text.
+func (r *Relay) Send(from string, to []string, content string) error {
+	c, err := smtp.Dial(r.Addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if offered, _ := c.Extension("STARTTLS"); offered {
+		if err := c.StartTLS(r.ClientTLS()); err != nil {
+			return err
+		}
+	}
+	if err := c.Auth(smtp.PlainAuth("", r.Username, r.Password, "127.0.0.1")); err != nil {
+		return err
+	}
+	if err := c.Mail(from); err != nil {
+		return err
+	}
+	for _, address := range to {
+		if err := c.Rcpt(address); err != nil {
+			return err
+		}
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, content); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return c.Quit()
 }
 
 // ClientTLS returns a configuration with which a client trusts the relay.
 func (r *Relay) ClientTLS() *tls.Config { return ClientTLS() }
 
 // Record returns a Forwarder that records, for Messages, what next takes. Start
-// puts it before the Server's own; call it yourself if you serve the Server
-// without Start, on a listener of yours.
-func (r *Relay) Record(next relay.Forwarder) relay.Forwarder { return recorder{r, next} }
-
-// recorder records what the next Forwarder takes.
-type recorder struct {
-	r    *Relay
-	next relay.Forwarder
-}
-
-func (f recorder) Forward(ctx context.Context, m *relay.Message) error {
-	data, err := io.ReadAll(m.Content())
-	if err != nil {
-		return err
-	}
-	if err := f.next.Forward(ctx, m); err != nil {
-		return err
-	}
-	f.r.mu.Lock()
-	defer f.r.mu.Unlock()
-	kept := m.WithRecipients(m.To) // a copy, with a content that stays
-	kept = kept.WithContent(bytes.NewReader(data), int64(len(data)))
-	f.r.messages = append(f.r.messages, Message{kept, data})
-	return nil
+// puts it before the Server's own. Call it yourself if you serve the Server
+// without Start, on your own listener.
+func (r *Relay) Record(next relay.Forwarder) relay.Forwarder {
+	return relay.ForwarderFunc(func(ctx context.Context, m *relay.Message) error { return r.accepted.forward(ctx, m, next) })
 }

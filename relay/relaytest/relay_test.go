@@ -1,10 +1,13 @@
 package relaytest_test
 
 import (
+	"errors"
 	"fmt"
-	"net/smtp"
+	"net/textproto"
 	"runtime"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
@@ -66,27 +69,54 @@ func (f *failing) Fatalf(format string, args ...any) {
 }
 
 func send(r *relaytest.Relay, from, to, text string) error {
-	c, err := smtp.Dial(r.Addr)
-	if err != nil {
-		return err
+	return r.Send(from, []string{to}, "From: "+from+"\nTo: "+to+"\n\n"+text+"\n")
+}
+
+// A refusal is the reply that the client got.
+func TestSendRefused(t *testing.T) {
+	r := relaytest.NewRelay(t)
+	var reply *textproto.Error
+	err := send(r, "shop@evil.example", "bob@example.com", "hello")
+	if !errors.As(err, &reply) || reply.Code != 550 || !strings.HasPrefix(reply.Msg, "5.7.1 ") {
+		t.Errorf("got %v, want 550 5.7.1", err)
 	}
-	defer c.Close()
-	if err := c.StartTLS(r.ClientTLS()); err != nil {
-		return err
+}
+
+// Without TLS Send logs in where the relay allows that.
+func TestSendWithoutTLS(t *testing.T) {
+	r := relaytest.NewUnstartedRelay(t)
+	r.Server.TLSConfig, r.Server.InsecureAuth = nil, true
+	r.Start()
+	if err := send(r, "shop@acme.example", "bob@example.com", "hello"); err != nil {
+		t.Fatal(err)
 	}
-	if err := c.Auth(smtp.PlainAuth("", r.Username, r.Password, "127.0.0.1")); err != nil {
-		return err
+	if got := r.Wait(1); len(got) != 1 {
+		t.Errorf("got %d messages, want 1", len(got))
 	}
-	if err := c.Mail(from); err != nil {
-		return err
+}
+
+// Wait is for what is sent in the background.
+func TestWait(t *testing.T) {
+	r := relaytest.NewRelay(t)
+	go send(r, "shop@acme.example", "bob@example.com", "first")
+	go send(r, "shop@acme.example", "bob@example.com", "second")
+	if got := r.Wait(2); len(got) != 2 {
+		t.Errorf("got %d messages, want 2", len(got))
 	}
-	if err := c.Rcpt(to); err != nil {
-		return err
-	}
-	w, err := c.Data()
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "From: %s\r\nTo: %s\r\n\r\n%s\r\n", from, to, text)
-	return w.Close()
+}
+
+// Wait gives up after a while. In a bubble that takes no time.
+func TestWaitInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tb := &failing{TB: t}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			new(relaytest.Recorder).Wait(tb, 1)
+		}()
+		<-ended
+		if want := "relaytest: got 0 messages in 30s, want 1"; tb.fatal != want {
+			t.Errorf("the test failed with %q, want %q", tb.fatal, want)
+		}
+	})
 }

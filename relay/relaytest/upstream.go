@@ -8,17 +8,23 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 )
 
-// An Upstream is an SMTP server for tests, listening on a port of the loopback
-// interface that the system chose. It offers STARTTLS with [Certificate]
-// and every extension the relay knows, accepts all mail and remembers it.
+// An Upstream is an SMTP server for tests. It listens on the loopback interface,
+// offers STARTTLS with [Certificate] and every extension that the relay knows,
+// accepts all mail and remembers it.
 //
 // The zero value is ready to Start. The fields must not be changed while it runs.
 // Close and another Start make an outage: the address stays the same, and so does
 // what it remembers. Methods are safe for concurrent use.
 type Upstream struct {
+	// Listen is the address to listen on, such as "127.0.0.1:2626", for a
+	// program under test that can't be told a port. Empty means a free port of
+	// 127.0.0.1.
+	Listen string
+
 	// Extensions are the lines of the EHLO reply after the first, without
 	// STARTTLS and AUTH, which come by themselves. Nil means
 	// [DefaultExtensions]; empty means none.
@@ -141,7 +147,7 @@ func (u *Upstream) listen() {
 	if u.running {
 		panic("relaytest: the Upstream was started already")
 	}
-	l, err := net.Listen("tcp", cmp.Or(u.addr, "127.0.0.1:0"))
+	l, err := net.Listen("tcp", cmp.Or(u.addr, u.Listen, "127.0.0.1:0"))
 	if err != nil {
 		panic(fmt.Sprintf("relaytest: listening: %v", err))
 	}
@@ -168,6 +174,13 @@ func (u *Upstream) Received() []Received {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return slices.Clone(u.received)
+}
+
+// Wait waits until n messages were accepted, and returns all there are. After 30
+// seconds it fails the test.
+func (u *Upstream) Wait(tb testing.TB, n int) []Received {
+	tb.Helper()
+	return wait(tb, n, u.Received)
 }
 
 // Connections returns how many connections were made so far, and how many of

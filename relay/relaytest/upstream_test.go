@@ -78,6 +78,26 @@ func TestUpstreamClose(t *testing.T) {
 	}
 }
 
+// A chosen address serves programs that can't be told a port.
+func TestUpstreamListen(t *testing.T) {
+	free := new(relaytest.Upstream)
+	free.Start()
+	addr := free.Addr()
+	free.Close()
+	up := &relaytest.Upstream{Listen: addr, NoTLS: true}
+	up.Start()
+	defer up.Close()
+	if up.Addr() != addr {
+		t.Errorf("it listens on %s, want %s", up.Addr(), addr)
+	}
+	if err := smtp.SendMail(addr, nil, "a@example.org", []string{"b@example.com"}, []byte("x\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := up.Wait(t, 1); len(got) != 1 {
+		t.Errorf("got %d messages, want 1", len(got))
+	}
+}
+
 // It comes back at its address, as often as it goes down, and remembers what it
 // had accepted.
 func TestUpstreamRestart(t *testing.T) {
