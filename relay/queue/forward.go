@@ -34,6 +34,7 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	for i := range m.To {
 		q.emit(&Queued{subject(mail, m.To[i].Address)})
 	}
+	q.remind()
 	if jobs == nil {
 		q.noticed() // that there is something in the spool
 	} else if !q.accept(jobs) {

@@ -20,7 +20,8 @@ import (
 // given up with a bounce to the sender.
 //
 // Fill in the fields, and call Run in a goroutine of its own. The fields must not
-// be changed after that. Any number of Queues, in any number of processes, may
+// be changed after that. If Run is not called, the log says so a minute after the
+// first message. Any number of Queues, in any number of processes, may
 // share a Spool. Limits and times of less than zero count as zero, but for
 // MaxMemory.
 type Queue struct {
@@ -80,8 +81,9 @@ type Queue struct {
 	Logger *slog.Logger
 
 	dispatcher
-	settler settler
-	clock   func() time.Time // nil: time.Now
+	settler  settler
+	reminder reminder
+	clock    func() time.Time // nil: time.Now
 }
 
 const (

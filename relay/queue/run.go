@@ -52,6 +52,7 @@ func (q *Queue) open(r *run) error {
 	}
 	q.run = r
 	q.stalled = false
+	q.reminder.ran.Store(true)
 	return nil
 }
 
