@@ -28,10 +28,15 @@
 //
 // Nobody logs in before TLS, nobody sends before login. The envelope sender and
 // every address in From and Sender must be at exactly the user's domain, unless
-// ReplaceExactDomain says otherwise. A message is forwarded as it came, but for a
-// Received line, a Message-ID and a Date where they are missing, Bcc and
-// Return-Path, which are taken out, and line ends, which become CRLF. A bare CR
-// or a NUL is refused: neither ever leaves the relay.
+// ReplaceExactDomain says otherwise. A message is forwarded as it came, except for:
+//   - a Received line, which is added
+//   - a Message-ID and a Date, if they are missing or invalid
+//   - Bcc, Resent-Bcc and Return-Path, which are removed
+//   - fields that may appear once (RFC 5322 section 3.6): a repetition that adds
+//     nothing is removed, any other is refused
+//   - line ends, which become CRLF
+//
+// A bare CR or a NUL is refused: neither ever leaves the relay.
 //
 // After a reset or a deletion in package credentials a live session of that
 // password is cut off at once on this node, and gets no further message accepted

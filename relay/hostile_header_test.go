@@ -38,7 +38,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"address as the group's name", "From: ceo@evil.example: shop@acme.example;\r\n", "550 5.6.0"},
 		{"empty group", "From: Shops:;\r\n", "550 5.6.0"},
 		{"group that isn't closed", "From: Shops: shop@acme.example\r\n", "550 5.6.0"},
-		{"after a group", "From: Shops: shop@acme.example;, ceo@evil.example\r\n", "550 5.7.1 From"},
+		{"after a group", "From: Shops: shop@acme.example;, ceo@evil.example\r\n", "550 5.6.0"},
 		{"group in a group", "From: A: B: shop@acme.example;;\r\n", "550 5.6.0"},
 
 		// The address itself.
@@ -55,7 +55,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"comment after the at sign", "From: ceo@(acme.example)evil.example\r\n", "550"},
 		{"comment that swallows", "From: ceo@evil.example (, shop@acme.example)\r\n", "550 5.7.1 From"},
 		{"comment that isn't closed", "From: shop@acme.example (x\r\n", "550 5.6.0"},
-		{"comment in a comment", "From: shop@acme.example (a (b) \\) ceo@evil.example)\r\n", "250"},
+		{"comment in a comment", "From: shop@acme.example (a (b) \\) ceo@evil.example)\r\n", "550 5.6.0"},
 		{"domain literal", "From: shop@[acme.example]\r\n", "550"},
 		{"domain literal of an address", "From: shop@[127.0.0.1]\r\n", "550"},
 		{"folded in the address", "From: ceo\r\n @evil.example\r\n", "550"},
@@ -119,7 +119,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"Sender that can't be read", good + "Sender: ceo\r\n", "550 5.6.0 the Sender"},
 		{"empty Sender", good + "Sender:\r\n", "550 5.6.0 the Sender"},
 		{"two Sender", good + "Sender: a@acme.example\r\nSender: b@acme.example\r\n", "550 5.6.0 the message has more than one Sender field"},
-		{"Sender, blank before the colon", good + "Sender : ceo@evil.example\r\n", "550 5.7.1 Sender"},
+		{"Sender, blank before the colon", good + "Sender : shop@acme.example\r\n", "550 5.6.0 header line 2 has white space between Sender and the colon"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := login(t, r)

@@ -35,8 +35,8 @@ func TestPanics(t *testing.T) {
 		{"AllowSender at Sender, large", func(s *relay.Server) { s.AllowSender = panicky }, envelope + chunk("Sender: panic@acme.example\r\n"+sized(400_000), true)},
 		{"ReplaceExactDomain", func(s *relay.Server) { s.ReplaceExactDomain = panicky }, "MAIL FROM:<panic@acme.example>\r\n"},
 		{"AllowRecipient", func(s *relay.Server) { s.AllowRecipient = panicky }, "MAIL FROM:<shop@acme.example>\r\nRCPT TO:<panic@example.com>\r\n"},
-		{"Forwarder, DATA", forwarderPanics, envelope + "DATA\r\nSubject: panic\r\n" + hello + ".\r\n"},
-		{"Forwarder, BDAT", forwarderPanics, envelope + chunk("Subject: panic\r\n"+hello, true)},
+		{"Forwarder, DATA", forwarderPanics, envelope + "DATA\r\nComments: panic\r\n" + hello + ".\r\n"},
+		{"Forwarder, BDAT", forwarderPanics, envelope + chunk("Comments: panic\r\n"+hello, true)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
@@ -115,7 +115,7 @@ func TestPanicInListener(t *testing.T) {
 
 func forwarderPanics(s *relay.Server) {
 	s.Forwarder = relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
-		if b, _ := io.ReadAll(m.Content()); strings.Contains(string(b), "Subject: panic") {
+		if b, _ := io.ReadAll(m.Content()); strings.Contains(string(b), "Comments: panic") {
 			panic("the embedder's mistake")
 		}
 		return nil

@@ -27,6 +27,18 @@ type Message struct {
 	From string
 	To   []Recipient
 
+	// Author is the first address in the From field, at most 254 bytes.
+	// Subject is the decoded Subject field: valid UTF-8 without control
+	// characters, at most 255 bytes. MessageID is the Message-ID field with its
+	// angle brackets, at most 1,000 bytes.
+	//
+	// The Server sets all three. They are for records and screens: a program
+	// that builds its own messages may leave them empty, and a DKIM signer reads
+	// the author from the content.
+	Author    string
+	Subject   string
+	MessageID string
+
 	Options  Options
 	Remote   netip.Addr // the client's address
 	Received time.Time  // when the message was accepted for forwarding; UTC
@@ -91,6 +103,7 @@ type Options struct {
 // WithContent returns a copy of the message whose content, header included, is
 // the size bytes of r. It is for programs that make messages themselves and for
 // content filters. Lines must end in CRLF. Several goroutines may read r at once.
+// Author, Subject and MessageID stay as they are.
 // If r is a *bytes.Reader, it may be read after Forward has returned: see Retain.
 func (m *Message) WithContent(r io.ReaderAt, size int64) *Message {
 	c := *m

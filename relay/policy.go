@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/mailheader"
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
@@ -162,11 +163,11 @@ func (s *session) answer(r *PolicyRequest, err error) reply {
 
 // checkHeader applies the policy to every address in From and Sender (RFC 5322
 // section 3.6.2): they are what the recipient is shown.
-func (s *session) checkHeader(ctx context.Context, tx *transaction, h *header, size int64) reply {
+func (s *session) checkHeader(ctx context.Context, tx *transaction, h *mailheader.Header, size int64) reply {
 	for _, field := range []struct {
 		name  Field
 		addrs []string
-	}{{FieldFrom, h.from}, {FieldSender, h.sender}} {
+	}{{FieldFrom, h.From}, {FieldSender, h.Sender}} {
 		for _, addr := range field.addrs {
 			r := s.request(tx, field.name, addr)
 			r.Size = size

@@ -11,6 +11,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/mailheader"
 )
 
 // A session is one client's dialogue, as go-smtp's backend. Its methods are
@@ -242,7 +243,7 @@ func (s *session) submit(m *Message, tx *transaction, in *content) reply {
 	if countReceived(in.header) > maxHops {
 		return replyLoop
 	}
-	h, err := parseHeader(in.header)
+	h, err := mailheader.Parse(in.header)
 	if err != nil {
 		return replyBadContent(err.Error())
 	}

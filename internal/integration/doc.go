@@ -7,6 +7,7 @@
 //     against store/sqlstore, on each database and driver, and measures them.
 //   - e2e sends mail through the quickstart with the programs and libraries that
 //     people have.
+//   - authors compares the relay's parser of From with those of other languages.
 //   - consoletest uses credentials/console in a browser.
 //   - chaos kills relays, databases and disks under load, and counts the mail.
 //   - production runs the program examples/production.
