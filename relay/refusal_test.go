@@ -128,6 +128,7 @@ var refusalTable = []refusal{
 	{"large header", loggedIn, nil, data + strings.Repeat("X: "+filler, 300<<10/len(filler)) + ".\r\n", onData(552)},
 	{"long line", loggedIn, nil, data + "From: shop@acme.example\r\n\r\n" + strings.Repeat("x", 70<<10) + "\r\n.\r\n", onData(550)},
 	{"no From", loggedIn, nil, data + "Subject: hi\r\n\r\n.\r\n", onData(550)},
+	{"loop", loggedIn, nil, data + strings.Repeat("Received: from x\r\n", 101) + hello + ".\r\n", onData(554)},
 	{"foreign From", loggedIn, nil, data + "From: x@evil.example\r\n\r\n.\r\n", []relay.Event{
 		&relay.MessageRefused{Field: relay.FieldFrom, From: "shop@acme.example", To: []string{"bob@example.com"}, Code: 550}}},
 	{"bare CR", loggedIn, nil, data + "From: shop@acme.example\r\n\r\na\rb\r\n.\r\n", onData(550)},
