@@ -12,8 +12,8 @@ import (
 
 // An Event tells that passwords stopped working. It is one of [*PasswordReset],
 // [*UserDeleted] and [*DomainDeleted], and holds no secret. A [Manager] makes an
-// event for what was done through it. What other processes do on the same store
-// makes no event here; [Manager.Validate] sees it. Later versions may add other
+// event for each change that it makes itself, not for changes by other processes
+// on the same store; [Manager.Validate] sees those. Later versions may add other
 // events.
 type Event interface {
 	// Revokes reports whether the event made the identity worthless: whether a
@@ -78,8 +78,8 @@ func (e *DomainDeleted) attrs() []slog.Attr {
 	return []slog.Attr{slog.String("tenant", string(e.Tenant)), slog.String("domain", e.Domain)}
 }
 
-// Subscribe has handle called for every event, as OnEvent is, until cancel is
-// called. It is for parts of a program that come and go: each relay.Server
+// Subscribe makes the Manager call handle for every event, as it calls OnEvent,
+// until cancel is called. It is for parts of a program that come and go: each relay.Server
 // subscribes to end the sessions that an event revokes. A call of handle that is
 // in progress when cancel is called may go on after cancel has returned.
 func (m *Manager) Subscribe(handle func(Event)) (cancel func()) {
@@ -111,7 +111,8 @@ func (m *Manager) emit(e Event) {
 	}
 }
 
-// call keeps a panic of handle from the caller, who would lose the new password.
+// call calls handle and logs a panic in it. The caller of ResetPassword would
+// otherwise lose the new password.
 func (m *Manager) call(handle func(Event), e Event) {
 	defer func() {
 		if p := recover(); p != nil {

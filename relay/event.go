@@ -31,8 +31,8 @@ type Client struct {
 	// any node share it.
 	Session string
 
-	// Remote is the client's address. It is the zero Addr if the listener does
-	// not say.
+	// Remote is the client's address. It is the zero Addr if the connection is
+	// not a TCP connection.
 	Remote netip.Addr
 
 	// Identity is the SMTP user that is logged in; the zero Identity before
@@ -201,8 +201,8 @@ func (e *SessionEnded) event() (slog.Level, string)  { return e.level(slog.Level
 func (*ConnRefused) event() (slog.Level, string)     { return slog.LevelDebug, "connection refused" }
 func (*HandshakeFailed) event() (slog.Level, string) { return slog.LevelDebug, "TLS handshake failed" }
 
-// level returns the level for a client that is logged in. What strangers cause is
-// logged at the debug level, so that they do not fill the log.
+// level returns the given level for a client that is logged in. Other clients get
+// the debug level, so that they cannot fill the log.
 func (c *Client) level(loggedIn slog.Level) slog.Level {
 	if c.Identity == (credentials.Identity{}) {
 		return slog.LevelDebug

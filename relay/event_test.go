@@ -42,8 +42,8 @@ func (l *eventLog) all() []relay.Event {
 	return append([]relay.Event(nil), l.events...)
 }
 
-// The event about a wrong password names the user. The reply does not tell it from
-// an unknown username.
+// The event about a wrong password names the user. The reply is the same as for an
+// unknown username.
 func TestLoginRefusedNamesTheUser(t *testing.T) {
 	events := newEventLog()
 	r := startRelay(t, func(s *relay.Server) { s.OnEvent = events.add })

@@ -16,8 +16,8 @@ import (
 )
 
 // This file makes an event of every reply that refuses something. A session
-// reports what it refuses itself, because it knows more. Whatever else is refused,
-// by go-smtp or by the conn, is seen here when the reply is written.
+// reports its own refusals, because it knows more about them. Refusals by go-smtp
+// and by the conn are reported here, when the reply is written.
 
 // A record is what the events of one connection share. STARTTLS makes two conns of
 // a connection, which have one record.
@@ -80,8 +80,8 @@ func pathOf(arg []byte) string {
 	return mailtext.OneLine(string(arg[:min(len(arg), 300)]), 254)
 }
 
-// authOf returns the mechanism in the argument of AUTH. If there is no TLS, where
-// AUTH is refused, it also returns the username, for the event to name.
+// authOf returns the mechanism in the argument of AUTH. Without TLS, where AUTH is
+// refused, it also returns the username for the event.
 func authOf(arg []byte, secure bool) (mechanism, username string) {
 	words := strings.Fields(string(arg))
 	if len(words) > 0 {

@@ -14,7 +14,8 @@ import (
 
 var errSecret = errors.New("secret detail")
 
-// decide refuses by the local part of the address, or by err if there is no address.
+// decide returns a policy function that decides by the local part of the address.
+// Without an address it returns err.
 func decide(err error) func(context.Context, *relay.PolicyRequest) error {
 	return func(_ context.Context, r *relay.PolicyRequest) error {
 		switch local, _, _ := strings.Cut(r.Address, "@"); local {
@@ -84,7 +85,8 @@ func TestAllowUser(t *testing.T) {
 	}
 }
 
-// AllowLogin is asked when the password is right. What it refuses is no login.
+// AllowLogin is asked when the password is right. A login that it refuses is not
+// recorded.
 func TestAllowLogin(t *testing.T) {
 	for _, test := range []struct {
 		err   error

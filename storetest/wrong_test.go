@@ -2,8 +2,11 @@ package storetest_test
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -167,10 +170,11 @@ var mistakes = map[string]mistake{
 // variable names the mistake that the process started by TestMistakes makes.
 const variable = "STORETEST_MISTAKE"
 
-// TestMistakes shows that the suite fails for each of the mistakes, in the
-// case that stands for the promise, and in the promise's own words.
+// TestMistakes checks that each mistake makes its case fail, and that the case
+// prints the broken promise.
 func TestMistakes(t *testing.T) {
-	for name, m := range mistakes {
+	for _, name := range slices.Sorted(maps.Keys(mistakes)) {
+		m := mistakes[name]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			suiteFails(t, "TestWrongStore", name, m.name, m.words)
@@ -190,22 +194,23 @@ func TestWrongStore(t *testing.T) {
 	})
 }
 
-// suiteFails runs a test of this program that makes the mistake, and checks
-// that it fails in the case of that name, which prints the words.
+// suiteFails runs one case of the suite, in a test of this program that makes the
+// mistake. It checks that the case fails and prints the words.
 func suiteFails(t *testing.T, test, mistake, name, words string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$", "-test.timeout=1m")
+	pattern := "^" + strings.ReplaceAll(regexp.QuoteMeta(test+"/"+name), "/", "$/^") + "$"
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+pattern, "-test.timeout=1m")
 	cmd.Env = append(os.Environ(), variable+"="+mistake)
 	out, err := cmd.CombinedOutput()
 	if exit := new(exec.ExitError); !errors.As(err, &exit) {
-		t.Fatalf("the suite passes (%v):\n%s", err, out)
+		t.Fatalf("%s passes (%v), want it to fail:\n%s", name, err, out)
 	}
 	failed := section(string(out), "--- FAIL: "+test+"/"+name+" ")
 	if failed == "" {
-		t.Fatalf("%s doesn't fail:\n%s", name, out)
+		t.Fatalf("%s did not run, want it to fail:\n%s", name, out)
 	}
 	if !strings.Contains(failed, "the promise: ") || !strings.Contains(failed, words) {
-		t.Errorf("%s doesn't print %q:\n%s", name, words, failed)
+		t.Errorf("%s prints\n%s, want it to print %q", name, failed, words)
 	}
 }
 
