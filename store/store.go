@@ -1,18 +1,17 @@
-// Package store says what a relay remembers, and what it relies on when it
-// remembers: the domains of its tenants and their SMTP users, and the mail that
-// waits in its queue.
+// Package store defines what a relay keeps: the domains of its tenants, their
+// SMTP users, and the mail in its queue.
 //
-// The contracts are [Store], for package credentials, and [Spool], for package
-// relay/queue. They share no transaction, so an adapter may implement one alone;
-// a relay without a queue needs no Spool. Ready adapters of both are in
-// store/memory (tests, trials) and store/sqlstore (SQLite, PostgreSQL, MariaDB,
-// MySQL). Package storetest holds every promise made here as an executable
-// case, so that an adapter of your own can show that it keeps them.
+// The interfaces are [Store], for package credentials, and [Spool], for package
+// relay/queue. They share no transaction, so an adapter may implement only one of
+// them. A relay without a queue needs no Spool. The module has adapters for both:
+// store/memory for tests and trials, store/sqlstore for SQLite, PostgreSQL,
+// MariaDB and MySQL. Package storetest tests every promise of the interfaces, for
+// your own adapter too.
 //
-// The rules of the product (how a username is made, when a password works, who
-// may do what) are kept once, in package credentials. An adapter keeps small
-// atomic promises and nothing else: it doesn't normalise names, make usernames
-// or look into hashes.
+// Package credentials has the rules of the product: how a username is generated,
+// when a password works, who may do what. An adapter keeps the atomic promises of
+// its interface and has no rules. It does not normalize names, generate usernames
+// or interpret hashes.
 package store
 
 import (
@@ -22,61 +21,63 @@ import (
 	"time"
 )
 
-// A TenantID names one customer of the embedding product, in the product's own
-// terms. It is never empty.
+// A TenantID identifies one customer of the embedding product. The product
+// chooses it. It is never empty.
 type TenantID string
 
-// A Domain is a sending domain. It belongs to one tenant; while it exists,
-// nobody else can add the same name.
+// A Domain is a sending domain of one tenant. While it exists, no tenant can add
+// the same name.
 type Domain struct {
 	Tenant  TenantID
 	Name    string    // lower-case A-labels, no trailing dot
 	Created time.Time // UTC, whole microseconds
 
-	// Users is how many users the domain has, and LastConnection the newest of
-	// theirs. They are found out when a domain is read; AddDomain ignores them.
+	// Users is the number of users of the domain, and LastConnection the latest
+	// LastConnection of any of them. They are computed when a domain is read;
+	// AddDomain ignores them.
 	Users          int
 	LastConnection time.Time
 }
 
 // A User is an SMTP user: one username and one password for exactly one
-// domain. The username is its key. The password's hash is not part of it, so a
-// User can be shown, logged and encoded without giving anything away.
+// domain. The username is its key. The hash of the password is not part of it, so
+// a User can be shown, logged and encoded.
 //
-// Times are UTC in whole microseconds, made so by the caller; the zero time
-// means "never".
+// The caller passes times in UTC and whole microseconds. The zero time means
+// "never".
 type User struct {
 	Tenant   TenantID
 	Domain   string
-	Username string // generated, immutable, never issued twice
-	Name     string // what a person calls it; any text, need not be unique
+	Username string // generated; it never changes and is never issued twice
+	Name     string // chosen by a person; any text, need not be unique
 
-	// Generation counts the passwords this user has had: 1 for the first, one
-	// more with each reset. A session that logged in with an older one is dead.
+	// Generation is the number of the user's password: 1 for the first, one more
+	// with each reset. A session that logged in with an older password must end.
 	Generation int64
 
 	Created            time.Time
 	PasswordSet        time.Time
 	LastConnection     time.Time  // the last successful login
-	LastConnectionFrom netip.Addr // where it came from; the zero Addr before the first
+	LastConnectionFrom netip.Addr // the client's address; the zero Addr before the first login
 }
 
-// A Page asks for one page of a list that is ordered by name (domains) or by
-// username (users), in byte order. Pages are keyed, not numbered: what is added
-// or deleted meanwhile neither repeats nor skips another entry.
+// A Page selects one page of a list that is ordered by name (domains) or by
+// username (users), in byte order. A page begins after a key and not at a number,
+// so an entry that is added or deleted between two calls neither repeats nor skips
+// another entry.
 type Page struct {
-	After string // only entries after this one, which need not exist (any more); "" starts at the beginning
+	After string // only entries after this key, which need not exist; "" begins at the first entry
 	Limit int    // at most this many entries; zero or less means 100
 
-	// Search, if not empty, leaves only the entries that contain it: domains
-	// in their name, users in their Name or Username. The letters A to Z match
-	// in either case; whether other letters do is up to the adapter. Nothing in
-	// it is a pattern.
+	// If Search is not empty, the page has only entries that contain it: domains
+	// in their Name, users in their Name or Username. The letters A to Z match in
+	// either case; an adapter may match other letters in either case too. Search
+	// has no wildcards.
 	Search string
 }
 
-// Size returns the number of entries the page may hold: Limit, or 100
-// if Limit is zero or less.
+// Size returns the maximum number of entries of the page: Limit, or 100 if Limit
+// is zero or less.
 func (p Page) Size() int {
 	if p.Limit <= 0 {
 		return 100
@@ -84,42 +85,41 @@ func (p Page) Size() int {
 	return p.Limit
 }
 
-// The errors of a Store. Adapters return them as they are or wrapped; match
-// them with [errors.Is]. Any other error means that the store could not do its
-// work (the database is away, the context has ended) and that nothing is known
-// about the outcome.
+// The errors of a Store. Adapters may wrap them; match them with [errors.Is]. Any
+// other error means that the store failed: the database cannot be reached, the
+// context has ended. The caller then does not know whether the change was made.
 var (
-	// ErrNotFound means that there is no such domain or user. What belongs to
-	// another tenant is not found either: nobody learns that it exists.
+	// ErrNotFound means that the tenant has no such domain or user. The error is
+	// the same if another tenant has it, so that no tenant learns of it.
 	ErrNotFound = errors.New("store: not found")
 
-	// ErrTaken means that the name is in use (a domain) or was ever issued
-	// (a username).
+	// ErrTaken means that the domain name is in use, or that the username was
+	// issued before.
 	ErrTaken = errors.New("store: already taken")
 
-	// ErrConflict means that the password was changed by somebody else since
-	// the generation the caller knows.
-	ErrConflict = errors.New("store: changed by somebody else")
+	// ErrConflict means that the password was changed after the generation that
+	// the caller knows.
+	ErrConflict = errors.New("store: changed by another caller")
 )
 
-// A Store remembers domains and users.
+// A Store keeps domains and users.
 //
-// Each method is atomic: it happens whole or, with an error matching one of
-// ErrNotFound, ErrTaken and ErrConflict, not at all. What a method that
-// returned nil has done is durable, and is seen by every later call, by any
-// process that shares the store. Methods are safe for concurrent use. A context
-// that has already ended makes them fail with its error and change nothing.
+// Each method is atomic. If its error matches ErrNotFound, ErrTaken or
+// ErrConflict, it has changed nothing. When a method has returned nil, its change
+// is durable, and every later call by any process that shares the store sees it.
+// Methods are safe for concurrent use. If the context has already ended, a method
+// returns the context's error and changes nothing.
 //
-// Tenants, domain names and usernames compare and sort byte by byte, whatever
-// case, accents or trailing spaces they have. Text, times and addresses come
-// back exactly as they went in.
+// Tenants, domain names and usernames compare and sort byte by byte: case,
+// accents and trailing spaces count. Text, times and addresses are returned
+// exactly as they were given.
 //
-// Callers pass valid UTF-8 without U+0000. Tenants, domain names and usernames
-// of up to 255 bytes, and names and hashes of up to 1,024, are stored. An
-// adapter may refuse longer ones with an error of its own, but never cuts them.
+// Callers pass valid UTF-8 without U+0000. A Store takes tenants, domain names
+// and usernames of up to 255 bytes, and names and hashes of up to 1,024 bytes. It
+// may refuse longer ones with an error of its own, but never cuts them.
 type Store interface {
-	// AddDomain records a domain. ErrTaken: a domain of this name exists,
-	// whoever it belongs to.
+	// AddDomain adds a domain. ErrTaken: a tenant, this one or another, has a
+	// domain of this name.
 	AddDomain(ctx context.Context, d Domain) error
 
 	// Domain returns one domain of the tenant. ErrNotFound: the tenant has no
@@ -130,48 +130,47 @@ type Store interface {
 	Domains(ctx context.Context, tenant TenantID, page Page) ([]Domain, error)
 
 	// DeleteDomain removes the tenant's domain and every user of it, in one
-	// step. The usernames stay on record and are never issued again. The name
-	// of the domain can be added again, by any tenant, and no user comes back
-	// with it. ErrNotFound: the tenant has no such domain.
+	// step. The usernames stay on record and are never issued again. Any tenant
+	// can add the name again; the new domain has no users. ErrNotFound: the
+	// tenant has no such domain.
 	DeleteDomain(ctx context.Context, tenant TenantID, name string) error
 
-	// AddUser records a user as it is given, and the hash of its password.
+	// AddUser adds a user exactly as given, with the hash of its password.
 	// ErrNotFound: the tenant u.Tenant has no domain u.Domain. ErrTaken: the
-	// username was issued before, to anybody, even if that user or its domain
-	// is gone. If both hold, either is returned.
+	// username was issued before, in any tenant, even if that user or its domain
+	// was deleted. If both are true, AddUser returns either error.
 	AddUser(ctx context.Context, u User, hash string) error
 
 	// User returns one user of the tenant. ErrNotFound: the tenant has no such
 	// user.
 	User(ctx context.Context, tenant TenantID, username string) (User, error)
 
-	// Users lists the users of the tenant's domain by username. ErrNotFound:
-	// the tenant has no such domain (one without users is an empty list).
+	// Users lists the users of the tenant's domain by username. A domain without
+	// users is an empty list. ErrNotFound: the tenant has no such domain.
 	Users(ctx context.Context, tenant TenantID, domain string, page Page) ([]User, error)
 
-	// RenameUser changes the user's Name and nothing else. The name may be the
-	// one it has. ErrNotFound: the tenant has no such user.
+	// RenameUser changes the user's Name and nothing else. The new Name may be
+	// the same as the old one. ErrNotFound: the tenant has no such user.
 	RenameUser(ctx context.Context, tenant TenantID, username, name string) error
 
-	// SetPassword replaces the user's hash, sets PasswordSet to at, counts
-	// Generation up by one, and changes nothing else, if Generation is still
-	// the one given. Of several calls with the same generation exactly one
-	// succeeds. ErrConflict: the generation is another. ErrNotFound: the
-	// tenant has no such user.
+	// SetPassword replaces the user's hash, sets PasswordSet to at, adds one to
+	// Generation, and changes nothing else. If several callers pass the same
+	// generation, exactly one call succeeds. ErrConflict: the user's Generation
+	// is not the given one. ErrNotFound: the tenant has no such user.
 	SetPassword(ctx context.Context, tenant TenantID, username string, generation int64, hash string, at time.Time) error
 
 	// DeleteUser removes the user. Its username stays on record and is never
 	// issued again. ErrNotFound: the tenant has no such user.
 	DeleteUser(ctx context.Context, tenant TenantID, username string) error
 
-	// Lookup returns a user and the hash of its password, whoever it belongs
-	// to. It serves logins: it is the only way to a hash and the only read
-	// that names no tenant. ErrNotFound: there is no such user.
+	// Lookup returns a user of any tenant and the hash of its password. It is for
+	// logins: no other method returns a hash, and every other read names a
+	// tenant. ErrNotFound: no tenant has such a user.
 	Lookup(ctx context.Context, username string) (u User, hash string, err error)
 
-	// RecordLogin records a successful login at the given time from the given
-	// address, as the user's LastConnection and LastConnectionFrom. A time
-	// that is not after the one on record changes nothing and is no error, so
-	// nodes may report in any order. ErrNotFound: there is no such user.
+	// RecordLogin sets the user's LastConnection and LastConnectionFrom to at and
+	// from. If at is not after LastConnection, it changes nothing and returns
+	// nil, so that nodes may report logins in any order. ErrNotFound: no tenant
+	// has such a user.
 	RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error
 }

@@ -15,7 +15,7 @@ var (
 var connectionPromises = []promise{
 	{
 		name:  "RecordLogin/Records",
-		words: "RecordLogin records a successful login at the given time from the given address, as the user's LastConnection and LastConnectionFrom.",
+		words: "RecordLogin sets the user's LastConnection and LastConnectionFrom to at and from.",
 		check: func(t *tester) {
 			t.fill([]string{"u1", "u2"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
@@ -32,7 +32,7 @@ var connectionPromises = []promise{
 	},
 	{
 		name:  "RecordLogin/NeverMovesBack",
-		words: "A time that is not after the one on record changes nothing and is no error, so nodes may report in any order.",
+		words: "If at is not after LastConnection, it changes nothing and returns nil, so that nodes may report logins in any order.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			t.ok(t.RecordLogin(t.Context(), "u1", day, addr4), "RecordLogin")
@@ -49,7 +49,7 @@ var connectionPromises = []promise{
 	},
 	{
 		name:  "RecordLogin/NotFound",
-		words: "ErrNotFound: there is no such user.",
+		words: "ErrNotFound: no tenant has such a user.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			t.fails(t.RecordLogin(t.Context(), "nobody", day, addr4), store.ErrNotFound, "RecordLogin of an unknown user")
@@ -60,7 +60,7 @@ var connectionPromises = []promise{
 	},
 	{
 		name:  "Times/ToTheMicrosecond",
-		words: `Text, times and addresses come back exactly as they went in. Times are UTC in whole microseconds, made so by the caller; the zero time means "never".`,
+		words: `Text, times and addresses are returned exactly as they were given. The caller passes times in UTC and whole microseconds. The zero time means "never".`,
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			for i, at := range []time.Time{

@@ -19,9 +19,9 @@ func TestCasesAreTheContract(t *testing.T) {
 		quotes = append(quotes, quote{p.name, p.words})
 	}
 	agree(t, quotes, source.all, source.contract, []string{
-		"A Store remembers domains and users.",
+		"A Store keeps domains and users.",
 		"Callers pass valid UTF-8 without U+0000.",
-		"It serves logins: it is the only way to a hash and the only read that names no tenant.",
+		"It is for logins: no other method returns a hash, and every other read names a tenant.",
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 var domainPromises = []promise{
 	{
 		name:  "AddDomain/Records",
-		words: "AddDomain records a domain.",
+		words: "AddDomain adds a domain.",
 		check: func(t *tester) {
 			want := t.addDomain(acme, acmeDomain)
 			list, err := t.Domains(t.Context(), acme, store.Page{})
@@ -22,7 +22,7 @@ var domainPromises = []promise{
 	},
 	{
 		name:  "AddDomain/Taken",
-		words: "ErrTaken: a domain of this name exists, whoever it belongs to.",
+		words: "ErrTaken: a tenant, this one or another, has a domain of this name.",
 		check: func(t *tester) {
 			first := t.addDomain(acme, acmeDomain)
 			second := store.Domain{Tenant: rival, Name: acmeDomain, Created: day.AddDate(1, 0, 0)}
@@ -62,8 +62,8 @@ var domainPromises = []promise{
 	},
 	{
 		name: "Domain/SumsUpItsUsers",
-		words: "Users is how many users the domain has, and LastConnection the newest of theirs. " +
-			"They are found out when a domain is read; AddDomain ignores them.",
+		words: "Users is the number of users of the domain, and LastConnection the latest LastConnection of any of them. " +
+			"They are computed when a domain is read; AddDomain ignores them.",
 		check: func(t *tester) {
 			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: acme, Name: acmeDomain, Created: day, Users: 7, LastConnection: day}), "AddDomain")
 			t.addDomain(acme, "other.example")
@@ -141,8 +141,8 @@ var domainPromises = []promise{
 	},
 	{
 		name: "DeleteDomain/NameIsFreeAgain",
-		words: "The name of the domain can be added again, by any tenant, and no user comes back with it. " +
-			"while it exists, nobody else can add the same name.",
+		words: "Any tenant can add the name again; the new domain has no users. " +
+			"While it exists, no tenant can add the same name.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")

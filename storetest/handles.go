@@ -11,7 +11,7 @@ import (
 var handlePromises = []promise{
 	{
 		name:  "Handles/SeeEachOther",
-		words: "What a method that returned nil has done is durable, and is seen by every later call, by any process that shares the store.",
+		words: "When a method has returned nil, its change is durable, and every later call by any process that shares the store sees it.",
 		check: func(t *tester) {
 			other := *t
 			other.Store = t.open()
@@ -51,7 +51,7 @@ var handlePromises = []promise{
 	},
 	{
 		name:  "Context/Ended",
-		words: "A context that has already ended makes them fail with its error and change nothing.",
+		words: "If the context has already ended, a method returns the context's error and changes nothing.",
 		check: func(t *tester) {
 			t.fill([]string{"u1", "u2"}, nil)
 			cancelled, cancel := context.WithCancel(t.Context())

@@ -19,7 +19,7 @@ var bytewise = []string{
 var listPromises = []promise{
 	{
 		name:  "Page/ByteOrder",
-		words: "A Page asks for one page of a list that is ordered by name (domains) or by username (users), in byte order.",
+		words: "A Page selects one page of a list that is ordered by name (domains) or by username (users), in byte order.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			for i := range bytewise {
@@ -90,8 +90,8 @@ var listPromises = []promise{
 	},
 	{
 		name: "Page/Search",
-		words: "Search, if not empty, leaves only the entries that contain it: domains in their name, users in their Name or Username. " +
-			"The letters A to Z match in either case; whether other letters do is up to the adapter. Nothing in it is a pattern.",
+		words: "If Search is not empty, the page has only entries that contain it: domains in their Name, users in their Name or Username. " +
+			"The letters A to Z match in either case; an adapter may match other letters in either case too. Search has no wildcards.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			for i, name := range []string{"WordPress", "the wordpress of 2019", "100 % off", "a_b", `back\slash`, "Größe 📮", "a.b", "C'est ça"} {
@@ -137,8 +137,8 @@ var listPromises = []promise{
 	},
 	{
 		name: "Page/ChangesMeanwhile",
-		words: "Pages are keyed, not numbered: what is added or deleted meanwhile neither repeats nor skips another entry. " +
-			"only entries after this one, which need not exist (any more)",
+		words: "A page begins after a key and not at a number, so an entry that is added or deleted between two calls neither repeats nor skips another entry. " +
+			"only entries after this key, which need not exist",
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			all := t.addMany(40)

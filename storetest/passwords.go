@@ -9,7 +9,7 @@ import (
 var passwordPromises = []promise{
 	{
 		name:  "SetPassword/Replaces",
-		words: "SetPassword replaces the user's hash, sets PasswordSet to at, counts Generation up by one, and changes nothing else, if Generation is still the one given.",
+		words: "SetPassword replaces the user's hash, sets PasswordSet to at, adds one to Generation, and changes nothing else.",
 		check: func(t *tester) {
 			t.fill([]string{"u1", "u2"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
@@ -30,7 +30,7 @@ var passwordPromises = []promise{
 	},
 	{
 		name:  "SetPassword/Conflict",
-		words: "ErrConflict: the generation is another.",
+		words: "ErrConflict: the user's Generation is not the given one.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			t.ok(t.SetPassword(t.Context(), acme, "u1", 1, "second hash", day), "SetPassword, generation 1")

@@ -20,7 +20,7 @@ const (
 var racePromises = []promise{
 	{
 		name:  "Race/OneDomain",
-		words: "Each method is atomic: it happens whole or, with an error matching one of ErrNotFound, ErrTaken and ErrConflict, not at all.",
+		words: "Each method is atomic. If its error matches ErrNotFound, ErrTaken or ErrConflict, it has changed nothing.",
 		check: func(t *tester) {
 			for i := range rounds {
 				name := fmt.Sprintf("d%d.example", i)
@@ -38,7 +38,7 @@ var racePromises = []promise{
 	},
 	{
 		name:  "Race/OneUsername",
-		words: "ErrTaken: the username was issued before, to anybody, even if that user or its domain is gone.",
+		words: "ErrTaken: the username was issued before, in any tenant, even if that user or its domain was deleted.",
 		check: func(t *tester) {
 			for racer := range racers {
 				t.addDomain(tenantOf(racer), string(tenantOf(racer)))
@@ -58,7 +58,7 @@ var racePromises = []promise{
 	},
 	{
 		name:  "Race/Resets",
-		words: "Of several calls with the same generation exactly one succeeds.",
+		words: "If several callers pass the same generation, exactly one call succeeds.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
@@ -188,7 +188,7 @@ var racePromises = []promise{
 	},
 	{
 		name:  "Race/LastConnection",
-		words: "A time that is not after the one on record changes nothing and is no error, so nodes may report in any order.",
+		words: "If at is not after LastConnection, it changes nothing and returns nil, so that nodes may report logins in any order.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			u := newUser(acme, acmeDomain, "u1")

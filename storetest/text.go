@@ -21,7 +21,7 @@ var awkward = []string{
 var textPromises = []promise{
 	{
 		name:  "Text/ByteByByte",
-		words: "Tenants, domain names and usernames compare and sort byte by byte, whatever case, accents or trailing spaces they have.",
+		words: "Tenants, domain names and usernames compare and sort byte by byte: case, accents and trailing spaces count.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			for _, s := range awkward {
@@ -50,7 +50,7 @@ var textPromises = []promise{
 	},
 	{
 		name:  "Text/ComesBackAsItWentIn",
-		words: "Text, times and addresses come back exactly as they went in.",
+		words: "Text, times and addresses are returned exactly as they were given.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
@@ -66,8 +66,8 @@ var textPromises = []promise{
 	},
 	{
 		name: "Text/Long",
-		words: "Tenants, domain names and usernames of up to 255 bytes, and names and hashes of up to 1,024, are stored. " +
-			"An adapter may refuse longer ones with an error of its own, but never cuts them.",
+		words: "A Store takes tenants, domain names and usernames of up to 255 bytes, and names and hashes of up to 1,024 bytes. " +
+			"It may refuse longer ones with an error of its own, but never cuts them.",
 		check: func(t *tester) {
 			key := strings.Repeat("k", 255)
 			u := newUser(store.TenantID(key), key, key)

@@ -10,7 +10,7 @@ import (
 var userPromises = []promise{
 	{
 		name:  "AddUser/AsGiven",
-		words: "AddUser records a user as it is given, and the hash of its password.",
+		words: "AddUser adds a user exactly as given, with the hash of its password.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			fresh := newUser(acme, acmeDomain, "fresh")
@@ -38,7 +38,7 @@ var userPromises = []promise{
 	},
 	{
 		name:  "AddUser/WholeOrNotAtAll",
-		words: "Each method is atomic: it happens whole or, with an error matching one of ErrNotFound, ErrTaken and ErrConflict, not at all.",
+		words: "Each method is atomic. If its error matches ErrNotFound, ErrTaken or ErrConflict, it has changed nothing.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			t.fails(t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x"), store.ErrNotFound, "AddUser to an unknown domain")
@@ -49,7 +49,7 @@ var userPromises = []promise{
 	},
 	{
 		name:  "AddUser/Taken",
-		words: "ErrTaken: the username was issued before, to anybody, even if that user or its domain is gone.",
+		words: "ErrTaken: the username was issued before, in any tenant, even if that user or its domain was deleted.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			again := newUser(acme, acmeDomain, "u1")
@@ -65,7 +65,7 @@ var userPromises = []promise{
 	},
 	{
 		name:  "AddUser/TakenInMissingDomain",
-		words: "If both hold, either is returned.",
+		words: "If both are true, AddUser returns either error.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			err := t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x")
@@ -99,7 +99,7 @@ var userPromises = []promise{
 	},
 	{
 		name:  "Users/NotFound",
-		words: "ErrNotFound: the tenant has no such domain (one without users is an empty list).",
+		words: "A domain without users is an empty list. ErrNotFound: the tenant has no such domain.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			if got := t.usernames(store.Page{}); len(got) > 0 {
@@ -127,7 +127,7 @@ var userPromises = []promise{
 	},
 	{
 		name:  "RenameUser/SameName",
-		words: "The name may be the one it has.",
+		words: "The new Name may be the same as the old one.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
@@ -163,7 +163,7 @@ var userPromises = []promise{
 	},
 	{
 		name:  "Tenants/Apart",
-		words: "What belongs to another tenant is not found either: nobody learns that it exists.",
+		words: "The error is the same if another tenant has it, so that no tenant learns of it.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			ctx, u := t.Context(), newUser(acme, acmeDomain, "u1")
@@ -183,7 +183,7 @@ var userPromises = []promise{
 	},
 	{
 		name:  "Lookup/WhoeverItBelongsTo",
-		words: "Lookup returns a user and the hash of its password, whoever it belongs to. ErrNotFound: there is no such user.",
+		words: "Lookup returns a user of any tenant and the hash of its password. ErrNotFound: no tenant has such a user.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, []string{"r1"})
 			t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))

@@ -28,12 +28,12 @@ var mistakes = map[string]mistake{
 	"usernames are folded to lower case": {
 		make:  func(s store.Store) store.Store { return folded{s} },
 		name:  "Text/ByteByByte",
-		words: "compare and sort byte by byte, whatever case, accents or trailing spaces they have",
+		words: "compare and sort byte by byte: case, accents and trailing spaces count",
 	},
 	"trailing spaces don't count": {
 		make:  func(s store.Store) store.Store { return trimmed{s} },
 		name:  "Text/ByteByByte",
-		words: "whatever case, accents or trailing spaces they have",
+		words: "case, accents and trailing spaces count",
 	},
 	"names are cut to fit the column": {
 		make:  func(s store.Store) store.Store { return cut{s} },
@@ -43,17 +43,17 @@ var mistakes = map[string]mistake{
 	"times are kept in milliseconds": {
 		make:  func(s store.Store) store.Store { return milliseconds{s} },
 		name:  "Times/ToTheMicrosecond",
-		words: "Text, times and addresses come back exactly as they went in.",
+		words: "Text, times and addresses are returned exactly as they were given.",
 	},
 	"the latest report of a login wins": {
 		make:  func(s store.Store) store.Store { return lastReport{s, new(sync.Map)} },
 		name:  "RecordLogin/NeverMovesBack",
-		words: "A time that is not after the one on record changes nothing and is no error",
+		words: "If at is not after LastConnection, it changes nothing and returns nil",
 	},
 	"a login of an unknown user is ignored": {
 		make:  func(s store.Store) store.Store { return ignoresUnknown{s} },
 		name:  "RecordLogin/NotFound",
-		words: "ErrNotFound: there is no such user.",
+		words: "ErrNotFound: no tenant has such a user.",
 	},
 	"a username is free after its user was deleted": {
 		make:  func(s store.Store) store.Store { return reissues{s} },
@@ -73,27 +73,27 @@ var mistakes = map[string]mistake{
 	"a refused user uses its username up": {
 		make:  func(s store.Store) store.Store { return burns{s, new(sync.Map)} },
 		name:  "AddUser/WholeOrNotAtAll",
-		words: "it happens whole or, with an error matching one of ErrNotFound, ErrTaken and ErrConflict, not at all",
+		words: "If its error matches ErrNotFound, ErrTaken or ErrConflict, it has changed nothing.",
 	},
 	"the tenant is not looked at": {
 		make:  func(s store.Store) store.Store { return anyTenant{s} },
 		name:  "Tenants/Apart",
-		words: "What belongs to another tenant is not found either: nobody learns that it exists.",
+		words: "The error is the same if another tenant has it, so that no tenant learns of it.",
 	},
 	"adding one's own domain again is fine": {
 		make:  func(s store.Store) store.Store { return addsTwice{s} },
 		name:  "AddDomain/Taken",
-		words: "ErrTaken: a domain of this name exists, whoever it belongs to.",
+		words: "ErrTaken: a tenant, this one or another, has a domain of this name.",
 	},
 	"logins are answered from a cache": {
 		make:  func(s store.Store) store.Store { return cached{s, new(sync.Map)} },
 		name:  "Handles/SeeEachOther",
-		words: "is seen by every later call, by any process that shares the store",
+		words: "every later call by any process that shares the store sees it",
 	},
 	"an unknown domain has no users": {
 		make:  func(s store.Store) store.Store { return emptyList{s} },
 		name:  "Users/NotFound",
-		words: "the tenant has no such domain (one without users is an empty list)",
+		words: "A domain without users is an empty list.",
 	},
 	"a page without a limit is everything": {
 		make:  func(s store.Store) store.Store { return unlimited{s} },
@@ -103,7 +103,7 @@ var mistakes = map[string]mistake{
 	"pages are numbered": {
 		make:  func(s store.Store) store.Store { return numbered{s, new(sync.Map)} },
 		name:  "Page/ChangesMeanwhile",
-		words: "what is added or deleted meanwhile neither repeats nor skips another entry",
+		words: "an entry that is added or deleted between two calls neither repeats nor skips another entry",
 	},
 	"lists are sorted as people would": {
 		make:  func(s store.Store) store.Store { return collated{s} },
@@ -113,7 +113,7 @@ var mistakes = map[string]mistake{
 	"a search is a pattern": {
 		make:  func(s store.Store) store.Store { return pattern{s} },
 		name:  "Page/Search",
-		words: "Nothing in it is a pattern.",
+		words: "Search has no wildcards.",
 	},
 	"a search goes by case": {
 		make:  func(s store.Store) store.Store { return caseful{s} },
@@ -123,22 +123,22 @@ var mistakes = map[string]mistake{
 	"deleted users go on to count": {
 		make:  func(s store.Store) store.Store { return counter{s, new(atomic.Int64)} },
 		name:  "Domain/SumsUpItsUsers",
-		words: "They are found out when a domain is read",
+		words: "They are computed when a domain is read",
 	},
 	"renaming to the same name changes no row": {
 		make:  func(s store.Store) store.Store { return countsRows{s} },
 		name:  "RenameUser/SameName",
-		words: "The name may be the one it has.",
+		words: "The new Name may be the same as the old one.",
 	},
 	"the last reset wins": {
 		make:  func(s store.Store) store.Store { return anyGeneration{s} },
 		name:  "SetPassword/Conflict",
-		words: "ErrConflict: the generation is another.",
+		words: "ErrConflict: the user's Generation is not the given one.",
 	},
 	"a reset checks, then sets": {
 		make:  func(s store.Store) store.Store { return checksThenSets{s} },
 		name:  "Race/Resets",
-		words: "Of several calls with the same generation exactly one succeeds.",
+		words: "If several callers pass the same generation, exactly one call succeeds.",
 	},
 	"a user is added to a domain that was there a moment ago": {
 		make:  func(s store.Store) store.Store { return checksThenAdds{s} },
@@ -148,7 +148,7 @@ var mistakes = map[string]mistake{
 	"the context is ignored": {
 		make:  func(s store.Store) store.Store { return deaf{s} },
 		name:  "Context/Ended",
-		words: "A context that has already ended makes them fail with its error and change nothing.",
+		words: "If the context has already ended, a method returns the context's error and changes nothing.",
 	},
 	"a rename gives up when others write": {
 		make:  func(s store.Store) store.Store { return busy{s} },
@@ -163,7 +163,7 @@ var mistakes = map[string]mistake{
 	"a store of its own for each process": {
 		make:  func(store.Store) store.Store { return new(memory.Store) },
 		name:  "Handles/SeeEachOther",
-		words: "What a method that returned nil has done is durable",
+		words: "When a method has returned nil, its change is durable",
 	},
 }
 
