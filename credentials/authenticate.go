@@ -13,79 +13,80 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// What is longer, in bytes, is denied without a look: no user has such.
+// The maximum lengths in bytes. Longer usernames and passwords are denied.
 const (
 	maxUsername = 255
 	maxPassword = 1024
 )
 
-// Authenticate checks what a client at the address from (the zero Addr: none)
-// presented, and records the login as the user's last connection.
+// Authenticate checks the username and password that a client at the address from
+// sent, and records the login as the user's last connection. The zero Addr is a
+// client without an address.
 //
-// Whatever is wrong (the password, the username, a deleted user or domain), the
-// error is [ErrDenied] after the same work. [ErrBusy] means that the password
-// wasn't looked at, for one of the reasons below or because ctx ended while the
-// login waited; the error then matches that of ctx too. Any other error is one of
-// the store. Each is wrapped in a [*LoginError].
+// If the username or password is wrong, or the user or domain was deleted, the
+// error is [ErrDenied], after the same work. If the password could not be checked
+// in time, the error is [ErrBusy]; if that is because ctx ended, the error also
+// matches the error of ctx. Any other error is a failure of the store. Each of
+// them is wrapped in a [*LoginError].
 //
-// Generated usernames are lower-case and contain no white space, and neither do
-// passwords. People paste them with a line break behind them, and some tools
-// change a username's case. So ASCII case in the username is ignored, as are
+// Generated usernames are lower-case, and neither they nor passwords contain
+// white space. Copying may add a line break, and some tools change the case of a
+// username. So Authenticate ignores the case of ASCII letters in the username, and
 // white space and invisible characters around the username and the password. The
-// case of the password counts.
+// case of the password matters.
 //
-// Every login reads the store, so a reset or delete on any node counts from the
-// next login on. A password that this process has verified or refused before is
-// recognised without hashing it again, and whatever the brakes say: that costs
-// a store read and microseconds. Of each, the last 65,536 are remembered.
+// Every login reads the store, so a reset or delete on any node applies to the
+// next login. A password that this process has verified or refused before is not
+// hashed again and is not rate limited: it costs one store read and microseconds.
+// The last 65,536 of each are remembered.
 //
-// A password that is new to this process is hashed, at most GOMAXPROCS at once.
-// Hashes alternate between two classes: logins from the user's last address
+// Any other password is hashed, at most GOMAXPROCS at once. Hashes alternate
+// between two classes: logins from the address of the user's last connection
 // together with new passwords, and all other logins. Within a class they
 // alternate between round robin and the owner (address or tenant) with the least
 // demand: its waiting logins plus its wrong passwords of the last ten minutes.
 // At most 256 logins per address (IPv6: /64) and 4,096 per class wait. A login
-// from the user's last address waits at most 30 seconds, any other 5 seconds.
+// from the address of the user's last connection waits at most 30 seconds, any
+// other 5 seconds.
 //
 // Each address (IPv6: /64) may try 10 wrong passwords per username, then one
 // every 4 seconds; and 50 over all usernames, then one every 2 seconds. The
 // second limit does not apply to users who last connected from that address.
 // Passwords that were refused before do not count. An attempt beyond a limit
-// waits for it, at most 5 seconds in all, or gets ErrBusy. Attempts at one address
-// never slow another address, and no limit applies to a username as a whole.
+// waits at most 5 seconds for it, or gets ErrBusy. Attempts at one address never
+// slow down another address, and no limit applies to a username as a whole.
 //
-// The time of the last connection is exact to the second: a login from the same
-// address less than a second after the last isn't recorded. When recording fails
-// the login is good all the same, and the failure is logged.
+// The time of the last connection is exact to the second: a login less than a
+// second after the last one, from the same address, is not recorded. If recording
+// fails, the login succeeds and the failure is logged.
 func (m *Manager) Authenticate(ctx context.Context, username string, password Password, from netip.Addr) (Identity, error) {
 	return m.AuthenticateIf(ctx, username, password, from, nil)
 }
 
-// AuthenticateIf is [Manager.Authenticate] with one more condition. When the
-// password has proved right it calls allow, before it records the login. If allow
-// returns an error, the login fails with a [*LoginError] that wraps it, and the
-// user's last connection does not change. A nil allow allows every login.
+// AuthenticateIf is [Manager.Authenticate] with a condition. If the password is
+// right, it calls allow before it records the login. If allow returns an error,
+// the login fails with a [*LoginError] that wraps it, and the user's last
+// connection does not change. A nil allow allows every login.
 func (m *Manager) AuthenticateIf(ctx context.Context, username string, password Password, from netip.Addr, allow func(context.Context, Identity) error) (Identity, error) {
 	if err := m.ready(); err != nil {
 		return Identity{}, err
 	}
-	a := attempt{username: canonical(username), password: trimmed(password.Reveal()), prefix: mailtext.Network(from)}
+	a := attempt{username: canonical(username), password: trimmed(password.Reveal()), network: mailtext.Network(from)}
 	if len(a.password) > maxPassword {
-		return Identity{}, &LoginError{Err: ErrDenied} // whoever the user is, so this tells nothing
+		return Identity{}, &LoginError{Err: ErrDenied} // the same for every user, so this reveals nothing
 	}
 	u, err := m.lookup(ctx, &a)
 	if err != nil {
-		return Identity{}, &LoginError{Claimed: identify(u), Err: err}
+		return Identity{}, &LoginError{Claimed: identityOf(u), Err: err}
 	}
 	if err := m.decide(ctx, &a, u, from, allow); err != nil {
-		return Identity{}, &LoginError{Claimed: identify(u), Err: err}
+		return Identity{}, &LoginError{Claimed: identityOf(u), Err: err}
 	}
-	return identify(u), nil
+	return identityOf(u), nil
 }
 
-// decide checks the password, asks allow, and records the login. For a user that
-// does not exist it does the same work, and the error is always ErrDenied or
-// ErrBusy.
+// decide checks the password, calls allow, and records the login. For a user that
+// does not exist it does the same work and returns ErrDenied or ErrBusy.
 func (m *Manager) decide(ctx context.Context, a *attempt, u store.User, from netip.Addr, allow func(context.Context, Identity) error) error {
 	ok, fresh, err := m.verify(ctx, a)
 	if err != nil {
@@ -94,33 +95,33 @@ func (m *Manager) decide(ctx context.Context, a *attempt, u store.User, from net
 	if !ok {
 		return ErrDenied
 	}
-	if fresh { // hashing took its time: was there a reset meanwhile?
-		if err := m.Validate(ctx, identify(u)); errors.Is(err, ErrRevoked) {
+	if fresh { // the password may have been reset while it was hashed
+		if err := m.Validate(ctx, identityOf(u)); errors.Is(err, ErrRevoked) {
 			return ErrDenied
 		} else if err != nil {
 			return err
 		}
 	}
 	if allow != nil {
-		if err := allow(ctx, identify(u)); err != nil {
+		if err := allow(ctx, identityOf(u)); err != nil {
 			return err
 		}
 	}
-	return m.connected(ctx, u, from.Unmap())
+	return m.recordLogin(ctx, u, from.Unmap())
 }
 
-// An attempt is a login to be decided.
+// An attempt is a login that is being decided.
 type attempt struct {
 	username string
 	password string
-	prefix   netip.Prefix
-	home     bool // the user last connected from this prefix
+	network  netip.Prefix // of the client
+	known    bool         // the user last connected from this network
 	hash     phc
 	digest   digest
 }
 
-// lookup reads the user and completes the attempt. A user that doesn't exist
-// gets a decoy for a hash, so that everything from here on happens alike.
+// lookup reads the user and completes the attempt. If the user does not exist, the
+// attempt gets a dummy hash, so that all further work is the same.
 func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err error) {
 	var hash string
 	err = store.ErrNotFound
@@ -129,14 +130,14 @@ func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err err
 	}
 	switch {
 	case err == nil:
-		a.home = u.LastConnectionFrom.IsValid() && mailtext.Network(u.LastConnectionFrom) == a.prefix
+		a.known = u.LastConnectionFrom.IsValid() && mailtext.Network(u.LastConnectionFrom) == a.network
 		if a.hash, err = parsePHC(hash); err != nil {
-			m.logger().ErrorContext(ctx, "credentials: the hash of a user can't be read",
+			m.logger().ErrorContext(ctx, "credentials: malformed hash in the store; reset the user's password",
 				"tenant", string(u.Tenant), "domain", u.Domain, "username", u.Username)
 			return u, err
 		}
 	case errors.Is(err, store.ErrNotFound):
-		u, a.hash = store.User{}, m.decoy
+		u, a.hash = store.User{}, m.dummy
 	default:
 		return store.User{}, fmt.Errorf("credentials: authenticate: %w", err)
 	}
@@ -144,14 +145,14 @@ func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err err
 	return u, nil
 }
 
-// connected records the login.
-func (m *Manager) connected(ctx context.Context, u store.User, from netip.Addr) error {
+// recordLogin records the user's last connection.
+func (m *Manager) recordLogin(ctx context.Context, u store.User, from netip.Addr) error {
 	at := now()
 	if at.Sub(u.LastConnection) < time.Second && from == u.LastConnectionFrom {
 		return nil
 	}
 	err := m.Store.RecordLogin(ctx, u.Username, at, from)
-	if errors.Is(err, store.ErrNotFound) { // deleted a moment ago
+	if errors.Is(err, store.ErrNotFound) { // the user was deleted since lookup
 		return ErrDenied
 	}
 	if err != nil {
@@ -161,8 +162,9 @@ func (m *Manager) connected(ctx context.Context, u store.User, from netip.Addr) 
 	return nil
 }
 
-// plausible reports whether a username is worth asking the store for. Some
-// databases refuse NUL or what isn't UTF-8 with an error of their own.
+// plausible reports whether a user may have the username. The store is not asked
+// for others: some databases return an error of their own for NUL and for invalid
+// UTF-8.
 func plausible(username string) bool {
 	return username != "" && len(username) <= maxUsername &&
 		utf8.ValidString(username) && !strings.ContainsRune(username, 0)

@@ -1,10 +1,9 @@
-// Package credentials keeps the rules for sending domains and SMTP users: who
-// has which, how usernames and passwords are made, when a login is good and
-// when it is no longer.
+// Package credentials manages the SMTP users of a product's customers: it
+// generates usernames and passwords, checks logins, and revokes them.
 //
-// A product has tenants, its customers. A tenant adds domains, and to each
-// domain SMTP users, one for each tool that is to send mail. A person gives a
-// user a name ("WordPress"); username and password are made here.
+// A product has tenants, its customers. A tenant adds sending domains, and to each
+// domain SMTP users, one for each tool that sends mail. A person gives a user a
+// descriptive name such as "WordPress". Username and password are generated.
 //
 //	creds := &credentials.Manager{Store: new(memory.Store)}
 //	acme := creds.Tenant("acme")
@@ -12,64 +11,60 @@
 //	…
 //	user, password, err := acme.AddUser(ctx, "acme.example", "WordPress")
 //	…
-//	fmt.Println(user.Username, password.Reveal()) // this once
+//	fmt.Println(user.Username, password.Reveal()) // the only time it is shown
 //
-// A [Tenant] sees and changes what is its own and nothing else: give it the ID
-// of whoever is logged in to the product, and no username in a request reaches
-// another customer's user. What belongs to somebody else is store.ErrNotFound.
+// A [Tenant] can see and change only its own domains and users. Take its ID from
+// the session of the person who uses the product: then a username in a request
+// cannot reach another customer's user. For anything that belongs to another
+// tenant the error is store.ErrNotFound.
 //
 // # Passwords
 //
-// A password is shown once, by the caller of [Tenant.AddUser] or
-// [Tenant.ResetPassword], who gets it as a [Password]; the store has its
-// argon2id hash. A Password can be passed on, logged and encoded without giving
-// anything away, and [Password.Reveal] is the only way to its text.
+// [Tenant.AddUser] and [Tenant.ResetPassword] return a new password once. The
+// store keeps its argon2id hash. A [Password] can be passed on, logged and encoded
+// without revealing its text, which only [Password.Reveal] returns.
 //
 // # Logins
 //
-// A relay asks [Manager.Authenticate] at each login and gets an [Identity],
-// which says for whom it takes mail. Before it takes a message it asks
-// [Manager.Validate] whether the identity is still good:
+// A relay calls [Manager.Authenticate] for each login. It gets an [Identity], which
+// says for which user it accepts mail. Before it accepts a message it calls
+// [Manager.Validate] to check that the Identity is still valid:
 //
 //	id, err := creds.Authenticate(ctx, username, credentials.NewPassword(sent), clientAddr)
 //	switch {
 //	case errors.Is(err, credentials.ErrDenied): // 535 5.7.8
-//	case err != nil: // 454 4.7.0: busy, or trouble with the store
+//	case err != nil: // 454 4.7.0: busy, or a failure of the store
 //	}
 //
-// A reset or a delete counts from the moment the store has it, on every node
-// that shares the store: new logins with the old password fail, and Validate
-// answers [ErrRevoked]. To end idle sessions of this process at once, use
-// [Manager.OnEvent] and [Event.Revokes].
+// A reset or a delete applies as soon as the store has it, on every node that
+// shares the store: the old password fails, and Validate returns [ErrRevoked]. To
+// end idle sessions of this process at once, use [Manager.OnEvent] and
+// [Event.Revokes].
 //
 // # Load and guessing
 //
 // A login that this process has seen before, good or bad, costs a store read and
-// microseconds. Any other login costs an argon2id hash. Two cores compute 60
-// hashes a second at the default [Cost] and at most GOMAXPROCS at once, so memory
-// is bounded. BenchmarkRestart measures another machine.
+// microseconds. Any other login costs an argon2id hash. Two cores compute about
+// 60 hashes a second at the default [Cost]; BenchmarkRestart measures another
+// machine. At most GOMAXPROCS hashes run at once, so memory is bounded.
 //
-// This holds under a flood of guesses, from however many addresses:
+// During a flood of guesses, from any number of addresses:
 //   - No number of wrong passwords locks a username.
 //   - A tool that has logged in to this process before is not delayed.
 //   - A tool at the address of its user's last connection shares half of the
 //     hashes with other such tools only, and waits up to 30 seconds. So after a
-//     restart 900 tools that log in at once are served, and 1,800 without a
-//     flood. More than that get [ErrBusy] and succeed when they retry.
-//   - A login from a new address waits behind the addresses that have not guessed
-//     in the last ten minutes, and only for 5 seconds. A flood of 1,000 new
-//     addresses delays it for 17 seconds once, in which it may get ErrBusy. A flood
-//     has to come from 18,000 addresses or more to delay it for good.
+//     restart, 900 tools that log in at once are served. Without a flood it is
+//     1,800. Further tools get [ErrBusy] and succeed when they retry.
+//   - A login from a new address waits up to 5 seconds, behind addresses that have
+//     not guessed in the last ten minutes and before those that have. A flood
+//     from 1,000 new addresses delays it during the first 17 seconds, and it may
+//     then get ErrBusy. Only a flood from 18,000 addresses or more can delay it
+//     all the time.
 //
-// These numbers are for 60 hashes a second and grow with it. See
+// These numbers are for 60 hashes a second and grow with that rate. See
 // [Manager.Authenticate] for each limit.
 //
-// The work for a username that doesn't exist is that of [Manager].Cost. Users
-// whose passwords were made at another cost are told apart by it from those who
-// don't exist, until their passwords are reset.
-//
-// # Tests with real parts
-//
-// Logins on real databases and with real mail programs are tested in
-// internal/integration/conformance and internal/integration/e2e.
+// The work for a username that does not exist is that of [Manager].Cost. If Cost
+// has changed, response time distinguishes users with old hashes from unknown
+// usernames until their passwords are reset.
 package credentials

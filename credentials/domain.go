@@ -11,18 +11,18 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
-// NormalizeDomain returns the one form in which a domain's name is kept and
-// compared: lower-case A-labels (RFC 5890 section 2.3.2.1) without a trailing
-// dot. Nothing but upper case, Unicode instead of A-labels, and a trailing dot
-// is made equal: characters that some programs take for others, such as
-// full-width letters, ligatures or invisible ones, are refused instead, as in
-// a registration (RFC 5891 section 4.2). Symbols such as emoji are accepted,
-// which some registries sell although RFC 5892 doesn't have them.
+// NormalizeDomain returns the form in which a domain name is stored and compared:
+// lower-case A-labels (RFC 5890 section 2.3.2.1) without a trailing dot. It
+// changes upper case, Unicode labels and a trailing dot, and nothing else.
+// Characters that some programs treat as others, such as full-width letters,
+// ligatures and invisible characters, are refused as in a registration (RFC 5891
+// section 4.2). Symbols such as emoji are accepted: RFC 5892 excludes them, but
+// some registries sell them.
 //
-// What isn't a registrable host name is refused with an [InvalidError]: an IP
-// address, a mail address, a single label, an empty or too long label or name, a
-// last label that is a number, a character that doesn't belong. Whether the name
-// is registered isn't looked up. A normal ASCII name is returned without
+// If the name is not a registrable host name, the error is an [InvalidError]: an
+// IP address, a mail address, a single label, an empty or too long label or name,
+// a numeric last label, or an invalid character. NormalizeDomain does not check
+// whether the name is registered. It returns a normalized ASCII name without
 // allocating.
 func NormalizeDomain(name string) (string, error) {
 	if isNormal(name) {
@@ -42,7 +42,7 @@ func NormalizeDomain(name string) (string, error) {
 	if reason := checkLabels(name); reason != "" {
 		return "", invalidDomain(reason)
 	}
-	if strings.Contains(name, "--") { // not all that looks like an A-label is one
+	if strings.Contains(name, "--") { // it may look like an A-label without being one
 		if a, err := idna.Registration.ToASCII(name); err != nil || a != name {
 			return "", invalidDomain("it is not a valid international domain name")
 		}
@@ -50,8 +50,8 @@ func NormalizeDomain(name string) (string, error) {
 	return name, nil
 }
 
-// lower returns the name in lower case, but for letters of which only the lower
-// case is ASCII, such as the Kelvin sign: those stay, and are refused.
+// lower returns the name in lower case. It keeps letters of which only the lower
+// case is ASCII, such as the Kelvin sign, so that they are refused.
 func lower(name string) string {
 	return strings.Map(func(r rune) rune {
 		if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
@@ -63,13 +63,14 @@ func lower(name string) string {
 
 func invalidDomain(reason string) error { return &InvalidError{Field: "domain", Reason: reason} }
 
-// isNormal reports whether a name is in its normal form, without allocating.
-// It may say no of one that has international labels.
+// isNormal reports whether a name without A-labels is normalized. It does not
+// allocate. It returns false for a name with A-labels.
 func isNormal(name string) bool {
 	return !strings.Contains(name, "--") && checkLabels(name) == ""
 }
 
-// notADomain recognises what people give instead of a domain.
+// notADomain returns what is wrong with a name that people often type instead of a
+// domain, or "".
 func notADomain(name string) string {
 	switch {
 	case name == "" || name == ".":

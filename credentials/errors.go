@@ -2,24 +2,23 @@ package credentials
 
 import "errors"
 
-// The errors a caller tells apart; match them with [errors.Is]. Errors of the
-// store come through wrapped: store.ErrNotFound, store.ErrTaken and
-// store.ErrConflict keep their meaning. Any other error means that the work
-// could not be done (the database is away), and says nothing about a password.
+// Errors to match with [errors.Is]. Errors of the store are wrapped:
+// store.ErrNotFound, store.ErrTaken and store.ErrConflict keep their meaning. Any
+// other error is a failure, for example of the database. It does not mean that a
+// password is wrong.
 var (
-	// ErrDenied means that username and password don't belong together. A
-	// wrong password, an unknown username, a deleted user and a deleted
-	// domain are denied alike.
+	// ErrDenied means that the username or the password is wrong. It is the same
+	// for a wrong password, an unknown username, a deleted user and a deleted
+	// domain.
 	ErrDenied = errors.New("credentials: access denied")
 
-	// ErrRevoked means that an Identity is no longer good: its password was
+	// ErrRevoked means that an Identity is no longer valid: its password was
 	// reset, or its user or domain was deleted.
 	ErrRevoked = errors.New("credentials: revoked")
 
-	// ErrBusy means that a password wasn't looked at, or none was made, because
-	// too many others are waiting or too many wrong ones came from the same
-	// address. It says nothing about the password; the same may work a few
-	// seconds later.
+	// ErrBusy means that a password was not checked or not made, because too
+	// many requests wait for a hash or too many wrong passwords came from the
+	// same address. The password may be right: retry after a few seconds.
 	ErrBusy = errors.New("credentials: busy, try again later")
 )
 
@@ -36,14 +35,14 @@ type LoginError struct {
 	Err error
 }
 
-// Error returns the text of the cause. It does not hold the username.
+// Error returns the text of the cause. It does not contain the username.
 func (e *LoginError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *LoginError) Unwrap() error { return e.Err }
 
-// An InvalidError says what is wrong with something a person typed. Match it
-// with [errors.As]. Reason is fit to be shown to that person.
+// An InvalidError reports an invalid value that a person typed. Match it with
+// [errors.As]. Reason can be shown to that person.
 type InvalidError struct {
 	Field  string // "domain", "name" or "key"
 	Reason string // one sentence without a full stop
@@ -54,6 +53,6 @@ func (e *InvalidError) Error() string {
 	return "credentials: invalid " + e.Field + ": " + e.Reason
 }
 
-// errNoTenant is an ordinary error on purpose: it is no mistake of a person's,
-// but of a program that lost track of whom it works for.
-var errNoTenant = errors.New("credentials: no tenant: its ID is empty")
+// errNoTenant is not an InvalidError, because the mistake is the program's and not
+// a person's.
+var errNoTenant = errors.New("credentials: no tenant: the ID is empty")

@@ -10,22 +10,22 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// An Event tells that passwords stopped working. It is one of [*PasswordReset],
-// [*UserDeleted] and [*DomainDeleted], and holds no secret. A [Manager] makes an
-// event for each change that it makes itself, not for changes by other processes
-// on the same store; [Manager.Validate] sees those. Later versions may add other
-// events.
+// An Event reports that passwords were revoked. It is one of [*PasswordReset],
+// [*UserDeleted] and [*DomainDeleted], and contains no secret. A [Manager] reports
+// the changes that were made through it. Changes by other processes on the same
+// store cause no Event; [Manager.Validate] detects them. Later versions may add
+// other events.
 type Event interface {
-	// Revokes reports whether the event made the identity worthless: whether a
-	// session of it must end.
+	// Revokes reports whether the event revoked the identity, so that its
+	// sessions have to end.
 	Revokes(id Identity) bool
 
 	event() string
 	attrs() []slog.Attr
 }
 
-// PasswordReset says that a user has a new password. Generation is its number; see
-// [Identity].
+// PasswordReset reports that a user has a new password. Generation is its number,
+// see [Identity].
 type PasswordReset struct {
 	Tenant     store.TenantID
 	Domain     string
@@ -33,30 +33,30 @@ type PasswordReset struct {
 	Generation int64
 }
 
-// UserDeleted says that a user was deleted.
+// UserDeleted reports that a user was deleted.
 type UserDeleted struct {
 	Tenant   store.TenantID
 	Domain   string
 	Username string
 }
 
-// DomainDeleted says that a domain was deleted, and every user of it.
+// DomainDeleted reports that a domain was deleted with all its users.
 type DomainDeleted struct {
 	Tenant store.TenantID
 	Domain string
 }
 
-// Revokes reports whether id is of the user and of an older password.
+// Revokes reports whether id belongs to the user and an older password.
 func (e *PasswordReset) Revokes(id Identity) bool {
 	return id.Tenant == e.Tenant && id.Domain == e.Domain && id.Username == e.Username && id.Generation < e.Generation
 }
 
-// Revokes reports whether id is of the user.
+// Revokes reports whether id belongs to the user.
 func (e *UserDeleted) Revokes(id Identity) bool {
 	return id.Tenant == e.Tenant && id.Domain == e.Domain && id.Username == e.Username
 }
 
-// Revokes reports whether id is of the domain.
+// Revokes reports whether id belongs to the domain.
 func (e *DomainDeleted) Revokes(id Identity) bool {
 	return id.Tenant == e.Tenant && id.Domain == e.Domain
 }
@@ -78,10 +78,10 @@ func (e *DomainDeleted) attrs() []slog.Attr {
 	return []slog.Attr{slog.String("tenant", string(e.Tenant)), slog.String("domain", e.Domain)}
 }
 
-// Subscribe makes the Manager call handle for every event, as it calls OnEvent,
-// until cancel is called. It is for parts of a program that come and go: each relay.Server
-// subscribes to end the sessions that an event revokes. A call of handle that is
-// in progress when cancel is called may go on after cancel has returned.
+// Subscribe calls handle for every event, as it calls OnEvent, until cancel is
+// called. It is for parts of a program that start and stop: each relay.Server
+// subscribes to end the sessions that an event revokes. cancel does not wait for
+// calls of handle that have begun.
 func (m *Manager) Subscribe(handle func(Event)) (cancel func()) {
 	s := &subscriber{handle}
 	m.subscribersMu.Lock()
@@ -94,7 +94,7 @@ func (m *Manager) Subscribe(handle func(Event)) (cancel func()) {
 	}
 }
 
-// subscriber gives a func an identity, by which it is found again.
+// A subscriber is a pointer to a func, because funcs cannot be compared.
 type subscriber struct{ handle func(Event) }
 
 // emit logs an event and calls the subscribers and OnEvent.

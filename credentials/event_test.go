@@ -17,11 +17,11 @@ func TestEvents(t *testing.T) {
 	f.add("shop")
 	var got, second []credentials.Event
 	f.OnEvent = func(e credentials.Event) {
-		// The store has confirmed: what was revoked is gone already.
+		// The store has executed the change before the event.
 		if e, ok := e.(*credentials.PasswordReset); ok {
 			u, _, err := f.spy.Store.Lookup(t.Context(), e.Username)
 			if err != nil || u.Generation != e.Generation {
-				t.Errorf("at %+v the store has %+v, %v", e, u, err)
+				t.Errorf("at %+v the store has %+v, %v; want generation %d", e, u, err, e.Generation)
 			}
 		}
 		got = append(got, e)
@@ -47,8 +47,8 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// A panic in a handler is logged. The caller gets the new password all the same,
-// and the other handlers get the event.
+// A panic in a handler is logged. The caller gets the new password, and the other
+// handlers get the event.
 func TestPanicInOnEvent(t *testing.T) {
 	f := newFixture(t)
 	var log bytes.Buffer
@@ -59,21 +59,21 @@ func TestPanicInOnEvent(t *testing.T) {
 	password, err := f.acme.ResetPassword(t.Context(), f.user.Username)
 	must(t, err)
 	if _, err := f.Authenticate(t.Context(), f.user.Username, password, netip.Addr{}); err != nil {
-		t.Errorf("login with the new password: %v", err)
+		t.Errorf("login with the new password: error is %v, want none", err)
 	}
 	if called != 1 {
 		t.Errorf("OnEvent was called %d times, want once", called)
 	}
 	for _, want := range []string{"level=INFO msg=\"credentials: password reset\"", "the subscriber's mistake", "the embedder's mistake"} {
 		if !strings.Contains(log.String(), want) {
-			t.Errorf("the log does not hold %q:\n%s", want, &log)
+			t.Errorf("the log does not contain %q:\n%s", want, &log)
 		}
 	}
 }
 
-func TestNothingHappenedNoEvent(t *testing.T) {
+func TestNoEventWithoutRevocation(t *testing.T) {
 	f := newFixture(t)
-	f.OnEvent = func(e credentials.Event) { t.Errorf("event %+v", e) }
+	f.OnEvent = func(e credentials.Event) { t.Errorf("got the event %+v, want none", e) }
 	other := f.Tenant("other")
 	_, err := other.ResetPassword(t.Context(), f.user.Username)
 	wantError(t, err, store.ErrNotFound)
@@ -94,13 +94,13 @@ func TestEventRevokes(t *testing.T) {
 		want  bool
 	}{
 		{reset("smtpa", 3), true},
-		{reset("smtpa", 2), false}, // the identity is of the new password
+		{reset("smtpa", 2), false}, // the new password
 		{reset("smtpb", 3), false},
 		{&credentials.UserDeleted{Tenant: "acme", Domain: "acme.example", Username: "smtpa"}, true},
 		{&credentials.UserDeleted{Tenant: "acme", Domain: "acme.example", Username: "smtpb"}, false},
 		{&credentials.DomainDeleted{Tenant: "acme", Domain: "acme.example"}, true},
 		{&credentials.DomainDeleted{Tenant: "acme", Domain: "sub.acme.example"}, false},
-		{&credentials.DomainDeleted{Tenant: "other", Domain: "acme.example"}, false}, // deleted before it was ours
+		{&credentials.DomainDeleted{Tenant: "other", Domain: "acme.example"}, false}, // another tenant had the domain before
 	} {
 		if got := tc.event.Revokes(id); got != tc.want {
 			t.Errorf("%T %+v: Revokes is %v, want %v", tc.event, tc.event, got, tc.want)

@@ -40,7 +40,7 @@ func Example() {
 	// sends from acme.example
 }
 
-// A reset ends what was logged in with the old password.
+// A reset revokes the old password and the sessions that used it.
 func ExampleTenant_ResetPassword() {
 	ctx := context.Background()
 	creds := &credentials.Manager{Store: new(memory.Store)}
@@ -70,7 +70,7 @@ func ExampleTenant_ResetPassword() {
 	// new:    <nil>
 }
 
-// OnEvent is called when passwords stop working, for instance to end sessions.
+// OnEvent reports revoked passwords, for example to end sessions.
 func ExampleManager_onEvent() {
 	ctx := context.Background()
 	var session credentials.Identity
@@ -96,7 +96,7 @@ func ExampleManager_onEvent() {
 	// Output: the session ends: *credentials.DomainDeleted
 }
 
-// All users of a domain, a page at a time.
+// All users of a domain, page by page.
 func ExampleTenant_Users() {
 	ctx := context.Background()
 	creds := &credentials.Manager{Store: new(memory.Store)}
@@ -126,7 +126,7 @@ func ExampleTenant_Users() {
 	// a page of 1
 }
 
-// What a person typed wrong can be shown to that person.
+// The reason of an InvalidError can be shown to the person who typed the value.
 func ExampleInvalidError() {
 	creds := &credentials.Manager{Store: new(memory.Store)}
 	_, err := creds.Tenant("acme").AddDomain(context.Background(), "billing@acme.example")

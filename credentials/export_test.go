@@ -1,7 +1,7 @@
 package credentials
 
-// Hashes returns how many hashes were computed so far: their work, counted in
-// hashes of the Manager's own cost.
+// Hashes returns how many hashes were computed so far. A hash of another cost
+// counts as much as its work.
 func (m *Manager) Hashes() float64 {
 	return float64(m.work.Load()) / float64(m.Cost.orDefault().work())
 }
@@ -12,12 +12,12 @@ func MatchesPHC(text, password string) (bool, error) {
 	return err == nil && h.matches(password), err
 }
 
-// EncodePHC parses a PHC string and writes it again.
+// EncodePHC parses a PHC string and encodes it again.
 func EncodePHC(text string) (string, error) {
 	h, err := parsePHC(text)
 	return h.encode(), err
 }
 
-// OnHash has f called before each hash of a login, by the goroutine that holds
-// the place to compute it.
+// OnHash makes f run before each hash of a login, while the hash queue counts it as
+// running.
 func (m *Manager) OnHash(f func()) { m.onHash = f }

@@ -15,7 +15,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
-// cheap is for tests that aren't about the cost.
+// cheap is the cost of passwords in most tests.
 var cheap = credentials.Cost{MemoryKiB: 16, Time: 2, Threads: 1}
 
 var (
@@ -55,20 +55,20 @@ func (f *fixture) add(name string) (store.User, credentials.Password) {
 	return u, p
 }
 
-// login logs in with a password in the clear.
+// login logs in with the text of a password.
 func (f *fixture) login(username, password string, from netip.Addr) error {
 	_, err := f.Authenticate(f.t.Context(), username, credentials.NewPassword(password), from)
 	return err
 }
 
-// costs reports how many hashes do computes.
-func (f *fixture) costs(do func()) float64 {
+// hashes returns how many hashes do computes.
+func (f *fixture) hashes(do func()) float64 {
 	before := f.Hashes()
 	do()
 	return f.Hashes() - before
 }
 
-// lastConnection returns what is on record.
+// lastConnection returns the last connection that the store has.
 func (f *fixture) lastConnection() (time.Time, netip.Addr) {
 	f.t.Helper()
 	u, err := f.acme.User(f.t.Context(), f.user.Username)
@@ -76,18 +76,18 @@ func (f *fixture) lastConnection() (time.Time, netip.Addr) {
 	return u.LastConnection, u.LastConnectionFrom
 }
 
-// A spy is a store that a test can look into and make fail.
+// A spy is a store that records calls and can be made to fail.
 type spy struct {
 	store.Store
 	mu          sync.Mutex
-	lookup      func() error // asked before each Lookup, if set
-	user        func() error // asked before each User, if set
-	connected   func() error // asked before each RecordLogin, if set
-	hash        string       // answered by Lookup instead of the hash, if set
-	taken       int          // this many AddUsers say ErrTaken
+	lookup      func() error // called before each Lookup, if set
+	user        func() error // called before each User, if set
+	recordLogin func() error // called before each RecordLogin, if set
+	hash        string       // returned by Lookup instead of the hash, if set
+	taken       int          // how many further calls of AddUser return ErrTaken
 	passwords   []string     // the hashes that were stored
-	usernames   []string     // those that Lookup was asked for
-	connections int          // calls of RecordLogin
+	usernames   []string     // the arguments of Lookup
+	logins      int          // calls of RecordLogin
 }
 
 func (s *spy) Lookup(ctx context.Context, username string) (store.User, string, error) {
@@ -117,10 +117,10 @@ func (s *spy) User(ctx context.Context, tenant store.TenantID, username string) 
 
 func (s *spy) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
 	s.mu.Lock()
-	s.connections++
+	s.logins++
 	s.mu.Unlock()
-	if s.connected != nil {
-		if err := s.connected(); err != nil {
+	if s.recordLogin != nil {
+		if err := s.recordLogin(); err != nil {
 			return err
 		}
 	}

@@ -16,17 +16,17 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 )
 
-// A thousand wrong logins at once, at full cost: memory stays bounded, and a
-// right login from a quiet address gets through soon.
+// A thousand wrong logins at once, at the default cost: memory is bounded, and a
+// right login from an address without failures is served soon.
 func TestFlood(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds of all processors")
 	}
-	for _, prefixes := range []int{1, 50, 1000} {
-		t.Run(fmt.Sprint(prefixes, " addresses"), func(t *testing.T) {
-			// In a process of its own: its peak of memory is the flood's.
+	for _, addresses := range []int{1, 50, 1000} {
+		t.Run(fmt.Sprint(addresses, " addresses"), func(t *testing.T) {
+			// The flood runs in its own process, to measure its peak memory.
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFloodedProcess$", "-test.v")
-			cmd.Env = append(os.Environ(), "FLOOD_PREFIXES="+strconv.Itoa(prefixes))
+			cmd.Env = append(os.Environ(), "FLOOD_ADDRESSES="+strconv.Itoa(addresses))
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)
@@ -38,17 +38,17 @@ func TestFlood(t *testing.T) {
 
 // TestFloodedProcess is the process that TestFlood starts.
 func TestFloodedProcess(t *testing.T) {
-	prefixes, err := strconv.Atoi(os.Getenv("FLOOD_PREFIXES"))
+	addresses, err := strconv.Atoi(os.Getenv("FLOOD_ADDRESSES"))
 	if err != nil {
 		t.Skip("only for TestFlood")
 	}
 	f := newFixture(t)
 	f.Manager = &credentials.Manager{Store: f.spy}
 	f.acme = f.Manager.Tenant("acme")
-	resident, residentPassword := f.add("resident")
-	stranger, strangerPassword := f.add("stranger")
+	known, knownPassword := f.add("known")
+	unknown, unknownPassword := f.add("unknown")
 	target, _ := f.add("target")
-	must(t, f.login(resident.Username, residentPassword.Reveal(), there))
+	must(t, f.login(known.Username, knownPassword.Reveal(), there))
 	f.Manager = &credentials.Manager{Store: f.spy} // as after a restart
 
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Second)
@@ -57,37 +57,37 @@ func TestFloodedProcess(t *testing.T) {
 	started.Add(1000)
 	for i := range 1000 {
 		flood.Go(func() {
-			from := netip.AddrFrom4([4]byte{10, 0, byte(i % prefixes >> 8), byte(i % prefixes)})
+			from := netip.AddrFrom4([4]byte{10, 0, byte(i % addresses >> 8), byte(i % addresses)})
 			started.Done()
 			_, err := f.Authenticate(ctx, target.Username, credentials.NewPassword(fmt.Sprint("guess ", i)), from)
 			if !errors.Is(err, credentials.ErrDenied) && !errors.Is(err, credentials.ErrBusy) {
-				t.Errorf("guess %d: %v", i, err)
+				t.Errorf("guess %d: error is %v, want ErrDenied or ErrBusy", i, err)
 			}
 		})
 	}
 	started.Wait()
 	time.Sleep(100 * time.Millisecond)
-	// How soon is counted in hashes: 40 take a second or less of two processors,
-	// but nobody knows how busy these are with something else.
-	right := func(what, username, password string, from netip.Addr) {
+	// The wait is counted in hashes, because the processors may be busy with
+	// other work. 40 hashes take less than a second of two processors.
+	login := func(what, username, password string, from netip.Addr) {
 		before := f.Hashes()
 		err := f.login(username, password, from)
 		ahead := f.Hashes() - before
 		t.Logf("%s: %v after %v hashes", what, err, ahead)
 		if err != nil || ahead > 40 {
-			t.Errorf("%s: %v after %v hashes, want at most 40", what, err, ahead)
+			t.Errorf("%s: error is %v after %v hashes, want none after at most 40", what, err, ahead)
 		}
 	}
-	right("resident", resident.Username, residentPassword.Reveal(), there)
-	if prefixes <= 50 { // among a thousand that have not guessed before, it waits like them
-		right("stranger", stranger.Username, strangerPassword.Reveal(), there.Next())
+	login("known address", known.Username, knownPassword.Reveal(), there)
+	if addresses <= 50 { // otherwise it waits behind those that have not guessed yet
+		login("unknown address", unknown.Username, unknownPassword.Reveal(), there.Next())
 	}
 	flood.Wait()
 	t.Logf("%.0f hashes", f.Hashes())
 
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil && os.Getenv("REQUIRE_SERVICES") != "1" {
-		t.Skip("no way to know the peak of memory here")
+		t.Skip("/proc/self/status is not available")
 	}
 	must(t, err)
 	_, peak, _ := strings.Cut(string(status), "VmHWM:")
@@ -96,6 +96,6 @@ func TestFloodedProcess(t *testing.T) {
 	must(t, err)
 	t.Logf("peak of memory: %d MB", kib>>10)
 	if kib > 300<<10 && !raceEnabled {
-		t.Errorf("the process took %d MB", kib>>10)
+		t.Errorf("peak of memory is %d MB, want at most 300", kib>>10)
 	}
 }

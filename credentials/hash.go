@@ -12,21 +12,21 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// A Cost says how much work the hash of a password is: the parameters of
-// argon2id (RFC 9106). A field that is zero takes its default.
+// A Cost holds the parameters of argon2id (RFC 9106). A field that is zero means
+// its default.
 //
-// Each hash carries the cost it was made with, so a changed Cost applies to
-// new passwords and leaves the others as they are. They are not hashed anew
-// at a login: with 130 random bits a password needs no higher cost, and a new
-// hash would count as a reset and end the user's sessions.
+// Each hash contains its cost, so a changed Cost applies to new passwords only.
+// A login does not hash an old password again: passwords have 130 random bits
+// and need no higher cost, and a new hash would count as a reset and end the
+// user's sessions.
 type Cost struct {
 	MemoryKiB uint32 // memory in KiB; default 19456 (19 MiB), at most 262144 (256 MiB)
 	Time      uint32 // passes over the memory; default 2, at most 16
 	Threads   uint8  // default 1, at most 16
 }
 
-// What is accepted in a Cost and in a hash from the store, so that neither can
-// exhaust the process.
+// Limits on a Cost and on a hash from the store, so that neither can exhaust the
+// process.
 const (
 	maxMemoryKiB = 256 << 10
 	maxTime      = 16
@@ -49,29 +49,30 @@ func (c Cost) orDefault() Cost {
 	return c
 }
 
-// check reports a cost that argon2id doesn't know (RFC 9106 section 3.1) or
-// that is more than a login should take.
+// check returns an error if argon2id does not define the cost (RFC 9106 section
+// 3.1) or if it exceeds the limits.
 func (c Cost) check() error {
 	if c.Time < 1 || c.Threads < 1 || c.MemoryKiB < 8*uint32(c.Threads) ||
 		c.MemoryKiB > maxMemoryKiB || c.Time > maxTime || c.Threads > maxThreads {
-		return fmt.Errorf("credentials: cost m=%d,t=%d,p=%d is out of bounds", c.MemoryKiB, c.Time, c.Threads)
+		return fmt.Errorf("credentials: cost m=%d,t=%d,p=%d is out of bounds: at most m=%d,t=%d,p=%d, and at least m=8 for each p",
+			c.MemoryKiB, c.Time, c.Threads, maxMemoryKiB, maxTime, maxThreads)
 	}
 	return nil
 }
 
-// work is the memory a hash of this cost goes through, in KiB.
+// work returns how much memory a hash of this cost writes, in KiB.
 func (c Cost) work() int64 { return int64(c.MemoryKiB) * int64(c.Time) }
 
-// A phc is a hash with all that is needed to check a password against it. It
-// is written as a PHC string: $argon2id$v=19$m=19456,t=2,p=1$SALT$KEY, both in
-// base64 without padding.
+// A phc is a hash with the cost and the salt that it was made with. Its text is a
+// PHC string: $argon2id$v=19$m=19456,t=2,p=1$SALT$KEY, with SALT and KEY in base64
+// without padding.
 type phc struct {
 	cost Cost
 	salt []byte
 	key  []byte
 }
 
-// newPHC hashes a password under a fresh salt.
+// newPHC hashes a password with a new salt.
 func newPHC(password string, cost Cost) phc {
 	h := phc{cost: cost, salt: make([]byte, saltSize)}
 	rand.Read(h.salt)
@@ -87,18 +88,18 @@ func (h phc) matches(password string) bool {
 	return subtle.ConstantTimeCompare(h.derive(password, len(h.key)), h.key) == 1
 }
 
-// encode returns the PHC string. It isn't called String, so that nothing
-// prints a hash by accident.
+// encode returns the PHC string. It is not named String, so that fmt does not
+// print hashes.
 func (h phc) encode() string {
 	b64 := base64.RawStdEncoding
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version,
 		h.cost.MemoryKiB, h.cost.Time, h.cost.Threads, b64.EncodeToString(h.salt), b64.EncodeToString(h.key))
 }
 
-var errBadPHC = errors.New("credentials: the hash in the store can't be read")
+var errBadPHC = errors.New("credentials: malformed hash in the store")
 
-// parsePHC reads a PHC string in exactly the form encode writes. Errors don't
-// show it.
+// parsePHC parses a PHC string in exactly the form that encode returns. The error
+// does not contain the string.
 func parsePHC(text string) (phc, error) {
 	if len(text) > maxPHC {
 		return phc{}, errBadPHC
@@ -116,8 +117,8 @@ func parsePHC(text string) (phc, error) {
 	return h, nil
 }
 
-// parseCost reads "m=19456,t=2,p=1". What it can't read is zero, which no cost
-// allows.
+// parseCost parses "m=19456,t=2,p=1". A malformed field becomes zero, which
+// Cost.check refuses.
 func parseCost(text string) (c Cost) {
 	m, rest, _ := strings.Cut(text, ",")
 	t, p, _ := strings.Cut(rest, ",")

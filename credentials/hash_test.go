@@ -14,15 +14,17 @@ import (
 const reference = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
 
 func TestHashIsArgon2id(t *testing.T) {
-	if ok, err := credentials.MatchesPHC(reference, "password"); !ok || err != nil {
-		t.Errorf("the reference's password: %v, %v", ok, err)
-	}
-	if ok, err := credentials.MatchesPHC(reference, "passwore"); ok || err != nil {
-		t.Errorf("another password: %v, %v", ok, err)
+	for _, tc := range []struct {
+		password string
+		want     bool
+	}{{"password", true}, {"passwore", false}} {
+		if got, err := credentials.MatchesPHC(reference, tc.password); got != tc.want || err != nil {
+			t.Errorf("%q: got %v, %v; want %v", tc.password, got, err, tc.want)
+		}
 	}
 }
 
-func TestHashCarriesItsCost(t *testing.T) {
+func TestHashContainsItsCost(t *testing.T) {
 	for _, tc := range []struct {
 		cost credentials.Cost
 		want string
@@ -39,7 +41,7 @@ func TestHashCarriesItsCost(t *testing.T) {
 			t.Errorf("the hash is %s, want %s…", hash, tc.want)
 		}
 		must(t, f.login(u.Username, p.Reveal(), here))
-		// Hashes of another cost are good and stay as they are.
+		// A hash of another cost is still valid.
 		must(t, f.login(f.user.Username, f.password.Reveal(), here))
 	}
 }
@@ -51,13 +53,13 @@ func TestCostOutOfBounds(t *testing.T) {
 		m := &credentials.Manager{Store: new(memory.Store), Cost: cost}
 		_, err := m.Authenticate(t.Context(), "smtp", credentials.NewPassword("x"), here)
 		if err == nil || errors.Is(err, credentials.ErrDenied) || !strings.Contains(err.Error(), "out of bounds") {
-			t.Errorf("%+v: %v", cost, err)
+			t.Errorf("%+v: error is %v, want one with %q", cost, err, "out of bounds")
 		}
 	}
 }
 
-// hostile are hashes that a store should not answer, each of which would panic,
-// exhaust the process or let anybody in if it were taken at its word.
+// hostile are hashes that a store should not return. Without a check each of them
+// would panic, exhaust the process or accept any password.
 var hostile = []string{
 	"",
 	"plain",
@@ -83,7 +85,7 @@ var hostile = []string{
 	"$argon2id$v=19$m=256,t=2,p=1$" + strings.Repeat("c29tZXNh", 1<<17) + "$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
 }
 
-func TestHostileHashIsAnErrorOfItsOwn(t *testing.T) {
+func TestHostileHashIsAnError(t *testing.T) {
 	for _, hash := range hostile {
 		f := newFixture(t)
 		var log strings.Builder
@@ -97,16 +99,16 @@ func TestHostileHashIsAnErrorOfItsOwn(t *testing.T) {
 		err := f.login(f.user.Username, "", here)
 		runtime.ReadMemStats(&after)
 		if err == nil || errors.Is(err, credentials.ErrDenied) || errors.Is(err, credentials.ErrBusy) {
-			t.Errorf("%.100q: %v", hash, err)
+			t.Errorf("%.100q: error is %v, want another one than ErrDenied and ErrBusy", hash, err)
 		}
 		if after.TotalAlloc-before.TotalAlloc > 8<<20 {
-			t.Errorf("%.100q took %d bytes", hash, after.TotalAlloc-before.TotalAlloc)
+			t.Errorf("%.100q allocated %d bytes, want at most 8 MiB", hash, after.TotalAlloc-before.TotalAlloc)
 		}
 		if !strings.Contains(log.String(), f.user.Username) {
-			t.Errorf("%.100q: the log says only %q", hash, log.String())
+			t.Errorf("%.100q: the log is %q, want the username in it", hash, log.String())
 		}
 		if len(hash) > 20 && (strings.Contains(err.Error(), hash[20:]) || strings.Contains(log.String(), hash[20:])) {
-			t.Errorf("%.100q is shown: %v; %s", hash, err, log.String())
+			t.Errorf("%.100q: the error or the log contains the hash: %v; %s", hash, err, log.String())
 		}
 	}
 }
@@ -119,10 +121,10 @@ func FuzzParsePHC(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		again, err := credentials.EncodePHC(text)
 		if err == nil && again != text {
-			t.Errorf("%q is read as %q", text, again)
+			t.Errorf("%q is encoded again as %q, want no change", text, again)
 		}
 		if err != nil && len(text) > 8 && strings.Contains(err.Error(), text) {
-			t.Errorf("the error shows it: %v", err)
+			t.Errorf("the error contains the hash: %v", err)
 		}
 	})
 }

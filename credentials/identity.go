@@ -8,26 +8,25 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// An Identity is what a login proved: which SMTP user it was, of which domain
-// and tenant, and with which of its passwords. It holds no secret.
+// An Identity is the result of a login: the SMTP user, its domain and tenant, and
+// which of the user's passwords was used. It contains no secret.
 type Identity struct {
 	Tenant   store.TenantID
 	Domain   string
 	Username string
 
-	// Generation counts the user's passwords; a reset makes an Identity with
-	// an older one worthless. See [Manager.Validate].
+	// Generation is the number of the user's password. A reset increments it and
+	// so revokes the Identity. See [Manager.Validate].
 	Generation int64
 }
 
-func identify(u store.User) Identity {
+func identityOf(u store.User) Identity {
 	return Identity{Tenant: u.Tenant, Domain: u.Domain, Username: u.Username, Generation: u.Generation}
 }
 
-// Validate reports whether the identity is still good: nil, or [ErrRevoked]
-// after a reset of the password, or after the user or its domain was deleted,
-// on whichever node. It costs one read of the store. Any other error means that
-// the store couldn't tell.
+// Validate returns nil if the identity is still valid. It returns [ErrRevoked] if
+// any node has reset the password or deleted the user or its domain. It reads the
+// store once. Any other error is a failure of the store.
 func (m *Manager) Validate(ctx context.Context, id Identity) error {
 	if err := m.ready(); err != nil {
 		return err
@@ -42,7 +41,7 @@ func (m *Manager) Validate(ctx context.Context, id Identity) error {
 	if err != nil {
 		return fmt.Errorf("credentials: validate: %w", err)
 	}
-	if identify(u) != id {
+	if identityOf(u) != id {
 		return ErrRevoked
 	}
 	return nil

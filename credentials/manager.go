@@ -12,52 +12,54 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Manager keeps the rules for domains and SMTP users: it makes usernames and
-// passwords, checks logins and says when a login is no longer good. A product
-// needs one per process; any number of processes share one store.
+// A Manager applies the rules for domains and SMTP users: it generates usernames
+// and passwords, checks logins, and reports when a login has been revoked. A
+// product needs one Manager per process. Any number of processes share a store.
 //
-// The fields are set before the first use and not changed afterwards. A
+// Set the fields before the first use and do not change them afterwards. A
 // Manager must not be copied after its first use. Its methods are safe for
-// concurrent use. It starts no goroutine and needs no closing.
+// concurrent use. It starts no goroutines and need not be closed.
 type Manager struct {
-	// Store is where domains and users are kept. Required.
+	// Store keeps domains and users. Required.
 	Store store.Store
 
-	// Cost is the cost of the hashes of new passwords. The zero Cost is
-	// argon2id with 19 MiB, two passes, one thread.
+	// Cost is the argon2id cost of new passwords. Zero means 19 MiB, two
+	// passes, one thread.
 	Cost Cost
 
-	// OnEvent, if set, is called for every event, from the goroutine that caused
-	// it: after the store has confirmed the change and before the method that
-	// made it returns. It must be quick and safe for concurrent use. A panic in
-	// it is logged.
+	// OnEvent, if set, is called for every event. The method that caused the
+	// event calls it after the store has confirmed the change, and before it
+	// returns. So OnEvent must return quickly and be safe for concurrent use. A
+	// panic in it is logged.
 	OnEvent func(Event)
 
-	// Logger gets the events, and what an operator should know and no caller is
-	// told, such as a hash that can't be read. Nil means slog.Default().
+	// Logger receives the events, and what an operator needs to know and callers
+	// are not told, such as a malformed hash in the store. Nil means
+	// slog.Default().
 	Logger *slog.Logger
 
 	once   sync.Once
-	broken error  // why the Manager can't be used
-	key    []byte // for digests; lives in this process only
-	decoy  phc    // stands in for the hash of a user that doesn't exist
+	broken error  // why the Manager cannot be used
+	key    []byte // for digests; never leaves this process
+	dummy  phc    // checked instead of the hash of a user that does not exist
 
 	mu       sync.Mutex // guards the next four
 	verified lru.Cache[digest, struct{}]
 	refused  lru.Cache[digest, struct{}]
-	flights  map[flight]chan struct{}
-	brakes   brakes
+	flights  map[flightKey]chan struct{}
+	limits   rateLimits
 
-	queue queue
+	queue hashQueue
 
-	work   atomic.Int64 // that went into hashes so far, for tests
+	work   atomic.Int64 // sum of Cost.work of all hashes, for tests
 	onHash func()       // called before each hash of a login, if set; for tests
 
 	subscribersMu sync.Mutex
 	subscribers   []*subscriber
 }
 
-// ready prepares the Manager on first use, and reports a mistake in its fields.
+// ready prepares the Manager on its first use. It returns an error if a field is
+// invalid.
 func (m *Manager) ready() error {
 	m.once.Do(func() {
 		if m.Store == nil {
@@ -70,10 +72,10 @@ func (m *Manager) ready() error {
 		}
 		m.key = make([]byte, 32)
 		rand.Read(m.key)
-		m.decoy = newPHC(rand.Text(), cost)
+		m.dummy = newPHC(rand.Text(), cost)
 		m.verified.Max, m.refused.Max = maxVerified, maxRefused
-		m.brakes.users.Max, m.brakes.prefixes.Max = maxBrakes, maxBrakes
-		m.flights = make(map[flight]chan struct{})
+		m.limits.users.Max, m.limits.networks.Max = maxLimited, maxLimited
+		m.flights = make(map[flightKey]chan struct{})
 	})
 	return m.broken
 }
@@ -85,5 +87,5 @@ func (m *Manager) logger() *slog.Logger {
 	return m.Logger
 }
 
-// now returns the time as stores keep it: UTC, whole microseconds.
+// now returns the current time as stores keep it: in UTC and whole microseconds.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

@@ -10,23 +10,23 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// AddUserOnce is [Tenant.AddUser] for a request that may come twice: a form
-// that is sent again by a reload, a call that is tried again after a timeout.
-// The key stands for the request: any text of 1 to 255 bytes that is made anew,
-// at random, for each user. For a key that the domain had before, the error is
-// store.ErrTaken and there is no password; beside the error comes the user that
-// was added then, or the zero User if that is deleted since.
+// AddUserOnce is [Tenant.AddUser] with an idempotency key, for a request that may
+// arrive twice: a browser reloads a form, or a client retries after a timeout.
+// The key is a random text of 1 to 255 bytes, a new one for each user. If the
+// domain has had a user with this key, the error is store.ErrTaken and there is
+// no password. AddUserOnce then also returns that user, or the zero User if it
+// was deleted.
 //
-// Nothing is remembered for this but the username, which is made from the key:
-// it holds on every node, and for good. So who knows the tenant, the domain and
-// the key knows the username.
+// The username is derived from the key and is all that is stored, so the key
+// works on every node and never expires. Anyone who knows the tenant, the domain
+// and the key can compute the username.
 func (t Tenant) AddUserOnce(ctx context.Context, domain, name, key string) (store.User, Password, error) {
 	domain, err := t.domain(domain)
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
 	if key == "" || len(key) > 255 {
-		return store.User{}, Password{}, &InvalidError{Field: "key", Reason: "it is not of 1 to 255 bytes"}
+		return store.User{}, Password{}, &InvalidError{Field: "key", Reason: "it must have 1 to 255 bytes"}
 	}
 	username := t.usernameFrom(domain, key)
 	if u, err := t.User(ctx, username); err == nil {
@@ -35,7 +35,7 @@ func (t Tenant) AddUserOnce(ctx context.Context, domain, name, key string) (stor
 		return store.User{}, Password{}, err
 	}
 	u, password, err := t.addUser(ctx, domain, name, username)
-	if errors.Is(err, store.ErrTaken) { // a moment ago, or deleted since
+	if errors.Is(err, store.ErrTaken) { // by another call, or by a user that was deleted
 		var unread error
 		if u, unread = t.User(ctx, username); unread != nil && !errors.Is(unread, store.ErrNotFound) {
 			err = unread
@@ -44,11 +44,11 @@ func (t Tenant) AddUserOnce(ctx context.Context, domain, name, key string) (stor
 	return u, password, err
 }
 
-// usernameFrom returns the username that a key stands for. The tenant is part
-// of it, so that nobody can use up a name of somebody else's.
+// usernameFrom derives a username from a key. It includes the tenant, so that one
+// tenant cannot take a username from another.
 func (t Tenant) usernameFrom(domain, key string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", t.id, domain, key))
-	// 256 bits give 79 of them without favouring any letter to speak of.
+	// Of 256 bits 79 are used, so the bias towards some letters is negligible.
 	n, base, digit := new(big.Int).SetBytes(sum[:]), big.NewInt(int64(len(usernameLetters))), new(big.Int)
 	name := []byte("smtp")
 	for len(name) < 20 {
@@ -58,10 +58,10 @@ func (t Tenant) usernameFrom(domain, key string) string {
 	return string(name)
 }
 
-// ResetPasswordOnce is [Tenant.ResetPassword] for a caller that knows which
-// password it means to replace: the one of this generation (see store.User). If
-// the user has another by now, the error is store.ErrConflict and nothing
-// changes, so that a request that comes twice resets once.
+// ResetPasswordOnce is [Tenant.ResetPassword] for the password of the given
+// generation (see store.User). If the user has another password, the error is
+// store.ErrConflict and nothing changes. So a request that arrives twice resets
+// the password once.
 func (t Tenant) ResetPasswordOnce(ctx context.Context, username string, generation int64) (Password, error) {
 	u, err := t.User(ctx, username)
 	if err != nil {

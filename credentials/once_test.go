@@ -17,7 +17,7 @@ var onceCost = credentials.Cost{MemoryKiB: 64, Time: 1, Threads: 1}
 func TestAddUserOnce(t *testing.T) {
 	ctx := t.Context()
 	st := new(memory.Store)
-	// Two nodes, which share nothing but the store.
+	// Two nodes, which share only the store.
 	one := (&credentials.Manager{Store: st, Cost: onceCost}).Tenant("acme")
 	two := (&credentials.Manager{Store: st, Cost: onceCost}).Tenant("acme")
 	for _, name := range []string{"acme.example", "other.example"} {
@@ -27,65 +27,70 @@ func TestAddUserOnce(t *testing.T) {
 	}
 	first, password, err := one.AddUserOnce(ctx, "acme.example", "shop", "key 1")
 	if err != nil || password.Reveal() == "" || len(first.Username) != 20 {
-		t.Fatalf("got %+v, %v", first, err)
+		t.Fatalf("got the user %+v, the error %v; want a user with a password", first, err)
 	}
-	for name, tenant := range map[string]credentials.Tenant{"this node": one, "another node": two} {
-		again, password, err := tenant.AddUserOnce(ctx, "ACME.example.", "shop again", "key 1")
+	for _, tc := range []struct {
+		name   string
+		tenant credentials.Tenant
+	}{{"this node", one}, {"another node", two}} {
+		again, password, err := tc.tenant.AddUserOnce(ctx, "ACME.example.", "shop again", "key 1")
 		if !errors.Is(err, store.ErrTaken) || again != first || password.Reveal() != "" {
-			t.Errorf("again, on %s: got %+v, %q, %v", name, again, password.Reveal(), err)
+			t.Errorf("same key on %s: got %+v, %q, %v; want %+v, no password, ErrTaken", tc.name, again, password.Reveal(), err, first)
 		}
 	}
-	for name, add := range map[string][2]string{"another key": {"acme.example", "key 2"}, "another domain": {"other.example", "key 1"}} {
-		if u, _, err := two.AddUserOnce(ctx, add[0], "shop", add[1]); err != nil || u.Username == first.Username {
-			t.Errorf("%s: got %+v, %v", name, u, err)
+	for _, tc := range []struct{ name, domain, key string }{
+		{"another key", "acme.example", "key 2"}, {"another domain", "other.example", "key 1"},
+	} {
+		if u, _, err := two.AddUserOnce(ctx, tc.domain, "shop", tc.key); err != nil || u.Username == first.Username {
+			t.Errorf("%s: got %+v, %v; want another user", tc.name, u, err)
 		}
 	}
 	if err := one.DeleteUser(ctx, first.Username); err != nil {
 		t.Fatal(err)
 	}
 	if again, _, err := one.AddUserOnce(ctx, "acme.example", "shop", "key 1"); !errors.Is(err, store.ErrTaken) || again != (store.User{}) {
-		t.Errorf("after it was deleted: got %+v, %v", again, err)
+		t.Errorf("key of a deleted user: got %+v, %v; want no user and ErrTaken", again, err)
 	}
 	for _, key := range []string{"", strings.Repeat("k", 256)} {
 		if _, _, err := one.AddUserOnce(ctx, "acme.example", "shop", key); !isInvalid(err) {
-			t.Errorf("a key of %d bytes: got %v", len(key), err)
+			t.Errorf("key of %d bytes: error is %v, want an InvalidError", len(key), err)
 		}
 	}
 	if _, _, err := one.AddUserOnce(ctx, "no.example", "shop", "key"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("unknown domain: got %v", err)
+		t.Errorf("unknown domain: error is %v, want ErrNotFound", err)
 	}
 }
 
-func TestAddUserOnceTriesOnce(t *testing.T) {
+func TestAddUserOnceDoesNotRetry(t *testing.T) {
 	f := newFixture(t)
 	f.spy.taken = 3
 	_, _, err := f.acme.AddUserOnce(t.Context(), domain, "shop", "key")
 	wantError(t, err, store.ErrTaken)
 	if tries := 3 - f.spy.taken; tries != 1 {
-		t.Errorf("the store was asked %d times", tries)
+		t.Errorf("AddUser was called %d times, want 1", tries)
 	}
 }
 
-func TestAddUserOnceTellsTroubleFromDeletion(t *testing.T) {
+func TestAddUserOnceReportsStoreFailure(t *testing.T) {
 	f := newFixture(t)
 	u, _, err := f.acme.AddUserOnce(t.Context(), domain, "shop", "key")
 	must(t, err)
 	must(t, f.acme.DeleteUser(t.Context(), u.Username))
 	away, reads := errors.New("the database is away"), 0
 	f.spy.user = func() error {
-		if reads++; reads > 1 { // after the username turned out to be taken
+		if reads++; reads > 1 { // the read after ErrTaken
 			return away
 		}
 		return nil
 	}
 	_, _, err = f.acme.AddUserOnce(t.Context(), domain, "shop", "key")
 	if !errors.Is(err, away) || errors.Is(err, store.ErrTaken) {
-		t.Errorf("got %v", err)
+		t.Errorf("error is %v, want only the store's error", err)
 	}
 }
 
-// Whatever comes at the same time, there is one winner, whose password works.
-func TestOnceAtTheSameTime(t *testing.T) {
+// Of simultaneous calls one succeeds, and its password works.
+func TestOnceUnderConcurrency(t *testing.T) {
 	ctx := t.Context()
 	m := &credentials.Manager{Store: new(memory.Store), Cost: onceCost}
 	acme := m.Tenant("acme")
@@ -106,7 +111,7 @@ func TestOnceAtTheSameTime(t *testing.T) {
 	})
 	logsIn(t, m, username, winner)
 	if _, err := acme.ResetPasswordOnce(ctx, username, 1); !errors.Is(err, store.ErrConflict) {
-		t.Errorf("again: got %v", err)
+		t.Errorf("second reset of generation 1: error is %v, want ErrConflict", err)
 	}
 	logsIn(t, m, username, winner)
 }
@@ -125,13 +130,13 @@ func race(t *testing.T, lost error, f func() (credentials.Password, error)) (win
 			case err == nil:
 				won, winner = won+1, p
 			case !errors.Is(err, lost) || p.Reveal() != "":
-				t.Errorf("a loser got %q, %v", p.Reveal(), err)
+				t.Errorf("a call that lost got %q, %v; want no password, %v", p.Reveal(), err, lost)
 			}
 		})
 	}
 	wg.Wait()
 	if won != 1 {
-		t.Errorf("%d of 8 won", won)
+		t.Errorf("%d of 8 calls succeeded, want 1", won)
 	}
 	return winner
 }
@@ -139,6 +144,6 @@ func race(t *testing.T, lost error, f func() (credentials.Password, error)) (win
 func logsIn(t *testing.T, m *credentials.Manager, username string, p credentials.Password) {
 	t.Helper()
 	if _, err := m.Authenticate(t.Context(), username, p, netip.Addr{}); err != nil {
-		t.Errorf("the winner's password: %v", err)
+		t.Errorf("login with the winner's password: error is %v, want none", err)
 	}
 }

@@ -18,8 +18,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 )
 
-// formats returns every verb with every flag that fmt knows, and verbs that it
-// doesn't know.
+// formats returns every verb with every flag of fmt, and unknown verbs.
 func formats() []string {
 	var all []string
 	for _, flags := range []string{"", "+", "#", "-", " ", "0", "+#", "#0", ".3", "30.10"} {
@@ -30,9 +29,9 @@ func formats() []string {
 	return all
 }
 
-// showings returns all that encoders and printers, the latter with the formats
-// given, make of a password and of values that hold one.
-func showings(p credentials.Password, formats ...string) map[string]string {
+// outputs returns what encoders print of a password and of values that contain
+// one, and what fmt prints of them with the given formats.
+func outputs(p credentials.Password, formats ...string) map[string]string {
 	type holder struct {
 		Public  credentials.Password
 		Pointer *credentials.Password
@@ -73,8 +72,8 @@ func showings(p credentials.Password, formats ...string) map[string]string {
 	return out
 }
 
-// dump prints a value as debugging tools do: unexported fields too, and what
-// pointers point to.
+// dump prints a value as debugging tools do: it includes unexported fields and
+// follows pointers.
 func dump(w io.Writer, v reflect.Value, depth int) {
 	if !v.IsValid() || depth > 8 {
 		return
@@ -102,63 +101,63 @@ func dump(w io.Writer, v reflect.Value, depth int) {
 	}
 }
 
-func TestPasswordIsNeverShown(t *testing.T) {
+func TestPasswordIsNeverPrinted(t *testing.T) {
 	const text = "J5WQ7ZTN2SECRETKX4YB3HOQRA"
-	for how, shown := range showings(credentials.NewPassword(text), formats()...) {
+	for how, shown := range outputs(credentials.NewPassword(text), formats()...) {
 		for _, leak := range []string{text, strings.ToLower(text), fmt.Sprintf("%x", text), fmt.Sprintf("%X", text), "SECRET"} {
 			if strings.Contains(shown, leak) {
-				t.Errorf("%s shows %q", how, shown)
+				t.Errorf("%s prints %q, want no trace of the text", how, shown)
 			}
 		}
 	}
 }
 
-func TestPasswordShowsThatItIsRedacted(t *testing.T) {
+func TestPasswordPrintsRedacted(t *testing.T) {
 	p := credentials.NewPassword("secret")
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		if got := fmt.Sprintf(verb, p); got != "[redacted]" {
-			t.Errorf("%s shows %q", verb, got)
+			t.Errorf("%s prints %q, want [redacted]", verb, got)
 		}
 	}
 	if got, err := json.Marshal(p); string(got) != `"[redacted]"` || err != nil {
-		t.Errorf("JSON shows %s, %v", got, err)
+		t.Errorf("JSON is %s, %v; want \"[redacted]\"", got, err)
 	}
 	if err := gob.NewEncoder(io.Discard).Encode(p); err == nil {
-		t.Error("gob takes it")
+		t.Error("gob encodes a Password, want an error")
 	}
 	var request struct{ Password credentials.Password }
 	if err := json.Unmarshal([]byte(`{"Password": "[redacted]"}`), &request); err == nil {
-		t.Error("JSON is decoded into a Password")
+		t.Error("JSON is decoded into a Password, want an error")
 	}
 }
 
 func TestPasswordReveal(t *testing.T) {
 	for _, text := range []string{"", "secret", "nul\x00 and \xff"} {
 		if got := credentials.NewPassword(text).Reveal(); got != text {
-			t.Errorf("%q reveals %q", text, got)
+			t.Errorf("Reveal returned %q, want %q", got, text)
 		}
 	}
 	if got := (credentials.Password{}).Reveal(); got != "" {
-		t.Errorf("the zero Password reveals %q", got)
+		t.Errorf("Reveal of the zero Password returned %q, want none", got)
 	}
 }
 
-// == must compile and not panic, also in a map or an interface, and tell
+// == compiles and does not panic, also in a map or an interface, and reveals
 // nothing about the text.
 func TestPasswordComparesByIdentity(t *testing.T) {
 	a, b := credentials.NewPassword("same"), credentials.NewPassword("same")
 	if a == b || any(a) == any(b) || reflect.DeepEqual(a, b) {
-		t.Error("two passwords of the same text are equal")
+		t.Error("two passwords with the same text are equal, want different ones")
 	}
 	if c := a; a != c {
-		t.Error("a copy isn't equal")
+		t.Error("a copy is not equal, want it equal")
 	}
 	if len(map[credentials.Password]bool{a: true, b: true}) != 2 {
-		t.Error("two passwords of the same text are one key")
+		t.Error("two passwords with the same text are one key, want two")
 	}
 }
 
-func FuzzPasswordIsNeverShown(f *testing.F) {
+func FuzzPasswordIsNeverPrinted(f *testing.F) {
 	all := formats()
 	f.Add("J5WQ7ZTN2SECRETKX4YB3HOQRA", uint16(0))
 	f.Add("%!v(MISSING)", uint16(1))
@@ -168,23 +167,22 @@ func FuzzPasswordIsNeverShown(f *testing.F) {
 			return
 		}
 		format := all[int(n)%len(all)]
-		// What anything else looks like by itself is no leak.
-		same := showings(credentials.NewPassword(""), format)
-		for how, shown := range showings(credentials.NewPassword(text), format) {
+		// A text that is also printed of an empty password is not a leak.
+		same := outputs(credentials.NewPassword(""), format)
+		for how, shown := range outputs(credentials.NewPassword(text), format) {
 			if strings.Contains(shown, text) && !strings.Contains(same[how], text) && !isAddress(text) {
-				t.Errorf("%s shows %q", how, shown)
+				t.Errorf("%s prints %q, want no trace of the text", how, shown)
 			}
 		}
 	})
 }
 
-// isAddress reports whether a text may be part of the address that fmt prints
-// of a pointer.
+// isAddress reports whether fmt may print the text as part of a pointer.
 func isAddress(text string) bool {
 	return strings.Trim(text, "0123456789abcdefABCDEFxX(){}[] ,:-+") == ""
 }
 
-func TestPasswordsAreMadeOf130RandomBits(t *testing.T) {
+func TestPasswordsHave130RandomBits(t *testing.T) {
 	f := newFixture(t)
 	seen := make(map[string]bool)
 	letters := make(map[rune]int)
@@ -193,7 +191,7 @@ func TestPasswordsAreMadeOf130RandomBits(t *testing.T) {
 		must(t, err)
 		text := p.Reveal()
 		if seen[text] || len(text) < 26 {
-			t.Fatalf("%q is short or was there before", text)
+			t.Fatalf("got %q, want a new text of at least 26 letters and digits", text)
 		}
 		seen[text] = true
 		for _, r := range text {
@@ -202,10 +200,10 @@ func TestPasswordsAreMadeOf130RandomBits(t *testing.T) {
 	}
 	for r := range letters {
 		if !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqrstuvwxyz", r) {
-			t.Errorf("a password holds %q", r)
+			t.Errorf("a password contains %q, want only letters and digits", r)
 		}
 	}
 	if len(letters) < 32 { // 26 letters out of 32 are 130 bits
-		t.Errorf("passwords are made of only %d letters", len(letters))
+		t.Errorf("passwords use %d letters and digits, want at least 32", len(letters))
 	}
 }

@@ -12,19 +12,20 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Tenant is what one tenant may see and change. What belongs to another
-// tenant is store.ErrNotFound, as if it didn't exist. Get one with
-// [Manager.Tenant].
+// A Tenant gives access to the domains and users of one tenant. For those of
+// another tenant its methods return store.ErrNotFound, as if they did not exist.
+// [Manager.Tenant] returns a Tenant.
 //
-// Domain names are given in any form that [NormalizeDomain] accepts.
+// Methods take domain names in any form that [NormalizeDomain] accepts.
 type Tenant struct {
 	m  *Manager
 	id store.TenantID
 }
 
-// Tenant returns the tenant of this ID. Nothing is looked up: tenants belong to
-// the embedding product. Every method of a Tenant with an empty ID fails, so a
-// look-up that went wrong opens nothing.
+// Tenant returns the tenant with the given ID. It does not check that the tenant
+// exists, because the embedding product keeps the tenants. If the ID is empty,
+// every method of the Tenant fails. So a mistake that loses the ID gives no
+// access.
 func (m *Manager) Tenant(id store.TenantID) Tenant { return Tenant{m, id} }
 
 func (t Tenant) ready() error {
@@ -34,8 +35,8 @@ func (t Tenant) ready() error {
 	return t.m.ready()
 }
 
-// AddDomain adds a sending domain. The error is an [InvalidError] if the name
-// is no domain's, and store.ErrTaken if the domain exists, whoever has it.
+// AddDomain adds a sending domain. The error is an [InvalidError] if the name is
+// not a valid domain, and store.ErrTaken if any tenant has the domain.
 func (t Tenant) AddDomain(ctx context.Context, name string) (store.Domain, error) {
 	name, err := t.domain(name)
 	if err != nil {
@@ -73,10 +74,10 @@ func (t Tenant) Domains(ctx context.Context, page store.Page) ([]store.Domain, e
 	return domains, nil
 }
 
-// DeleteDomain deletes a domain and every user of it, in one step and for
-// good. Their passwords stop working and their sessions end. Mail that was
-// accepted is still delivered. The name can be added again, by anyone, as a new
-// domain without users.
+// DeleteDomain deletes a domain and all its users in one step. This cannot be
+// undone. Their passwords stop working and their sessions end. Accepted mail is
+// still delivered. Any tenant can add the name again, as a new domain without
+// users.
 func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
 	name, err := t.domain(name)
 	if err != nil {
@@ -89,25 +90,26 @@ func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
 	return nil
 }
 
-// AddUser adds an SMTP user to a domain, and makes its username and password.
-// The password is returned this once; it is not kept and can't be shown again.
+// AddUser adds an SMTP user to a domain and generates its username and password.
+// Only this call returns the password: the store keeps only its hash.
 // A username is 20 lower-case letters and digits, a password 26 upper-case
 // letters and digits.
 //
-// The name is what people call the user, such as the tool it is for: 1 to 64
-// characters, not all of them invisible and none a control character, or the
-// error is an [InvalidError]. White space around it is dropped; it is kept as typed
-// otherwise, and need not be unique.
+// The name describes the user to people, for example as the tool it is for. It
+// has 1 to 64 characters without control characters, at least one of them
+// visible; otherwise the error is an [InvalidError]. AddUser trims white space
+// around the name. Names need not be unique.
 //
-// Passwords wait for their turn to be hashed, at most 256 of a tenant: for more
-// the error is [ErrBusy]. Tenants take turns.
+// AddUser waits for the hash of the password as long as ctx allows. If 256
+// passwords of the tenant wait already, the error is [ErrBusy]. Tenants are served
+// round robin.
 func (t Tenant) AddUser(ctx context.Context, domain, name string) (store.User, Password, error) {
 	domain, err := t.domain(domain)
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
-	// With 79 random bits a second try is for a store that answers ErrTaken
-	// although the first one went through.
+	// Usernames have 79 random bits, so they do not collide. A retry helps if
+	// the store returned ErrTaken for a call that it had executed before.
 	for try := 1; ; try++ {
 		u, password, err := t.addUser(ctx, domain, name, generateUsername())
 		if try == 3 || !errors.Is(err, store.ErrTaken) {
@@ -116,7 +118,7 @@ func (t Tenant) AddUser(ctx context.Context, domain, name string) (store.User, P
 	}
 }
 
-// addUser adds a user to a domain that is in its normal form.
+// addUser adds a user to a domain whose name is normalized.
 func (t Tenant) addUser(ctx context.Context, domain, name, username string) (store.User, Password, error) {
 	name, err := cleanName(name)
 	if err != nil {
@@ -175,10 +177,11 @@ func (t Tenant) RenameUser(ctx context.Context, username, name string) error {
 	return nil
 }
 
-// ResetPassword makes a new password for the user and returns it this once. The
-// old one stops working at once and its sessions end. Username, name and
-// history stay. Of resets at the same time one wins; the others fail with
-// store.ErrConflict and change nothing. It waits as [Tenant.AddUser] does.
+// ResetPassword generates a new password for the user. Only this call returns it.
+// The old password stops working at once and its sessions end. The username, the
+// name and the history do not change. If several resets run at the same time, one
+// succeeds and the others return store.ErrConflict.
+// ResetPassword waits for a hash as [Tenant.AddUser] does.
 func (t Tenant) ResetPassword(ctx context.Context, username string) (Password, error) {
 	u, err := t.User(ctx, username)
 	if err != nil {
@@ -187,7 +190,7 @@ func (t Tenant) ResetPassword(ctx context.Context, username string) (Password, e
 	return t.reset(ctx, u)
 }
 
-// reset replaces the password that u has, if it still has it.
+// reset replaces the password of generation u.Generation.
 func (t Tenant) reset(ctx context.Context, u store.User) (Password, error) {
 	password, hash, err := t.newPassword(ctx)
 	if err != nil {
@@ -200,8 +203,8 @@ func (t Tenant) reset(ctx context.Context, u store.User) (Password, error) {
 	return password, nil
 }
 
-// DeleteUser deletes the user for good: its password stops working, its
-// sessions end, and its username is never issued again.
+// DeleteUser deletes the user. This cannot be undone. Its password stops working
+// at once, its sessions end, and its username is never issued again.
 func (t Tenant) DeleteUser(ctx context.Context, username string) error {
 	u, err := t.User(ctx, username)
 	if err != nil {
@@ -214,7 +217,7 @@ func (t Tenant) DeleteUser(ctx context.Context, username string) error {
 	return nil
 }
 
-// domain checks the tenant and returns the normal form of the name.
+// domain checks the tenant and returns the normalized name.
 func (t Tenant) domain(name string) (string, error) {
 	if err := t.ready(); err != nil {
 		return "", err
@@ -222,7 +225,7 @@ func (t Tenant) domain(name string) (string, error) {
 	return NormalizeDomain(name)
 }
 
-// username checks the tenant, and that the store can be asked for the username.
+// username checks the tenant and that a user may have the username.
 func (t Tenant) username(username string) error {
 	if err := t.ready(); err != nil {
 		return err
@@ -233,10 +236,9 @@ func (t Tenant) username(username string) error {
 	return nil
 }
 
-// newPassword makes a password and its hash. It waits for its turn to hash as
-// long as ctx allows, beside other tenants and not behind them.
+// newPassword returns a new password and its hash.
 func (t Tenant) newPassword(ctx context.Context) (Password, string, error) {
-	if err := t.m.queue.acquire(ctx, claim{class: resident, owner: t.id}); err != nil {
+	if err := t.m.queue.acquire(ctx, request{class: knownNetwork, owner: t.id}); err != nil {
 		return Password{}, "", busy(err)
 	}
 	defer t.m.queue.release()
@@ -245,26 +247,26 @@ func (t Tenant) newPassword(ctx context.Context) (Password, string, error) {
 	return p, newPHC(p.Reveal(), cost).encode(), nil
 }
 
-// usernameLetters are those that people don't take for one another.
+// usernameLetters excludes letters and digits that look alike.
 const usernameLetters = "abcdefghjkmnpqrstuvwxyz23456789"
 
-// generateUsername returns "smtp" and 16 random letters and digits: 79 bits.
+// generateUsername returns "smtp" and 16 random letters and digits, 79 bits.
 func generateUsername() string {
 	const n = len(usernameLetters)
 	name := []byte("smtp")
 	for b := make([]byte, 1); len(name) < 20; {
-		if rand.Read(b); int(b[0]) < 256/n*n { // the rest would favour the first letters
+		if rand.Read(b); int(b[0]) < 256/n*n { // otherwise the first letters would be more frequent
 			name = append(name, usernameLetters[int(b[0])%n])
 		}
 	}
 	return string(name)
 }
 
-// cleanName returns a descriptive name as it is kept.
+// cleanName returns a descriptive name in the form in which it is stored.
 func cleanName(name string) (string, error) {
 	invalid := func(reason string) (string, error) { return "", &InvalidError{Field: "name", Reason: reason} }
 	if !utf8.ValidString(name) {
-		return invalid("it isn't valid UTF-8")
+		return invalid("it is not valid UTF-8")
 	}
 	name = strings.TrimSpace(name)
 	switch {
@@ -281,7 +283,7 @@ func cleanName(name string) (string, error) {
 	return name, nil
 }
 
-// visible reports whether there is something to see of a character.
+// visible reports whether a character is visible.
 func visible(r rune) bool {
 	return !unicode.IsSpace(r) && !unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }

@@ -15,65 +15,75 @@ import (
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
-// calls are all methods of a Tenant, on the given domain and user.
-func calls(ctx context.Context, t credentials.Tenant, domain, username string) map[string]func() error {
-	return map[string]func() error{
-		"AddDomain":     func() error { _, err := t.AddDomain(ctx, "new."+domain); return err },
-		"Domains":       func() error { _, err := t.Domains(ctx, store.Page{}); return err },
-		"DeleteDomain":  func() error { return t.DeleteDomain(ctx, domain) },
-		"AddUser":       func() error { _, _, err := t.AddUser(ctx, domain, "tool"); return err },
-		"User":          func() error { _, err := t.User(ctx, username); return err },
-		"Users":         func() error { _, err := t.Users(ctx, domain, store.Page{}); return err },
-		"RenameUser":    func() error { return t.RenameUser(ctx, username, "tool") },
-		"ResetPassword": func() error { _, err := t.ResetPassword(ctx, username); return err },
-		"DeleteUser":    func() error { return t.DeleteUser(ctx, username) },
+// A call is a method of a Tenant or Manager.
+type call struct {
+	name string
+	do   func() error
+}
+
+// calls returns all methods of a Tenant, applied to the given domain and user.
+func calls(ctx context.Context, t credentials.Tenant, domain, username string) []call {
+	return []call{
+		{"AddDomain", func() error { _, err := t.AddDomain(ctx, "new."+domain); return err }},
+		{"Domain", func() error { _, err := t.Domain(ctx, domain); return err }},
+		{"Domains", func() error { _, err := t.Domains(ctx, store.Page{}); return err }},
+		{"AddUser", func() error { _, _, err := t.AddUser(ctx, domain, "tool"); return err }},
+		{"AddUserOnce", func() error { _, _, err := t.AddUserOnce(ctx, domain, "tool", "key"); return err }},
+		{"User", func() error { _, err := t.User(ctx, username); return err }},
+		{"Users", func() error { _, err := t.Users(ctx, domain, store.Page{}); return err }},
+		{"RenameUser", func() error { return t.RenameUser(ctx, username, "tool") }},
+		{"ResetPassword", func() error { _, err := t.ResetPassword(ctx, username); return err }},
+		{"ResetPasswordOnce", func() error { _, err := t.ResetPasswordOnce(ctx, username, 1); return err }},
+		{"DeleteUser", func() error { return t.DeleteUser(ctx, username) }},
+		{"DeleteDomain", func() error { return t.DeleteDomain(ctx, domain) }},
 	}
 }
 
-func TestEmptyTenantOpensNothing(t *testing.T) {
+func TestEmptyTenantFails(t *testing.T) {
 	f := newFixture(t)
-	for what, tenant := range map[string]credentials.Tenant{"no ID": f.Tenant(""), "zero Tenant": {}} {
-		for name, call := range calls(t.Context(), tenant, domain, f.user.Username) {
-			if err := call(); err == nil || !strings.Contains(err.Error(), "no tenant") {
-				t.Errorf("%s: %s: %v", what, name, err)
+	for _, tc := range []struct {
+		what   string
+		tenant credentials.Tenant
+	}{{"no ID", f.Tenant("")}, {"zero Tenant", credentials.Tenant{}}} {
+		for _, c := range calls(t.Context(), tc.tenant, domain, f.user.Username) {
+			if err := c.do(); err == nil || !strings.Contains(err.Error(), "no tenant") {
+				t.Errorf("%s: %s: error is %v, want one with %q", tc.what, c.name, err, "no tenant")
 			}
 		}
 	}
 	must(t, f.login(f.user.Username, f.password.Reveal(), here))
 }
 
-func TestManagerWithoutStoreSaysSo(t *testing.T) {
+func TestManagerWithoutStoreFails(t *testing.T) {
 	m := new(credentials.Manager)
-	all := calls(t.Context(), m.Tenant("acme"), domain, "smtp")
-	all["Authenticate"] = func() error {
-		_, err := m.Authenticate(t.Context(), "smtp", credentials.Password{}, here)
-		return err
-	}
-	all["Validate"] = func() error { return m.Validate(t.Context(), credentials.Identity{}) }
-	for name, call := range all {
-		if err := call(); err == nil || !strings.Contains(err.Error(), "Store is required") {
-			t.Errorf("%s: %v", name, err)
+	all := append(calls(t.Context(), m.Tenant("acme"), domain, "smtp"),
+		call{"Authenticate", func() error {
+			_, err := m.Authenticate(t.Context(), "smtp", credentials.Password{}, here)
+			return err
+		}},
+		call{"Validate", func() error { return m.Validate(t.Context(), credentials.Identity{}) }})
+	for _, c := range all {
+		if err := c.do(); err == nil || !strings.Contains(err.Error(), "Store is required") {
+			t.Errorf("%s: error is %v, want one with %q", c.name, err, "Store is required")
 		}
 	}
 }
 
-func TestStrangersAreNotFound(t *testing.T) {
+func TestOtherTenantGetsNotFound(t *testing.T) {
 	f := newFixture(t)
-	for name, call := range calls(t.Context(), f.Tenant("other"), domain, f.user.Username) {
-		if name == "AddDomain" || name == "Domains" {
+	for _, c := range calls(t.Context(), f.Tenant("other"), domain, f.user.Username) {
+		if c.name == "AddDomain" || c.name == "Domains" {
 			continue
 		}
-		wantError(t, call(), store.ErrNotFound)
-		if t.Failed() {
-			t.Fatal(name)
+		if err := c.do(); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: error is %v, want ErrNotFound", c.name, err)
 		}
 	}
 	if list, err := f.Tenant("other").Domains(t.Context(), store.Page{}); len(list) != 0 || err != nil {
-		t.Errorf("the other tenant has %v, %v", list, err)
+		t.Errorf("Domains of the other tenant: got %v, %v; want none", list, err)
 	}
-	u, err := f.acme.User(t.Context(), f.user.Username)
-	if u != f.user || err != nil {
-		t.Errorf("the user is %+v, %v", u, err)
+	if u, err := f.acme.User(t.Context(), f.user.Username); u != f.user || err != nil {
+		t.Errorf("the user is %+v, %v; want %+v", u, err, f.user)
 	}
 	must(t, f.login(f.user.Username, f.password.Reveal(), here))
 }
@@ -83,7 +93,7 @@ func TestDomainBelongsToOneTenant(t *testing.T) {
 	d, err := f.acme.AddDomain(t.Context(), "Mün.Example.")
 	must(t, err)
 	if d.Name != "xn--mn-xka.example" || d.Tenant != "acme" || d.Created.IsZero() || d.Created.Location() != time.UTC {
-		t.Errorf("the domain is %+v", d)
+		t.Errorf("got the domain %+v, want an A-label, the tenant and a time in UTC", d)
 	}
 	for _, tenant := range []credentials.Tenant{f.acme, f.Tenant("other")} {
 		_, err := tenant.AddDomain(t.Context(), "MÜN.example")
@@ -92,7 +102,7 @@ func TestDomainBelongsToOneTenant(t *testing.T) {
 	list, err := f.acme.Domains(t.Context(), store.Page{})
 	must(t, err)
 	if len(list) != 2 || list[0].Name != domain || list[1] != d {
-		t.Errorf("the domains are %+v", list)
+		t.Errorf("got the domains %+v, want %s and %+v", list, domain, d)
 	}
 	_, err = f.acme.AddDomain(t.Context(), "localhost")
 	if !isInvalid(err) {
@@ -117,31 +127,31 @@ func TestDeleteDomainIsFinal(t *testing.T) {
 	must(t, err)
 	users, err := other.Users(t.Context(), domain, store.Page{})
 	if len(users) != 0 || err != nil {
-		t.Errorf("the new domain has users: %v, %v", users, err)
+		t.Errorf("the new domain has the users %v, %v; want none", users, err)
 	}
 	wantError(t, f.login(f.user.Username, f.password.Reveal(), here), credentials.ErrDenied)
 }
 
-func TestAddUserMakesUsernameAndPassword(t *testing.T) {
+func TestAddUser(t *testing.T) {
 	f := newFixture(t)
 	u, p, err := f.acme.AddUser(t.Context(), "ACME.example.", "WordPress")
 	must(t, err)
 	if u.Tenant != "acme" || u.Domain != domain || u.Name != "WordPress" || u.Generation != 1 ||
 		u.Created.IsZero() || u.PasswordSet != u.Created || !u.LastConnection.IsZero() || u.LastConnectionFrom.IsValid() {
-		t.Errorf("the user is %+v", u)
+		t.Errorf("got the user %+v, want one without a connection, with password 1 from its creation", u)
 	}
 	if u.Created != u.Created.UTC().Truncate(time.Microsecond) {
-		t.Errorf("created at %v", u.Created)
+		t.Errorf("created at %v, want UTC and whole microseconds", u.Created)
 	}
-	for range 2 { // readable at any time
+	for range 2 { // it can be read again
 		got, err := f.acme.User(t.Context(), u.Username)
 		if got != u || err != nil {
-			t.Errorf("the user is read as %+v, %v; want %+v", got, err, u)
+			t.Errorf("User returned %+v, %v; want %+v", got, err, u)
 		}
 	}
 	users, err := f.acme.Users(t.Context(), domain, store.Page{})
 	if len(users) != 2 || err != nil {
-		t.Errorf("the users are %+v, %v", users, err)
+		t.Errorf("got the users %+v, %v; want 2", users, err)
 	}
 	must(t, f.login(u.Username, p.Reveal(), here))
 	_, _, err = f.acme.AddUser(t.Context(), "other.example", "tool")
@@ -160,85 +170,85 @@ func TestUsernames(t *testing.T) {
 		u, _ := f.add("tool")
 		random, found := strings.CutPrefix(u.Username, "smtp")
 		if !found || seen[u.Username] {
-			t.Fatalf("username %q", u.Username)
+			t.Fatalf("got the username %q, want a new one that begins with smtp", u.Username)
 		}
 		seen[u.Username] = true
 		for _, r := range random {
 			letters[r] = true
 		}
 		if bits := float64(len(random)) * math.Log2(31); bits < 75 {
-			t.Fatalf("username %q has %.0f bits", u.Username, bits)
+			t.Fatalf("username %q has %.0f bits, want at least 75", u.Username, bits)
 		}
 	}
 	for r := range letters {
 		if !strings.ContainsRune("abcdefghjkmnpqrstuvwxyz23456789", r) {
-			t.Errorf("usernames hold %q", r)
+			t.Errorf("usernames contain %q, want only letters and digits that differ in shape", r)
 		}
 	}
 	if len(letters) != 31 {
-		t.Errorf("usernames are made of %d letters", len(letters))
+		t.Errorf("usernames use %d letters and digits, want 31", len(letters))
 	}
 }
 
-func TestUsernameThatIsTakenIsMadeAnew(t *testing.T) {
+func TestAddUserRetriesTakenUsername(t *testing.T) {
 	f := newFixture(t)
 	f.spy.taken = 2
 	u, p := f.add("tool")
 	must(t, f.login(u.Username, p.Reveal(), here))
 
-	f.spy.taken = math.MaxInt // a store that is out of its mind
+	f.spy.taken = math.MaxInt // a store that always returns ErrTaken
 	_, _, err := f.acme.AddUser(t.Context(), domain, "tool")
 	wantError(t, err, store.ErrTaken)
 }
 
 func TestDescriptiveNames(t *testing.T) {
 	f := newFixture(t)
-	for in, want := range map[string]string{
-		"WordPress":                   "WordPress",
-		"  Shop (new)\t\n":            "Shop (new)",
-		`O'Reilly "CRM" <b>; DROP --`: `O'Reilly "CRM" <b>; DROP --`,
-		"Größe 👩‍👩‍👧":                 "Größe 👩‍👩‍👧",
-		"two  spaces":                 "two  spaces",
-		strings.Repeat("ü", 64):       strings.Repeat("ü", 64),
+	for _, tc := range []struct{ in, want string }{
+		{"WordPress", "WordPress"},
+		{"  Shop (new)\t\n", "Shop (new)"},
+		{`O'Reilly "CRM" <b>; DROP --`, `O'Reilly "CRM" <b>; DROP --`},
+		{"Größe 👩‍👩‍👧", "Größe 👩‍👩‍👧"},
+		{"two  spaces", "two  spaces"},
+		{strings.Repeat("ü", 64), strings.Repeat("ü", 64)},
 	} {
-		must(t, f.acme.RenameUser(t.Context(), f.user.Username, in))
+		must(t, f.acme.RenameUser(t.Context(), f.user.Username, tc.in))
 		renamed, err := f.acme.User(t.Context(), f.user.Username)
 		must(t, err)
-		added, _ := f.add(in)
-		if renamed.Name != want || added.Name != want {
-			t.Errorf("%q became %q and %q", in, renamed.Name, added.Name)
+		added, _ := f.add(tc.in)
+		if renamed.Name != tc.want || added.Name != tc.want {
+			t.Errorf("%q became %q by RenameUser and %q by AddUser, want %q", tc.in, renamed.Name, added.Name, tc.want)
 		}
 	}
-	for in, reason := range map[string]string{
-		"":                      "empty",
-		" \n ":                  "empty",
-		"\u200b":                "empty", // a space of no width
-		"\u200d \ufe0f":         "empty", // what holds emoji together
-		"\u2060":                "empty", // a word joiner
-		"\u3164":                "empty", // a Hangul filler
-		"\ufeff":                "empty", // a byte order mark
-		"\u00ad":                "empty", // a soft hyphen
-		"\u202e\u2066":          "empty", // bidirectional overrides
-		strings.Repeat("ü", 65): "longer than 64",
-		"a\nb":                  "line break",
-		"a\x00b":                "control",
-		"a\x1b[31mb":            "control",
-		"a\u0085b":              "control",
-		"a\u2028b":              "line break",
-		"a\xffb":                "UTF-8",
+	for _, tc := range []struct{ in, want string }{
+		{"", "empty"},
+		{" \n ", "empty"},
+		{"\u200b", "empty"},        // a zero-width space
+		{"\u200d \ufe0f", "empty"}, // a joiner and a variation selector
+		{"\u2060", "empty"},        // a word joiner
+		{"\u3164", "empty"},        // a Hangul filler
+		{"\ufeff", "empty"},        // a byte order mark
+		{"\u00ad", "empty"},        // a soft hyphen
+		{"\u202e\u2066", "empty"},  // bidirectional overrides
+		{strings.Repeat("ü", 65), "longer than 64"},
+		{"a\nb", "line break"},
+		{"a\x00b", "control"},
+		{"a\x1b[31mb", "control"},
+		{"a\u0085b", "control"},
+		{"a\u2028b", "line break"},
+		{"a\xffb", "UTF-8"},
 	} {
-		_, _, added := f.acme.AddUser(t.Context(), domain, in)
-		renamed := f.acme.RenameUser(t.Context(), f.user.Username, in)
+		_, _, added := f.acme.AddUser(t.Context(), domain, tc.in)
+		renamed := f.acme.RenameUser(t.Context(), f.user.Username, tc.in)
 		for _, err := range []error{added, renamed} {
 			var invalid *credentials.InvalidError
-			if !errors.As(err, &invalid) || invalid.Field != "name" || !strings.Contains(invalid.Reason, reason) {
-				t.Errorf("%q: %v", in, err)
+			if !errors.As(err, &invalid) || invalid.Field != "name" || !strings.Contains(invalid.Reason, tc.want) {
+				t.Errorf("%q: error is %v, want an InvalidError with %q", tc.in, err, tc.want)
 			}
 		}
 	}
 }
 
-func TestRenameChangesNothingElse(t *testing.T) {
+func TestRenameUserChangesOnlyTheName(t *testing.T) {
 	f := newFixture(t)
 	id, err := f.Authenticate(t.Context(), f.user.Username, f.password, here)
 	must(t, err)
@@ -247,7 +257,7 @@ func TestRenameChangesNothingElse(t *testing.T) {
 	must(t, f.acme.RenameUser(t.Context(), f.user.Username, "accounting"))
 	want.Name = "accounting"
 	if got, err := f.acme.User(t.Context(), f.user.Username); got != want || err != nil {
-		t.Errorf("the user is %+v, %v; want %+v", got, err, want)
+		t.Errorf("got the user %+v, %v; want %+v", got, err, want)
 	}
 	must(t, f.Validate(t.Context(), id))
 	must(t, f.login(f.user.Username, f.password.Reveal(), here))
@@ -270,11 +280,11 @@ func TestResetPassword(t *testing.T) {
 		after, err := f.acme.User(t.Context(), f.user.Username)
 		must(t, err)
 		if after.Generation != 2 || !after.PasswordSet.Equal(before.PasswordSet.Add(time.Hour)) {
-			t.Errorf("after the reset the user is %+v", after)
+			t.Errorf("after the reset the user is %+v, want generation 2, set an hour later", after)
 		}
 		after.Generation, after.PasswordSet = before.Generation, before.PasswordSet
 		if after != before {
-			t.Errorf("the reset changed %+v to %+v", before, after)
+			t.Errorf("the reset changed %+v to %+v, want no other change", before, after)
 		}
 
 		again, err := f.Authenticate(t.Context(), f.user.Username, fresh, here)
@@ -284,8 +294,8 @@ func TestResetPassword(t *testing.T) {
 	})
 }
 
-// Two processes share a store: neither trusts what it remembers.
-func TestResetAndDeleteCountOnEveryNode(t *testing.T) {
+// Two Managers share a store, as two nodes do.
+func TestResetAndDeleteApplyToAllNodes(t *testing.T) {
 	shared := new(memory.Store)
 	one := &credentials.Manager{Store: shared, Cost: cheap}
 	two := &credentials.Manager{Store: shared, Cost: cheap}
@@ -311,14 +321,14 @@ func TestResetAndDeleteCountOnEveryNode(t *testing.T) {
 	wantError(t, two.Validate(ctx, id), credentials.ErrRevoked)
 }
 
-func TestOfResetsAtTheSameTimeOneWins(t *testing.T) {
+func TestOneOfSimultaneousResetsWins(t *testing.T) {
 	f := newFixture(t)
 	const n = 8
 	passwords := make([]credentials.Password, n)
 	errs := make([]error, n)
 	var read, all sync.WaitGroup
 	read.Add(n)
-	f.Manager = &credentials.Manager{Store: &meeting{Store: f.spy, all: &read}, Cost: cheap}
+	f.Manager = &credentials.Manager{Store: &barrier{Store: f.spy, all: &read}, Cost: cheap}
 	acme := f.Manager.Tenant("acme")
 	for i := range n {
 		all.Go(func() { passwords[i], errs[i] = acme.ResetPassword(t.Context(), f.user.Username) })
@@ -333,21 +343,21 @@ func TestOfResetsAtTheSameTimeOneWins(t *testing.T) {
 		}
 		wantError(t, err, store.ErrConflict)
 		if passwords[i] != (credentials.Password{}) {
-			t.Error("a reset that lost answers a password")
+			t.Error("a reset that lost returned a password, want none")
 		}
 	}
 	if won != 1 {
-		t.Errorf("%d resets won", won)
+		t.Errorf("%d of %d resets won, want 1", won, n)
 	}
 }
 
-// A meeting is a store whose callers of User all wait for each other.
-type meeting struct {
+// A barrier is a store in which all callers of User wait for each other.
+type barrier struct {
 	store.Store
 	all *sync.WaitGroup
 }
 
-func (m *meeting) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
+func (m *barrier) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
 	u, err := m.Store.User(ctx, tenant, username)
 	m.all.Done()
 	m.all.Wait()
@@ -369,7 +379,7 @@ func TestDeleteUserIsFinal(t *testing.T) {
 	must(t, f.login(other.Username, password.Reveal(), here))
 }
 
-func TestUsernamesNobodyHas(t *testing.T) {
+func TestImplausibleUsernames(t *testing.T) {
 	f := newFixture(t)
 	for _, username := range []string{"", "\x00", "smtp\xff", strings.Repeat("x", 1<<20), f.user.Username + "\x00"} {
 		_, err := f.acme.User(t.Context(), username)
@@ -378,11 +388,11 @@ func TestUsernamesNobodyHas(t *testing.T) {
 		wantError(t, f.acme.RenameUser(t.Context(), username, "x"), store.ErrNotFound)
 		wantError(t, f.login(username, "x", here), credentials.ErrDenied)
 		if len(err.Error()) > 300 {
-			t.Errorf("the error is %d bytes long", len(err.Error()))
+			t.Errorf("the error has %d bytes, want at most 300", len(err.Error()))
 		}
 	}
 	if len(f.spy.usernames) != 0 {
-		t.Errorf("the store was asked for %q", f.spy.usernames)
+		t.Errorf("the store was asked for %q, want no call", f.spy.usernames)
 	}
 }
 
@@ -390,9 +400,9 @@ func TestEndedContext(t *testing.T) {
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for name, call := range calls(ctx, f.acme, domain, f.user.Username) {
-		if err := call(); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: %v", name, err)
+	for _, c := range calls(ctx, f.acme, domain, f.user.Username) {
+		if err := c.do(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: error is %v, want context.Canceled", c.name, err)
 		}
 	}
 	_, err := f.Authenticate(ctx, f.user.Username, f.password, here)

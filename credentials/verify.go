@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 )
 
@@ -13,98 +12,52 @@ const (
 	// It is below the shortest timeout that mail libraries have by default.
 	maxWait = 5 * time.Second
 
-	// maxKnownWait is the same for a login from the user's last address, whose
-	// rate limits still count maxWait at most. After a restart all tools log in
-	// at once: at 60 hashes a second 1,800 of them are served in this time. A
-	// tool that gives up before finds its password verified when it retries.
+	// maxKnownWait is the same for a login from the network of the user's last
+	// connection, except that its rate limits still count maxWait at most. After
+	// a restart all tools log in at once: at 60 hashes a second 1,800 of them
+	// are served in this time. If a tool gives up before, its password is still
+	// verified, and its next login costs no hash.
 	maxKnownWait = 30 * time.Second
-
-	// How many passwords are remembered that were verified, and refused. They
-	// are apart, so that no flood of wrong ones pushes out a right one.
-	maxVerified = 1 << 16
-	maxRefused  = 1 << 16
 )
 
-// What ErrBusy is wrapped with.
+// The causes of ErrBusy.
 var (
-	errWaited  = errors.New("no hash in time")
-	errGuesses = errors.New("too many wrong passwords")
+	errNoHash   = errors.New("no hash in time")
+	errFailures = errors.New("too many wrong passwords")
 )
 
 func busy(cause error) error { return fmt.Errorf("%w: %w", ErrBusy, cause) }
 
-// A flight is a hash that is waited for or computed. Attempts from one prefix
-// with the same password share it: a stale tool that knocks a thousand times
-// at once costs one hash. Prefixes are apart, so that none waits for the brakes
-// of another.
-type flight struct {
-	digest digest
-	prefix netip.Prefix
-}
-
-// verify reports whether the password is right. It is fresh if that had to be
-// waited for.
+// verify reports whether the password is right. fresh is true if the answer was
+// not known before the call.
 func (m *Manager) verify(ctx context.Context, a *attempt) (ok, fresh bool, err error) {
-	if ok, known := m.remembered(a); known {
+	if ok, found := m.verdict(a); found {
 		return ok, false, nil
 	}
 	wait := maxWait
-	if a.home {
+	if a.known {
 		wait = maxKnownWait
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, wait, errWaited)
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, errNoHash)
 	defer cancel()
-	f := flight{a.digest, a.prefix}
-	for {
-		landed, leads := m.board(f)
-		if leads {
-			defer m.land(f)
-			ok, err = m.hash(ctx, a)
-			return ok, true, err
-		}
-		select {
-		case <-landed:
-		case <-ctx.Done():
-			return false, false, busy(context.Cause(ctx))
-		}
-		// A flight that ended without a verdict has another leader next.
-		if ok, known := m.remembered(a); known {
-			return ok, true, nil
-		}
-	}
+	ok, err = m.singleflight(ctx, a, func() (bool, error) { return m.hash(ctx, a) })
+	return ok, true, err
 }
 
-// board joins the flight. The first on board leads it, and must land it.
-func (m *Manager) board(f flight) (landed <-chan struct{}, leads bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if landed, ok := m.flights[f]; ok {
-		return landed, false
-	}
-	m.flights[f] = make(chan struct{})
-	return nil, true
-}
-
-func (m *Manager) land(f flight) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	close(m.flights[f])
-	delete(m.flights, f)
-}
-
-// hash waits until the brakes let the attempt pass and its turn has come, and
-// checks the password.
+// hash waits for the rate limits and the hash queue, then checks the password
+// and stores the verdict.
 func (m *Manager) hash(ctx context.Context, a *attempt) (ok bool, err error) {
 	latest := time.Now().Add(maxWait)
 	for {
-		if err := m.brake(ctx, a, latest); err != nil {
+		if err := m.waitForLimit(ctx, a, latest); err != nil {
 			return false, busy(err)
 		}
-		if err := m.queue.acquire(ctx, m.claim(a)); err != nil {
+		if err := m.queue.acquire(ctx, m.request(a)); err != nil {
 			return false, busy(err)
 		}
-		// While it waited others may have guessed wrong, or found out the same.
-		if ok, known := m.remembered(a); known {
+		// Other logins may have used up the limit, or found the verdict, while
+		// this one waited.
+		if ok, found := m.verdict(a); found {
 			m.queue.release()
 			return ok, nil
 		}
@@ -119,29 +72,30 @@ func (m *Manager) hash(ctx context.Context, a *attempt) (ok bool, err error) {
 	}
 	m.work.Add(a.hash.cost.work())
 	ok = a.hash.matches(a.password)
-	m.remember(a, ok)
+	m.storeVerdict(a, ok)
 	return ok, nil
 }
 
-func (m *Manager) claim(a *attempt) claim {
+// request returns the attempt's request to the hash queue.
+func (m *Manager) request(a *attempt) request {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := claim{class: stranger, owner: a.prefix, guesses: m.brakes.guesses(a.prefix)}
-	if a.home {
-		c.class = resident
+	r := request{class: unknownNetwork, owner: a.network, failures: m.limits.failures(a.network)}
+	if a.known {
+		r.class = knownNetwork
 	}
-	return c
+	return r
 }
 
-// brake waits until the rate limits let the attempt pass. If that is after
+// waitForLimit waits until the rate limits allow the attempt. If that is after
 // latest, or after ctx ends, it fails at once.
-func (m *Manager) brake(ctx context.Context, a *attempt, latest time.Time) error {
+func (m *Manager) waitForLimit(ctx context.Context, a *attempt, latest time.Time) error {
 	delay := m.delay(a)
 	if delay == 0 {
 		return nil
 	}
 	if end, _ := ctx.Deadline(); time.Until(end) <= delay || time.Until(latest) <= delay {
-		return errGuesses
+		return errFailures
 	}
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
@@ -156,26 +110,5 @@ func (m *Manager) brake(ctx context.Context, a *attempt, latest time.Time) error
 func (m *Manager) delay(a *attempt) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.brakes.delay(a)
-}
-
-func (m *Manager) remembered(a *attempt) (ok, known bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, ok := m.verified.Get(a.digest); ok {
-		return true, true
-	}
-	_, known = m.refused.Get(a.digest)
-	return false, known
-}
-
-func (m *Manager) remember(a *attempt, ok bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if ok {
-		m.verified.Put(a.digest, struct{}{})
-		return
-	}
-	m.refused.Put(a.digest, struct{}{})
-	m.brakes.guessed(a)
+	return m.limits.delay(a)
 }
