@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strings"
-	"sync"
 	"time"
 )
 
@@ -81,8 +79,8 @@ func (s *Server) admit(nc net.Conn, implicitTLS bool) {
 // hand gives a connection to go-smtp.
 func (s *Server) hand(c *conn) {
 	select {
-	case s.door.conns <- c:
-	case <-s.door.done:
+	case s.handoff.conns <- c:
+	case <-s.handoff.done:
 		c.Close()
 	}
 }
@@ -141,42 +139,3 @@ func remoteAddr(nc net.Conn) netip.Addr {
 	}
 	return ap.Addr().Unmap().WithZone("")
 }
-
-// A door is the listener on which go-smtp accepts the connections that the
-// server has let in.
-type door struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (d *door) Accept() (net.Conn, error) {
-	select {
-	case c := <-d.conns:
-		return c, nil
-	case <-d.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (d *door) Close() error {
-	d.once.Do(func() { close(d.done) })
-	return nil
-}
-
-func (d *door) Addr() net.Addr { return &net.TCPAddr{} }
-
-// smtpLog takes what go-smtp has to say: troubles of single connections, and
-// panics, which are ours.
-type smtpLog struct{ l *slog.Logger }
-
-func (g smtpLog) Printf(format string, v ...any) {
-	msg := fmt.Sprintf(format, v...)
-	level := slog.LevelDebug
-	if strings.HasPrefix(msg, "panic") {
-		level = slog.LevelError
-	}
-	g.l.Log(context.Background(), level, "relay: "+strings.TrimSpace(msg))
-}
-
-func (g smtpLog) Println(v ...any) { g.Printf("%s", fmt.Sprintln(v...)) }

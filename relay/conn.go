@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,20 +42,18 @@ type conn struct {
 	session *session             // counted for owner; nil before and after
 	evicted bool                 // counted as such
 
-	in      bytes.Buffer // read but not yet given out
-	partial int          // how much of the line at the beginning of in was given out
-	owed    string       // to be given out before in
-	out     []byte       // replies not yet sent
-	midLine bool         // the last reply written has no end yet
-	chunked bool         // BDAT was used: what comes may be data
-	asked   bool         // the last reply was a challenge: what comes is no command
-	huge    bool         // the last command was MAIL with a SIZE beyond what go-smtp reads
-	mute    bool         // swallow the next reply: no second greeting after STARTTLS
-	moved   bool         // STARTTLS gave the socket to another conn
+	in         bytes.Buffer // read from the client but not used yet
+	given      string       // what go-smtp reads next: the rest of a command, or the end of DATA
+	chunk      int64        // how many bytes of a BDAT chunk follow
+	out        []byte       // replies not sent yet
+	arg        string       // the argument of the last command
+	challenged bool         // the last reply was a challenge of AUTH: what comes is not a command
+	instead    string       // replaces the next reply of go-smtp
+	mute       bool         // drop the next reply of go-smtp: no second greeting after STARTTLS
+	moved      bool         // STARTTLS gave the socket to another conn
 
-	cmd       command     // the last one
-	atCommand bool        // what is given out next begins a command
-	reported  atomic.Bool // the session made an event of the reply that comes next
+	cmd      command     // the last one
+	reported atomic.Bool // the session made an event of the reply that comes next
 
 	closing atomic.Bool // it has ended, or a 421 is on its way; nothing else is accepted or sent
 	broken  atomic.Bool // nothing more will be read from the client
@@ -75,113 +74,68 @@ const (
 	writeTimeout  = time.Minute
 	finalTimeout  = time.Second      // for sending a final reply
 	recheckEvery  = 30 * time.Second // how soon an idle session notices a reset made on another node
-	smtpBuffer    = 4096             // what go-smtp reads at once into a buffer of its own
 	keepOutBuffer = 1024
 )
 
-// Read sends what was written, waits for the client within the deadlines, and
-// returns what it sent, piece by piece. It never returns a STARTTLS command:
-// that one ends this conn and begins another.
+// Read sends the replies written so far, waits for the client within the
+// deadlines, and returns one command, in the form of translate, or a part of a
+// BDAT chunk. A STARTTLS command ends this conn and begins another.
 func (c *conn) Read(p []byte) (int, error) {
-	scan := c.scansCommands()
 	for !c.broken.Load() {
 		if final, over := c.over(); over {
 			return 0, c.hangup(final)
 		}
-		if c.owed != "" {
-			n := copy(p, c.owed)
-			c.owed = c.owed[n:]
+		switch {
+		case c.given != "":
+			n := copy(p, c.given)
+			c.given = c.given[n:]
+			return n, nil
+		case c.chunk > 0 && c.in.Len() == 0:
+			n, err := c.fill(p)
+			c.in.Write(p[min(int64(n), c.chunk):n])
+			n -= c.in.Len()
+			c.chunk -= int64(n)
+			return n, err
+		case c.chunk > 0:
+			n, _ := c.in.Read(p[:min(int64(len(p)), c.chunk)])
+			c.chunk -= int64(n)
 			return n, nil
 		}
-		if n := c.piece(len(p), scan || !c.chunked); n > 0 {
-			line := c.in.Bytes()[:n]
-			if c.partial == 0 && c.dropBlanks(line) {
-				continue
-			}
-			c.huge = declaresHuge(line)
-			if c.atCommand {
-				c.atCommand = false
-				c.newCommand(line)
-			}
-			if scan && c.partial == 0 && bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
-				return 0, c.startTLS(c.in.Len() > n)
-			}
-			n = copy(p, line)
-			if c.partial += n; line[n-1] == '\n' {
-				c.partial = 0
-			}
-			if c.partial > maxLine {
-				return 0, c.hangup(replyLongLine)
-			}
-			c.in.Next(n)
-			return n, nil
-		}
-		n, err := c.fill(p)
-		if err != nil {
+		if err := c.readCommand(p); err != nil {
 			return 0, err
 		}
-		if len(p) > smtpBuffer {
-			return n, nil
-		}
-		c.in.Write(p[:n])
 	}
 	return 0, io.EOF
 }
 
-// declaresHuge reports whether a command is MAIL with a number of ten digits or
-// more for SIZE.
-func declaresHuge(line []byte) bool {
-	if len(line) < 5 || !bytes.EqualFold(line[:5], []byte("MAIL ")) {
-		return false
-	}
-	_, size, _ := bytes.Cut(bytes.ToUpper(line), []byte(" SIZE="))
-	rest := bytes.TrimLeft(size, "0123456789")
-	return len(size)-len(rest) >= 10 && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\r' || rest[0] == '\n')
-}
-
-// piece returns how much of what was read is given out at once; 0 means that
-// more has to be read first. It is never more than one command: what go-smtp has
-// in its own buffer it runs, even after a 421 or QUIT. Only for a chunk of BDAT
-// does it ask for more than fits in that buffer, and then for no more than the
-// chunk still has. A command comes whole, if that is wanted and it isn't endless.
-func (c *conn) piece(limit int, whole bool) int {
-	b := c.in.Bytes()
+// readCommand translates the next command, or reads from the client if the command
+// is not complete, with buf as a buffer.
+func (c *conn) readCommand(buf []byte) error {
+	line, ok, final := c.nextCommand()
 	switch {
-	case len(b) == 0:
-		return 0
-	case limit > smtpBuffer:
-		return len(b)
+	case final != (reply{}):
+		return c.hangup(final)
+	case !ok:
+		n, err := c.fill(buf)
+		c.in.Write(buf[:n])
+		return err
 	}
-	if i := bytes.IndexByte(b, '\n'); i >= 0 {
-		return i + 1
+	if !c.challenged {
+		c.newCommand(line)
 	}
-	if whole && len(b) < smtpBuffer {
-		return 0 // half a line doesn't tell what it is
+	if c.startsTLS(line) {
+		return c.startTLS(c.in.Len() > 0)
 	}
-	return len(b)
+	if c.given, final = c.translate(line); final != (reply{}) {
+		c.emit(c.refusal(final.code, final.text))
+		return c.hangup(final)
+	}
+	return nil
 }
 
-// dropBlanks takes the white space off the end of a command: RFC 5321 section
-// 4.1.1 wants it tolerated, go-smtp sees an argument there. It reports whether
-// there was any. After BDAT it leaves everything alone: it could be data.
-func (c *conn) dropBlanks(line []byte) bool {
-	text := bytes.TrimRight(line, "\r\n")
-	if len(text) >= 4 && bytes.EqualFold(text[:4], []byte("BDAT")) {
-		c.chunked = true
-	}
-	cmd := bytes.TrimRight(text, " \t")
-	blanks := len(text) - len(cmd)
-	if c.chunked || c.asked || blanks == 0 || !bytes.HasSuffix(line, []byte("\n")) {
-		return false
-	}
-	copy(line[blanks:], cmd)
-	c.in.Next(blanks)
-	return true
-}
-
-// scansCommands reports whether the next line could be a STARTTLS command.
-func (c *conn) scansCommands() bool {
-	if c.secure || c.srv.TLSConfig == nil {
+// startsTLS reports whether the line is a STARTTLS command that is possible now.
+func (c *conn) startsTLS(line []byte) bool {
+	if c.secure || c.srv.TLSConfig == nil || c.challenged || !bytes.EqualFold(bytes.TrimSpace(line), []byte("STARTTLS")) {
 		return false
 	}
 	c.mu.Lock()
@@ -280,27 +234,25 @@ func (c *conn) hangup(final reply) error {
 	return c.fail()
 }
 
-// Write gathers a reply; the next Read or Close sends it. That makes one
-// packet of the replies to pipelined commands (RFC 2920 section 3.2). go-smtp
-// writes a line at once, except for one that is too long.
+// Write collects a reply line of go-smtp; the next Read or Close sends it. So the
+// replies to pipelined commands leave in one packet (RFC 2920 section 3.2).
 func (c *conn) Write(p []byte) (int, error) {
-	tail := c.midLine
-	c.midLine = !bytes.HasSuffix(p, []byte("\n"))
-	if !tail {
-		c.asked = bytes.HasPrefix(p, []byte("334 "))
-	}
-	if string(p) == chunkTaken {
+	line := strings.TrimSuffix(string(p), "\r\n")
+	c.challenged = strings.HasPrefix(line, "334 ")
+	switch line {
+	case chunkReceived:
 		c.awaitBody()
+	case chunkTooLarge:
+		c.refuseBody()
 	}
 	switch {
-	case tail:
 	case c.mute:
 		c.mute = false
-		c.atCommand = true
 	case !c.closing.Load():
 		n := len(c.out)
-		c.out = c.appendReply(c.out, p)
-		c.replied(c.out[n:])
+		if c.out = c.appendReply(c.out, line); len(c.out) > n {
+			c.replied(c.out[n:])
+		}
 		// RFC 5321 section 3.8: after 421 the channel is closed.
 		if bytes.HasPrefix(c.out[n:], []byte("421 ")) {
 			c.closing.Store(true)
@@ -308,9 +260,6 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
-
-// chunkTaken is go-smtp's reply to a chunk that isn't the last.
-const chunkTaken = "250 2.0.0 Continue\r\n"
 
 // awaitBody waits until the Data call that go-smtp began with the first chunk is
 // under way: RSET has to find it, and it has to find its session.
@@ -337,6 +286,16 @@ func (c *conn) awaitData() {
 	case <-tx.began:
 		<-tx.ended
 	default:
+	}
+}
+
+// refuseBody takes note that the message is refused before its end, so that its
+// Data call does not report it as abandoned.
+func (c *conn) refuseBody() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tx != nil {
+		c.tx.refused = true
 	}
 }
 

@@ -69,7 +69,7 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 		if fault == nil && c.size > limit {
 			fault = errTooLarge
 		}
-		if fault != nil && read > 2*limit+maxInMemory {
+		if fault != nil && read > maxSkipped(limit) {
 			c.endless = true
 			return c, fault
 		}
@@ -85,6 +85,10 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 		}
 	}
 }
+
+// maxSkipped is how many bytes of a message that is refused are read, so that the
+// client gets a reply. Beyond that the connection ends.
+func maxSkipped(limit int64) int64 { return 2*limit + maxInMemory }
 
 // write appends to the content, and turns to a file when memory has had enough. It
 // fills memory first: how p is cut doesn't decide how large a header may be.

@@ -46,7 +46,7 @@ func (d *dataReader) Read(p []byte) (int, error) {
 // Close owes go-smtp the end of the message, if it was reached.
 func (d *dataReader) Close() {
 	if d.err == io.EOF && !d.c.broken.Load() {
-		d.c.owed = ".\r\n"
+		d.c.given = ".\r\n"
 	}
 	if d.c.in.Len() == 0 {
 		d.c.in = bytes.Buffer{} // it may have become large

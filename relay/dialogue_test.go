@@ -29,6 +29,7 @@ import (
 //	== closed       the server has closed the connection
 //	== mail "text"  the next accepted message has exactly this content
 //	== no mail      no further message was accepted
+//	== envelope f -> t u  the next accepted message is from f to t and u
 //
 // In any text $user, $pass, $plain (the AUTH PLAIN response), $user64 and
 // $pass64 stand for the credentials; $pasted is $plain with the username in
@@ -114,6 +115,20 @@ func (d *dialogue) event(text string) {
 		if n := len(d.r.Messages()); n != d.seen {
 			d.t.Fatalf("%s: %d messages were accepted, want %d", d.line, n, d.seen)
 		}
+	case strings.HasPrefix(text, "envelope "):
+		messages := d.r.Messages()
+		if len(messages) <= d.seen {
+			d.t.Fatalf("%s: the message was not accepted", d.line)
+		}
+		m := messages[d.seen]
+		got := "envelope " + m.From + " ->"
+		for _, r := range m.To {
+			got += " " + r.Address
+		}
+		if got != text {
+			d.t.Fatalf("%s: got\n   %s, want\n   %s", d.line, got, text)
+		}
+		d.seen++
 	case isMail:
 		messages := d.r.Messages()
 		if len(messages) <= d.seen {

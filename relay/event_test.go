@@ -93,7 +93,7 @@ func TestSessionEnded(t *testing.T) {
 		reason string
 		change func(*relay.Server)
 	}{
-		{"QUIT", func(_ *testing.T, _ *relaytest.Relay, c *client) { c.cmd("QUIT", "221") }, 221, "Bye", nil},
+		{"QUIT", func(_ *testing.T, _ *relaytest.Relay, c *client) { c.cmd("QUIT", "221") }, 221, "closing the connection", nil},
 		{"closed by the client", func(_ *testing.T, _ *relaytest.Relay, c *client) { c.conn.Close() }, 0, "the client closed the connection", nil},
 		{"closed in the middle of a message", func(_ *testing.T, _ *relaytest.Relay, c *client) {
 			c.envelope()

@@ -58,7 +58,7 @@ func TestEHLONames(t *testing.T) {
 	r := startRelay(t, nil)
 	for _, name := range []string{
 		"a\x00b", "a\rb", "a\x1b[2J", "b\xfccher", "b\xc3\xbccher.example", "a\tb", "<a>", "a\x7f", "[127.0.0.1]", "250-STARTTLS", "421", "%s%n",
-		strings.Repeat("n", 1000), strings.Repeat("421 ", 2000), strings.Repeat("n", 5000), "x" + strings.Repeat("\x80", 60000),
+		strings.Repeat("n", 1000), strings.Repeat("421 ", 2000), strings.Repeat("n", 5000), "x" + strings.Repeat("\x80", 12000),
 	} {
 		for _, verb := range []string{"EHLO", "HELO"} {
 			t.Run(fmt.Sprintf("%s %.10q", verb, name), func(t *testing.T) {
@@ -124,7 +124,8 @@ func TestEnvelopeAddresses(t *testing.T) {
 		{`<bob@[IPv6:::1]>`, "250", `bob@[IPv6:::1]`},
 		{"<b\xf6b@example.com>", "501", ""},
 		{"<b\xc3\xb6b@example.com>", "553", ""},
-		{"<" + strings.Repeat("b", 65) + "@example.com>", "501", ""},
+		{"<" + strings.Repeat("b", 242) + "@example.com>", "250", strings.Repeat("b", 242) + "@example.com"},
+		{"<" + strings.Repeat("b", 243) + "@example.com>", "501", ""},
 		{"<bob@" + strings.Repeat("b.", 150) + "example>", "501", ""},
 		{"<bob@example.com> NOTIFY=NEVER,SUCCESS", "501", ""},
 		{"<bob@example.com> ORCPT=rfc822;a+0Db", "501", ""},

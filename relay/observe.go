@@ -105,10 +105,8 @@ func authOf(arg []byte, secure bool) (mechanism, username string) {
 	return mechanism, username
 }
 
-// replied looks at a reply line that goes to the client. After a reply that is not
-// of the 3yz class, the client's next line is a command.
+// replied looks at a reply line that goes to the client.
 func (c *conn) replied(line []byte) {
-	c.atCommand = line[0] != '3'
 	reported := c.reported.Swap(false)
 	switch {
 	case bytes.HasPrefix(line, []byte("221 ")), bytes.HasPrefix(line, []byte("421 ")):

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/internal/mailheader"
@@ -177,66 +176,4 @@ func (s *session) checkHeader(ctx context.Context, tx *transaction, h *mailheade
 		}
 	}
 	return reply{}
-}
-
-// pathAddress checks an envelope address as go-smtp gives it, with a quoted
-// local part unquoted, and returns it as it is to be written in a command
-// (RFC 5321 section 4.1.2), or the reply with which it is refused. One with two
-// @ is refused even if the first is quoted: unquoted, <a@b@c> is just the same.
-func pathAddress(addr string, allowUTF8 bool, bad reply) (string, reply) {
-	at := strings.IndexByte(addr, '@')
-	if at <= 0 || at > 64 || len(addr) > 254 || !utf8.ValidString(addr) {
-		return "", bad
-	}
-	local, domain := addr[:at], addr[at+1:]
-	if !allowUTF8 && !mailtext.IsASCII(addr) {
-		return "", replyNeedsUTF8
-	}
-	if _, ok := mailtext.AddressLiteral(domain); !ok && !isHostname(domain) {
-		return "", bad
-	}
-	local, ok := quoteLocal(local)
-	if !ok {
-		return "", bad
-	}
-	return local + "@" + domain, reply{}
-}
-
-// quoteLocal returns the local part in the form it has in a command: as it is
-// if it is a dot-string, else as a quoted string.
-func quoteLocal(local string) (string, bool) {
-	plain := local[0] != '.' && local[len(local)-1] != '.' && !strings.Contains(local, "..")
-	for _, r := range local {
-		if r < ' ' || r == 0x7f {
-			return "", false
-		}
-		plain = plain && !strings.ContainsRune(` "(),:;<>@[\]`, r)
-	}
-	if plain {
-		return local, true
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`, true
-}
-
-// isHostname reports whether s can be a domain in an address or the name of
-// this server. It is lenient about what is beyond ASCII and about what names
-// mean; what it keeps out is everything a command could be broken with.
-func isHostname(s string) bool {
-	if s == "" || len(s) > 255 {
-		return false
-	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
-		if label == "" || label[0] == '-' {
-			return false
-		}
-		for _, r := range label {
-			switch {
-			case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
-			case r >= utf8.RuneSelf && r != utf8.RuneError:
-			default:
-				return false
-			}
-		}
-	}
-	return true
 }

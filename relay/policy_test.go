@@ -145,7 +145,7 @@ func TestPolicyRequest(t *testing.T) {
 		t.Errorf("got session %q from %v, want 26 characters and a loopback address", client.Session, client.Remote)
 	}
 	const tls = "TLS 1.3"
-	from, size := "Shop@ACME.Example", int64(len(content))
+	from, size := "Shop@acme.example", int64(len(content))
 	want := []relay.PolicyRequest{
 		{Client: client, Field: relay.FieldAuth, TLS: tls},
 		{Client: client, Field: relay.FieldMailFrom, Size: 1000, TLS: tls},

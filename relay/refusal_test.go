@@ -59,6 +59,14 @@ var (
 	}
 )
 
+func manyParams() string {
+	var b strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&b, " P%d", i)
+	}
+	return b.String()
+}
+
 const data = envelope + "DATA\r\n"
 
 // refusals holds a dialogue for every reply with which the server refuses
@@ -101,6 +109,8 @@ var refusalTable = []refusal{
 	{"foreign sender", loggedIn, nil, "MAIL FROM:<x@evil.example>\r\n", atMail(550, "x@evil.example")},
 	{"unknown MAIL parameter", loggedIn, nil, "MAIL FROM:<shop@acme.example> X=1\r\n", atMail(555, "shop@acme.example")},
 	{"malformed MAIL parameter", loggedIn, nil, "MAIL FROM:<shop@acme.example> RET=ALL\r\n", atMail(501, "shop@acme.example")},
+	{"MAIL parameter twice", loggedIn, nil, "MAIL FROM:<shop@acme.example> RET=FULL RET=HDRS\r\n", atMail(501, "shop@acme.example")},
+	{"too many MAIL parameters", loggedIn, nil, "MAIL FROM:<shop@acme.example>" + manyParams() + "\r\n", atMail(501, "shop@acme.example")},
 	{"second MAIL", loggedIn, nil, "MAIL FROM:<shop@acme.example>\r\nMAIL FROM:<b@acme.example>\r\n", atMail(503, "b@acme.example")},
 	{"REQUIRETLS in the clear", insecure, nil, "MAIL FROM:<shop@acme.example> REQUIRETLS\r\n", atMail(530, "shop@acme.example")},
 	{"AllowUser fails", loggedIn, func(s *relay.Server) { s.AllowUser = decide(errSecret) }, "MAIL FROM:<shop@acme.example>\r\n", atMail(451, "shop@acme.example")},
@@ -112,6 +122,8 @@ var refusalTable = []refusal{
 		&relay.MessageRefused{Field: relay.FieldRcptTo, To: []string{"bob@example.com"}, Code: 503}}},
 	{"RCPT without TO", loggedIn, nil, "MAIL FROM:<shop@acme.example>\r\nRCPT bob@example.com\r\n", atRcpt(501, "bob@example.com")},
 	{"malformed recipient", loggedIn, nil, "MAIL FROM:<shop@acme.example>\r\nRCPT TO:<bob@exa mple.com>\r\n", atRcpt(501, "bob@exa mple.com")},
+	{"long recipient", loggedIn, nil, "MAIL FROM:<shop@acme.example>\r\nRCPT TO:<" + strings.Repeat("b", 250) + "@example.com>\r\n",
+		atRcpt(501, strings.Repeat("b", 250)+"@...")},
 	{"malformed domain of a recipient", loggedIn, nil, "MAIL FROM:<shop@acme.example>\r\nRCPT TO:<bob@ex&mple.com>\r\n", atRcpt(501, "bob@ex&mple.com")},
 	{"unknown RCPT parameter", loggedIn, nil, "MAIL FROM:<shop@acme.example>\r\nRCPT TO:<bob@example.com> X=1\r\n", atRcpt(555, "bob@example.com")},
 	{"malformed RCPT parameter", loggedIn, nil, "MAIL FROM:<shop@acme.example>\r\nRCPT TO:<bob@example.com> NOTIFY=X\r\n", atRcpt(501, "bob@example.com")},
@@ -120,6 +132,11 @@ var refusalTable = []refusal{
 
 	// Data.
 	{"DATA before RCPT", loggedIn, nil, "DATA\r\n", []relay.Event{&relay.MessageRefused{Field: relay.FieldData, Code: 503}}},
+	{"DATA with an argument", loggedIn, nil, envelope + "DATA now\r\n", onData(501)},
+	{"chunk beyond the limit", loggedIn, func(s *relay.Server) { s.MaxMessageBytes = 100 }, envelope + chunk(sized(200), false), onData(552)},
+	{"second chunk beyond the limit", loggedIn, func(s *relay.Server) { s.MaxMessageBytes = 100 },
+		envelope + chunk(hello, false) + chunk(sized(200), true), onData(552)},
+	{"chunk far beyond the limit", loggedIn, nil, envelope + "BDAT 4000000000\r\n", append(onData(552), &relay.SessionEnded{Code: 552})},
 	{"DATA after BDAT", loggedIn, nil, envelope + chunk(hello, false) + "DATA\r\n" + chunk("", true), onData(503)},
 	{"MAIL after BDAT", loggedIn, nil, envelope + chunk(hello, false) + "MAIL FROM:<shop@acme.example>\r\n" + chunk("", true), atMail(503, "shop@acme.example")},
 	{"RCPT after BDAT", loggedIn, nil, envelope + chunk(hello, false) + "RCPT TO:<eve@example.com>\r\n" + chunk("", true), atRcpt(503, "eve@example.com")},
@@ -131,6 +148,7 @@ var refusalTable = []refusal{
 	{"loop", loggedIn, nil, data + strings.Repeat("Received: from x\r\n", 101) + hello + ".\r\n", onData(554)},
 	{"foreign From", loggedIn, nil, data + "From: x@evil.example\r\n\r\n.\r\n", []relay.Event{
 		&relay.MessageRefused{Field: relay.FieldFrom, From: "shop@acme.example", To: []string{"bob@example.com"}, Code: 550}}},
+	{"loop", loggedIn, nil, data + strings.Repeat("Received: x\r\n", 101) + hello + ".\r\n", onData(554)},
 	{"bare CR", loggedIn, nil, data + "From: shop@acme.example\r\n\r\na\rb\r\n.\r\n", onData(550)},
 	{"NUL", loggedIn, nil, data + "From: shop@acme.example\r\n\r\na\x00b\r\n.\r\n", onData(550)},
 	{"Forwarder fails", loggedIn, forwardError(errSecret), data + hello + ".\r\n", onData(451)},
@@ -144,6 +162,8 @@ var refusalTable = []refusal{
 
 	// Other commands.
 	{"unknown command", loggedIn, nil, "U2VjcmV0\r\n", command(500, "")},
+	{"long command", loggedIn, nil, "NOOP " + strings.Repeat("x", 12<<10) + "\r\n", command(500, "NOOP")},
+	{"bare LF", loggedIn, nil, "NOOP\nNOOP\r\n", []relay.Event{&relay.SessionEnded{Code: 421}}},
 	{"short command", loggedIn, nil, "X\r\n", command(500, "")},
 	{"EXPN", loggedIn, nil, "EXPN all\r\n", command(502, "EXPN")},
 	{"STARTTLS after TLS", secured, nil, "STARTTLS\r\n", command(503, "STARTTLS")},
@@ -311,7 +331,8 @@ var provokedElsewhere = map[string]string{
 	"out of storage, try again later":                         "needs a full disk",
 	"the server is closing":                                   "is not sent",
 	"accepted as ":                                            "is a 250",
-	"Unable to parse SIZE as an integer":                      "is what go-smtp says",
+	"recipient accepted":                                      "is a 250",
+	"Max message size exceeded":                               "is what go-smtp says",
 }
 
 // TestEveryRefusalIsInTheTable reads the replies out of the source of the package.

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -42,6 +41,8 @@ var (
 	replyTooMany  = reply{code: 421, enhanced: "4.7.0", text: "too many connections, try again later"}
 	replyPanic    = reply{code: 421, enhanced: "4.3.0", text: "not possible right now, try again later"}
 	replyLongLine = reply{code: 421, enhanced: "4.5.2", text: "the line is too long"}
+	replyBareLF   = reply{code: 421, enhanced: "4.5.2", text: "a command holds a bare LF, commands end in CR LF"}
+	replyBadBDAT  = reply{code: 421, enhanced: "4.5.4", text: "malformed BDAT, use BDAT size or BDAT size LAST"}
 	replyCutShort = reply{code: 421, enhanced: "4.4.2", text: "the connection broke before the message was complete"}
 
 	replyAfterStartTLS = reply{code: 421, enhanced: "4.7.0", text: "nothing may follow STARTTLS before the TLS handshake"}
@@ -49,10 +50,20 @@ var (
 
 	replyTooManyFromAddr = reply{code: 421, enhanced: "4.7.0", text: "too many connections from your address, try again later"}
 
+	replyRecipient = reply{code: 250, enhanced: "2.1.5", text: "recipient accepted"}
+
 	replyNested       = reply{code: 503, enhanced: "5.5.1", text: "a message is in progress, use RSET to abandon it"}
+	replyBadMail      = reply{code: 501, enhanced: "5.1.7", text: "malformed sender, use MAIL FROM:<address>"}
 	replyBadSender    = reply{code: 501, enhanced: "5.1.7", text: "malformed sender address"}
+	replyBadRcpt      = reply{code: 501, enhanced: "5.1.3", text: "malformed recipient, use RCPT TO:<address>"}
 	replyBadRecipient = reply{code: 501, enhanced: "5.1.3", text: "malformed recipient address"}
-	replyNeedsUTF8    = reply{code: 553, enhanced: "5.6.7", text: "an address beyond ASCII needs the SMTPUTF8 parameter"}
+	replyLongAddress  = reply{code: 501, enhanced: "5.1.3", text: fmt.Sprintf("the address is longer than %d bytes", maxAddress)}
+
+	replyUnknownMailParam = reply{code: 555, enhanced: "5.5.4", text: "unknown MAIL parameter"}
+	replyUnknownRcptParam = reply{code: 555, enhanced: "5.5.4", text: "unknown RCPT parameter"}
+	replyTwice            = reply{code: 501, enhanced: "5.5.4", text: "a parameter is given twice"}
+	replyTooManyParams    = reply{code: 501, enhanced: "5.5.4", text: "too many parameters"}
+	replyNeedsUTF8        = reply{code: 553, enhanced: "5.6.7", text: "an address beyond ASCII needs the SMTPUTF8 parameter"}
 
 	replyLoop     = reply{code: 554, enhanced: "5.4.6", text: "the message loops: it has passed more than 100 servers"}
 	replyBareCR   = replyBadContent("a line holds a bare CR, lines end in CR LF")
@@ -83,6 +94,27 @@ func (s *Server) replyTooLarge() reply {
 // replyTooSlow ends a connection whose client missed a deadline.
 func replyTooSlow(what string) reply {
 	return reply{code: 421, enhanced: "4.4.2", text: what}
+}
+
+// params says what the value of a parameter has to be.
+var params = map[string]string{
+	"SIZE":       "SIZE takes a number of bytes",
+	"BODY":       "BODY takes 7BIT or 8BITMIME",
+	"SMTPUTF8":   "SMTPUTF8 takes no value",
+	"REQUIRETLS": "REQUIRETLS takes no value",
+	"RET":        "RET takes FULL or HDRS",
+	"ENVID":      fmt.Sprintf("ENVID takes printable ASCII as xtext, at most %d characters", maxEnvelopeID),
+	"NOTIFY":     "NOTIFY takes NEVER, or some of SUCCESS, FAILURE and DELAY",
+	"ORCPT":      fmt.Sprintf("ORCPT takes type;address as xtext, at most %d characters", maxORCPT),
+}
+
+// replyBadParam refuses the value of a parameter that the server knows.
+func replyBadParam(name string) reply {
+	return reply{code: 501, enhanced: "5.5.4", text: params[name]}
+}
+
+func (s *Server) replyTooManyRecipients() reply {
+	return reply{code: 452, enhanced: "4.5.3", text: fmt.Sprintf("a message has at most %d recipients", s.maxRecipients())}
 }
 
 func replyAccepted(id string) reply {
@@ -151,75 +183,6 @@ func enhancedOf(e *ReplyError) string {
 	return strconv.Itoa(e.Code/100) + ".0.0"
 }
 
-// A reply line has 512 bytes at most (RFC 5321 section 4.5.3.1.5).
-const (
-	maxReplyLine = 510 // without CRLF
-	maxReplyText = 400
-)
-
-// corrections are replies of go-smtp that say the wrong thing, and what is to be
-// said instead: RFC 5321 sections 4.1.4 and 4.2.4 for commands out of order
-// (503), 4.1.1.11 for unknown parameters (555), 3.8 before closing (421), RFC
-// 4954 section 4 for AUTH.
-var corrections = map[string]string{
-	"502 5.5.1 Please introduce yourself first.":                "503 5.5.1 say EHLO first",
-	"502 5.5.1 Missing MAIL FROM command.":                      "503 5.5.1 MAIL comes first",
-	"502 5.5.1 Missing RCPT TO command.":                        "503 5.5.1 no recipient was accepted",
-	"502 5.5.1 MAIL not allowed during message transfer":        "503 5.5.1 a message is in progress, use RSET to abandon it",
-	"502 5.5.1 RCPT not allowed during message transfer":        "503 5.5.1 recipients come before the data",
-	"502 5.5.1 DATA not allowed during message transfer":        "503 5.5.1 a message that began with BDAT ends with it",
-	"502 5.5.1 TLS not supported":                               "503 5.5.1 STARTTLS is not possible now",
-	"502 5.5.4 Missing parameter":                               "501 5.5.4 name a mechanism: AUTH PLAIN or AUTH LOGIN",
-	"454 4.7.0 Invalid base64 data":                             "501 5.5.2 invalid base64",
-	"500 5.5.4 Unknown MAIL FROM argument":                      "555 5.5.4 unknown MAIL parameter",
-	"500 5.5.4 Unknown RCPT TO argument":                        "555 5.5.4 unknown RCPT parameter",
-	"500 5.5.4 Malformed AUTH parameter value":                  "501 5.5.4 malformed AUTH parameter",
-	"500 5.5.4 Malformed AUTH parameter mailbox":                "501 5.5.4 malformed AUTH parameter",
-	"501 5.5.2 Was expecting MAIL arg syntax of FROM:<address>": "501 5.1.7 malformed sender, use MAIL FROM:<address>",
-	"501 5.5.2 Was expecting RCPT arg syntax of TO:<address>":   "501 5.1.3 malformed recipient, use RCPT TO:<address>",
-	"501 5.5.2 Bad command":                                     "500 5.5.2 command not recognized",
-	"500 5.5.1 Too many errors. Quiting now":                    "421 4.7.0 too many errors",
-	"501 5.5.4 Missing chunk size argument":                     lostInChunks,
-	"501 5.5.4 Malformed size argument":                         lostInChunks,
-	"501 5.5.4 Unknown BDAT argument":                           lostInChunks,
-	"501 5.5.4 Too many arguments":                              lostInChunks,
-	"235 2.0.0 Authentication succeeded":                        "235 2.7.0 logged in",
-	"354 Go ahead. End your data with <CR><LF>.<CR><LF>":        "354 end the data with <CR><LF>.<CR><LF>",
-}
-
-// lostInChunks ends the connection: the data that follows such a BDAT must not
-// be taken for commands.
-const lostInChunks = "421 4.5.4 malformed BDAT, use BDAT size or BDAT size LAST"
-
-// appendReply appends a reply line of go-smtp to dst, corrected and completed,
-// and with nothing in it that isn't printable: go-smtp repeats what it was sent.
-func (c *conn) appendReply(dst, p []byte) []byte {
-	line := bytes.TrimSuffix(p, []byte("\r\n"))
-	right, wrong := corrections[string(line)]
-	switch {
-	case bytes.HasPrefix(line, []byte("250-Hello ")): // to EHLO, RFC 5321 section 4.1.1.1
-		right, wrong = "250-"+c.srv.host, true
-	case bytes.HasPrefix(line, []byte("250 2.0.0 Hello ")): // to HELO, RFC 2034 section 4
-		right, wrong = "250 "+c.srv.host, true
-	case c.huge && c.srv.maxMessageBytes() < 1<<32 && string(line) == "501 5.5.4 Unable to parse SIZE as an integer": // of more than 32 bits
-		return append(dst, c.srv.replyTooLarge().line()...)
-	}
-	if wrong {
-		return append(append(dst, right...), "\r\n"...)
-	}
-	for _, b := range line[:min(len(line), maxReplyLine)] {
-		if b < ' ' || b > '~' {
-			b = '?'
-		}
-		dst = append(dst, b)
-	}
-	switch {
-	case bytes.HasPrefix(line, []byte("250-PIPELINING")) && !c.secure && c.srv.tls != nil:
-		dst = append(dst, "\r\n250-STARTTLS"...)
-	case bytes.HasPrefix(line, []byte("250-PIPELINING")) && c.secure:
-		dst = append(dst, "\r\n250-REQUIRETLS"...)
-	case bytes.Equal(line, []byte("250-SIZE")):
-		dst = strconv.AppendInt(append(dst, ' '), c.srv.maxMessageBytes(), 10)
-	}
-	return append(dst, "\r\n"...)
-}
+// maxReplyText is the longest text of a reply. A reply line has at most 512 bytes
+// (RFC 5321 section 4.5.3.1.5).
+const maxReplyText = 400

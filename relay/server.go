@@ -148,7 +148,7 @@ type Server struct {
 	host     string
 	tls      *tls.Config
 	smtp     *smtp.Server
-	door     *door // where go-smtp accepts what this server has let in
+	handoff  *handoff // where go-smtp accepts the connections that this server has accepted
 	ctx      context.Context
 	cancel   context.CancelFunc
 	unsub    func()
@@ -255,29 +255,14 @@ func (s *Server) setUp() error {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.unsub = s.Credentials.Subscribe(s.onCredentials)
-	s.door = &door{conns: make(chan net.Conn), done: make(chan struct{})}
+	s.handoff = &handoff{conns: make(chan net.Conn), done: make(chan struct{})}
 	s.smtp = s.newSMTP()
-	go s.smtp.Serve(s.door)
+	go s.smtp.Serve(s.handoff)
 	return nil
 }
 
-// newSMTP makes the go-smtp server. What it could limit or time out is limited
-// here instead, once, for DATA and BDAT alike; of TLS it knows nothing (see conn).
-func (s *Server) newSMTP() *smtp.Server {
-	srv := smtp.NewServer(smtp.BackendFunc(s.newSession))
-	srv.Domain = s.host
-	srv.MaxRecipients = s.maxRecipients()
-	srv.MaxLineLength = 0
-	srv.AllowInsecureAuth = true
-	srv.EnableSMTPUTF8 = true
-	srv.EnableDSN = true
-	srv.EnableREQUIRETLS = true
-	srv.ErrorLog = smtpLog{s.logger()}
-	return srv
-}
-
-// maxLine bounds a command line and a line of a message. RFC 5321 section
-// 4.5.3.1.6 says 1000; many tools write whole documents in a line.
+// maxLine is the longest line of a message, in bytes. RFC 5321 section 4.5.3.1.6
+// says 1000, but many programs write a whole document in one line.
 const maxLine = 64 << 10
 
 // Shutdown stops the server gently: it closes the listeners, tells idle clients
@@ -335,12 +320,12 @@ func (s *Server) gone() <-chan struct{} {
 
 // release ends what setUp started. It may be called more than once.
 func (s *Server) release() {
-	if s.door == nil {
+	if s.handoff == nil {
 		return // never started
 	}
 	s.unsub()
 	s.cancel()
-	s.door.Close()
+	s.handoff.Close()
 }
 
 func (s *Server) maxMessageBytes() int64        { return or(s.MaxMessageBytes, 25<<20) }

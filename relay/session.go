@@ -41,10 +41,12 @@ type transaction struct {
 	id          credentials.Identity
 	from        string
 	to          []Recipient
+	known       map[string]struct{} // the addresses of to
 	options     Options
 	size        int64 // as the client declared it; 0 if it didn't
 	started     time.Time
 	bodyStarted time.Time
+	refused     bool // the client has the reply, before the end of the data
 
 	began, ended chan struct{}  // closed when Data begins and returns
 	chunks       *io.PipeReader // what it reads from, if the data comes by BDAT; set before began
@@ -77,47 +79,16 @@ func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
 }
 
 // Mail begins a transaction (RFC 5321 section 4.1.1.2). The sender's domain is
-// checked here already, so that a misconfigured tool learns early.
-func (s *session) Mail(from string, opts *smtp.MailOptions) error {
-	if refusal := s.mayBegin(opts); refusal != (reply{}) {
+// checked here already, so that a misconfigured tool learns early. The arguments
+// are go-smtp's; the session parses those of the client.
+func (s *session) Mail(string, *smtp.MailOptions) error {
+	if refusal := s.begin(s.conn.arg); refusal != (reply{}) {
 		return refusal.smtp()
 	}
-	id := s.user()
-	ctx, cancel := s.context(lookupTimeout)
-	defer cancel()
-	if refusal := s.stillValid(ctx, id); refusal != (reply{}) {
-		return refusal.smtp()
-	}
-	if refusal := s.checkUser(ctx, id, opts.Size); refusal != (reply{}) {
-		return refusal.smtp()
-	}
-	tx := &transaction{
-		id: id, from: from, size: opts.Size, started: time.Now(),
-		began: make(chan struct{}), ended: make(chan struct{}),
-		options: Options{
-			Body:       string(opts.Body),
-			UTF8:       opts.UTF8,
-			RequireTLS: opts.RequireTLS,
-			Return:     string(opts.Return),
-			EnvelopeID: opts.EnvelopeID,
-		},
-	}
-	if from != "" {
-		addr, refusal := pathAddress(from, opts.UTF8, replyBadSender)
-		if refusal == (reply{}) {
-			tx.from = addr
-			refusal = s.checkSender(ctx, s.request(tx, FieldMailFrom, addr))
-		}
-		if refusal != (reply{}) {
-			return refusal.smtp()
-		}
-	}
-	s.begin(tx)
 	return nil
 }
 
-// mayBegin checks what has to be so before MAIL, whatever its address.
-func (s *session) mayBegin(opts *smtp.MailOptions) reply {
+func (s *session) begin(arg string) reply {
 	switch {
 	case s.conn.closing.Load():
 		return replyShutdown
@@ -127,42 +98,78 @@ func (s *session) mayBegin(opts *smtp.MailOptions) reply {
 		return replyLoginFirst
 	case s.current() != nil:
 		return replyNested
-	case opts.RequireTLS && !s.conn.secure:
+	}
+	cmd, refusal := parseMail(arg)
+	switch {
+	case refusal != (reply{}):
+		return refusal
+	case cmd.options.RequireTLS && !s.conn.secure:
 		return replyRequireTLS
-	case opts.Size > s.srv.maxMessageBytes():
+	case cmd.size > s.srv.maxMessageBytes():
 		return s.srv.replyTooLarge()
 	}
+	id := s.user()
+	ctx, cancel := s.context(lookupTimeout)
+	defer cancel()
+	if refusal := s.stillValid(ctx, id); refusal != (reply{}) {
+		return refusal
+	}
+	if refusal := s.checkUser(ctx, id, cmd.size); refusal != (reply{}) {
+		return refusal
+	}
+	tx := &transaction{
+		id: id, from: cmd.from, size: cmd.size, options: cmd.options, started: time.Now(),
+		began: make(chan struct{}), ended: make(chan struct{}),
+	}
+	if tx.from != "" {
+		if refusal := s.checkSender(ctx, s.request(tx, FieldMailFrom, tx.from)); refusal != (reply{}) {
+			return refusal
+		}
+	}
+	s.setTransaction(tx)
 	return reply{}
 }
 
-// Rcpt adds a recipient (RFC 5321 section 4.1.1.3). One that is named twice
-// gets one copy.
-func (s *session) Rcpt(to string, opts *smtp.RcptOptions) error {
+// Rcpt adds a recipient (RFC 5321 section 4.1.1.3). go-smtp keeps a list of the
+// recipients for which Rcpt returned nil. It needs one of them, and is told of no
+// more, so that a client can't make it keep an endless list.
+func (s *session) Rcpt(string, *smtp.RcptOptions) error {
 	tx := s.current()
 	if tx == nil || s.conn.closing.Load() {
 		return replyShutdown.smtp()
 	}
-	addr, refusal := pathAddress(to, tx.options.UTF8, replyBadRecipient)
-	if refusal == (reply{}) {
-		refusal = s.checkRecipient(tx, addr)
-	}
-	if refusal != (reply{}) {
+	first := len(tx.to) == 0
+	if refusal := s.addRecipient(tx, s.conn.arg); refusal != (reply{}) {
 		return refusal.smtp()
 	}
-	for _, r := range tx.to {
-		if r.Address == addr {
-			return nil
-		}
+	if first {
+		return nil
 	}
-	r := Recipient{Address: addr}
-	for _, n := range opts.Notify {
-		r.Notify = append(r.Notify, string(n))
+	return replyRecipient.smtp()
+}
+
+// addRecipient adds a recipient to the transaction. An address that the
+// transaction has already is accepted and gets one copy.
+func (s *session) addRecipient(tx *transaction, arg string) reply {
+	r, refusal := parseRcpt(arg, tx.options.UTF8, s.srv.host)
+	if refusal != (reply{}) {
+		return refusal
 	}
-	if opts.OriginalRecipient != "" {
-		r.OriginalRecipient = string(opts.OriginalRecipientType) + ";" + opts.OriginalRecipient
+	if _, again := tx.known[r.Address]; again {
+		return reply{}
 	}
+	if len(tx.to) >= s.srv.maxRecipients() {
+		return s.srv.replyTooManyRecipients()
+	}
+	if refusal := s.checkRecipient(tx, r.Address); refusal != (reply{}) {
+		return refusal
+	}
+	if tx.known == nil {
+		tx.known = make(map[string]struct{})
+	}
+	tx.known[r.Address] = struct{}{}
 	tx.to = append(tx.to, r)
-	return nil
+	return reply{}
 }
 
 // Data receives the message and has it forwarded. go-smtp sends the error it
@@ -195,7 +202,9 @@ func (s *session) Data(r io.Reader) error {
 		refusal = s.submit(m, tx, in)
 	}
 	if refusal != (reply{}) {
-		s.refuse(m, tx, in, refusal)
+		if !tx.refused {
+			s.refuse(m, tx, in, refusal)
+		}
 		return refusal.smtp()
 	}
 	s.conn.emit(&MessageAccepted{Client: s.client(tx.id), ID: m.ID, From: m.From, To: m.To, Size: m.Size()})
@@ -297,7 +306,7 @@ func (s *session) Reset() {
 	if tx := s.current(); tx != nil {
 		tx.settle()
 	}
-	s.begin(nil)
+	s.setTransaction(nil)
 }
 
 // Logout is called when the connection ends, under go-smtp's lock.
@@ -306,7 +315,7 @@ func (s *session) Logout() error {
 	return nil
 }
 
-func (s *session) begin(tx *transaction) {
+func (s *session) setTransaction(tx *transaction) {
 	s.mu.Lock()
 	s.tx = tx
 	s.mu.Unlock()
