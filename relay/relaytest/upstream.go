@@ -102,6 +102,10 @@ type Answer struct {
 	// Close drops the line. Text is written before, exactly as it is: without
 	// a CRLF of its own it is half a reply.
 	Close bool
+
+	// Reset drops the line with a TCP reset, as a crash or a firewall does.
+	// Text is not written.
+	Reset bool
 }
 
 // A Received is a message that an [Upstream] accepted, and how it came.

@@ -16,7 +16,8 @@ import (
 type upstreamConn struct {
 	u        *Upstream
 	n        int
-	conn     net.Conn
+	raw      net.Conn // the TCP connection
+	conn     net.Conn // raw, or TLS over it
 	r        *bufio.Reader
 	w        *bufio.Writer
 	tls      *tls.ConnectionState
@@ -26,7 +27,7 @@ type upstreamConn struct {
 }
 
 func newUpstreamConn(u *Upstream, nc net.Conn, n int) *upstreamConn {
-	return &upstreamConn{u: u, n: n, conn: nc, r: bufio.NewReaderSize(nc, 32<<10), w: bufio.NewWriter(nc)}
+	return &upstreamConn{u: u, n: n, raw: nc, conn: nc, r: bufio.NewReaderSize(nc, 32<<10), w: bufio.NewWriter(nc)}
 }
 
 func (c *upstreamConn) serve() {
@@ -67,6 +68,11 @@ func (c *upstreamConn) ask(verb, line string) (string, bool) {
 		case <-c.u.done:
 			return "", false
 		}
+	}
+	if tcp, ok := c.raw.(*net.TCPConn); ok && a.Reset {
+		tcp.SetLinger(0)
+		tcp.Close()
+		return "", false
 	}
 	if a.Close {
 		c.w.WriteString(a.Text)

@@ -167,6 +167,7 @@ func (t *transaction) replies(first int) error {
 		t.lost = rp.code == 354 // it wants content for nobody; we have none
 	case rp.code != 354:
 		t.err = t.c.refuse(Data, rp)
+		t.lost = isLost(t.err)
 	}
 	return nil
 }
