@@ -112,8 +112,9 @@ func write(w io.Writer, found []result) (ok bool) {
 			if !measured || r.pkg != t.pkg || r.bench != t.bench && !strings.HasPrefix(r.bench, t.bench+"/") {
 				continue
 			}
-			ours, yardstick, ratio := r.show("ours/s"), r.show("yardstick/s"), fmt.Sprintf("%.2f", v)
-			if !strings.HasSuffix(t.metric, "ratio") {
+			kind, isRatio := strings.CutSuffix(t.metric, "ratio")
+			ours, yardstick, ratio := r.rate(kind, "ours/s"), r.rate(kind, "yardstick/s"), fmt.Sprintf("%.2f", v)
+			if !isRatio {
 				ours, yardstick, ratio = r.show(t.metric), r.show("yardstick-"+t.metric), ""
 			}
 			target, verdict := t.judge(v)
@@ -123,6 +124,15 @@ func write(w io.Writer, found []result) (ok bool) {
 		}
 	}
 	return ok
+}
+
+// rate returns the rate that a ratio of this kind is made of: "fsync-ours/s" for
+// "fsync-ratio". Without one it is the rate of all ratios of the benchmark.
+func (r result) rate(kind, metric string) string {
+	if v, ok := r.metrics[kind+metric]; ok {
+		return fmt.Sprintf("%.0f/s", v)
+	}
+	return r.show(metric)
 }
 
 // show returns a metric with its unit, or nothing if it wasn't measured.
