@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Every case quotes the contract, and every sentence of the contract that a
-// store can break is quoted by a case.
+// Every case quotes the contract, and some case quotes each sentence of the contract
+// that a store can break.
 func TestCasesAreTheContract(t *testing.T) {
 	source := contract(t, "../store/store.go", "Store")
 	var quotes []quote
@@ -25,7 +25,7 @@ func TestCasesAreTheContract(t *testing.T) {
 	})
 }
 
-// The same for spools.
+// As TestCasesAreTheContract, for spools.
 func TestSpoolCasesAreTheContract(t *testing.T) {
 	source := contract(t, "../store/spool.go", "Spool")
 	var quotes []quote
@@ -37,7 +37,7 @@ func TestSpoolCasesAreTheContract(t *testing.T) {
 	})
 }
 
-// The same for contents.
+// As TestCasesAreTheContract, for contents.
 func TestContentsCasesAreTheContract(t *testing.T) {
 	source := contract(t, "../store/contents.go", "Contents")
 	var quotes []quote
@@ -55,17 +55,17 @@ func TestContentsCasesAreTheContract(t *testing.T) {
 	})
 }
 
-// A quote is what a case of that name says it stands for.
+// A quote is the name of a case and the sentences that it quotes.
 type quote struct{ name, words string }
 
-// agree checks that quotes have nothing but sentences of all, and all those of
-// contract but the ones that aren't testable.
+// agree checks that all sentences in quotes are in all, and that quotes have all
+// sentences of contract except those in notTestable.
 func agree(t *testing.T, quotes []quote, all, contract string, notTestable []string) {
 	t.Helper()
 	for _, q := range quotes {
 		for _, sentence := range sentences(q.words) {
 			if !strings.Contains(all, sentence) {
-				t.Errorf("%s quotes %q, which package store doesn't say", q.name, sentence)
+				t.Errorf("%s quotes %q, which is not in package store", q.name, sentence)
 			}
 		}
 	}
@@ -93,8 +93,8 @@ func TestNamesAreUnique(t *testing.T) {
 	}
 }
 
-// contract returns the text of a file's comments, and of those of one of its
-// interfaces alone, each on one line.
+// contract returns the text of all comments in a file, and of the comments of the
+// interface with the given name. Each is one line.
 func contract(t *testing.T, path, name string) (text struct{ all, contract string }) {
 	t.Helper()
 	source, err := os.ReadFile(path)

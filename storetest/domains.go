@@ -33,10 +33,10 @@ var domainPromises = []promise{
 			list, err := t.Domains(t.Context(), acme, store.Page{})
 			t.ok(err, "Domains(%q)", acme)
 			if !slices.Equal(list, []store.Domain{first}) {
-				t.Errorf("Domains(%q) after it: got %+v, want only %+v", acme, list, first)
+				t.Errorf("Domains(%q) after the refused AddDomain: got %+v, want only %+v", acme, list, first)
 			}
 			if list := t.domainNames(rival, store.Page{}); len(list) > 0 {
-				t.Errorf("Domains(%q) after it: got %q, want none", rival, list)
+				t.Errorf("Domains(%q) after the refused AddDomain: got %q, want none", rival, list)
 			}
 		},
 	},
@@ -118,7 +118,7 @@ var domainPromises = []promise{
 			_, err := t.Users(t.Context(), acme, acmeDomain, store.Page{})
 			t.fails(err, store.ErrNotFound, "Users of the deleted domain")
 			if got := t.domainNames(acme, store.Page{}); !slices.Equal(got, []string{"other.example"}) {
-				t.Errorf("Domains(%q): got %q, want the other one only", acme, got)
+				t.Errorf("Domains(%q): got %q, want only the other domain", acme, got)
 			}
 			t.holds(other, hashOf("o1"))
 			t.holds(newUser(rival, rivalDomain, "r1"), hashOf("r1"))
@@ -170,7 +170,7 @@ var domainPromises = []promise{
 	},
 }
 
-// sumsUp checks what acme's domain says of its users, alone and in the list.
+// sumsUp checks Users and LastConnection of acme's domain, in Domain and Domains.
 func (t *tester) sumsUp(users int, lastConnection time.Time) {
 	t.Helper()
 	want := store.Domain{Tenant: acme, Name: acmeDomain, Created: day, Users: users, LastConnection: lastConnection}

@@ -15,7 +15,8 @@ var handlePromises = []promise{
 		check: func(t *tester) {
 			other := *t
 			other.Store = t.open()
-			// Each handle has read, and could have kept, what the other then changes.
+			// Each handle has read what the other one changes next, and may have
+			// cached it.
 			t.fill([]string{"u1"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
 			other.holds(u, hashOf("u1"))
@@ -68,15 +69,16 @@ var handlePromises = []promise{
 					t.Errorf("Domains: got %q, want only %q", got, acmeDomain)
 				}
 			}
-			// The same calls do work, and nothing was used up by those that failed.
+			// The same calls succeed with a context that has not ended: the failed
+			// calls have changed nothing.
 			t.addDomain(acme, "new.example")
 			t.addUser(acme, acmeDomain, "u3")
 		},
 	},
 }
 
-// everyCall returns a call of each method, all of which would succeed after
-// fill with the users u1 and u2 if ctx let them.
+// everyCall returns a call of each method. All of them succeed after fill with the
+// users u1 and u2, unless ctx has ended.
 func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 	return map[string]func() error{
 		"AddDomain": func() error {

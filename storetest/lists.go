@@ -9,8 +9,8 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// bytewise is a list in byte order that other orders sort differently: those
-// that ignore case, know languages, or compare UTF-16.
+// bytewise is in byte order. Orders that ignore case, follow a language or compare
+// UTF-16 sort it differently.
 var bytewise = []string{
 	" lead", "-a", "10", "9", "A", "B", "Z", "_", "a", "a ", "a  ", "a-b", "a.b", "ab", "b", "z", "~",
 	"\u00e4", "\u00e9", "\u0130", "\ufb01", "\uffdd", "\U0001f4ee",
@@ -131,7 +131,7 @@ var listPromises = []promise{
 				t.Errorf("Domains: got %q, want only %q", got, acmeDomain)
 			}
 			if got := t.domainNames(acme, store.Page{Search: "wordpress"}); len(got) > 0 {
-				t.Errorf("Domains: got %q, want none, as only a user is called so", got)
+				t.Errorf("Domains: got %q, want none: only a user has that name", got)
 			}
 		},
 	},
@@ -142,7 +142,7 @@ var listPromises = []promise{
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			all := t.addMany(40)
-			// Between pages, what was seen is deleted or grows, in turn.
+			// Between two pages an entry that was read is deleted, or one is added.
 			n := 0
 			got := t.walk(10, func(last string) {
 				if n++; n%2 == 1 {
@@ -159,7 +159,7 @@ var listPromises = []promise{
 	},
 }
 
-// addMany adds n users to acme's domain, several at a time, and returns their
+// addMany adds n users to acme's domain, several at once, and returns their
 // usernames in order.
 func (t *tester) addMany(n int) []string {
 	t.Helper()
@@ -182,8 +182,8 @@ func (t *tester) addMany(n int) []string {
 	return names
 }
 
-// walk returns the usernames of acme's domain, page by page, and calls between
-// (if not nil) with the last username of each page before it asks for the next.
+// walk reads the usernames of acme's domain page by page. Before each next page it
+// calls between, if it is not nil, with the last username of the page.
 func (t *tester) walk(limit int, between func(last string)) []string {
 	t.Helper()
 	var all []string

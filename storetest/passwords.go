@@ -21,7 +21,7 @@ var passwordPromises = []promise{
 			u.Generation, u.PasswordSet = 2, later
 			t.holds(u, "second hash")
 
-			// The hash and the time may be the ones it has: it is a reset all the same.
+			// A call with the current hash and time is a reset too.
 			t.ok(t.SetPassword(t.Context(), acme, "u1", 2, "second hash", later), "SetPassword, generation 2")
 			u.Generation = 3
 			t.holds(u, "second hash")

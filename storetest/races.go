@@ -11,7 +11,8 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// rounds is how often a race is run, and racers how many take part.
+// rounds is the number of times that a race is run, and racers the number of
+// goroutines in it.
 const (
 	rounds = 10
 	racers = 8
@@ -211,7 +212,7 @@ var racePromises = []promise{
 		words: "Methods are safe for concurrent use.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
-			// Changes of one user that don't touch the same field don't undo each other.
+			// Concurrent changes of different fields of a user are all kept.
 			for i := range rounds {
 				u := newUser(acme, acmeDomain, "u1")
 				u.Name = fmt.Sprint("name ", i)
@@ -240,8 +241,8 @@ var racePromises = []promise{
 
 func tenantOf(racer int) store.TenantID { return store.TenantID(fmt.Sprintf("tenant%d", racer)) }
 
-// race calls f for every racer at once, on two handles in turn, and returns
-// whose call returned nil. An error that doesn't match expected ends the case.
+// race calls f for all racers at once, on two handles in turn. It returns which calls
+// returned nil. An error that does not match expected ends the case.
 func (t *tester) race(expected error, f func(st store.Store, racer int) error) []bool {
 	t.Helper()
 	handles := []store.Store{t.Store, t.second()}
@@ -270,7 +271,7 @@ func (t *tester) race(expected error, f func(st store.Store, racer int) error) [
 	return done
 }
 
-// second returns a second handle on the case's data, opened once.
+// second returns a second handle on the data of the case. It opens it once.
 func (t *tester) second() store.Store {
 	if t.other == nil {
 		t.other = t.open()
@@ -278,7 +279,7 @@ func (t *tester) second() store.Store {
 	return t.other
 }
 
-// exactlyOne returns the index of the only true in won.
+// exactlyOne returns the index of the only true in won, or ends the case.
 func (t *tester) exactlyOne(won []bool, method string) int {
 	t.Helper()
 	winner := slices.Index(won, true)
@@ -288,7 +289,7 @@ func (t *tester) exactlyOne(won []bool, method string) int {
 	return winner
 }
 
-// noDomain checks that acme's domain was deleted, and deleted whole.
+// noDomain ends the case unless acme's domain was deleted.
 func (t *tester) noDomain(deleted bool) {
 	t.Helper()
 	if !deleted {

@@ -1,7 +1,7 @@
-// Package storetest holds the promises of package store as executable cases,
-// so that any adapter can show that it keeps them.
+// Package storetest tests an adapter of package store. It has a case for every
+// promise of the interfaces.
 //
-// In a test of your adapter, say how to open it and run the suite:
+// In a test of your adapter, pass a function that opens it:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) func() store.Store {
@@ -10,13 +10,12 @@
 //		})
 //	}
 //
-// [RunSpool] does the same for a [store.Spool], and [RunContents] for a
-// [store.Contents]; an adapter of several runs several.
+// [RunSpool] tests a [store.Spool], and [RunContents] a [store.Contents]. An adapter
+// of several interfaces runs several suites.
 //
-// A case that fails prints the promise it stands for, in the words of
-// [store.Store] or [store.Spool], after what went wrong. The cases use nothing
-// but that interface. There is no way to leave one out: an adapter that can't
-// keep a promise is not a Store, or not a Spool.
+// A case that fails prints what went wrong, and then the promise in the words of the
+// interface. Cases only use the methods of the interface. No case can be skipped: an
+// adapter that breaks a promise is not a Store.
 //
 // The suite runs against this module's own stores on each database in
 // internal/integration/conformance.
@@ -31,12 +30,11 @@ import (
 
 // Run runs every case of the contract of [store.Store] as a subtest of t.
 //
-// It calls fresh once for each case, with the case's own t. The function that
-// fresh returns opens the case's store, which is empty at first; called again
-// it returns another handle on the same data, as another process would have it
-// (an adapter that lives in one process may return the same Store again). It
-// is called from the case's goroutine and may use t: to fail, and to close in
-// a Cleanup what it opened.
+// It calls fresh once for each case, with the t of the case. The function open that
+// fresh returns opens a store that is empty at first. Each further call of open
+// returns another handle on the same data, like one of another process. An adapter
+// that keeps its data in one process may return the same Store again. Open is called
+// from the goroutine of the case. It may use t to fail and to register a Cleanup.
 //
 // Cases run one after another. The largest adds about a thousand users.
 func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Store)) {
@@ -51,7 +49,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Store)) {
 			open := fresh(t)
 			st := open()
 			if st == nil {
-				t.Fatal("the function that fresh returned opened nil")
+				t.Fatal("open returned nil, want a Store")
 			}
 			p.check(&tester{T: t, Store: st, open: open})
 		})
@@ -60,8 +58,8 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func() store.Store)) {
 
 // A promise is one case.
 type promise struct {
-	name  string // method or subject, slash, what is promised
-	words string // the sentences of package store that promise it, word for word
+	name  string // the method or subject, a slash, and the promise in short
+	words string // the sentences of package store, word for word
 	check func(*tester)
 }
 

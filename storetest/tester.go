@@ -9,7 +9,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// Two tenants, with a domain each, that most cases begin with.
+// Most cases begin with these two tenants and a domain of each.
 const (
 	acme  store.TenantID = "acme"
 	rival store.TenantID = "rival"
@@ -18,11 +18,10 @@ const (
 	rivalDomain = "rival.example"
 )
 
-// day is when everything in a case happens, give or take. Its microseconds are
-// no whole milliseconds.
+// day is the time that cases begin with. It is not a whole number of milliseconds.
 var day = time.Date(2026, time.March, 29, 1, 59, 59, 987_654_000, time.UTC)
 
-// A tester is the store of one case, with the checks that cases have in common.
+// A tester has the store of one case and the checks that several cases use.
 type tester struct {
 	*testing.T
 	store.Store
@@ -30,7 +29,7 @@ type tester struct {
 	other store.Store // the second handle of a race
 }
 
-// fill adds both domains and, to each, the users named.
+// fill adds both domains, and the given users to each.
 func (t *tester) fill(ofAcme, ofRival []string) {
 	t.Helper()
 	t.addDomain(acme, acmeDomain)
@@ -50,7 +49,7 @@ func (t *tester) addDomain(tenant store.TenantID, name string) store.Domain {
 	return d
 }
 
-// newUser returns a user as credentials would make it.
+// newUser returns a user as package credentials makes it.
 func newUser(tenant store.TenantID, domain, username string) store.User {
 	return store.User{
 		Tenant: tenant, Domain: domain, Username: username,
@@ -68,7 +67,7 @@ func (t *tester) addUser(tenant store.TenantID, domain, username string) store.U
 	return u
 }
 
-// ok ends the case if err is not nil; the rest is the call, for the message.
+// ok ends the case if err is not nil. The other arguments describe the call.
 func (t *tester) ok(err error, format string, args ...any) {
 	t.Helper()
 	if err != nil {
@@ -84,7 +83,7 @@ func (t *tester) fails(err, want error, format string, args ...any) {
 	}
 }
 
-// holds checks that every way to read u finds it, with its hash.
+// holds checks that every method that reads users returns u, and Lookup its hash.
 func (t *tester) holds(u store.User, hash string) {
 	t.Helper()
 	got, err := t.User(t.Context(), u.Tenant, u.Username)
@@ -114,7 +113,7 @@ func (t *tester) same(got, want store.User, method string) {
 	}
 }
 
-// gone checks that no call finds the user any more.
+// gone checks that no method finds the user.
 func (t *tester) gone(u store.User) {
 	t.Helper()
 	ctx := t.Context()
@@ -128,7 +127,7 @@ func (t *tester) gone(u store.User) {
 	t.fails(t.RecordLogin(ctx, u.Username, day, addr4), store.ErrNotFound, "RecordLogin(%q)", u.Username)
 }
 
-// domainNames returns the tenant's first domains.
+// domainNames returns the names of the tenant's domains on the page.
 func (t *tester) domainNames(tenant store.TenantID, page store.Page) []string {
 	t.Helper()
 	list, err := t.Domains(t.Context(), tenant, page)
@@ -152,7 +151,7 @@ func (t *tester) usernames(page store.Page) []string {
 	return names
 }
 
-// either reports err if it matches neither.
+// either reports err if it matches neither one nor other.
 func (t *tester) either(err, one, other error, format string, args ...any) {
 	t.Helper()
 	if !errors.Is(err, one) && !errors.Is(err, other) {

@@ -7,8 +7,8 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// awkward are texts that go wrong when they are quoted, folded, trimmed,
-// normalised, cut or matched as a pattern.
+// awkward are texts that change if a store quotes, folds, trims, normalizes or cuts
+// them, or matches them as a pattern.
 var awkward = []string{
 	"'", `"`, "`", `\`, `\'; DROP TABLE users; --`, "%", "_", "?", "$1", ":a", "{users}", "a\nb", "\t", "&lt;", "\x7f",
 	"a", "a ", "a  ", " a", "A", "á", "a\u0301", "Á", "ss", "ß", "ẞ", "i", "ı", "İ", "I",

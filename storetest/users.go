@@ -42,7 +42,7 @@ var userPromises = []promise{
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			t.fails(t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x"), store.ErrNotFound, "AddUser to an unknown domain")
-			// What was refused has not used the username up.
+			// The refused call has not used the username.
 			u := t.addUser(acme, acmeDomain, "u1")
 			t.holds(u, hashOf("u1"))
 		},
@@ -59,7 +59,7 @@ var userPromises = []promise{
 			t.fails(t.AddUser(t.Context(), again, "x"), store.ErrTaken, "AddUser of another tenant's username")
 			t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
 			if list, err := t.Users(t.Context(), rival, rivalDomain, store.Page{}); err != nil || len(list) > 0 {
-				t.Errorf("Users(%q) after it: got %+v, %v, want none", rivalDomain, list, err)
+				t.Errorf("Users(%q) after the refused AddUser: got %+v, %v, want none", rivalDomain, list, err)
 			}
 		},
 	},
@@ -103,11 +103,11 @@ var userPromises = []promise{
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			if got := t.usernames(store.Page{}); len(got) > 0 {
-				t.Errorf("Users of a domain without any: got %q", got)
+				t.Errorf("Users of a domain without users: got %q, want none", got)
 			}
 			_, err := t.Users(t.Context(), acme, "no.example", store.Page{})
 			t.fails(err, store.ErrNotFound, "Users of an unknown domain")
-			// Not even when the page would be empty anyway.
+			// The error is the same if the page is empty anyway.
 			_, err = t.Users(t.Context(), acme, "no.example", store.Page{After: "zzz"})
 			t.fails(err, store.ErrNotFound, "Users of an unknown domain, last page")
 		},
@@ -192,7 +192,7 @@ var userPromises = []promise{
 				u, hash, err := t.Lookup(t.Context(), username)
 				t.fails(err, store.ErrNotFound, "Lookup(%q)", username)
 				if err != nil && (hash != "" || u != store.User{}) {
-					t.Errorf("Lookup(%q) returned %+v and hash %q beside its error", username, u, hash)
+					t.Errorf("Lookup(%q): got %+v and hash %q with its error, want neither", username, u, hash)
 				}
 			}
 		},

@@ -17,8 +17,8 @@ import (
 	"github.com/gatepost-mail/gatepost/storetest"
 )
 
-// A mistake is a way to write a store wrongly, the case that finds it, and the
-// words that this case prints.
+// A mistake makes a store that breaks a promise. It names the case that fails and
+// words that the case prints.
 type mistake struct {
 	make        func(store.Store) store.Store
 	name, words string
@@ -30,7 +30,7 @@ var mistakes = map[string]mistake{
 		name:  "Text/ByteByByte",
 		words: "compare and sort byte by byte: case, accents and trailing spaces count",
 	},
-	"trailing spaces don't count": {
+	"trailing spaces are ignored": {
 		make:  func(s store.Store) store.Store { return trimmed{s} },
 		name:  "Text/ByteByByte",
 		words: "case, accents and trailing spaces count",
@@ -70,22 +70,22 @@ var mistakes = map[string]mistake{
 		name:  "DeleteDomain/UsernamesStayOnRecord",
 		words: "The usernames stay on record and are never issued again.",
 	},
-	"a refused user uses its username up": {
+	"a refused AddUser uses the username": {
 		make:  func(s store.Store) store.Store { return burns{s, new(sync.Map)} },
 		name:  "AddUser/WholeOrNotAtAll",
 		words: "If its error matches ErrNotFound, ErrTaken or ErrConflict, it has changed nothing.",
 	},
-	"the tenant is not looked at": {
+	"the tenant is ignored": {
 		make:  func(s store.Store) store.Store { return anyTenant{s} },
 		name:  "Tenants/Apart",
 		words: "The error is the same if another tenant has it, so that no tenant learns of it.",
 	},
-	"adding one's own domain again is fine": {
+	"a tenant may add its own domain again": {
 		make:  func(s store.Store) store.Store { return addsTwice{s} },
 		name:  "AddDomain/Taken",
 		words: "ErrTaken: a tenant, this one or another, has a domain of this name.",
 	},
-	"logins are answered from a cache": {
+	"Lookup caches the hash": {
 		make:  func(s store.Store) store.Store { return cached{s, new(sync.Map)} },
 		name:  "Handles/SeeEachOther",
 		words: "every later call by any process that shares the store sees it",
@@ -95,7 +95,7 @@ var mistakes = map[string]mistake{
 		name:  "Users/NotFound",
 		words: "A domain without users is an empty list.",
 	},
-	"a page without a limit is everything": {
+	"a page without a limit has all entries": {
 		make:  func(s store.Store) store.Store { return unlimited{s} },
 		name:  "Page/AThousandUsers",
 		words: "at most this many entries; zero or less means 100",
@@ -105,7 +105,7 @@ var mistakes = map[string]mistake{
 		name:  "Page/ChangesMeanwhile",
 		words: "an entry that is added or deleted between two calls neither repeats nor skips another entry",
 	},
-	"lists are sorted as people would": {
+	"lists are sorted without regard to case": {
 		make:  func(s store.Store) store.Store { return collated{s} },
 		name:  "Page/ByteOrder",
 		words: "ordered by name (domains) or by username (users), in byte order",
@@ -115,12 +115,12 @@ var mistakes = map[string]mistake{
 		name:  "Page/Search",
 		words: "Search has no wildcards.",
 	},
-	"a search goes by case": {
+	"a search respects case": {
 		make:  func(s store.Store) store.Store { return caseful{s} },
 		name:  "Page/Search",
 		words: "The letters A to Z match in either case",
 	},
-	"deleted users go on to count": {
+	"deleted users are counted": {
 		make:  func(s store.Store) store.Store { return counter{s, new(atomic.Int64)} },
 		name:  "Domain/SumsUpItsUsers",
 		words: "They are computed when a domain is read",
@@ -135,12 +135,12 @@ var mistakes = map[string]mistake{
 		name:  "SetPassword/Conflict",
 		words: "ErrConflict: the user's Generation is not the given one.",
 	},
-	"a reset checks, then sets": {
+	"a reset checks the generation before it writes": {
 		make:  func(s store.Store) store.Store { return checksThenSets{s} },
 		name:  "Race/Resets",
 		words: "If several callers pass the same generation, exactly one call succeeds.",
 	},
-	"a user is added to a domain that was there a moment ago": {
+	"AddUser checks the domain before it writes": {
 		make:  func(s store.Store) store.Store { return checksThenAdds{s} },
 		name:  "Race/DomainDeletedWhileUsersAreAdded",
 		words: "DeleteDomain removes the tenant's domain and every user of it, in one step.",
@@ -150,15 +150,15 @@ var mistakes = map[string]mistake{
 		name:  "Context/Ended",
 		words: "If the context has already ended, a method returns the context's error and changes nothing.",
 	},
-	"a rename gives up when others write": {
+	"a rename fails during other writes": {
 		make:  func(s store.Store) store.Store { return busy{s} },
 		name:  "Race/DifferentChanges",
 		words: "got error busy, want no error",
 	},
-	"there is no store": {
+	"open returns nil": {
 		make:  func(store.Store) store.Store { return nil },
 		name:  "AddDomain/Records",
-		words: "the function that fresh returned opened nil",
+		words: "open returned nil, want a Store",
 	},
 	"a store of its own for each process": {
 		make:  func(store.Store) store.Store { return new(memory.Store) },
@@ -167,7 +167,7 @@ var mistakes = map[string]mistake{
 	},
 }
 
-// variable names the mistake that the process started by TestMistakes makes.
+// variable is the environment variable with the mistake for TestWrongStore.
 const variable = "STORETEST_MISTAKE"
 
 // TestMistakes checks that each mistake makes its case fail, and that the case
@@ -182,7 +182,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestWrongStore is run by TestMistakes, in a process of its own.
+// TestMistakes runs TestWrongStore in a process of its own.
 func TestWrongStore(t *testing.T) {
 	m, ok := mistakes[os.Getenv(variable)]
 	if !ok {

@@ -15,8 +15,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// Each of these is a right store with one method, or two, gone wrong; see
-// mistakes.
+// Each type here is a correct store with one or two wrong methods; see mistakes.
 
 type folded struct{ store.Store }
 
@@ -48,7 +47,7 @@ func (s milliseconds) AddUser(ctx context.Context, u store.User, hash string) er
 	return s.Store.AddUser(ctx, u, hash)
 }
 
-// lastReport keeps the connections itself.
+// lastReport keeps the connections outside of the store.
 type lastReport struct {
 	store.Store
 	last *sync.Map
@@ -157,7 +156,7 @@ func (s unlimited) Users(ctx context.Context, tenant store.TenantID, domain stri
 	return s.Store.Users(ctx, tenant, domain, page)
 }
 
-// numbered remembers at which place of the list each page ended.
+// numbered keeps the position in the list at which each page ended.
 type numbered struct {
 	store.Store
 	ends *sync.Map
@@ -277,7 +276,7 @@ func (s checksThenAdds) AddUser(ctx context.Context, u store.User, hash string) 
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	// What a table of users without a look at that of domains would do.
+	// This is what a store does whose table of users ignores the table of domains.
 	const ghosts = "ghosts.example"
 	if err := s.AddDomain(ctx, store.Domain{Tenant: u.Tenant, Name: ghosts}); err != nil && !errors.Is(err, store.ErrTaken) {
 		return err

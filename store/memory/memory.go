@@ -1,6 +1,6 @@
-// Package memory keeps a relay's domains, users and mail in memory: for tests,
-// for trials, and as the shortest adapter to read before writing your own.
-// Nothing in it outlives the process.
+// Package memory keeps a relay's domains, users and mail in memory. It is for tests
+// and trials, and it is the shortest adapter to read before you write your own. All
+// data is lost when the process ends.
 package memory
 
 import (
@@ -15,14 +15,14 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Store is a [store.Store] and a [store.Spool] in memory. The zero value is
-// empty and ready to use; it must not be copied. Logins cost the same however
-// many users there are; lists and DeleteDomain look at every entry.
+// A Store is a [store.Store] and a [store.Spool] in memory. The zero value is empty
+// and ready to use. A Store must not be copied. The time of Lookup and RecordLogin
+// does not depend on the number of users; lists and DeleteDomain read every entry.
 type Store struct {
 	mu      sync.RWMutex
 	domains map[string]store.Domain
 	users   map[string]user
-	issued  map[string]bool // every username there ever was
+	issued  map[string]bool // every username that was ever added
 
 	spool spool // has a lock of its own
 }
@@ -80,7 +80,8 @@ func (s *Store) Domains(ctx context.Context, tenant store.TenantID, page store.P
 	return list, nil
 }
 
-// count fills in what the domains' users make of them.
+// count sets Users and LastConnection of the domains in list. The caller must hold
+// s.mu.
 func (s *Store) count(list []store.Domain) {
 	at := make(map[string]*store.Domain, len(list))
 	for i := range list {
@@ -96,7 +97,7 @@ func (s *Store) count(list []store.Domain) {
 	}
 }
 
-// contains reports whether text contains search, in upper or lower case.
+// contains reports whether text contains search. It ignores case.
 func contains(text, search string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(search))
 }
@@ -233,8 +234,8 @@ func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, 
 	return nil
 }
 
-// change applies f to the tenant's user, and keeps what f made of it unless f
-// returns an error.
+// change calls f with a copy of the tenant's user, and stores the copy if f returns
+// nil.
 func (s *Store) change(ctx context.Context, tenant store.TenantID, username string, f func(*user) error) error {
 	if err := s.lock(ctx); err != nil {
 		return err

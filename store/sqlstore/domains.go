@@ -22,8 +22,9 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 	return failed("add domain", err)
 }
 
-// domainColumns are what scanDomain reads, from {domains} AS d. The newest
-// connection costs a look at each user: an index would cost each login.
+// domainColumns are the columns that scanDomain reads, from {domains} AS d. The
+// latest connection is computed from all users of the domain: an index for it would
+// make every login write more.
 const domainColumns = `d.tenant, d.name, d.created,
 	(SELECT COUNT(*) FROM {users} AS u WHERE u.domain = d.name),
 	(SELECT MAX(u.last_connection) FROM {users} AS u WHERE u.domain = d.name)`
@@ -93,8 +94,8 @@ func scanDomain(row interface{ Scan(...any) error }) (store.Domain, error) {
 // DeleteDomain implements [store.Store].
 func (s *Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name string) error {
 	err := s.inTx(ctx, func(tx tx) error {
-		// From here on the domain's row is locked, and gone: no user can be
-		// added to it any more, and all that were are seen below.
+		// The row of the domain is deleted and locked first. AddUser cannot add
+		// a user to it from here on, and the second DELETE sees all users.
 		n, err := tx.exec(ctx, `DELETE FROM {domains} WHERE name = ? AND tenant = ?`, name, string(tenant))
 		if err != nil {
 			return err

@@ -11,13 +11,12 @@ import (
 	"time"
 )
 
-// maxTries is how often a write is tried that the database gave up in favour
-// of another.
+// maxTries is the maximum number of attempts at a write that the database rolls
+// back in favor of another one.
 const maxTries = 10
 
-// prepared returns the prepared statement for a query. A statement is prepared
-// once for the Store (database/sql takes care of each connection) and goes
-// with the database.
+// prepared returns the prepared statement for a query. The Store prepares each
+// query once and keeps the statement until the database is closed.
 func (s *Store) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if st, ok := s.stmts.Load(query); ok {
 		return st.(*sql.Stmt), nil
@@ -25,7 +24,7 @@ func (s *Store) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	return s.prepare(ctx, query, query)
 }
 
-// prepare prepares a query and keeps it under a key.
+// prepare prepares a query and keeps the statement under key.
 func (s *Store) prepare(ctx context.Context, key any, query string) (*sql.Stmt, error) {
 	text, err := s.sql(query)
 	if err != nil {
@@ -36,14 +35,14 @@ func (s *Store) prepare(ctx context.Context, key any, query string) (*sql.Stmt, 
 		return nil, err
 	}
 	if first, ok := s.stmts.LoadOrStore(key, st); ok {
-		st.Close() // another goroutine was faster
+		st.Close() // another goroutine has prepared it meanwhile
 		return first.(*sql.Stmt), nil
 	}
 	return st, nil
 }
 
-// exec runs a writing statement by itself and returns the number of rows it
-// changed.
+// exec runs a writing statement outside of a transaction and returns the number of
+// rows that it changed.
 func (s *Store) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
 	err = s.write(ctx, func() error {
 		st, err := s.prepared(ctx, query)
@@ -56,17 +55,17 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (changed in
 	return changed, err
 }
 
-// inTx runs f in a transaction, which is committed if f returns nil. f may run
-// more than once. Its first statement must write: SQLite then takes the write
-// lock at once, waiting if need be. A transaction that begins by reading can't
-// wait, because what it read may be old by then.
+// inTx runs f in a transaction and commits it if f returns nil. f may run more than
+// once. Its first statement must write: SQLite then waits for the write lock. If
+// the first statement reads, SQLite cannot wait, because another commit would
+// outdate what was read.
 func (s *Store) inTx(ctx context.Context, f func(tx) error) error {
 	return s.write(ctx, func() error {
-		// In PostgreSQL and MySQL statements see what others committed
-		// before; what must not change meanwhile is locked.
+		// In PostgreSQL and MySQL each statement sees the latest commits. Rows
+		// that must not change before the end of the transaction are locked.
 		opts := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
 		if s.dialect == SQLite {
-			opts = nil // it has one level, which is enough, and drivers refuse to hear of others
+			opts = nil // drivers refuse any level but SQLite's own, which is serializable
 		}
 		t, err := s.db.BeginTx(ctx, opts)
 		if err != nil {
@@ -80,17 +79,17 @@ func (s *Store) inTx(ctx context.Context, f func(tx) error) error {
 	})
 }
 
-// A tx is a transaction that takes queries as they are in the source. It does
-// not prepare statements for the Store, which would need a second connection.
+// A tx is a transaction that takes queries as they are in the source. It does not
+// prepare statements for the Store, because that needs a second connection.
 type tx struct {
 	*sql.Tx
 	s *Store
 }
 
-// planAnew has PostgreSQL make the plans of the transaction's statements anew. Those
-// it has made while the queue was empty read all of it once it has filled, until
-// the database analyzes the table, a minute or two later. For an INSERT, whose plan
-// is always the same, that would be a waste.
+// planAnew makes PostgreSQL plan the statements of the transaction again. A plan
+// that was made while the queue was empty reads the whole table once the queue has
+// filled, until PostgreSQL analyzes the table a minute or two later. An INSERT has
+// only one possible plan and does not need this.
 func (t tx) planAnew(ctx context.Context) error {
 	if t.s.dialect != Postgres {
 		return nil
@@ -99,8 +98,8 @@ func (t tx) planAnew(ctx context.Context) error {
 	return err
 }
 
-// reading calls f, which reads with prepared statements as on returns them. On
-// PostgreSQL that is in a transaction that plans anew.
+// reading calls f, which passes its prepared statements through on. On PostgreSQL
+// they run in a transaction with planAnew.
 func (s *Store) reading(ctx context.Context, f func(on func(*sql.Stmt) *sql.Stmt) error) error {
 	if s.dialect != Postgres {
 		return f(func(st *sql.Stmt) *sql.Stmt { return st })
@@ -129,9 +128,9 @@ func (t tx) exists(ctx context.Context, query string, args ...any) (bool, error)
 	return exists(t.QueryRowContext(ctx, text, args...))
 }
 
-// write calls f, which writes one transaction, alone among the writers of this
-// Store if the database is SQLite. It calls f again as long as the database
-// rolled the transaction back to let another one pass.
+// write calls f, which writes one transaction. On SQLite it waits until no other
+// writer of this Store is in f. If the database has rolled the transaction back in
+// favor of another one, write calls f again.
 func (s *Store) write(ctx context.Context, f func() error) error {
 	if s.dialect == SQLite {
 		select {
@@ -152,8 +151,8 @@ func (s *Store) write(ctx context.Context, f func() error) error {
 	}
 }
 
-// rolledBack reports whether err says that the database chose the transaction
-// to be the victim of a deadlock or the like.
+// rolledBack reports whether the database rolled the transaction back because of a
+// deadlock or another conflict.
 func (s *Store) rolledBack(err error) bool {
 	switch s.dialect {
 	case Postgres:
@@ -164,16 +163,16 @@ func (s *Store) rolledBack(err error) bool {
 	return false
 }
 
-// isBusy reports whether err says that another process writes for longer than
-// SQLite waits.
+// isBusy reports whether another process has held SQLite's write lock for longer
+// than busy_timeout.
 func (s *Store) isBusy(err error) bool {
 	return s.dialect == SQLite && err != nil && strings.Contains(err.Error(), "database is locked")
 }
 
-// isFull reports whether err says that there is no room for what was written.
+// isFull reports whether the disk or the table is full.
 func (s *Store) isFull(err error) bool {
 	switch s.dialect {
-	case SQLite: // drivers have no method in common, but all have SQLite's own text for SQLITE_FULL
+	case SQLite: // drivers have no common method; all return SQLite's text for SQLITE_FULL
 		return err != nil && strings.Contains(err.Error(), "database or disk is full")
 	case Postgres:
 		return hasState(err, "53100") // disk_full
@@ -183,14 +182,14 @@ func (s *Store) isFull(err error) bool {
 	return false
 }
 
-// hasState reports whether err is one of PostgreSQL's with one of the states.
+// hasState reports whether err is a PostgreSQL error with one of the states.
 func hasState(err error, states ...string) bool {
 	var e interface{ SQLState() string } // both pgx and lib/pq
 	return errors.As(err, &e) && slices.Contains(states, e.SQLState())
 }
 
-// hasNumber reports whether err is one of MySQL's with one of the numbers.
-// go-sql-driver/mysql has no method that tells it, and begins the text with it.
+// hasNumber reports whether err is a MySQL error with one of the numbers.
+// go-sql-driver/mysql has no method for the number; the text begins with it.
 func hasNumber(err error, numbers ...string) bool {
 	return err != nil && slices.ContainsFunc(numbers, func(number string) bool {
 		return strings.Contains(err.Error(), "Error "+number+" (HY000)") || strings.Contains(err.Error(), "Error "+number+" (40001)")
@@ -224,7 +223,7 @@ func exists(row *sql.Row) (bool, error) {
 	return err == nil, err
 }
 
-// failed says which operation err is from. Nil stays nil.
+// failed adds the operation to err, or returns nil if err is nil.
 func failed(op string, err error) error {
 	if err == nil {
 		return nil

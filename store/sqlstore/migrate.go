@@ -15,27 +15,27 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// Migrate makes the tables, or brings them up to date. It can be called at
-// every start, from many processes at once: one does the work, the others wait
-// for it, and where nothing is to be done nothing is. It fails if the tables
-// were made by a newer version of this package, and if the database is set up
-// in a way that can't keep the promises of [store.Store]; the error says what
-// to change.
+// Migrate creates the tables or brings them up to date. Call it at every start. If
+// several processes call it at once, one migrates and the others wait. If the
+// tables are up to date, it changes nothing.
+//
+// Migrate fails if a newer version of this package made the tables, or if a setting
+// of the database breaks a promise of [store.Store]. The error says what to change.
 func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.made(); err != nil {
 		return failed("migrate", err)
 	}
-	// An error of the database's own may come from the wrong dialect.
+	// The name helps if the error comes from using the wrong dialect.
 	return failed("migrate "+s.dialect.String(), s.migrate(ctx))
 }
 
-// made reports what New wasn't given.
+// made checks the arguments of New and the table prefix.
 func (s *Store) made() error {
 	if _, err := s.sql(""); err != nil {
 		return err
 	}
 	if s.db == nil {
-		return errors.New("there is no database: New was given nil")
+		return errors.New("no database: New got a nil *sql.DB")
 	}
 	return nil
 }
@@ -67,7 +67,7 @@ func (s *Store) steps() ([][]string, error) {
 		return nil, err
 	}
 	var steps [][]string
-	for _, file := range files { // sorted by name, so by number
+	for _, file := range files { // sorted by name, which begins with the number
 		text, err := migrations.ReadFile(file)
 		if err != nil {
 			return nil, err
@@ -104,8 +104,8 @@ type execer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// apply runs those steps that the database doesn't have yet. Nobody else may
-// do so at the same time. The table of versions has a row for each step.
+// apply runs the steps that the database does not have yet. The caller must hold
+// the lock of the dialect. The table of versions has a row for each step.
 func (s *Store) apply(ctx context.Context, db execer, steps [][]string) error {
 	latest, err := s.sql(`SELECT COALESCE(MAX(version), 0) FROM {schema}`)
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *Store) apply(ctx context.Context, db execer, steps [][]string) error {
 		return err
 	}
 	if version > len(steps) {
-		return fmt.Errorf("the database has version %d of the tables and this program knows only up to %d: it was migrated by a newer program, use that", version, len(steps))
+		return fmt.Errorf("the tables have version %d, but this program knows versions up to %d: use a newer version of this program", version, len(steps))
 	}
 	for version < len(steps) {
 		for _, statement := range steps[version] {
@@ -136,8 +136,8 @@ func (s *Store) apply(ctx context.Context, db execer, steps [][]string) error {
 	return nil
 }
 
-// createSchema makes the table of versions. It is not a migration, because it
-// says which there were.
+// createSchema creates the table of versions. It is not a migration itself, because
+// the table records the migrations.
 const createSchema = `CREATE TABLE IF NOT EXISTS {schema} (version INTEGER NOT NULL PRIMARY KEY)`
 
 func (s *Store) migrateSQLite(ctx context.Context, conn *sql.Conn, steps [][]string) error {
@@ -148,7 +148,7 @@ func (s *Store) migrateSQLite(ctx context.Context, conn *sql.Conn, steps [][]str
 	if err != nil {
 		return err
 	}
-	// As with every transaction the first statement writes; see inTx.
+	// The first statement of a transaction must write; see inTx.
 	lock, err := s.sql(`DELETE FROM {schema} WHERE version < 0`)
 	if err != nil {
 		return err
@@ -166,34 +166,34 @@ func (s *Store) migrateSQLite(ctx context.Context, conn *sql.Conn, steps [][]str
 	})
 }
 
-// checkSQLite makes sure that all connections have the same database, that
-// commits are durable and that processes wait for each other. It sets what the
-// file remembers, and asks for what each connection must be told.
+// checkSQLite checks that all connections have the same database, that commits are
+// durable, and that processes wait for each other. It turns on write-ahead logging,
+// which the file keeps. Settings of a connection it can only check.
 func checkSQLite(ctx context.Context, conn *sql.Conn) error {
 	var file string
 	if err := conn.QueryRowContext(ctx, `SELECT file FROM pragma_database_list WHERE name = 'main'`).Scan(&file); err != nil {
 		return err
 	}
 	if file == "" {
-		return errors.New("SQLite would keep a database in memory for each connection: use a file on a local disk, or store/memory")
+		return errors.New("a SQLite database in memory is a different one for each connection: use a file on a local disk, or store/memory")
 	}
 	var timeout, synchronous int
 	if err := conn.QueryRowContext(ctx, `PRAGMA busy_timeout`).Scan(&timeout); err != nil {
 		return err
 	}
 	if timeout <= 0 {
-		return errors.New("SQLite would not wait for other processes: add _pragma=busy_timeout(10000) to the data source name")
+		return errors.New("busy_timeout is 0, so SQLite does not wait for other processes: add _pragma=busy_timeout(10000) to the data source name")
 	}
 	if err := conn.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
 		return err
 	}
 	if synchronous < 2 { // FULL
-		return errors.New("SQLite could forget commits when the power fails: add _pragma=synchronous(FULL) to the data source name")
+		return errors.New("SQLite may lose commits in a power cut: add _pragma=synchronous(FULL) to the data source name")
 	}
 	return writeAhead(ctx, conn)
 }
 
-// writeAhead switches the file to write-ahead logging, if it isn't.
+// writeAhead switches the file to write-ahead logging.
 func writeAhead(ctx context.Context, conn *sql.Conn) error {
 	for try := 1; ; try++ {
 		var mode string
@@ -205,11 +205,11 @@ func writeAhead(ctx context.Context, conn *sql.Conn) error {
 		case err == nil && mode == "wal":
 			return nil
 		case err == nil:
-			return fmt.Errorf("SQLite can't keep a write-ahead log here (journal mode %q): use a file on a local disk", mode)
+			return fmt.Errorf("SQLite cannot use a write-ahead log here (journal mode %q): use a file on a local disk", mode)
 		case try == maxTries:
 			return err
 		}
-		// The switch doesn't wait for others who do it, whatever the timeout.
+		// busy_timeout does not apply to the switch.
 		if err := sleep(ctx, time.Duration(try)*20*time.Millisecond); err != nil {
 			return err
 		}
@@ -224,11 +224,12 @@ func (s *Store) migratePostgres(ctx context.Context, conn *sql.Conn, steps [][]s
 	if err != nil {
 		return err
 	}
-	// What another process has done, while this one waited for the lock, must be
-	// seen.
+	// Each statement must see what another process committed while this one waited
+	// for the lock.
 	opts := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
 	return inTxOf(ctx, conn, opts, func(tx *sql.Tx) error {
-		// CREATE TABLE IF NOT EXISTS alone fails when two do it at once.
+		// Without the lock CREATE TABLE IF NOT EXISTS fails in one of two
+		// processes that run it at once.
 		key := fnv.New64a()
 		key.Write([]byte(create))
 		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(key.Sum64())); err != nil {
@@ -241,7 +242,7 @@ func (s *Store) migratePostgres(ctx context.Context, conn *sql.Conn, steps [][]s
 	})
 }
 
-// checkPostgres makes sure that every name can be kept and that commits are
+// checkPostgres checks that the database can store every name and that commits are
 // durable.
 func checkPostgres(ctx context.Context, conn *sql.Conn) error {
 	var encoding, synchronous string
@@ -249,20 +250,20 @@ func checkPostgres(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	if encoding != "UTF8" {
-		return fmt.Errorf("the encoding of the database is %s, which can't hold every name: create it with ENCODING 'UTF8'", encoding)
+		return fmt.Errorf("the encoding of the database is %s, which cannot store every name: create the database with ENCODING 'UTF8'", encoding)
 	}
 	if err := conn.QueryRowContext(ctx, `SHOW synchronous_commit`).Scan(&synchronous); err != nil {
 		return err
 	}
 	if synchronous == "off" {
-		return errors.New("PostgreSQL could forget commits in a crash: set synchronous_commit to on, for this user or in the data source name")
+		return errors.New("PostgreSQL may lose commits in a crash: set synchronous_commit to on, for this user or in the data source name")
 	}
 	return nil
 }
 
-// migrateMySQL works without a transaction, as MySQL commits after each
-// statement that changes tables. A migration that was cut short is run again
-// from its beginning.
+// migrateMySQL works without a transaction, because MySQL commits after each
+// statement that changes tables. A migration that was interrupted is run again from
+// its beginning, so its statements can be repeated.
 func (s *Store) migrateMySQL(ctx context.Context, conn *sql.Conn, steps [][]string) error {
 	create, err := s.sql(createSchema)
 	if err != nil {
@@ -271,14 +272,14 @@ func (s *Store) migrateMySQL(ctx context.Context, conn *sql.Conn, steps [][]stri
 	if err := checkMySQL(ctx, conn); err != nil {
 		return err
 	}
-	// The name of a lock holds for the whole server.
+	// The name of a lock is global to the server, so it contains the database.
 	const name = `SHA1(CONCAT(COALESCE(DATABASE(), ''), ' ', ?))`
 	var got sql.NullInt64
 	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+name+`, 60)`, create).Scan(&got); err != nil {
 		return err
 	}
 	if got.Int64 != 1 {
-		return errors.New("another process has been migrating the database for a minute")
+		return errors.New("another process holds the migration lock for more than a minute: wait for it to finish and try again")
 	}
 	defer conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(`+name+`)`, create)
 	if _, err := conn.ExecContext(ctx, create+` ENGINE = InnoDB`); err != nil {
@@ -287,18 +288,17 @@ func (s *Store) migrateMySQL(ctx context.Context, conn *sql.Conn, steps [][]stri
 	return s.apply(ctx, conn, steps)
 }
 
-// checkMySQL makes sure that statements are committed and that commits are
-// durable.
+// checkMySQL checks that statements are committed and that commits are durable.
 func checkMySQL(ctx context.Context, conn *sql.Conn) error {
 	var autocommit, flush int
 	if err := conn.QueryRowContext(ctx, `SELECT @@autocommit, @@innodb_flush_log_at_trx_commit`).Scan(&autocommit, &flush); err != nil {
 		return err
 	}
 	if autocommit != 1 {
-		return errors.New("single statements would not be committed: leave autocommit on, here and on the server")
+		return errors.New("autocommit is off, so single statements are not committed: turn it on, in the data source name and on the server")
 	}
 	if flush != 1 {
-		return fmt.Errorf("the server could forget commits in a crash: set its innodb_flush_log_at_trx_commit to 1, it is %d", flush)
+		return fmt.Errorf("innodb_flush_log_at_trx_commit is %d, so the server may lose commits in a crash: set it to 1", flush)
 	}
 	return nil
 }

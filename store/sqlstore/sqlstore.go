@@ -1,78 +1,79 @@
 // Package sqlstore keeps a relay's domains, users and mail in a SQL database:
 // SQLite, PostgreSQL, MariaDB or MySQL.
 //
-// It works on a database that the caller has opened and will close, with a
-// driver of the caller's choice, and imports none itself:
+// The caller opens the database, with a driver of its choice, and closes it. The
+// package imports no driver:
 //
 //	db, err := sql.Open("pgx", "postgres://localhost/product")
 //	...
 //	st := sqlstore.New(db, sqlstore.Postgres)
 //	if err := st.Migrate(ctx); err != nil { ... }
 //
-// The tables are the Store's own; their names begin with [Store.TablePrefix], so
-// they can live in the product's database. Any number of processes may use the
-// same tables at once.
+// The names of the tables begin with [Store.TablePrefix], so that they can share a
+// database with the tables of the product. Any number of processes may use the
+// tables at once.
 //
-// The Store prepares its statements, on each connection anew. By default a
-// sql.DB keeps only two connections that are idle, so a busy relay is faster
-// after
+// The Store prepares its statements on each connection. By default a sql.DB
+// keeps two idle connections and closes the others, so a busy relay is faster
+// with
 //
 //	db.SetMaxOpenConns(20)
 //	db.SetMaxIdleConns(20)
 //
 // # SQLite
 //
-// Any driver for database/sql will do. What SQLite keeps for each connection
-// belongs in the data source name, because a pool opens connections when it
-// likes. With modernc.org/sqlite as with github.com/ncruces/go-sqlite3 that is
+// Any driver for database/sql works. Pragmas of a connection belong in the data
+// source name, because sql.DB opens connections on its own. For
+// modernc.org/sqlite and github.com/ncruces/go-sqlite3 that is
 //
 //	file:gatepost.db?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)
 //
-// The first lets a writer wait for another process, the second makes a commit
-// survive a power cut. Migrate refuses a database without a busy_timeout, and
-// one with synchronous below FULL, which some builds of SQLite begin with. It
-// switches the file to write-ahead logging, in which readers never wait.
-// Writers of one Store wait in line rather than meet SQLITE_BUSY, so use one
-// Store for one file in a process. A database in memory (":memory:") would be
-// another one for each connection and is refused; see store/memory.
+// With busy_timeout a writer waits while another process writes. With
+// synchronous(FULL) a commit survives a power cut. Migrate refuses a database
+// without a busy_timeout or with synchronous below FULL, which is the default in
+// some builds of SQLite. It switches the file to write-ahead logging, in which
+// readers do not wait for writers.
 //
-// SQLite makes the file as the umask says, so that others may often read the
-// mail in it. Make it first, and the files beside it get its mode:
+// The writers of one Store wait for each other without SQLITE_BUSY, so use one
+// Store per file in a process. Migrate refuses a database in memory (":memory:"),
+// because each connection would have a database of its own. Use store/memory
+// instead.
+//
+// SQLite creates the file with the mode that the umask allows, which often lets
+// other users read the mail. Create it with a stricter mode first; the files
+// beside it get the same mode:
 //
 //	f, err := os.OpenFile("gatepost.db", os.O_RDWR|os.O_CREATE, 0o600)
 //	... // and f.Close()
 //
-// A file that mail passes through is written over and over in the same places,
-// so it is faster to copy it from the log less often, and to keep it in memory
-// meanwhile. SQLite copies 4 MB at a time and has a commit, and all who write,
-// wait for that. The Store does it beside them, in the call of one of them, when
-// the log has about 16 MB: leave that to it unless the log has 32.
+// A queue rewrites the same pages all the time, so checkpoint rarely and cache
+// more. By default SQLite checkpoints every 4 MB inside a commit, which blocks all
+// writers. The Store checkpoints after about 16 MB, outside of commits. These
+// settings leave that to the Store unless the log reaches 32 MB:
 //
 //	&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)
 //
 // A look-up among a million users takes about 1.7 times as long as one among a
-// thousand, because few of its pages are in SQLite's cache. It takes about 1.2
-// times as long with
+// thousand, because SQLite caches few of the pages. It takes about 1.2 times as
+// long if the driver can map files into memory, as modernc.org/sqlite can, with
 //
 //	&_pragma=mmap_size(1073741824)
 //
-// where the driver can map files into memory, as modernc.org/sqlite can. An
-// error of the disk below a map ends the process.
+// A disk error in a mapped file ends the process.
 //
 // # PostgreSQL
 //
-// PostgreSQL 13 or later, in a database whose encoding is UTF8. Commits must be
-// durable: Migrate refuses synchronous_commit=off, and fsync must be on as it is by
+// PostgreSQL 13 or later, in a database with the encoding UTF8. Commits must be
+// durable: Migrate refuses synchronous_commit=off. Leave fsync on, which is the
 // default. Tested with github.com/jackc/pgx/v5/stdlib and github.com/lib/pq.
 //
 // # MySQL and MariaDB
 //
 // MySQL 8 or MariaDB 10.6, or later, with InnoDB. Tested with
-// github.com/go-sql-driver/mysql; no parameter of its data source name matters
-// here, but that autocommit must stay on, as it is by default. So must the
-// server's innodb_flush_log_at_trx_commit=1, or commits are not durable: Migrate
-// refuses another. The driver waits for a connection that has died without a sign
-// for as long as TCP does, whatever a context says, unless the data source name has
+// github.com/go-sql-driver/mysql. Commits must be durable: Migrate refuses
+// autocommit=0, and any innodb_flush_log_at_trx_commit other than 1. Both are right
+// by default. If a connection dies without a TCP reset, the driver ignores the
+// context and waits for the TCP timeout, unless the data source name has
 //
 //	readTimeout=90s&writeTimeout=90s
 //
@@ -103,7 +104,7 @@ const (
 	MySQL            // MySQL and MariaDB
 )
 
-// String returns the dialect's name as messages write it.
+// String returns the name of the database, such as "PostgreSQL".
 func (d Dialect) String() string {
 	switch d {
 	case SQLite:
@@ -116,17 +117,15 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// defaultPrefix is what the names of the tables begin with unless
-// [Store.TablePrefix] says otherwise.
+// defaultPrefix is the prefix of the tables if [Store.TablePrefix] is empty.
 const defaultPrefix = "gatepost_"
 
-// A Store is a [store.Store] and a [store.Spool] in a SQL database. Make one with [New], and run
-// [Store.Migrate] before its first use. It holds nothing that needs closing:
-// whoever opened the database closes it.
+// A Store is a [store.Store] and a [store.Spool] in a SQL database. Make one with
+// [New] and call [Store.Migrate] before its first use. A Store needs no closing.
 type Store struct {
 	// TablePrefix begins the name of each table: at most 32 letters a to z,
-	// digits and underscores, the first of them no digit. It is set before
-	// first use, and stays. The empty TablePrefix means "gatepost_".
+	// digits and underscores, not beginning with a digit. Set it before the first
+	// use and do not change it. Empty means "gatepost_".
 	TablePrefix string
 
 	// Contents keeps message contents above 64 KiB. It is set before first use.
@@ -137,9 +136,9 @@ type Store struct {
 
 	db      *sql.DB
 	dialect Dialect
-	stmts   sync.Map      // from query, as in the source, to *sql.Stmt; see prepare
-	writer  chan struct{} // held by whoever writes; SQLite only
-	puts    group         // calls of Put, and on SQLite, which has one writer, of Settle
+	stmts   sync.Map      // from a query, as in the source, to its *sql.Stmt; see prepare
+	writer  chan struct{} // a lock for the one writer that SQLite allows
+	puts    group         // calls of Put; on SQLite also of Settle
 	settles group
 	swept   atomic.Int64 // when sweep was last called, in microseconds
 	outside outside
@@ -155,15 +154,15 @@ func New(db *sql.DB, dialect Dialect) *Store {
 	return &Store{db: db, dialect: dialect, writer: make(chan struct{}, 1)}
 }
 
-// sql returns a query as the database takes it. In the source, queries have ?
-// for arguments, {name} for tables, and PostgreSQL's words elsewhere.
+// sql translates a query into the dialect. In the source, queries have ? for
+// arguments and {name} for tables, and are otherwise written for PostgreSQL.
 func (s *Store) sql(query string) (string, error) {
 	prefix := s.TablePrefix
 	if prefix == "" {
 		prefix = defaultPrefix
 	}
 	if strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || len(prefix) > 32 || prefix[0] <= '9' {
-		return "", fmt.Errorf("the table prefix %q is not of at most 32 of a-z, 0-9 and _, without a digit at its beginning", prefix)
+		return "", fmt.Errorf("invalid table prefix %q: use at most 32 characters from a-z, 0-9 and _, not beginning with a digit", prefix)
 	}
 	query = strings.NewReplacer("{", prefix, "}", "").Replace(query)
 	switch s.dialect {
@@ -172,26 +171,26 @@ func (s *Store) sql(query string) (string, error) {
 	case Postgres:
 		return numbered(postgresKeys.Replace(query)), nil
 	case MySQL:
-		query = strings.ReplaceAll(query, " FOR SHARE", " LOCK IN SHARE MODE") // the form that MariaDB knows, too
+		query = strings.ReplaceAll(query, " FOR SHARE", " LOCK IN SHARE MODE") // MariaDB knows only this form
 		if q, ok := strings.CutSuffix(query, " ON CONFLICT DO NOTHING"); ok {
 			query = strings.Replace(q, "INSERT", "INSERT IGNORE", 1)
 		}
 		return query, nil
 	}
-	return "", fmt.Errorf("there is no dialect %v", s.dialect)
+	return "", fmt.Errorf("unknown dialect %v: use SQLite, Postgres or MySQL", s.dialect)
 }
 
-// search returns the condition, with its arguments, that one of the columns
-// contains what the page searches for: nothing if that is nothing.
+// search returns a condition, with its arguments, that is true if one of the
+// columns contains page.Search. The condition is empty if page.Search is.
 func (s *Store) search(page store.Page, columns ...string) (condition string, args []any) {
 	if page.Search == "" {
 		return "", nil
 	}
 	contains := `instr(lower(%s), lower(?)) > 0`
 	switch s.dialect {
-	case Postgres: // in the C locale, because a Turkish one makes no i of an I
+	case Postgres: // in the C locale, because lower('I') is not 'i' in a Turkish one
 		contains = `strpos(lower(%s COLLATE "C"), lower(CAST(? AS TEXT) COLLATE "C")) > 0`
-	case MySQL: // columns are binary, which has no case, and so is the argument, whatever the connection thinks
+	case MySQL: // the columns are binary and have no case; the cast ignores the character set of the connection
 		contains = `LOCATE(LOWER(CONVERT(CAST(? AS BINARY) USING utf8mb4) COLLATE utf8mb4_bin), LOWER(CONVERT(%s USING utf8mb4) COLLATE utf8mb4_bin)) > 0`
 	}
 	var conditions []string
@@ -202,13 +201,13 @@ func (s *Store) search(page store.Page, columns ...string) (condition string, ar
 	return ` AND (` + strings.Join(conditions, ` OR `) + `)`, args
 }
 
-// sqliteWords are PostgreSQL's that SQLite doesn't know: it has no locks but
-// that of the whole database, and keys of several columns come from a table.
+// sqliteWords replaces what SQLite does not know. SQLite locks the whole database
+// and no single rows. A list of keys with several columns has to be a table.
 var sqliteWords = strings.NewReplacer(" FOR SHARE", "", " FOR UPDATE", "", " SKIP LOCKED", "", " IN ((", " IN (VALUES (")
 
-// postgresKeys makes a table of a list of keys of several columns: of a list
-// PostgreSQL looks for the first column in an index and tries the rest on each
-// row, which for a mail with many recipients takes long.
+// postgresKeys turns a list of keys with several columns into a table. With a list
+// PostgreSQL uses the index only for the first column, which is slow for a mail
+// with many recipients.
 var postgresKeys = strings.NewReplacer(
 	" IN ((?, ?, ?)", " IN (VALUES (?::text, ?::bigint, ?::bigint)",
 	" IN ((?, ?)", " IN (VALUES (?::text, ?::bigint)")

@@ -11,7 +11,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// userColumns are what scanUser reads.
+// userColumns are the columns that scanUser reads.
 const userColumns = `tenant, domain, username, name, generation, created, password_set, last_connection, last_from`
 
 // AddUser implements [store.Store].
@@ -151,7 +151,7 @@ func (s *Store) DeleteUser(ctx context.Context, tenant store.TenantID, username 
 	return failed("delete user", err)
 }
 
-// Lookup implements [store.Store]. It is one query, by primary key.
+// Lookup implements [store.Store]. It runs one query, by primary key.
 func (s *Store) Lookup(ctx context.Context, username string) (store.User, string, error) {
 	u, hash, err := s.lookup(ctx, username)
 	return u, hash, failed("look up user", err)
@@ -173,8 +173,8 @@ func (s *Store) lookup(ctx context.Context, username string) (store.User, string
 	return u, hash, nil
 }
 
-// RecordLogin implements [store.Store]. It is one statement, unless there is
-// nothing to change.
+// RecordLogin implements [store.Store]. It runs one statement, and a second one only
+// if the first changes nothing.
 func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
 	err := s.change(
 		func() (int64, error) {
@@ -185,14 +185,14 @@ func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, 
 			u, _, err := s.lookup(ctx, username)
 			return !at.After(u.LastConnection), err
 		})
-	return failed("record connection", err)
+	return failed("record login", err)
 }
 
-// change calls update, which changes one user and returns the number of rows
-// it changed. If there were none, look says why: with an error, or with true
-// if the user was fine already (MySQL doesn't count rows that were so before).
-// Otherwise somebody else has changed the user meanwhile, and update is called
-// again.
+// change calls update, which changes one user and returns the number of changed
+// rows. If update changes no row, change calls look, which returns an error, or
+// true if the user already is as wanted; MySQL does not count such a row. If look
+// returns false, another caller has changed the user meanwhile, and change calls
+// update again.
 func (s *Store) change(update func() (int64, error), look func() (bool, error)) error {
 	for range maxTries {
 		if n, err := update(); err != nil || n > 0 {
@@ -202,10 +202,10 @@ func (s *Store) change(update func() (int64, error), look func() (bool, error)) 
 			return err
 		}
 	}
-	return errors.New("the user changes all the time")
+	return errors.New("too many conflicting updates of the user")
 }
 
-// scanUser reads userColumns, and what was selected after them into more.
+// scanUser reads userColumns, and the columns after them into more.
 func scanUser(row interface{ Scan(...any) error }, more ...any) (store.User, error) {
 	var u store.User
 	var created, passwordSet, lastConnection int64
@@ -234,8 +234,8 @@ func addrText(a netip.Addr) string {
 	return a.String()
 }
 
-// The sizes of columns. They are checked here because MySQL, when it isn't in
-// strict mode, cuts what is too long.
+// The sizes of columns in bytes. They are checked here because MySQL cuts longer
+// texts unless it is in strict mode.
 const (
 	maxKey  = 255
 	maxLong = 1024
@@ -252,7 +252,7 @@ func fitsLong(texts ...string) error {
 func shorter(size int, texts []string) error {
 	for _, text := range texts {
 		if len(text) > size {
-			return fmt.Errorf("a text of %d bytes is longer than %d", len(text), size)
+			return fmt.Errorf("text of %d bytes is too long, the maximum is %d", len(text), size)
 		}
 	}
 	return nil

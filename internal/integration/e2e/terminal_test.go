@@ -196,7 +196,7 @@ func TestErrors(t *testing.T) {
 			prepare: func(t *testing.T, dir string) {
 				write(t, filepath.Join(dir, "gatepost.db"), strings.Repeat("no database ", 100))
 			}},
-		{name: "newer database", args: anyPort, status: 1, want: "it was migrated by a newer program", prepare: newerDatabase},
+		{name: "newer database", args: anyPort, status: 1, want: "use a newer version of this program", prepare: newerDatabase},
 		{name: "no database", args: []string{"-list"}, status: 1, want: "run the relay here first"},
 		{name: "unknown user to reset", args: []string{"-reset", "smtpnobody"}, dir: running.dir, status: 1, want: `there is no user "smtpnobody"; -list shows`},
 		{name: "unknown user to delete", args: []string{"-delete", ""}, dir: running.dir, status: 1, want: `there is no user ""; -list shows`},
