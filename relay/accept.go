@@ -23,9 +23,10 @@ func (s *Server) acceptFrom(l net.Listener, implicitTLS bool) error {
 			if !errors.As(err, &ne) || errors.Is(err, net.ErrClosed) {
 				return fmt.Errorf("relay: accept: %w", err)
 			}
-			// Out of file descriptors, most likely: others have to go first.
+			// The process is probably out of file descriptors. Retry once some
+			// connections have been closed.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.logger().Error("relay: accept failed, trying again", "error", err, "pause", pause)
+			s.logger().Error("relay: accept failed, retrying", "error", err, "pause", pause)
 			time.Sleep(pause)
 			continue
 		}
@@ -37,14 +38,14 @@ func (s *Server) acceptFrom(l net.Listener, implicitTLS bool) error {
 // admit registers a new connection and hands it to go-smtp, after the TLS
 // handshake if TLS comes first. If a limit is reached, it sends 421 instead.
 //
-// It asks for the client's address here and not in the accept loop, because a
-// listener for the PROXY protocol reads it from the connection.
+// It calls RemoteAddr here and not in the accept loop, because with the PROXY
+// protocol RemoteAddr reads from the connection.
 func (s *Server) admit(nc net.Conn, implicitTLS bool) {
 	c := &conn{Conn: nc, srv: s, accepted: time.Now(), id: NewID(), rec: new(record)}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	defer func() {
 		if p := recover(); p != nil {
-			s.logPanic("a connection of the listener's", p, slog.String("session", c.id))
+			s.logPanic("a connection of the listener", p, slog.String("session", c.id))
 			s.unregister(c)
 			c.cancel()
 			nc.Close()
@@ -54,10 +55,10 @@ func (s *Server) admit(nc net.Conn, implicitTLS bool) {
 	c.remote = remoteAddr(nc)
 	refusal := s.register(c, implicitTLS)
 	if refusal != (reply{}) {
-		s.connRefused(c, refusal)
+		s.reportRefused(c, refusal)
 	}
 	if implicitTLS && refusal == replyShutdown {
-		c.Close() // no time for a handshake
+		c.Close() // Shutdown does not wait for a handshake
 		return
 	}
 	if implicitTLS {
@@ -73,11 +74,11 @@ func (s *Server) admit(nc net.Conn, implicitTLS bool) {
 		c.Close()
 		return
 	}
-	s.hand(c)
+	s.passToSMTP(c)
 }
 
-// hand gives a connection to go-smtp.
-func (s *Server) hand(c *conn) {
+// passToSMTP passes a connection to go-smtp.
+func (s *Server) passToSMTP(c *conn) {
 	select {
 	case s.handoff.conns <- c:
 	case <-s.handoff.done:
@@ -85,9 +86,9 @@ func (s *Server) hand(c *conn) {
 	}
 }
 
-// connRefused reports a refused connection. The first in a minute is logged as a
-// warning: in a flood there may be thousands a second.
-func (s *Server) connRefused(c *conn, refusal reply) {
+// reportRefused emits the event of a refused connection. It logs only the first one
+// in a minute as a warning, because a flood may cause thousands a second.
+func (s *Server) reportRefused(c *conn, refusal reply) {
 	e := &ConnRefused{Client: c.client(), Code: refusal.code, Reason: refusal.text}
 	s.mu.Lock()
 	warn := !s.closed && c.accepted.Sub(s.connsRefused) >= time.Minute
@@ -126,14 +127,14 @@ func (s *Server) isClosed() bool {
 	return s.closed
 }
 
-// remoteAddr returns the client's address, or the zero Addr if the connection
-// is of another kind than TCP.
+// remoteAddr returns the client's address, or the zero Addr if the connection does
+// not use IP.
 func remoteAddr(nc net.Conn) netip.Addr {
 	var ap netip.AddrPort
 	switch a := nc.RemoteAddr().(type) {
 	case *net.TCPAddr:
 		ap = a.AddrPort()
-	case nil: // a wrapper that never learned it
+	case nil: // a wrapper that does not know the address
 	default:
 		ap, _ = netip.ParseAddrPort(a.String())
 	}

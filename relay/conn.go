@@ -16,14 +16,14 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 )
 
-// A conn is the connection go-smtp serves. It lies above TLS, so that it sees
-// commands and replies in the clear: it answers STARTTLS itself, gathers
-// replies until the next read, corrects what go-smtp words wrongly, keeps
-// every deadline, and makes an error final, so that a line that stalled or
-// broke inside a message never goes on as commands.
+// A conn is the net.Conn that go-smtp serves. It is a layer above TLS, so it sees
+// commands and replies as plain text. It answers STARTTLS, buffers replies until
+// the next read, corrects replies of go-smtp, and applies all deadlines. After an
+// error it returns only io.EOF: the rest of a message whose connection stalled is
+// never read as commands.
 //
-// Read, Write and Close belong to the goroutine that serves the connection;
-// the fields under mu may be used by any.
+// Only the goroutine that serves the connection calls Read, Write and Close. Any
+// goroutine may use the fields that mu guards.
 type conn struct {
 	net.Conn // the socket, or TLS over it
 	srv      *Server
@@ -32,54 +32,54 @@ type conn struct {
 	accepted time.Time // when the client connected
 	id       string    // names the connection in events and log lines
 	rec      *record
-	refused  bool // beyond a limit: it is sent 421 and closed
+	refused  bool // it exceeds a limit, gets 421 and is closed
 
-	ctx    context.Context // ends when the connection ends or is told to
+	ctx    context.Context // ends when the connection ends or is to end
 	cancel context.CancelFunc
 
 	// The server's mu guards these.
-	owner   credentials.Identity // the user, from login on
-	session *session             // counted for owner; nil before and after
-	evicted bool                 // counted as such
+	owner   credentials.Identity // the user, after the login
+	session *session             // set while it counts for owner
+	evicted bool                 // it counts as evicted and not as served
 
 	in         bytes.Buffer // read from the client but not used yet
 	given      string       // what go-smtp reads next: the rest of a command, or the end of DATA
 	chunk      int64        // how many bytes of a BDAT chunk follow
 	out        []byte       // replies not sent yet
 	arg        string       // the argument of the last command
-	challenged bool         // the last reply was a challenge of AUTH: what comes is not a command
+	challenged bool         // the last reply was a challenge of AUTH, so the next line is not a command
 	instead    string       // replaces the next reply of go-smtp
-	mute       bool         // drop the next reply of go-smtp: no second greeting after STARTTLS
-	moved      bool         // STARTTLS gave the socket to another conn
+	skipReply  bool         // drop the next reply of go-smtp: the second greeting after STARTTLS
+	moved      bool         // STARTTLS moved the socket to another conn
 
-	cmd      command     // the last one
-	reported atomic.Bool // the session made an event of the reply that comes next
+	cmd      command     // the last command
+	reported atomic.Bool // the session emitted an event for the next reply
 
-	closing atomic.Bool // it has ended, or a 421 is on its way; nothing else is accepted or sent
-	broken  atomic.Bool // nothing more will be read from the client
+	closing atomic.Bool // it has ended or its 421 was written; nothing else is accepted or sent
+	broken  atomic.Bool // Read returns nothing more
 
 	mu       sync.Mutex
-	waiting  time.Time    // since when Read has been waiting
-	final    reply        // sent instead of reading on, as soon as possible
-	draining bool         // the same, once no message is in progress
+	waiting  time.Time    // when Read began to wait
+	final    reply        // sent as soon as possible, and ends the connection
+	draining bool         // end as soon as no message is in progress
 	authing  bool         // a login is being decided
 	active   time.Time    // when the user logged in, or last began or ended a message
-	check    func()       // looks whether the login still holds, or ends it; nil before login
+	check    func()       // ends the session if its login is not valid; nil before login
 	tx       *transaction // the mail transaction in progress
-	body     bool         // its data is being received
+	body     bool         // the data of tx is being received
 	received int64        // bytes of that data so far
 }
 
 const (
 	writeTimeout  = time.Minute
 	finalTimeout  = time.Second      // for sending a final reply
-	recheckEvery  = 30 * time.Second // how soon an idle session notices a reset made on another node
+	recheckEvery  = 30 * time.Second // how often an idle session checks its login
 	keepOutBuffer = 1024
 )
 
-// Read sends the replies written so far, waits for the client within the
-// deadlines, and returns one command, in the form of translate, or a part of a
-// BDAT chunk. A STARTTLS command ends this conn and begins another.
+// Read sends the buffered replies and waits for the client within the deadlines.
+// It returns one command, as translated by translate, or a part of a BDAT chunk. A
+// STARTTLS command ends this conn and begins another.
 func (c *conn) Read(p []byte) (int, error) {
 	for !c.broken.Load() {
 		if final, over := c.over(); over {
@@ -143,8 +143,8 @@ func (c *conn) startsTLS(line []byte) bool {
 	return c.tx == nil && c.check == nil
 }
 
-// over reports whether the connection is to end before anything more is given
-// out, and with which reply, if that was not sent before.
+// over reports whether the connection is to end before Read returns more. final is
+// the reply to send, or zero if a 421 was written before.
 func (c *conn) over() (final reply, over bool) {
 	if c.closing.Load() {
 		return reply{}, true
@@ -153,9 +153,9 @@ func (c *conn) over() (final reply, over bool) {
 	return final, final != (reply{})
 }
 
-// startTLS answers STARTTLS (RFC 3207) and goes on as a new conn over TLS.
-// What a client sent along with the command came before the handshake and
-// might be anybody's: that ends the connection.
+// startTLS answers STARTTLS (RFC 3207) and continues with a new conn over TLS. more
+// reports whether the client sent more with the command. An attacker may have
+// injected that before the handshake, so it ends the connection.
 func (c *conn) startTLS(more bool) error {
 	if more {
 		return c.hangup(replyAfterStartTLS)
@@ -166,17 +166,17 @@ func (c *conn) startTLS(more bool) error {
 	}
 	next, err := c.srv.handshake(c)
 	if err != nil {
-		c.closing.Store(true) // nothing more is said in the clear
+		c.closing.Store(true) // send no reply without TLS
 		return c.fail()
 	}
-	next.mute = true
+	next.skipReply = true
 	c.moved = true
 	c.fail()
-	c.srv.hand(next)
+	c.srv.passToSMTP(next)
 	return io.EOF
 }
 
-// fill sends the gathered replies and reads from the line.
+// fill sends the buffered replies and receives from the client.
 func (c *conn) fill(p []byte) (int, error) {
 	if err := c.flush(); err != nil {
 		return 0, c.fail()
@@ -191,7 +191,7 @@ func (c *conn) fill(p []byte) (int, error) {
 		n, err := c.Conn.Read(p)
 		switch {
 		case n > 0:
-			c.saw(n)
+			c.countReceived(n)
 			return n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if final := c.expired(); final != (reply{}) {
@@ -204,8 +204,8 @@ func (c *conn) fill(p []byte) (int, error) {
 	}
 }
 
-// saw takes note of what came in.
-func (c *conn) saw(n int) {
+// countReceived counts received bytes.
+func (c *conn) countReceived(n int) {
 	c.rec.mu.Lock()
 	c.rec.end.Received += int64(n)
 	c.rec.mu.Unlock()
@@ -216,15 +216,15 @@ func (c *conn) saw(n int) {
 	}
 }
 
-// fail ends the connection for the reader. Whatever the cause, go-smtp is told
-// io.EOF: any other error it would answer, and in the middle of a BDAT chunk it
-// would take the session away from a Data call that is about to begin.
+// fail makes Read return io.EOF from now on. go-smtp would send a reply for any
+// other error, and in a BDAT chunk it would end the session before its Data call
+// has begun.
 func (c *conn) fail() error {
 	c.broken.Store(true)
 	return io.EOF
 }
 
-// hangup sends a last reply and ends the connection: go-smtp sees io.EOF.
+// hangup sends a final reply and ends the connection. It returns io.EOF.
 func (c *conn) hangup(final reply) error {
 	if !c.closing.Swap(true) {
 		c.rec.endedBy(final.code, final.text)
@@ -234,8 +234,8 @@ func (c *conn) hangup(final reply) error {
 	return c.fail()
 }
 
-// Write collects a reply line of go-smtp; the next Read or Close sends it. So the
-// replies to pipelined commands leave in one packet (RFC 2920 section 3.2).
+// Write buffers a reply line of go-smtp, which the next Read or Close sends. So the
+// replies to pipelined commands share a packet (RFC 2920 section 3.2).
 func (c *conn) Write(p []byte) (int, error) {
 	line := strings.TrimSuffix(string(p), "\r\n")
 	c.challenged = strings.HasPrefix(line, "334 ")
@@ -246,8 +246,8 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.refuseBody()
 	}
 	switch {
-	case c.mute:
-		c.mute = false
+	case c.skipReply:
+		c.skipReply = false
 	case !c.closing.Load():
 		n := len(c.out)
 		if c.out = c.appendReply(c.out, line); len(c.out) > n {
@@ -261,8 +261,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// awaitBody waits until the Data call that go-smtp began with the first chunk is
-// under way: RSET has to find it, and it has to find its session.
+// awaitBody waits until the Data call that go-smtp starts with the first chunk has
+// begun. A RSET that follows must find that call.
 func (c *conn) awaitBody() {
 	c.mu.Lock()
 	tx := c.tx
@@ -272,8 +272,8 @@ func (c *conn) awaitBody() {
 	}
 }
 
-// awaitData waits for a Data call that go-smtp runs in a goroutine of its own, for
-// BDAT: its event comes before SessionEnded. Such a call ends soon, because go-smtp
+// awaitData waits for the Data call that go-smtp runs in its own goroutine for BDAT,
+// so that its event comes before SessionEnded. The call ends soon, because go-smtp
 // has closed the pipe that it reads from.
 func (c *conn) awaitData() {
 	c.mu.Lock()
@@ -289,8 +289,8 @@ func (c *conn) awaitData() {
 	}
 }
 
-// refuseBody takes note that the message is refused before its end, so that its
-// Data call does not report it as abandoned.
+// refuseBody records that the message was refused before its end, so that its Data
+// call does not report it as abandoned.
 func (c *conn) refuseBody() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -311,7 +311,7 @@ func (c *conn) flush() error {
 	return err
 }
 
-// Close sends what is left to say and closes the socket.
+// Close sends the buffered replies and closes the socket.
 func (c *conn) Close() error {
 	if c.moved {
 		return nil

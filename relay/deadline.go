@@ -2,11 +2,10 @@ package relay
 
 import "time"
 
-// How long a conn may last, and who ends it: what conn.Read has to know of the
-// session for that.
+// This file holds the deadlines of a conn and the ways to end it.
 
-// arm sets the deadlines of the next read, or returns the reply with which to
-// end instead. Both under mu, so that an interrupt can't fall in between.
+// arm sets the deadlines of the next read. If the connection is to end, it returns
+// the final reply instead. It holds mu for both, so that no interrupt is lost.
 func (c *conn) arm() (final reply) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -20,14 +19,14 @@ func (c *conn) arm() (final reply) {
 		}
 	}
 	c.Conn.SetReadDeadline(deadline)
-	// TLS may have to write while it reads: the answer to a KeyUpdate (RFC 8446
-	// section 4.6.3). That of the last flush may be long past.
+	// TLS may write while it reads, to answer a KeyUpdate (RFC 8446 section
+	// 4.6.3). The write deadline of the last flush may have passed.
 	c.Conn.SetWriteDeadline(deadline.Add(writeTimeout))
 	return reply{}
 }
 
-// armWrite sets the deadline of the next write, under mu, so that it can't undo
-// that of end.
+// armWrite sets the deadline of the next write. It holds mu, so that it does not
+// replace the shorter deadline of end.
 func (c *conn) armWrite() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -38,8 +37,8 @@ func (c *conn) armWrite() {
 	c.Conn.SetWriteDeadline(time.Now().Add(timeout))
 }
 
-// armHandshake sets the deadline of the TLS handshake, or reports that the
-// connection is to end instead. Under mu, as arm.
+// armHandshake sets the deadline of the TLS handshake. It returns false if the
+// connection is to end instead.
 func (c *conn) armHandshake() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,9 +53,10 @@ func (c *conn) armHandshake() bool {
 	return true
 }
 
-// expired is called when a read timed out: for good, because somebody
-// interrupted it, or only to look whether the login still holds. To go needs no
-// look: the store may be slow, and every session may have to go at once.
+// expired is called when a read has timed out. It returns the final reply if a
+// deadline has passed or the connection was interrupted. Otherwise it checks the
+// login and returns the zero reply. A connection that is to end skips the check:
+// the store may be slow, and Shutdown ends all connections at once.
 func (c *conn) expired() (final reply) {
 	c.mu.Lock()
 	final = c.finalReply()
@@ -77,8 +77,8 @@ func (c *conn) expired() (final reply) {
 	return reply{}
 }
 
-// deadline returns until when the client has to send something more, and what
-// to tell it if it doesn't. The caller holds mu.
+// deadline returns the time until which the client has to send more, and the
+// reason to give it if it does not. The caller must hold mu.
 func (c *conn) deadline() (t time.Time, what string) {
 	s := c.srv
 	t, what = c.waiting.Add(s.idleTimeout()), "idle for too long"
@@ -100,8 +100,8 @@ func (c *conn) deadline() (t time.Time, what string) {
 	return t, what
 }
 
-// finalReply returns the reply with which the connection is to end now, if it
-// is. The caller must hold mu.
+// finalReply returns the reply with which the connection is to end now, or the
+// zero reply. The caller must hold mu.
 func (c *conn) finalReply() reply {
 	if c.final == (reply{}) && c.draining && c.tx == nil {
 		return replyShutdown
@@ -116,8 +116,8 @@ func (c *conn) ending() reply {
 	return c.finalReply()
 }
 
-// interrupt runs change under mu and wakes the reader, which then sees it. If the
-// connection is to end, a login in progress ends too.
+// interrupt runs change with mu held and makes a blocked Read return, which then
+// sees the change. If the connection is to end, it also cancels a login.
 func (c *conn) interrupt(change func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,9 +128,9 @@ func (c *conn) interrupt(change func()) {
 	c.Conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// end makes the reader send a final reply and hang up, once it has nothing to
-// do. The first call decides which reply. A client that does not read has
-// finalTimeout.
+// end makes Read send a final reply and close the connection, as soon as the
+// command in progress is done. The reply of the first call is sent. If the client
+// does not read, the connection is closed after finalTimeout.
 func (c *conn) end(final reply) {
 	c.interrupt(func() {
 		if c.final == (reply{}) {
@@ -140,48 +140,13 @@ func (c *conn) end(final reply) {
 	})
 }
 
-// A connState says what a connection is doing, in the order in which connections
-// are evicted if nothing else tells them apart.
-type connState int
-
-const (
-	finishing      connState = iota // its final reply is due
-	beforeLogin                     // the client has not begun to log in
-	loggedIn                        // no data is being received
-	authenticating                  // its login is being decided
-	receiving                       // the data of a message, or its Forwarder's answer
-)
-
-// conduct is what decides whether a connection is evicted.
-type conduct struct {
-	state   connState
-	overdue bool      // it should have ended, or begun to log in
-	since   time.Time // how long it has been idle
-}
-
-func (c *conn) conduct(now time.Time) conduct {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.body:
-		return conduct{state: receiving}
-	case c.finalReply() != (reply{}):
-		return conduct{state: finishing, overdue: true}
-	case c.authing:
-		return conduct{state: authenticating, since: c.accepted}
-	case c.check == nil:
-		return conduct{state: beforeLogin, overdue: now.Sub(c.accepted) >= loginGrace, since: c.accepted}
-	}
-	return conduct{state: loggedIn, since: c.active}
-}
-
 // drain ends the connection as soon as no message is in progress.
 func (c *conn) drain() {
 	c.interrupt(func() { c.draining = true })
 }
 
-// beginLogin and endLogin surround the decision on a login. check is set if it was
-// successful.
+// beginLogin is called before a login is decided, and endLogin after it. If the
+// login succeeded, check is the function that checks whether it is still valid.
 func (c *conn) beginLogin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

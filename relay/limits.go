@@ -10,36 +10,35 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// This file counts connections and decides which one is refused or evicted when
-// a limit is reached.
+// This file counts connections. When a limit is reached, it decides which one is
+// refused or evicted.
 //
-// A connection belongs to its address until it logs in, and to its user from
-// then on. When MaxConns is reached, the owner with the most connections loses
-// the one that has been idle longest.
+// A connection belongs to its address until it logs in, and to its user from then
+// on. When MaxConns is reached, the owner with the most connections loses the one
+// that has been idle longest.
 
 const (
-	// maxEvicted bounds the evicted connections that have not closed yet. They
-	// exceed MaxConns. They close as soon as their final reply is sent, which
-	// takes evictedTimeout at most.
+	// maxEvicted is the maximum number of evicted connections that are not
+	// closed yet. They do not count for MaxConns. They are closed when their
+	// final reply has been sent, usually within finalTimeout.
 	maxEvicted = 256
 
-	// maxRefused bounds the refused connections that are in their TLS handshake,
-	// which refusedTimeout limits.
+	// maxRefused is the maximum number of refused connections in their TLS
+	// handshake, and refusedTimeout the time for it.
 	maxRefused     = 256
 	refusedTimeout = 5 * time.Second
 
-	// evictionSample is how many connections an eviction compares. They are
-	// picked at random, because comparing all of them would let a flood of
-	// connections cost too much.
+	// evictionSample is how many connections, picked at random, an eviction
+	// compares. To compare all of them would be too expensive in a flood.
 	evictionSample = 256
 
-	// loginGrace is how long a new connection may take to begin its login before
-	// it is evicted ahead of all others.
+	// loginGrace is the time for a new connection to begin its login. After that
+	// it is evicted before all others.
 	loginGrace = 5 * time.Second
 
-	// idleLogin is how long a session must have been idle to give way to a new
-	// login of its user beyond MaxConnsPerUser.
-	idleLogin = 10 * time.Second
+	// minIdle is how long a session must have been idle before a new login of its
+	// user can replace it, when MaxConnsPerUser is reached.
+	minIdle = 10 * time.Second
 )
 
 // addrConns counts the connections of an address.
@@ -86,9 +85,9 @@ func (s *Server) register(c *conn, implicitTLS bool) (refusal reply) {
 	return reply{}
 }
 
-// addRefused keeps a refused connection while it does its TLS handshake, without
-// which it cannot be told why. If there are too many, the oldest one of the
-// address that has most is closed. The caller must hold s.mu.
+// addRefused records a refused connection during its TLS handshake, after which it
+// gets its reply. If there are more than maxRefused, it closes the oldest one of
+// the address that has most. The caller must hold s.mu.
 func (s *Server) addRefused(c *conn) {
 	if s.refused == nil {
 		s.refused = make(map[*conn]struct{})
@@ -101,31 +100,67 @@ func (s *Server) addRefused(c *conn) {
 	for r := range s.refused {
 		perAddr[mailtext.Network(r.remote)]++
 	}
-	var worst *conn
+	var victim *conn
 	for r := range s.refused {
-		if worst == nil || cmp.Or(perAddr[mailtext.Network(r.remote)]-perAddr[mailtext.Network(worst.remote)], worst.accepted.Compare(r.accepted)) > 0 {
-			worst = r
+		if victim == nil || cmp.Or(perAddr[mailtext.Network(r.remote)]-perAddr[mailtext.Network(victim.remote)], victim.accepted.Compare(r.accepted)) > 0 {
+			victim = r
 		}
 	}
-	delete(s.refused, worst)
-	worst.Conn.Close()
+	delete(s.refused, victim)
+	victim.Conn.Close()
+}
+
+// A connState is what a connection is doing. If two connections are equal in all
+// other respects, the one with the lower state is evicted.
+type connState int
+
+const (
+	finishing      connState = iota // its final reply is due
+	beforeLogin                     // the client has not begun to log in
+	loggedIn                        // no data is being received
+	authenticating                  // its login is being decided
+	receiving                       // it receives a message, or waits for the Forwarder
+)
+
+// activity is what a connection is doing and since when.
+type activity struct {
+	state   connState
+	overdue bool      // it should have ended, or begun to log in
+	since   time.Time // the beginning of its idle time
+}
+
+// activity returns what the connection is doing at the time now.
+func (c *conn) activity(now time.Time) activity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.body:
+		return activity{state: receiving}
+	case c.finalReply() != (reply{}):
+		return activity{state: finishing, overdue: true}
+	case c.authing:
+		return activity{state: authenticating, since: c.accepted}
+	case c.check == nil:
+		return activity{state: beforeLogin, overdue: now.Sub(c.accepted) >= loginGrace, since: c.accepted}
+	}
+	return activity{state: loggedIn, since: c.active}
 }
 
 // A candidate is a connection that may be evicted.
 type candidate struct {
 	c     *conn
 	conns int // how many connections its owner has
-	conduct
+	activity
 }
 
-// makeRoom evicts a connection for a new one, whose address has own connections
-// that have not logged in, itself included. It reports false if no connection
-// in the sample may be evicted. The caller must hold s.mu.
+// makeRoom evicts a connection to admit a new one. own is how many connections of
+// the new one's address have not logged in, the new one included. It returns false
+// if no connection in the sample may be evicted. The caller must hold s.mu.
 func (s *Server) makeRoom(own int) bool {
 	if s.evicted >= maxEvicted {
 		return false
 	}
-	var worst candidate
+	var victim candidate
 	seen := 0
 	now := time.Now()
 	for c := range s.conns { // in random order
@@ -135,22 +170,22 @@ func (s *Server) makeRoom(own int) bool {
 		if seen++; seen > evictionSample {
 			break
 		}
-		next := candidate{c: c, conns: s.ownerConns(c), conduct: c.conduct(now)}
-		if s.mayEvict(next, own) && (worst.c == nil || next.before(worst)) {
-			worst = next
+		next := candidate{c: c, conns: s.ownerConns(c), activity: c.activity(now)}
+		if s.mayEvict(next, own) && (victim.c == nil || next.before(victim)) {
+			victim = next
 		}
 	}
-	if worst.c == nil {
+	if victim.c == nil {
 		return false
 	}
-	s.evict(worst.c, replyTooMany)
+	s.evict(victim.c, replyTooMany)
 	return true
 }
 
-// mayEvict reports whether a connection may be evicted for one whose address has
-// own connections. A login that waits for its hash, and a user's session, give
-// way only if their owner has more than that. A tenant with more than half of
-// all connections has no such protection.
+// mayEvict reports whether a connection may be evicted to admit one whose address
+// has own connections. A user's session, and a login that is being decided, are
+// evicted only if their owner has more. That does not protect the sessions of a
+// tenant that has more than half of all connections.
 func (s *Server) mayEvict(c candidate, own int) bool {
 	switch c.state {
 	case receiving:
@@ -163,8 +198,8 @@ func (s *Server) mayEvict(c candidate, own int) bool {
 	return c.conns > own
 }
 
-// before reports whether a is evicted rather than b: connections that do not log
-// in, then those whose owner has most, then those that have been idle longest.
+// before reports whether a is evicted before b. Overdue connections are first, then
+// those whose owner has most, then those that have been idle longest.
 func (a candidate) before(b candidate) bool {
 	if a.overdue != b.overdue {
 		return a.overdue
@@ -172,8 +207,8 @@ func (a candidate) before(b candidate) bool {
 	return cmp.Or(b.conns-a.conns, int(a.state-b.state), a.since.Compare(b.since)) < 0
 }
 
-// ownerConns returns how many connections the owner of c has. The caller must
-// hold s.mu.
+// ownerConns returns how many connections the owner of c has. The caller must hold
+// s.mu.
 func (s *Server) ownerConns(c *conn) int {
 	if c.owner.Username != "" {
 		return len(s.sessions[c.owner.Username])
@@ -206,7 +241,8 @@ func (s *Server) uncount(c *conn) {
 	s.removeOwner(c)
 }
 
-// removeOwner takes the connection from its user. The caller must hold s.mu.
+// removeOwner stops counting the connection for its user. The caller must hold
+// s.mu.
 func (s *Server) removeOwner(c *conn) {
 	if c.session == nil {
 		return
@@ -221,7 +257,7 @@ func (s *Server) removeOwner(c *conn) {
 	c.session = nil
 }
 
-// unregister forgets a connection. It may be called more than once.
+// unregister removes a closed connection. It may be called more than once.
 func (s *Server) unregister(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,7 +273,7 @@ func (s *Server) unregister(c *conn) {
 	s.closeEmpty()
 }
 
-// closeEmpty closes s.empty if Shutdown waits and the last connection has ended.
+// closeEmpty closes s.empty if Shutdown is waiting and no connection is left.
 // The caller must hold s.mu.
 func (s *Server) closeEmpty() {
 	if s.closed && len(s.conns)+len(s.refused) == 0 && s.empty != nil && !s.emptied {
@@ -246,15 +282,15 @@ func (s *Server) closeEmpty() {
 	}
 }
 
-// addSession makes the user the owner of the session's connection, or returns
-// the reply to refuse the login with. A user with MaxConnsPerUser sessions loses
-// the one that has been idle longest, if that is idleLogin at least.
+// addSession makes the user the owner of the session's connection, or returns the
+// reply to refuse the login with. If the user has MaxConnsPerUser sessions, it
+// evicts the one that has been idle longest, if that is at least minIdle.
 func (s *Server) addSession(ses *session, id credentials.Identity) (refusal reply) {
 	c := ses.conn
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if final := c.finalReply(); final != (reply{}) {
-		return final // it was evicted meanwhile
+		return final // it was evicted during the login
 	}
 	if s.sessions == nil {
 		s.sessions = make(map[string]ownedSessions)
@@ -279,21 +315,22 @@ func (s *Server) addSession(ses *session, id credentials.Identity) (refusal repl
 	return reply{}
 }
 
-// idlest returns the user's connection that has been idle longest, or nil if
-// none has been idle for idleLogin. The caller must hold s.mu.
+// idlest returns the user's connection that has been idle longest, or nil if none
+// has been idle for minIdle. The caller must hold s.mu.
 func (s *Server) idlest(username string) *conn {
-	var worst *conn
-	limit := time.Now().Add(-idleLogin)
+	var idlest *conn
+	now := time.Now()
+	limit := now.Add(-minIdle)
 	for ses := range s.sessions[username] {
-		if b := ses.conn.conduct(time.Now()); b.state == loggedIn && !b.since.After(limit) {
-			worst, limit = ses.conn, b.since
+		if a := ses.conn.activity(now); a.state == loggedIn && !a.since.After(limit) {
+			idlest, limit = ses.conn, a.since
 		}
 	}
-	return worst
+	return idlest
 }
 
-// removeSession takes a session from its user. It reports false if that was done
-// before.
+// removeSession stops counting a session for its user. It returns false if that was
+// done before.
 func (s *Server) removeSession(ses *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
