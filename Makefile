@@ -11,8 +11,12 @@ help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 .PHONY: test
-test: ## run all tests
+test: ## run the tests, without the slow ones
 	go test work
+
+.PHONY: long
+long: ## run all tests, with each driver of each database
+	GATEPOST_LONG=1 go test -timeout 30m work
 
 .PHONY: race
 race: ## the same with the race detector, in random order
@@ -26,6 +30,16 @@ lint: ## gofmt, vet, staticcheck, and tidy go.mod files
 	go mod tidy -diff
 	cd examples && go mod tidy -diff
 	cd internal/integration && go mod tidy -diff
+
+# What else the library, the examples and the tests have to compile on.
+PLATFORMS = windows/amd64 darwin/arm64 freebsd/amd64 linux/386
+
+.PHONY: platforms
+platforms: ## vet for other platforms
+	@for p in $(PLATFORMS); do \
+		echo "$$p"; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go vet work || exit 1; \
+	done
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target with FUZZ (20000) inputs

@@ -14,7 +14,7 @@ import (
 // Callers share commits, but not their fates: when the database refuses what one
 // of them wants, that one is told, and the others' work is done.
 func TestSpoolApart(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			st, db := b.open(t, dsn), b.openDB(t, dsn)

@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"database/sql"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -25,14 +26,19 @@ type backend struct {
 	create  func(testing.TB) (dsn string) // a new database
 }
 
+var (
+	sqliteModernc = backend{"sqlite-modernc", "sqlite", sqlstore.SQLite, newFile}
+	sqliteNcruces = backend{"sqlite-ncruces", "sqlite3", sqlstore.SQLite, newFile}
+	postgresPgx   = backend{"postgres-pgx", "pgx", sqlstore.Postgres, services.Postgres}
+	postgresPq    = backend{"postgres-pq", "postgres", sqlstore.Postgres, services.Postgres}
+	mariadb       = backend{"mariadb", "mysql", sqlstore.MySQL, services.MariaDB}
+
+	// mapped reads the database file through a memory map.
+	mapped = backend{"sqlite-mapped", "sqlite", sqlstore.SQLite, with(newFile, "&_pragma=mmap_size(1073741824)")}
+)
+
 // backends are one for each driver.
-var backends = []backend{
-	{"sqlite-modernc", "sqlite", sqlstore.SQLite, newFile},
-	{"sqlite-ncruces", "sqlite3", sqlstore.SQLite, newFile},
-	{"postgres-pgx", "pgx", sqlstore.Postgres, services.Postgres},
-	{"postgres-pq", "postgres", sqlstore.Postgres, services.Postgres},
-	{"mariadb", "mysql", sqlstore.MySQL, services.MariaDB},
-}
+var backends = []backend{sqliteModernc, sqliteNcruces, postgresPgx, postgresPq, mariadb}
 
 // variants are backends with parameters that change how the database compares,
 // counts, cuts or isolates, and must not change what a Store does.
@@ -44,8 +50,22 @@ var variants = []backend{
 	{"mariadb-lax", "mysql", sqlstore.MySQL, with(services.MariaDB, "?sql_mode=%27%27&charset=latin1")},
 }
 
-// mapped reads the database file through a memory map.
-var mapped = backend{"sqlite-mapped", "sqlite", sqlstore.SQLite, with(newFile, "&_pragma=mmap_size(1073741824)")}
+// databases are the backends to test with: one for each database, or in a long
+// run one for each driver.
+func databases() []backend {
+	if services.Long() {
+		return backends
+	}
+	return []backend{sqliteModernc, postgresPgx, mariadb}
+}
+
+// databasesAndVariants are the databases, and in a long run the variants too.
+func databasesAndVariants() []backend {
+	if services.Long() {
+		return slices.Concat(backends, variants)
+	}
+	return databases()
+}
 
 // newFile names a database for SQLite as the package's documentation says.
 func newFile(t testing.TB) string {

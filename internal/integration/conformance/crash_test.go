@@ -25,7 +25,7 @@ var user = store.User{
 
 // What a process wrote is there when it was killed right after.
 func TestKilled(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWriteAndDie$")
@@ -55,7 +55,7 @@ var killedMails = map[string]int{"m1": 4 << 10, "m2": 1 << 20}
 
 // TestWriteAndDie is run by TestKilled, in a process of its own.
 func TestWriteAndDie(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		if b.name != os.Getenv(backendVariable) {
 			continue
 		}
@@ -87,7 +87,7 @@ func TestWriteAndDie(t *testing.T) {
 
 // When the database ends a deadlock at the Store's cost, the Store tries again.
 func TestDeadlock(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		if b.dialect == sqlstore.SQLite {
 			continue // it has one writer
 		}

@@ -12,7 +12,7 @@ import (
 
 // Connections that break under load lose nothing that was kept.
 func TestSpoolConnectionsCut(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		if b.dialect == sqlstore.SQLite { // has none
 			continue
 		}

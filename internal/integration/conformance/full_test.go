@@ -14,7 +14,7 @@ import (
 
 // A Put that finds no room says so, whatever the driver calls it.
 func TestFull(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			st := b.open(t, dsn)

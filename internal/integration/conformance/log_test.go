@@ -22,7 +22,7 @@ import (
 func BenchmarkLog(b *testing.B) {
 	for _, conns := range []int{10, 100} {
 		b.Run(fmt.Sprintf("%d", conns), func(b *testing.B) {
-			_, st := backends[0].pool(b)
+			_, st := sqliteModernc.pool(b)
 			f, err := os.Create(filepath.Join(b.TempDir(), "log"))
 			if err != nil {
 				b.Fatal(err)

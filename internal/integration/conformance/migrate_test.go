@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +17,7 @@ import (
 var domain = store.Domain{Tenant: "acme", Name: "acme.example", Created: time.Date(2026, time.May, 1, 0, 0, 0, 0, time.UTC)}
 
 func TestMigrateAtOnce(t *testing.T) {
-	for _, b := range slices.Concat(backends, variants) {
+	for _, b := range databasesAndVariants() {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			stores := make([]*sqlstore.Store, 8)
@@ -51,7 +50,7 @@ func TestMigrateAtOnce(t *testing.T) {
 }
 
 func TestMigrateNewerDatabase(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			st := b.open(t, dsn)
@@ -69,7 +68,7 @@ func TestMigrateNewerDatabase(t *testing.T) {
 
 // MySQL commits after each statement that makes a table.
 func TestMigrateCutShort(t *testing.T) {
-	b := backends[len(backends)-1]
+	b := mariadb
 	dsn := b.create(t)
 	b.open(t, dsn)
 	db := b.openDB(t, dsn)
@@ -89,7 +88,7 @@ func TestMigrateCutShort(t *testing.T) {
 }
 
 func TestPrefix(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			db := b.openDB(t, b.create(t))
 			for i, prefix := range []string{"", "other_", strings.Repeat("p", 32)} {
@@ -121,7 +120,7 @@ func TestPrefix(t *testing.T) {
 
 // A database that can't keep the promises is refused with the remedy.
 func TestMigrateUnsafeSQLite(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		if b.dialect != sqlstore.SQLite {
 			continue
 		}
@@ -142,7 +141,7 @@ func TestMigrateUnsafeSQLite(t *testing.T) {
 }
 
 func TestMigrateUnsafePostgres(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		if b.dialect != sqlstore.Postgres {
 			continue
 		}
@@ -156,7 +155,7 @@ func TestMigrateUnsafePostgres(t *testing.T) {
 }
 
 func TestMigrateUnsafeMySQL(t *testing.T) {
-	b := backends[len(backends)-1]
+	b := mariadb
 	err := sqlstore.New(b.openDB(t, b.create(t)+"?autocommit=0"), b.dialect).Migrate(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "autocommit is off") {
 		t.Errorf("autocommit=0: got error %v, want one that names it", err)
@@ -172,7 +171,7 @@ func TestMigrateUnsafeMySQL(t *testing.T) {
 }
 
 func TestNoDialect(t *testing.T) {
-	b := backends[0]
+	b := sqliteModernc
 	st := sqlstore.New(b.openDB(t, b.create(t)), 0)
 	if err := st.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "dialect") {
 		t.Errorf("Migrate: got error %v, want one about the dialect", err)
@@ -196,7 +195,7 @@ func TestMigrateNotMade(t *testing.T) {
 // What the database says of another's SQL is puzzling, unless it is known whose
 // that is.
 func TestMigrateWrongDialect(t *testing.T) {
-	b := backends[0]
+	b := sqliteModernc
 	err := sqlstore.New(b.openDB(t, b.create(t)), sqlstore.Postgres).Migrate(t.Context())
 	if err == nil || !strings.HasPrefix(err.Error(), "sqlstore: migrate PostgreSQL: ") {
 		t.Errorf("got error %v, want one that names the dialect", err)
@@ -205,7 +204,7 @@ func TestMigrateWrongDialect(t *testing.T) {
 
 // What else is wrong with a database in memory needn't be put right first.
 func TestMigrateInMemory(t *testing.T) {
-	for _, b := range backends[:2] {
+	for _, b := range []backend{sqliteModernc, sqliteNcruces} {
 		for _, dsn := range []string{":memory:", "file::memory:?cache=shared"} {
 			err := sqlstore.New(b.openDB(t, dsn), b.dialect).Migrate(t.Context())
 			if err == nil || !strings.Contains(err.Error(), "use a file on a local disk, or store/memory") {

@@ -15,7 +15,7 @@ import (
 // it isn't about.
 func TestPostgresPlansForAQueueThatFills(t *testing.T) {
 	const others = 50_000
-	for _, b := range backends {
+	for _, b := range databases() {
 		if b.dialect != sqlstore.Postgres {
 			continue
 		}

@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/filestore"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
@@ -21,7 +21,7 @@ import (
 )
 
 func TestSpool(t *testing.T) {
-	for _, b := range slices.Concat(backends, variants) {
+	for _, b := range databasesAndVariants() {
 		t.Run(b.name, func(t *testing.T) {
 			storetest.RunSpool(t, func(t *testing.T) func() store.Spool {
 				dsn := b.create(t)
@@ -33,7 +33,8 @@ func TestSpool(t *testing.T) {
 
 // As in TestOneConnection.
 func TestSpoolOneConnection(t *testing.T) {
-	for _, b := range backends {
+	services.OnlyLong(t)
+	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			storetest.RunSpool(t, func(t *testing.T) func() store.Spool {
 				db := b.openDB(t, b.create(t))
@@ -50,7 +51,7 @@ func TestSpoolOneConnection(t *testing.T) {
 
 // What is wrong with one mail is no harm to others.
 func TestSpoolBroken(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			st, db := b.open(t, dsn), b.openDB(t, dsn)
@@ -113,7 +114,7 @@ func TestSpoolBroken(t *testing.T) {
 // No row stays of what is settled, of what failed, or of what a crash has left
 // a day ago.
 func TestSpoolLeavesNothing(t *testing.T) {
-	for _, b := range backends {
+	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			st, db := b.open(t, dsn), b.openDB(t, dsn)
@@ -190,7 +191,8 @@ func uploadOf(t *testing.T, db *sql.DB, mail string) (name string) {
 
 // Contents of other databases may lie in a directory as well.
 func TestSpoolWithContents(t *testing.T) {
-	for _, b := range backends {
+	services.OnlyLong(t)
+	for _, b := range databases() {
 		if b.name != "postgres-pgx" && b.name != "mariadb" {
 			continue
 		}
@@ -210,7 +212,7 @@ func TestSpoolWithContents(t *testing.T) {
 // A content that was kept in a directory is not given up for lost when the
 // directory is not set.
 func TestContentsNotSet(t *testing.T) {
-	b := backends[2]
+	b := postgresPgx
 	dsn := b.create(t)
 	st := b.open(t, dsn)
 	st.Contents = &filestore.Contents{Dir: filepath.Join(t.TempDir(), "large")}
@@ -227,7 +229,7 @@ func TestContentsNotSet(t *testing.T) {
 // A large content passes through without being held.
 func TestSpoolMemory(t *testing.T) {
 	const size, most = 64 << 20, 16 << 20
-	for _, b := range backends {
+	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			st := b.open(t, b.create(t))
 			meter := newMeter()

@@ -1,16 +1,16 @@
 package conformance_test
 
 import (
-	"slices"
 	"testing"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 	"github.com/gatepost-mail/gatepost/storetest"
 )
 
 func TestStore(t *testing.T) {
-	for _, b := range slices.Concat(backends, variants) {
+	for _, b := range databasesAndVariants() {
 		t.Run(b.name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) func() store.Store {
 				dsn := b.create(t)
@@ -23,8 +23,9 @@ func TestStore(t *testing.T) {
 // A Store needs no more than one connection at a time, so that it can't wait
 // for itself when the pool is small.
 func TestOneConnection(t *testing.T) {
+	services.OnlyLong(t)
 	done := make(map[sqlstore.Dialect]bool)
-	for _, b := range backends {
+	for _, b := range databases() {
 		if done[b.dialect] {
 			continue
 		}

@@ -29,7 +29,7 @@ const turn = time.Second
 func BenchmarkAccept(b *testing.B) {
 	for _, conns := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("%d", conns), func(b *testing.B) {
-			_, st := backends[0].pool(b)
+			_, st := sqliteModernc.pool(b)
 			fsyncs := appendRate(b)
 			q := &queue.Queue{Spool: st, Next: discard, Logger: quiet}
 			accept, base := measured(submit(b, st, q, conns)), measured(submit(b, st, discard, conns))
@@ -53,7 +53,7 @@ func BenchmarkAccept(b *testing.B) {
 func BenchmarkDeliver(b *testing.B) {
 	for _, conns := range []int{10, 100} {
 		b.Run(fmt.Sprintf("%d", conns), func(b *testing.B) {
-			_, st := backends[0].pool(b)
+			_, st := sqliteModernc.pool(b)
 			var waiting, most atomic.Int64
 			q := &queue.Queue{Spool: st, OnEvent: func(e queue.Event) {
 				switch e.(type) {
@@ -82,13 +82,13 @@ func BenchmarkDeliver(b *testing.B) {
 // in PostgreSQL or MariaDB, and to its yardstick, one that keeps them in SQLite.
 // commits/s is how many small transactions the database does for one client.
 func BenchmarkServer(b *testing.B) {
-	for _, backend := range []backend{backends[2], backends[4]} {
+	for _, backend := range []backend{postgresPgx, mariadb} {
 		for _, deliver := range []bool{false, true} {
 			name := backend.dialect.String() + map[bool]string{false: "/accept", true: "/deliver"}[deliver]
 			b.Run(name, func(b *testing.B) {
 				db, server := backend.pool(b)
 				commits := commitRate(b, db)
-				_, file := backends[0].pool(b)
+				_, file := sqliteModernc.pool(b)
 				load := func(st spool) func(int) error {
 					q := &queue.Queue{Spool: st, Next: discard, Logger: quiet}
 					if !deliver {

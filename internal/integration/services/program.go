@@ -26,3 +26,15 @@ func Missing(t testing.TB, why error) {
 	}
 	t.Skip(why)
 }
+
+// Long reports whether slow tests run: if the environment has GATEPOST_LONG=1.
+// The others cover every promise with one driver for each database.
+func Long() bool { return os.Getenv("GATEPOST_LONG") == "1" }
+
+// OnlyLong skips a test unless slow tests run.
+func OnlyLong(t testing.TB) {
+	t.Helper()
+	if !Long() {
+		t.Skip("slow; GATEPOST_LONG=1 runs it")
+	}
+}
