@@ -37,6 +37,8 @@ type content struct {
 	file    *os.File // nil until memory has had enough
 	size    int64
 	endless bool // refused, and its end is too far away to wait for
+
+	longLines int // lines over longLine bytes
 }
 
 // Close removes the file, if there is one.
@@ -81,6 +83,7 @@ func receive(r io.Reader, limit, declared int64) (*content, error) {
 		case err == io.EOF && fault != nil:
 			return c, fault
 		case err == io.EOF:
+			c.longLines = lines.long()
 			return c, c.finish(lines.cr)
 		}
 	}
@@ -171,7 +174,26 @@ func headerEnd(b []byte) int {
 // lineEnds watches the lines of a stream.
 type lineEnds struct {
 	cr     bool // the last byte was a CR
-	length int  // of the line so far
+	length int  // of the line so far, with its CR
+	longs  int  // ended lines that are over longLine
+}
+
+// longLine is the most bytes that a line may have (RFC 5322 section 2.1.1),
+// without its CRLF.
+const longLine = 998
+
+// isLong reports whether the line that ends here is too long.
+func (l *lineEnds) isLong(endsInCR bool) bool {
+	return l.length > longLine && !(l.length == longLine+1 && endsInCR)
+}
+
+// long returns the number of lines that are too long. The last line may lack its
+// CRLF.
+func (l *lineEnds) long() int {
+	if l.isLong(l.cr) {
+		return l.longs + 1
+	}
+	return l.longs
 }
 
 // scan hands b on in pieces, with every bare LF made CRLF. A bare CR and a NUL
@@ -205,6 +227,9 @@ func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
 				return err
 			}
 			start = i + n
+		}
+		if l.isLong(l.cr || bytes.HasSuffix(line, []byte("\r"))) {
+			l.longs++
 		}
 		l.cr, l.length = false, 0
 		i += n + 1

@@ -116,6 +116,11 @@ type MessageAccepted struct {
 	From string      // the envelope sender
 	To   []Recipient // the envelope recipients
 	Size int64       // bytes, as forwarded
+
+	// LongLines is the number of lines over 998 bytes (RFC 5322 section 2.1.1).
+	// Receivers may refuse such a message, or break the lines, which also breaks
+	// its DKIM signatures. Package relay/reencode wraps them.
+	LongLines int
 }
 
 // MessageRefused says that a message, or one recipient of it, was refused. An
@@ -223,8 +228,12 @@ func (e *LoginRefused) attrs() []slog.Attr {
 }
 
 func (e *MessageAccepted) attrs() []slog.Attr {
-	return append(e.Client.attrs(), slog.String("id", e.ID),
+	attrs := append(e.Client.attrs(), slog.String("id", e.ID),
 		slog.String("from", e.From), slog.Int("recipients", len(e.To)), slog.Int64("size", e.Size))
+	if e.LongLines > 0 {
+		attrs = append(attrs, slog.Int("long_lines", e.LongLines))
+	}
+	return attrs
 }
 
 func (e *MessageRefused) attrs() []slog.Attr {

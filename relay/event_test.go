@@ -76,10 +76,10 @@ func TestMessageAccepted(t *testing.T) {
 	c.envelope()
 	c.cmd("RCPT TO:<eve@example.com> NOTIFY=NEVER", "250")
 	c.cmd("DATA", "354")
-	c.cmd(hello+".", "250")
+	c.cmd(hello+strings.Repeat("x", 999)+"\r\n"+strings.Repeat("x", 998)+"\r\n.", "250")
 	m := r.Messages()[0]
 	e, _ := events.all()[1].(*relay.MessageAccepted)
-	if e == nil || e.ID != m.ID || e.From != m.From || !reflect.DeepEqual(e.To, m.To) || e.Size != int64(len(m.Data)) || e.Identity != m.Identity {
+	if e == nil || e.LongLines != 1 || e.ID != m.ID || e.From != m.From || !reflect.DeepEqual(e.To, m.To) || e.Size != int64(len(m.Data)) || e.Identity != m.Identity {
 		t.Errorf("got event %+v, want one of message %+v with %d bytes", e, m.Message, len(m.Data))
 	}
 }

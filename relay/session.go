@@ -207,7 +207,9 @@ func (s *session) Data(r io.Reader) error {
 		}
 		return refusal.smtp()
 	}
-	s.conn.emit(&MessageAccepted{Client: s.client(tx.id), ID: m.ID, From: m.From, To: m.To, Size: m.Size()})
+	s.conn.emit(&MessageAccepted{
+		Client: s.client(tx.id), ID: m.ID, From: m.From, To: m.To, Size: m.Size(), LongLines: in.longLines,
+	})
 	return replyAccepted(m.ID).smtp()
 }
 
