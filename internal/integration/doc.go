@@ -10,6 +10,7 @@
 //   - authors compares the relay's parser of From with those of other languages.
 //   - consoletest uses credentials/console in a browser.
 //   - chaos kills relays, databases and disks under load, and counts the mail.
+//   - reencode has Python decode messages before and after relay/reencode.
 //   - production runs the program examples/production.
 //   - services starts the databases and programs for all of them.
 //   - benchtable prints the results of the benchmarks as a table.
