@@ -2,16 +2,19 @@ package relay_test
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// proxyListener stands for a listener that learns the client's address from the
-// first line of the connection, as the PROXY protocol has it.
+// A proxyListener reads the client's address from the first line of a connection, as
+// in version 1 of the PROXY protocol.
 type proxyListener struct{ net.Listener }
 
 func (l proxyListener) Accept() (net.Conn, error) {
@@ -25,7 +28,7 @@ type proxyConn struct {
 	addr net.Addr
 }
 
-func (c *proxyConn) header() {
+func (c *proxyConn) readHeader() {
 	c.once.Do(func() {
 		var line []byte
 		for b := make([]byte, 1); !bytes.HasSuffix(line, []byte("\n")); line = append(line, b[0]) {
@@ -38,18 +41,18 @@ func (c *proxyConn) header() {
 }
 
 func (c *proxyConn) RemoteAddr() net.Addr {
-	c.header()
+	c.readHeader()
 	return c.addr
 }
 
 func (c *proxyConn) Read(b []byte) (int, error) {
-	c.header()
+	c.readHeader()
 	return c.Conn.Read(b)
 }
 
 func TestProxyProtocolListener(t *testing.T) {
-	for name, implicitTLS := range map[string]bool{"STARTTLS": false, "TLS first": true} {
-		t.Run(name, func(t *testing.T) {
+	for _, implicitTLS := range []bool{false, true} {
+		t.Run(fmt.Sprint("implicit TLS ", implicitTLS), func(t *testing.T) {
 			r := relaytest.NewRelay(t)
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -60,7 +63,7 @@ func TestProxyProtocolListener(t *testing.T) {
 				serve = r.Server.ServeTLS
 			}
 			go serve(proxyListener{l})
-			silent, err := net.Dial("tcp", l.Addr().String()) // sends no header, and must not be in the way
+			silent, err := net.Dial("tcp", l.Addr().String()) // sends no header, and must not delay others
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,10 +87,21 @@ func TestProxyProtocolListener(t *testing.T) {
 			c.cmd(expand(r, "AUTH PLAIN $plain"), "235")
 			c.deliver()
 			if m := r.Messages()[0]; m.Remote.String() != "192.0.2.7" || !bytes.Contains(m.Data, []byte("Received: from [192.0.2.7]\r\n")) {
-				t.Errorf("the message came from %v:\n%s", m.Remote, m.Data)
+				t.Errorf("the message is from %v, want 192.0.2.7 there and in Received:\n%s", m.Remote, m.Data)
 			}
 		})
 	}
+}
+
+// A connection whose PROXY header does not arrive is closed after LoginTimeout.
+func TestProxyHeaderTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient) {
+		here, there := net.Pipe()
+		c.l.conns <- &proxyConn{Conn: there}
+		start := time.Now()
+		io.Copy(io.Discard, here)
+		took(t, start, time.Minute)
+	})
 }
 
 func TestMaxConns(t *testing.T) {
@@ -105,19 +119,19 @@ func TestMaxConns(t *testing.T) {
 			r.Start()
 			first := login(t, r)
 			login(t, r).beginData()
-			first.beginData() // a session that receives is not evicted
+			first.beginData() // a session that receives a message is not evicted
 			for _, implicitTLS := range []bool{false, true} {
 				c := dial(t, r, implicitTLS)
 				c.want(test.want)
 				if got := c.readLine(); got != "EOF" {
-					t.Errorf("the refused connection goes on with %q", got)
+					t.Errorf("the refused connection got %q, want EOF", got)
 				}
 			}
 			first.send(hello)
 			first.cmd(".", "250")
 			first.cmd("QUIT", "221")
 			if got := first.readLine(); got != "EOF" {
-				t.Errorf("after QUIT the connection goes on with %q", got)
+				t.Errorf("after QUIT the connection got %q, want EOF", got)
 			}
 			dial(t, r, true).want("220")
 		})

@@ -20,9 +20,9 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A server over pipes in a bubble of synctest, where minutes take no time.
+// These helpers run a server over pipes in a synctest bubble, in virtual time.
 
-// inBubble runs f with a client connected to a relay with InsecureAuth.
+// inBubble runs f with a client that is connected to a relay with InsecureAuth.
 func inBubble(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := relaytest.NewUnstartedRelay(t)
@@ -54,8 +54,7 @@ func inBubbleWith(t *testing.T, change func(*relay.Server), f func(*testing.T, *
 	})
 }
 
-// A watchedStore calls a function, once there is one, at each login and look at a
-// login.
+// A watchedStore calls onLookup, if set, before each Lookup.
 type watchedStore struct {
 	store.Store
 	onLookup atomic.Pointer[func(context.Context)]
@@ -68,7 +67,7 @@ func (s *watchedStore) Lookup(ctx context.Context, username string) (store.User,
 	return s.Store.Lookup(ctx, username)
 }
 
-// inStore is as inBubble, with a store that is watched, and c logged in.
+// inStore is inBubble with a watchedStore and a client that has logged in.
 func inStore(t *testing.T, f func(*testing.T, *relaytest.Relay, *pipeClient, *watchedStore)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := relaytest.NewUnstartedRelay(t)
@@ -112,7 +111,7 @@ func (l *pipeListener) serve(t *testing.T, s *relay.Server, serve func(net.Liste
 	c.sending.Wait()
 	s.Close()
 	if err := <-served; !errors.Is(err, relay.ErrServerClosed) {
-		t.Errorf("Serve: %v, want ErrServerClosed", err)
+		t.Errorf("Serve: error is %v, want ErrServerClosed", err)
 	}
 }
 
@@ -145,8 +144,8 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// A pipeClient has no deadlines: where the server doesn't answer, the bubble
-// finds a deadlock.
+// A pipeClient has no deadlines. If the server does not answer, synctest reports a
+// deadlock.
 type pipeClient struct {
 	t    *testing.T
 	conn net.Conn
@@ -199,14 +198,14 @@ func (c *pipeClient) begin() {
 	}
 }
 
-// wantEnd wants a last reply, and then nothing more.
+// wantEnd checks that the next reply begins with want and is the last one.
 func (c *pipeClient) wantEnd(want string) {
 	c.t.Helper()
 	if got := c.reply(); !strings.HasPrefix(got, want) {
 		c.t.Errorf("the server answered %q, want %q", got, want)
 	}
 	if line, err := c.r.ReadString('\n'); err != io.EOF {
-		c.t.Errorf("after its last reply the server said %q, %v; want EOF", line, err)
+		c.t.Errorf("after %q the server sent %q, %v; want EOF", want, line, err)
 	}
 }
 

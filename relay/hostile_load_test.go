@@ -15,9 +15,9 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// dialFrom connects from an address of the loopback network, which is how one
-// host plays many. Where there is only 127.0.0.1 the test is skipped, or fails if
-// the environment has REQUIRE_SERVICES=1.
+// dialFrom connects from an address of the loopback network, so that one host can
+// act as many clients. If the host has only 127.0.0.1, the test is skipped, or fails
+// if REQUIRE_SERVICES is 1 in the environment.
 func dialFrom(t testing.TB, from, to string) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 20 * time.Second}
@@ -32,8 +32,8 @@ func dialFrom(t testing.TB, from, to string) net.Conn {
 	return nc
 }
 
-// TestSilentAndSlowConnections opens 500 connections that say nothing and 500
-// that send a byte a second. A good client doesn't notice.
+// TestSilentAndSlowConnections opens 500 connections that send nothing and 500 that
+// send a byte a second. They do not delay another client.
 func TestSilentAndSlowConnections(t *testing.T) {
 	r := startRelay(t, nil)
 	stop := make(chan struct{})
@@ -69,14 +69,14 @@ func TestSilentAndSlowConnections(t *testing.T) {
 		start := time.Now()
 		stillServes(t, r)
 		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("a good client needed %v for a message", took)
+			t.Errorf("a message took %v, want at most 2s", took)
 		}
 	}
 	accepted(t, r, messages)
 }
 
-// TestConnectionsOverTheLimit connects once too often, on both ports, from one
-// address and from several.
+// TestConnectionsOverTheLimit exceeds the limits on both ports, from one address and
+// from several.
 func TestConnectionsOverTheLimit(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) { s.MaxConns, s.MaxConnsPerAddr = 5, 3 })
 	connect := func(from string, implicit bool) *client {
@@ -108,18 +108,18 @@ func TestConnectionsOverTheLimit(t *testing.T) {
 			held = append(held, stay("127.0.0.3"))
 		}
 		connect("127.0.0.4", implicit).wantCodes("421 4.7.0 too many connections")
-		// Commands that are sent anyway find nobody.
+		// Commands that the client sends anyway are not executed.
 		c := connect("127.0.0.4", implicit)
 		c.sendAnyway(expand(r, "EHLO client.test\r\nAUTH PLAIN $plain\r\n") + smuggled + ".\r\n")
 		for _, line := range c.rest() {
 			if strings.HasPrefix(line, "2") {
-				t.Errorf("the server answered %q", line)
+				t.Errorf("the server answered %q, want only 421", line)
 			}
 		}
 		for _, c := range held {
 			c.conn.Close()
 		}
-		eventually(t, "places that were given back", func() bool {
+		eventually(t, "free places", func() bool {
 			c := connect("127.0.0.2", true)
 			defer c.conn.Close()
 			return strings.HasPrefix(c.reply(), "220")
@@ -128,63 +128,64 @@ func TestConnectionsOverTheLimit(t *testing.T) {
 	accepted(t, r, 0)
 }
 
-// TestIdlersMakeRoom has clients that never log in take every connection there
-// is, from many addresses.
-func TestIdlersMakeRoom(t *testing.T) {
+// TestConnectionsWithoutLoginAreEvicted takes all connections with clients that never
+// log in, from many addresses.
+func TestConnectionsWithoutLoginAreEvicted(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) { s.MaxConns, s.MaxConnsPerAddr = 20, 2 })
-	resident := login(t, r)
-	idlers := make([]*client, 60)
-	for i := range idlers {
-		idlers[i] = newClient(t, dialFrom(t, fmt.Sprintf("127.0.1.%d", i/2), r.Addr))
-		idlers[i].want("220")
+	first := login(t, r)
+	idle := make([]*client, 60)
+	for i := range idle {
+		idle[i] = newClient(t, dialFrom(t, fmt.Sprintf("127.0.1.%d", i/2), r.Addr))
+		idle[i].want("220")
 	}
-	idlers[0].want("421 4.7.0 too many connections")
-	newcomer := login(t, r)
-	for _, c := range []*client{resident, newcomer} {
+	idle[0].want("421 4.7.0 too many connections")
+	second := login(t, r)
+	for _, c := range []*client{first, second} {
 		c.deliver()
 	}
 	accepted(t, r, 2)
 }
 
-// TestRefusedConnectionsMakeNoRoom has clients that are refused on the port where
-// TLS comes first, and don't do their part of the handshake. They are nobody whose
-// place can be taken.
-func TestRefusedConnectionsMakeNoRoom(t *testing.T) {
+// TestRefusedConnectionsAreNotEvicted opens connections that are refused on the port
+// with implicit TLS and never do the handshake. They do not count, so evicting one
+// of them does not make room.
+func TestRefusedConnectionsAreNotEvicted(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) { s.MaxConns = 2 })
-	residents := []*client{login(t, r), login(t, r)}
-	for _, c := range residents {
+	sending := []*client{login(t, r), login(t, r)}
+	for _, c := range sending {
 		c.beginData()
 	}
 	for range 5 {
 		dialRaw(t, r, true)
-		time.Sleep(20 * time.Millisecond) // until it is known
+		time.Sleep(20 * time.Millisecond) // until it is accepted
 		dial(t, r, false).wantCodes("421 4.7.0 too many connections")
 	}
-	for _, c := range residents {
+	for _, c := range sending {
 		c.send(hello)
 		c.cmd(".", "250")
 	}
-	residents[0].cmd("QUIT", "221")
-	eventually(t, "the place that was given back", func() bool {
+	sending[0].cmd("QUIT", "221")
+	eventually(t, "a free place", func() bool {
 		c := dial(t, r, false)
 		defer c.conn.Close()
 		return strings.HasPrefix(c.reply(), "220")
 	})
 }
 
-// The same for the places of one address.
-func TestRefusedConnectionsTakeNoPlaceOfTheirAddress(t *testing.T) {
+// A refused connection does not count for MaxConnsPerAddr either.
+func TestRefusedConnectionsDoNotCountPerAddress(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) { s.MaxConnsPerAddr = 2 })
-	residents := []*client{login(t, r), login(t, r)}
+	served := []*client{login(t, r), login(t, r)}
 	dialRaw(t, r, true) // refused, and silent
 	time.Sleep(20 * time.Millisecond)
-	residents[0].cmd("QUIT", "221")
-	residents[0].readLine() // the end: its place is free
+	served[0].cmd("QUIT", "221")
+	served[0].readLine() // EOF: its place is free
 	dial(t, r, false).want("220")
 }
 
-// TestRandomBytes sends noise for a while, before and after login, in the clear
-// and over TLS. The server goes on serving, and what it accepted is proper mail.
+// TestRandomBytes sends random bytes for some seconds, before and after login, with
+// and without TLS. The server still works, and all mail that it accepted is well
+// formed.
 func TestRandomBytes(t *testing.T) {
 	t.Parallel()
 	long := 3 * time.Second
@@ -221,12 +222,12 @@ func TestRandomBytes(t *testing.T) {
 		}
 	}
 	if s := logged.String(); s != "" {
-		t.Errorf("noise is no trouble of the server's: %.1000s", s)
+		t.Errorf("the server logged errors, want none: %.1000s", s)
 	}
 }
 
-// makeNoise sends up to some kilobytes on one connection, and reads what comes
-// back only sometimes.
+// makeNoise sends some kilobytes on one connection. It reads the replies on two of
+// three connections.
 func makeNoise(t *testing.T, r *relaytest.Relay, rnd *rand.Rand) {
 	var c *client
 	switch rnd.IntN(4) {
@@ -265,7 +266,7 @@ func makeNoise(t *testing.T, r *relaytest.Relay, rnd *rand.Rand) {
 	<-done
 }
 
-// words are what noise is made of, besides random bytes.
+// words are the parts of noise, together with random bytes.
 var words = []string{
 	"EHLO x\r\n", "HELO x\r\n", "MAIL FROM:<shop@acme.example>\r\n", "MAIL FROM:<>\r\n", "RCPT TO:<bob@example.com>\r\n",
 	envelope, envelope, "DATA\r\n", "BDAT 10\r\n", "BDAT 30 LAST\r\n", "BDAT 0 LAST\r\n", "BDAT 4000000000\r\n", "RSET\r\n", "NOOP\r\n", "QUIT\r\n",

@@ -26,8 +26,8 @@ const (
 	tooManyOfUser = "421 4.7.0 too many connections of this user, try again later"
 )
 
-// A fleet is a relay in a bubble, without TLS and, on another listener, with TLS
-// from the first byte. Clients come from addresses of their choice.
+// A fleet is a relay in a bubble with two listeners: one without TLS and one with
+// implicit TLS. Clients connect from any address.
 type fleet struct {
 	*relaytest.Relay
 	t          *testing.T
@@ -63,8 +63,8 @@ type fromAddr struct {
 
 func (c fromAddr) RemoteAddr() net.Addr { return c.addr }
 
-// dial connects from the address 10.x.y.z that n stands for. A millisecond has
-// passed since the call before.
+// dial connects from the address that n stands for, a millisecond after the previous
+// call.
 func (f *fleet) dial(l *pipeListener, n int) *pipeClient {
 	time.Sleep(time.Millisecond)
 	here, there := net.Pipe()
@@ -99,30 +99,30 @@ func (f *fleet) wait(n int) *pipeClient {
 	return c
 }
 
-// block makes logins hang until their context ends, or until it returns; it
-// counts those that hang.
-func (f *fleet) block() (hanging *atomic.Int64, release func()) {
-	hanging = new(atomic.Int64)
+// block makes logins wait until their context ends or release is called. waiting
+// counts them.
+func (f *fleet) block() (waiting *atomic.Int64, release func()) {
+	waiting = new(atomic.Int64)
 	free := make(chan struct{})
 	hang := func(ctx context.Context) {
-		hanging.Add(1)
-		defer hanging.Add(-1)
+		waiting.Add(1)
+		defer waiting.Add(-1)
 		select {
 		case <-free:
 		case <-ctx.Done():
 		}
 	}
 	f.store.onLookup.Store(&hang)
-	return hanging, func() {
+	return waiting, func() {
 		f.store.onLookup.Store(nil)
 		close(free)
 	}
 }
 
-// 200 connections wait for the hash of a login, which is all that the server
-// allows. Each of 100 newcomers is answered at once, on both ports, with 220 or
-// 421, and who is told to go has gone. A tool that waits alone is not told to.
-func TestLoginsThatWaitKeepNobodyOut(t *testing.T) {
+// 200 connections wait for the hash of a login, which is all that MaxConns allows.
+// Each of 100 new connections gets 220 or 421 at once, on both ports. The logins of
+// evicted connections end. A tool that is alone at its address is not evicted.
+func TestWaitingLoginsAreEvicted(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		addrs int // the waiting connections come from
@@ -135,7 +135,7 @@ func TestLoginsThatWaitKeepNobodyOut(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			limit := func(s *relay.Server) { s.MaxConns, s.MaxConnsPerAddr = 200, 200 }
 			inFleet(t, func(t *testing.T, f *fleet) {
-				hanging, release := f.block()
+				blocked, release := f.block()
 				tool := f.dial(f.plain, 0)
 				tool.reply()
 				tool.cmd("EHLO client.test")
@@ -144,22 +144,22 @@ func TestLoginsThatWaitKeepNobodyOut(t *testing.T) {
 				for i := range waiting {
 					waiting[i] = f.wait(1000 + i%test.addrs)
 				}
-				if got := hanging.Load(); got != 200 {
+				if got := blocked.Load(); got != 200 {
 					t.Fatalf("%d logins wait, want 200", got)
 				}
 				start := time.Now()
 				for i := range 100 {
 					c := f.dial([]*pipeListener{f.plain, f.tls}[i%2], 2000+i)
 					if got := c.reply(); !strings.HasPrefix(got, test.want) {
-						t.Fatalf("newcomer %d: got %q, want %q", i, got, test.want)
+						t.Fatalf("new connection %d: got %q, want %q", i, got, test.want)
 					}
 				}
 				took(t, start, 0)
 				synctest.Wait()
-				if got, want := hanging.Load(), int64(200); test.want == "220" && got != want-100 {
-					t.Errorf("%d logins wait after 100 were ended, want %d", got, want-100)
+				if got := blocked.Load(); test.want == "220" && got != 100 {
+					t.Errorf("%d logins wait after 100 were evicted, want 100", got)
 				}
-				if test.want == "220" { // the oldest of its address went first
+				if test.want == "220" { // the oldest one of its address is first
 					waiting[0].wantEnd(tooMany)
 				}
 				release()
@@ -171,7 +171,7 @@ func TestLoginsThatWaitKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// A shutdown ends a login that waits for its hash.
+// Shutdown ends a login that waits for its hash.
 func TestShutdownEndsLogins(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
 		f.block()
@@ -226,7 +226,7 @@ func TestOneUserCannotHoldAllConnections(t *testing.T) {
 						t.Errorf("message of tool %d: got %q, want 250", i, got)
 					}
 					if test.held == 64 {
-						held[i].wantEnd(tooMany) // the one that is logged in longest
+						held[i].wantEnd(tooMany) // the one that logged in first
 					}
 				}
 			}, limits)
@@ -234,8 +234,8 @@ func TestOneUserCannotHoldAllConnections(t *testing.T) {
 	}
 }
 
-// A user's new login replaces its idlest connection, unless that was in use in
-// the last ten seconds.
+// Beyond MaxConnsPerUser, a login replaces the user's idlest connection, unless that
+// was in use in the last ten seconds.
 func TestMaxConnsPerUser(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
 		plain := expand(f.Relay, "$plain")
@@ -257,15 +257,15 @@ func TestMaxConnsPerUser(t *testing.T) {
 				t.Errorf("NOOP: got %q, want 250", got)
 			}
 		}
-		f.hold(4, newUser(t, f.Relay)) // another user has a limit of its own
+		f.hold(4, newUser(t, f.Relay)) // another user is not affected
 		first.cmd("QUIT")
 		synctest.Wait()
 		f.hold(1, plain) // its place is free
 	}, func(s *relay.Server) { s.MaxConnsPerUser = 2 })
 }
 
-// A tenant cannot hold more than half of the connections with many users, and
-// the only connection of another tenant's user is safe.
+// A tenant with many users loses connections while it has more than half of all. The
+// only connection of another tenant's user is not evicted.
 func TestTenantWithManyUsers(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
 		other := f.Credentials.Tenant(store.TenantID("other"))
@@ -289,7 +289,7 @@ func TestTenantWithManyUsers(t *testing.T) {
 			hold(20 + i)
 			many[i].wantEnd(tooMany)
 		}
-		c := f.dial(f.plain, 30) // both tenants have half now
+		c := f.dial(f.plain, 30) // each tenant has half now
 		c.wantEnd(tooMany)
 		for _, c := range theirs {
 			if got := c.cmd("NOOP"); !strings.HasPrefix(got, "250") {
@@ -299,9 +299,10 @@ func TestTenantWithManyUsers(t *testing.T) {
 	}, func(s *relay.Server) { s.MaxConns = 8 })
 }
 
-// A connection that sends a message is not evicted, and neither is one that has
-// just connected as long as another one does nothing.
-func TestWhoIsEvicted(t *testing.T) {
+// Evictions come in this order: a connection that does not log in, the idlest one of
+// the user with the most, the oldest one. A session that receives a message is not
+// evicted.
+func TestEvictionOrder(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
 		silent := f.dial(f.plain, 1)
 		silent.reply()
@@ -312,8 +313,7 @@ func TestWhoIsEvicted(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		fresh := f.dial(f.plain, 4)
 		fresh.reply()
-		newcomer := f.dial(f.plain, 5)
-		newcomer.reply()
+		f.dial(f.plain, 5).reply()
 		silent.wantEnd(tooMany)
 		f.dial(f.plain, 6).reply()
 		between.wantEnd(tooMany) // its user has three
@@ -326,9 +326,9 @@ func TestWhoIsEvicted(t *testing.T) {
 	}, func(s *relay.Server) { s.MaxConns = 5 })
 }
 
-// Every refused connection is told so, however many of them there are, and
-// however many of them never do their TLS handshake.
-func TestEveryRefusedConnectionIsTold(t *testing.T) {
+// Every refused connection gets 421, also if hundreds of others never do their TLS
+// handshake.
+func TestEveryRefusedConnectionGets421(t *testing.T) {
 	const want = "421 4.7.0 too many connections from your address, try again later"
 	inFleet(t, func(t *testing.T, f *fleet) {
 		f.hold(1, expand(f.Relay, "$plain"))
@@ -353,7 +353,7 @@ func TestEveryRefusedConnectionIsTold(t *testing.T) {
 		f.dial(f.tls, 2).reply()
 		down := make(chan error, 1)
 		go func() { down <- f.Server.Shutdown(t.Context()) }()
-		if err := <-down; err != nil { // waits for the silent ones, five seconds at most
+		if err := <-down; err != nil { // it waits at most five seconds for the silent ones
 			t.Errorf("Shutdown: got %v, want nil", err)
 		}
 	}, func(s *relay.Server) { s.MaxConnsPerAddr = 1 })

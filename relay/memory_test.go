@@ -12,34 +12,34 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// A message takes 256 KiB of memory at most and the buffers of its connection,
-// however large it is and however far it has come.
+// A message takes at most 256 KiB of memory and the buffers of its connection,
+// whatever its size.
 func TestMemoryOfAMessageInFlight(t *testing.T) {
 	const most = 400
 	for _, size := range []int{1, 10} {
 		receiving, forwarding := messageMemory(t, size)
 		t.Logf("%d MiB: %d KiB while it is received, %d KiB while it is forwarded", size, receiving, forwarding)
 		if receiving > most || forwarding > most {
-			t.Errorf("a message of %d MiB takes %d KiB while it is received and %d KiB while it is forwarded, more than %d",
+			t.Errorf("a message of %d MiB takes %d KiB while it is received and %d KiB while it is forwarded, want at most %d",
 				size, receiving, forwarding, most)
 		}
 	}
 }
 
-// BenchmarkMessageMemory reports how much memory a message of 10 MiB takes in
-// flight.
+// BenchmarkMessageMemory reports how much memory a message of 10 MiB takes while it
+// is received or forwarded.
 func BenchmarkMessageMemory(b *testing.B) {
 	receiving, forwarding := 0, 0
 	for b.Loop() {
 		receiving, forwarding = messageMemory(b, 10)
 	}
 	b.ReportMetric(float64(max(receiving, forwarding)), "KB/message")
-	b.ReportMetric(0, "ns/op") // says nothing
+	b.ReportMetric(0, "ns/op") // not meaningful here
 }
 
-// messageMemory has 20 clients send a message of so many MiB at the same time,
-// half of them with DATA and half with BDAT. It returns the KiB that one takes
-// when all but its end has been sent, and while it is forwarded.
+// messageMemory makes 20 clients send a message of size MiB at the same time, half of
+// them with DATA and half with BDAT. It returns how many KiB a message takes after
+// all but its end was sent, and while it is forwarded.
 func messageMemory(tb testing.TB, size int) (receiving, forwarding int) {
 	tb.Helper()
 	const n = 20
@@ -95,10 +95,10 @@ func messageMemory(tb testing.TB, size int) (receiving, forwarding int) {
 	return receiving, forwarding
 }
 
-// liveMemory returns the KiB that are in use.
+// liveMemory returns how many KiB of the heap and of stacks are in use.
 func liveMemory() int {
 	runtime.GC()
-	runtime.GC() // the first leaves what pools hold
+	runtime.GC() // the first one does not free the contents of pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc+m.StackInuse) >> 10

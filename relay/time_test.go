@@ -16,7 +16,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// See bubble_test.go: here minutes take no time.
+// These tests run in virtual time, see bubble_test.go.
 
 func TestLoginTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient) {
@@ -42,7 +42,7 @@ func TestIdleTimeout(t *testing.T) {
 	})
 }
 
-// A body that stalls must not go on as commands once the client wakes up.
+// After a body has stalled, what follows must not be read as commands.
 func TestStallInBodyEndsTheSession(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient) {
 		c.login(r)
@@ -52,7 +52,7 @@ func TestStallInBodyEndsTheSession(t *testing.T) {
 		c.wantEnd("421 4.4.2 idle for too long")
 		took(t, start, 5*time.Minute)
 		if n := len(r.Messages()); n != 0 {
-			t.Errorf("%d messages were accepted, want none", n)
+			t.Errorf("%d messages were accepted, want 0", n)
 		}
 	})
 }
@@ -64,7 +64,7 @@ func TestBodyThatIsTooSlow(t *testing.T) {
 		start := time.Now()
 		line := "X: " + strings.Repeat("x", 95) + "\r\n" // 100 bytes
 		c.sending.Go(func() {
-			for { // 100 bytes a second, where 256 are the least
+			for { // 100 bytes a second, below the minimum of 256
 				if _, err := io.WriteString(c.conn, line); err != nil {
 					return
 				}
@@ -73,13 +73,13 @@ func TestBodyThatIsTooSlow(t *testing.T) {
 		})
 		c.wantEnd("421 4.4.2 the message came in too slowly")
 		if d := time.Since(start); d < 5*time.Minute || d > 9*time.Minute {
-			t.Errorf("the message was cut off after %v, want between 5 and 9 minutes", d)
+			t.Errorf("the session ended after %v, want between 5 and 9 minutes", d)
 		}
 	})
 }
 
-// go-smtp's ReadTimeout covers a whole body; a slow but steady sender must not
-// fail because of it.
+// A body may take longer than IdleTimeout if it does not stall. go-smtp's
+// ReadTimeout would apply to the whole body.
 func TestBodyThatIsSlowButSteady(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient) {
 		c.login(r)
@@ -113,7 +113,7 @@ func TestMessageTimeout(t *testing.T) {
 	})
 }
 
-// Another node is another Manager on the same store: it sends no event here.
+// Another node is another Manager on the same store. Its events do not arrive here.
 func TestResetOnAnotherNodeEndsAnIdleSession(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient) {
 		c.login(r)
@@ -125,45 +125,48 @@ func TestResetOnAnotherNodeEndsAnIdleSession(t *testing.T) {
 		start := time.Now()
 		c.wantEnd("421 4.7.0 the password was reset")
 		if d := time.Since(start); d > 30*time.Second {
-			t.Errorf("the session went on for %v, want at most 30s", d)
+			t.Errorf("the session ended after %v, want at most 30s", d)
 		}
 	})
 }
 
-// A panic in the store ends one session, also when nobody sent anything.
+// A panic in the store ends the session, also while it is idle.
 func TestPanicInStoreWhileIdle(t *testing.T) {
 	inStore(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient, s *watchedStore) {
-		panics := func(context.Context) { panic("the adapter's mistake") }
+		panics := func(context.Context) { panic("a mistake in the adapter") }
 		s.onLookup.Store(&panics)
 		c.wantEnd("421 4.3.0 not possible right now")
 	})
 }
 
-// A store that hangs keeps nobody waiting who has to go anyway.
-func TestShutdownAsksNoStore(t *testing.T) {
-	for name, begin := range map[string]func(*pipeClient){
-		"idle":              func(*pipeClient) {},
-		"sending a message": (*pipeClient).begin,
+// A store that hangs does not delay Shutdown.
+func TestShutdownDoesNotReadTheStore(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		begin func(*pipeClient)
+	}{
+		{"idle", func(*pipeClient) {}},
+		{"sending a message", (*pipeClient).begin},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			inStore(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient, s *watchedStore) {
-				begin(c)
+				tc.begin(c)
 				synctest.Wait() // until the server waits for the client
-				looks := 0
+				lookups := 0
 				hangs := func(ctx context.Context) {
-					looks++
+					lookups++
 					<-ctx.Done()
 				}
 				s.onLookup.Store(&hangs)
 				start := time.Now()
 				go r.Server.Shutdown(t.Context())
-				if name == "idle" {
+				if tc.name == "idle" {
 					c.wantEnd("421 4.3.2")
 				}
 				synctest.Wait()
 				took(t, start, 0)
-				if looks > 0 {
-					t.Errorf("the store was asked %d times", looks)
+				if lookups > 0 {
+					t.Errorf("the store was read %d times, want 0", lookups)
 				}
 			})
 		})
@@ -183,7 +186,7 @@ func TestShutdownLetsAMessageFinish(t *testing.T) {
 		}
 		c.wantEnd("421 4.3.2")
 		if err := <-down; err != nil {
-			t.Errorf("Shutdown: %v", err)
+			t.Errorf("Shutdown: error is %v, want nil", err)
 		}
 	})
 }
@@ -195,7 +198,7 @@ func TestShutdownTellsIdleClients(t *testing.T) {
 		go func() { down <- r.Server.Shutdown(t.Context()) }()
 		c.wantEnd("421 4.3.2")
 		if err := <-down; err != nil {
-			t.Errorf("Shutdown: %v", err)
+			t.Errorf("Shutdown: error is %v, want nil", err)
 		}
 	})
 }
@@ -207,17 +210,17 @@ func TestCloseAfterShutdownRanOutOfTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := r.Server.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Shutdown: %v, want DeadlineExceeded", err)
+			t.Errorf("Shutdown: error is %v, want DeadlineExceeded", err)
 		}
 		c.send("From: shop@acme.example\r\n")
 		r.Server.Close()
 		if _, err := c.r.ReadString('\n'); err == nil {
-			t.Error("the connection is still open after Close")
+			t.Error("the connection is open after Close, want it closed")
 		}
 	})
 }
 
-// A Forwarder that never answers is given up before the client gives up.
+// A Forwarder that never returns is cancelled before the client gives up.
 func TestForwardTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := relaytest.NewUnstartedRelay(t)
@@ -238,21 +241,21 @@ func TestForwardTimeout(t *testing.T) {
 	})
 }
 
-// A client that neither logs in nor reads what it is answered can't keep its
-// place. On a pipe the server waits for it at once.
-func TestStuckClientsMakeRoom(t *testing.T) {
-	for name, send := range map[string]string{"sending": "NOOP\r\n", "idle": ""} {
-		t.Run(name, func(t *testing.T) {
+// A client that neither logs in nor reads replies is evicted. A pipe has no buffer,
+// so the server's first write to it blocks.
+func TestStuckClientIsEvicted(t *testing.T) {
+	for _, tc := range []struct{ name, send string }{{"sending", "NOOP\r\n"}, {"idle", ""}} {
+		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := relaytest.NewUnstartedRelay(t)
 				r.Server.MaxConns = 1
 				serveInBubble(t, r, func(c *pipeClient) {
-					c.send(send)
+					c.send(tc.send)
 					synctest.Wait()
 					start := time.Now()
 					newcomer := c.l.dial(t)
 					newcomer.reply()
-					io.WriteString(c.conn, "NOOP\r\n") // waits until the server reads or is gone
+					io.WriteString(c.conn, "NOOP\r\n") // blocks until the server reads or closes
 					took(t, start, time.Second)
 					newcomer.conn.Close()
 				})
@@ -261,7 +264,7 @@ func TestStuckClientsMakeRoom(t *testing.T) {
 	}
 }
 
-// A client that is refused where TLS comes first has less time for the handshake.
+// A refused client has less time for the TLS handshake.
 func TestHandshakeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := relaytest.NewUnstartedRelay(t)
@@ -280,11 +283,10 @@ func TestHandshakeTimeout(t *testing.T) {
 	})
 }
 
-// An answering conn writes, if only nothing, whenever it has read, as TLS does that
-// answers a KeyUpdate.
-type answering struct{ net.Conn }
+// A writingConn writes after each read, as TLS does to answer a KeyUpdate.
+type writingConn struct{ net.Conn }
 
-func (c answering) Read(b []byte) (int, error) {
+func (c writingConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil {
 		_, err = c.Conn.Write(nil)
@@ -295,11 +297,11 @@ func (c answering) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// TLS can write while the server reads, long after the server's last reply.
+// TLS can write while the server reads, a long time after the last reply.
 func TestKeyUpdateAfterAMinute(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *relaytest.Relay, first *pipeClient) {
 		here, there := net.Pipe()
-		first.l.conns <- answering{there}
+		first.l.conns <- writingConn{there}
 		c := &pipeClient{t: t, conn: here, r: bufio.NewReader(here)}
 		defer here.Close()
 		c.reply()
