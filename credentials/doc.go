@@ -45,7 +45,7 @@
 //
 // A login that this process has seen before, good or bad, costs a store read and
 // microseconds. Any other login costs an argon2id hash. Two cores compute about
-// 60 hashes a second at the default [Cost]; BenchmarkRestart measures another
+// 50 hashes a second at the default [Cost]; BenchmarkRestart measures another
 // machine. At most GOMAXPROCS hashes run at once, so memory is bounded.
 //
 // During a flood of guesses, from any number of addresses:
@@ -53,15 +53,15 @@
 //   - A tool that has logged in to this process before is not delayed.
 //   - A tool at the address of its user's last connection shares half of the
 //     hashes with other such tools only, and waits up to 30 seconds. So after a
-//     restart, 900 tools that log in at once are served. Without a flood it is
-//     1,800. Further tools get [ErrBusy] and succeed when they retry.
+//     restart, 750 tools that log in at once are served. Without a flood it is
+//     1,500. Further tools get [ErrBusy] and succeed when they retry.
 //   - A login from a new address waits up to 5 seconds, behind addresses that have
 //     not guessed in the last ten minutes and before those that have. A flood
-//     from 1,000 new addresses delays it during the first 17 seconds, and it may
-//     then get ErrBusy. Only a flood from 18,000 addresses or more can delay it
+//     from 1,000 new addresses delays it during the first 20 seconds, and it may
+//     then get ErrBusy. Only a flood from 15,000 addresses or more can delay it
 //     all the time.
 //
-// These numbers are for 60 hashes a second and grow with that rate. See
+// These numbers are for 50 hashes a second and grow with that rate. See
 // [Manager.Authenticate] for each limit.
 //
 // The work for a username that does not exist is that of [Manager].Cost. If Cost

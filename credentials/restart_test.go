@@ -64,17 +64,17 @@ func BenchmarkRestart(b *testing.B) {
 	b.ReportMetric((600*float64(b.N)-float64(busy))/seconds, "hashes/s")
 }
 
-// atSixtyHashes runs test in a bubble in which two processors compute 60 hashes
+// atFiftyHashes runs test in a bubble in which two processors compute 50 hashes
 // a second.
-func atSixtyHashes(t *testing.T, name string, test func(t *testing.T, f *fixture)) {
+func atFiftyHashes(t *testing.T, name string, test func(t *testing.T, f *fixture)) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	bubble(t, name, func(t *testing.T, f *fixture) {
-		f.sixtyHashes()
+		f.fiftyHashes()
 		test(t, f)
 	})
 }
 
-func (f *fixture) sixtyHashes() { f.OnHash(func() { time.Sleep(time.Second / 30) }) }
+func (f *fixture) fiftyHashes() { f.OnHash(func() { time.Sleep(time.Second / 25) }) }
 
 // flood guesses passwords of the fixture's user from n addresses until stop is
 // called. Each address tries new passwords, one after the other.
@@ -101,19 +101,19 @@ func (f *fixture) flood(n int) (stop func()) {
 }
 
 // 600 tools log in at once after a restart, during a flood of guesses from a
-// thousand addresses. With half of 60 hashes a second they take 20 seconds.
+// thousand addresses. With half of 50 hashes a second they take 24 seconds.
 func TestRestart(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		flood int
 		most  time.Duration
 	}{
-		{"quiet", 0, 11 * time.Second},
-		{"during a flood", 1000, 21 * time.Second},
+		{"quiet", 0, 13 * time.Second},
+		{"during a flood", 1000, 25 * time.Second},
 	} {
-		atSixtyHashes(t, tc.name, func(t *testing.T, f *fixture) {
+		atFiftyHashes(t, tc.name, func(t *testing.T, f *fixture) {
 			users, passwords := f.restarted(600, cheap)
-			f.sixtyHashes()
+			f.fiftyHashes()
 			stop := f.flood(tc.flood)
 			defer stop()
 			time.Sleep(time.Second)
@@ -137,9 +137,9 @@ func TestRestart(t *testing.T) {
 // Addresses that have guessed in the last ten minutes wait behind those that
 // have not, so a flood delays a login from a new address only at its beginning.
 func TestDistributedFlood(t *testing.T) {
-	atSixtyHashes(t, "1,000 addresses", func(t *testing.T, f *fixture) {
+	atFiftyHashes(t, "1,000 addresses", func(t *testing.T, f *fixture) {
 		defer f.flood(1000)()
-		time.Sleep(40 * time.Second) // 1,000 guesses take 17 seconds
+		time.Sleep(40 * time.Second) // 1,000 guesses take 20 seconds
 		for i := range 20 {
 			u, p := f.add("tool")
 			start := time.Now()

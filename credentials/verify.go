@@ -14,7 +14,7 @@ const (
 
 	// maxKnownWait is the same for a login from the network of the user's last
 	// connection, except that its rate limits still count maxWait at most. After
-	// a restart all tools log in at once: at 60 hashes a second 1,800 of them
+	// a restart all tools log in at once: at 50 hashes a second 1,500 of them
 	// are served in this time. If a tool gives up before, its password is still
 	// verified, and its next login costs no hash.
 	maxKnownWait = 30 * time.Second
