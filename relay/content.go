@@ -35,6 +35,8 @@ type content struct {
 
 	mem     []byte   // all of it, or what is yet to be written to the file
 	file    *os.File // nil until memory has had enough
+	temp    *tempSpace
+	taken   int64 // of temp
 	size    int64
 	endless bool // refused, and its end is too far away to wait for
 
@@ -48,6 +50,7 @@ func (c *content) Close() {
 	}
 	c.file.Close()
 	os.Remove(c.file.Name()) // already gone where an open file can be removed
+	c.temp.giveBack(c.taken)
 }
 
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
@@ -56,10 +59,10 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 // they ended in (RFC 5321 section 2.3.8). One that is refused is read to its end
 // too, so that the reply comes when the client expects it; if that end is
 // too far away, the content is endless.
-func receive(r io.Reader, limit, declared int64) (*content, error) {
+func receive(r io.Reader, limit, declared int64, temp *tempSpace) (*content, error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
-	c := &content{mem: make([]byte, 0, min(declared+declared/64, maxInMemory))}
+	c := &content{mem: make([]byte, 0, min(declared+declared/64, maxInMemory)), temp: temp}
 	var fault error
 	var lines lineEnds
 	for read := int64(0); ; {
@@ -124,13 +127,18 @@ func (c *content) spill() error {
 		if end < 0 {
 			return errHeaderSize
 		}
-		f, err := os.CreateTemp("", "gatepost-*")
+		f, err := os.CreateTemp(c.temp.dir, "gatepost-*")
 		if err != nil {
 			return err
 		}
 		os.Remove(f.Name()) // on Unix: gone whatever happens to us
 		c.file, c.header = f, bytes.Clone(c.mem[:end])
 	}
+	n := int64(len(c.mem))
+	if !c.temp.take(n) {
+		return errTempFull
+	}
+	c.taken += n
 	_, err := c.file.Write(c.mem)
 	c.mem = c.mem[:0]
 	return err
@@ -238,7 +246,7 @@ func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
 }
 
 func isDiskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return err == errTempFull || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 func isTimeout(err error) bool {

@@ -24,7 +24,7 @@ func TestLongLines(t *testing.T) {
 		{"a\r\n\r\n" + x + "y\r\n.\r\n", 1},
 	} {
 		for _, r := range []io.Reader{strings.NewReader(test.content), iotest.OneByteReader(strings.NewReader(test.content))} {
-			in, err := receive(r, 1<<20, 0)
+			in, err := receive(r, 1<<20, 0, new(tempSpace))
 			if err != nil || in.longLines != test.want {
 				t.Errorf("%.10q… of %d bytes from %T: got %d long lines and error %v, want %d", test.content, len(test.content), r, in.longLines, err, test.want)
 			}

@@ -94,7 +94,7 @@ func (c *conn) deadline() (t time.Time, what string) {
 		earlier(c.tx.started.Add(s.messageTimeout()), "the message took too long")
 	}
 	if c.body {
-		floor := time.Duration(float64(c.received) / float64(s.minBodyRate()) * float64(time.Second))
+		floor := time.Duration(min(float64(c.received)/float64(s.minBodyRate())*float64(time.Second), noLimit))
 		earlier(c.tx.bodyStarted.Add(s.idleTimeout()+floor), "the message came in too slowly")
 	}
 	return t, what

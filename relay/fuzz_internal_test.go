@@ -28,7 +28,7 @@ func FuzzReceive(f *testing.F) {
 		want := bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 		bad := bytes.ContainsRune(data, 0) || bytes.ContainsRune(bytes.ReplaceAll(data, []byte("\r\n"), nil), '\r') || len(want) > limit
 		for _, r := range []io.Reader{bytes.NewReader(data), &pieces{data, int(first), int(then)}} {
-			c, err := receive(r, limit, int64(then))
+			c, err := receive(r, limit, int64(then), &tempSpace{limit: limit})
 			if (err != nil) != bad {
 				t.Fatalf("the error is %v for %q", err, data)
 			}
@@ -86,7 +86,7 @@ func FuzzHeader(f *testing.F) {
 	}
 	srv := &Server{host: "relay.test"}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		in, err := receive(bytes.NewReader(data), maxHeader, 0)
+		in, err := receive(bytes.NewReader(data), maxHeader, 0, new(tempSpace))
 		if err != nil {
 			return
 		}

@@ -29,14 +29,13 @@ import (
 // and ListenAndServeTLS, each in a goroutine of its own; they return
 // [ErrServerClosed] after Shutdown or Close. The fields must not be changed
 // after that. A Server that was shut down can't be used again. Limits and
-// timeouts of less than zero count as zero.
-//
-// A message larger than 256 KiB is kept in a temporary file while it is
-// forwarded, in [os.TempDir].
+// timeouts of less than zero count as zero. The largest values, such as
+// math.MaxInt64, mean that there is no limit.
 type Server struct {
 	// Hostname is the name of this server in greetings, Received lines and
-	// Message-IDs: a fully qualified domain name. Empty means the name the
-	// operating system reports.
+	// Message-IDs: a fully qualified domain name. Mail to <postmaster>, without
+	// a domain, goes to the postmaster there. Empty means the name the operating
+	// system reports.
 	Hostname string
 
 	// Credentials decides on logins. Required.
@@ -84,8 +83,18 @@ type Server struct {
 	// included. Zero means 25 MiB.
 	MaxMessageBytes int64
 
+	// TempDir is the directory for temporary files. A message larger than 256
+	// KiB is kept in one until it has been forwarded. Empty means [os.TempDir].
+	// Serve fails if no file can be made there.
+	TempDir string
+
+	// MaxTempBytes is the maximum size of all temporary files together. A
+	// message beyond it gets 452. Zero means 4 GiB.
+	MaxTempBytes int64
+
 	// MaxRecipients is the largest number of recipients of one message. Zero
-	// means 1000; less than 100 breaks RFC 5321 section 4.5.3.1.8.
+	// means 1000; less than 100 breaks RFC 5321 section 4.5.3.1.8. Before the
+	// data, a message takes at most 2 KiB of memory for each recipient.
 	MaxRecipients int
 
 	// MaxConns is the maximum number of connections served at once. Zero means
@@ -149,6 +158,7 @@ type Server struct {
 	tls      *tls.Config
 	smtp     *smtp.Server
 	handoff  *handoff // where go-smtp accepts the connections that this server has accepted
+	temp     tempSpace
 	ctx      context.Context
 	cancel   context.CancelFunc
 	unsub    func()
@@ -253,6 +263,9 @@ func (s *Server) setUp() error {
 	if fault := mailtext.HostnameFault(s.host); fault != "" {
 		return fmt.Errorf("relay: Server.Hostname %q is not a host name: %s", s.host, fault)
 	}
+	if err := s.setUpTemp(); err != nil {
+		return err
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.unsub = s.Credentials.Subscribe(s.onCredentials)
 	s.handoff = &handoff{conns: make(chan net.Conn), done: make(chan struct{})}
@@ -338,14 +351,18 @@ func (s *Server) loginTimeout() time.Duration   { return or(s.LoginTimeout, time
 func (s *Server) idleTimeout() time.Duration    { return or(s.IdleTimeout, 5*time.Minute) }
 func (s *Server) messageTimeout() time.Duration { return or(s.MessageTimeout, 30*time.Minute) }
 func (s *Server) minBodyRate() int              { return or(s.MinBodyRate, 256) }
+func (s *Server) maxTempBytes() int64           { return or(s.MaxTempBytes, 4<<30) }
 
-// or returns the limit v, or the default if v says nothing.
+// or returns the limit v, or the default if v is not set. A limit is cut at noLimit,
+// so that sums of limits do not overflow.
 func or[T int | int64 | time.Duration](v, def T) T {
 	if v <= 0 {
 		return def
 	}
-	return v
+	return T(min(int64(v), noLimit))
 }
+
+const noLimit = 1 << 60 // as a duration: 36 years
 
 func (s *Server) logger() *slog.Logger {
 	if s.Logger != nil {

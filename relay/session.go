@@ -172,18 +172,46 @@ func (s *session) addRecipient(tx *transaction, arg string) reply {
 	return reply{}
 }
 
-// Data receives the message and has it forwarded. go-smtp sends the error it
-// returns as the reply to the message; 250 is one, because it carries the id.
+// Data receives the message and forwards it. go-smtp sends the error it returns as
+// the reply to the message; 250 is one, because it carries the ID.
 func (s *session) Data(r io.Reader) error {
 	tx := s.current()
 	if tx == nil {
+		s.conn.end(replyShutdown)
 		return replyShutdown.smtp()
 	}
 	tx.chunks, _ = r.(*io.PipeReader)
 	close(tx.began)
 	defer close(tx.ended)
+	return s.always(func() reply { return s.take(tx, r) }).smtp()
+}
+
+// always returns what f returns. If f panics, or ends its goroutine by
+// runtime.Goexit as a failing test does in a Forwarder, always returns a reply all
+// the same: go-smtp would wait for it without end.
+func (s *session) always(f func() reply) reply {
+	result := make(chan reply, 1)
+	go func() {
+		r, returned := replyTrouble, false
+		defer func() {
+			if p := recover(); p != nil {
+				s.srv.logPanic("Data", p, slog.String("session", s.conn.id))
+				r = replyPanic
+			} else if !returned {
+				s.logger().Error("relay: a function that handles messages called runtime.Goexit")
+			}
+			result <- r
+		}()
+		r = f()
+		returned = true
+	}()
+	return <-result
+}
+
+// take receives the message of a transaction and forwards it.
+func (s *session) take(tx *transaction, r io.Reader) reply {
 	if s.conn.closing.Load() {
-		return replyShutdown.smtp()
+		return replyShutdown
 	}
 	s.conn.beginBody(tx)
 	defer s.conn.endBody(tx)
@@ -205,19 +233,19 @@ func (s *session) Data(r io.Reader) error {
 		if !tx.refused {
 			s.refuse(m, tx, in, refusal)
 		}
-		return refusal.smtp()
+		return refusal
 	}
 	s.conn.emit(&MessageAccepted{
 		Client: s.client(tx.id), ID: m.ID, From: m.From, To: m.To, Size: m.Size(), LongLines: in.longLines,
 	})
-	return replyAccepted(m.ID).smtp()
+	return replyAccepted(m.ID)
 }
 
 // receive reads the whole content. A line that broke can look like the end of a
 // message sent with BDAT, which is why it fails closed here: what was cut short
 // must never be taken for whole.
 func (s *session) receive(r io.Reader, tx *transaction) (*content, reply) {
-	in, err := receive(r, s.srv.maxMessageBytes(), tx.size)
+	in, err := receive(r, s.srv.maxMessageBytes(), tx.size, &s.srv.temp)
 	if s.conn.broken.Load() || s.conn.closing.Load() {
 		return in, replyCutShort
 	}
