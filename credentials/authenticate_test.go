@@ -109,7 +109,7 @@ func TestDeniedForAnyCause(t *testing.T) {
 		{"password before the reset", reset.Username, old.Reveal()},
 		{"empty username", "", "x"},
 		{"NUL in the username", f.user.Username + "\x00", f.password.Reveal()},
-		{"username that isn't UTF-8", "smtp\xff", "x"},
+		{"username that is not UTF-8", "smtp\xff", "x"},
 		{"username of 256 bytes", strings.Repeat("u", 256), "x"},
 	} {
 		t.Run(tc.what, func(t *testing.T) {

@@ -98,13 +98,17 @@ type Server struct {
 	MaxRecipients int
 
 	// MaxConns is the maximum number of connections served at once. Zero means
-	// 4096. When it is reached, a new connection replaces another one: one that
-	// has not begun to log in for 5 seconds, otherwise the one that has been
-	// idle longest of the address (before login) or user (after it) that has
-	// most. A message that is being received, and the only connection of an
-	// address or user, are not replaced, except that a user's idle one may be
-	// if its tenant has more than half of all connections. If there is nothing
-	// to replace, the new connection is refused. Either way the loser gets 421.
+	// 4096.
+	//
+	// When it is reached, a new connection replaces another one: one that has
+	// not begun to log in for 5 seconds, if there is any; otherwise the one that
+	// has been idle longest, of the address (before login) or user (after it)
+	// that has the most. A connection that receives a message is not replaced.
+	// A session, or a login that is being decided, is replaced only if its owner
+	// has more connections than the new one's address has before login. A
+	// session is also replaced if its tenant has more than half of all
+	// connections. If there is nothing to replace, the new connection is
+	// refused. A connection that is replaced or refused gets 421.
 	MaxConns int
 
 	// MaxConnsPerAddr is the maximum number of connections of one client
