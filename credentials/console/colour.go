@@ -31,7 +31,7 @@ func accentStyle(accent string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(":root{--gatepost-accent:light-dark(%v,%v)}\n", c.readable(lightGround, black), c.readable(darkGround, white)), nil
+	return fmt.Sprintf(".gatepost,.gatepost-page{--gatepost-default-accent:light-dark(%v,%v)}\n", c.readable(lightGround, black), c.readable(darkGround, white)), nil
 }
 
 func parseColour(text string) (colour, error) {

@@ -43,6 +43,35 @@
 // beside the pages, describes this interface. Errors are
 // application/problem+json (RFC 9457).
 //
+// # Inside a page of your own
+//
+// [Handler].Layout puts the console into a page. The style sheet is below the
+// class gatepost, and all classes, ids and data attributes begin with gatepost.
+// Rules of the page do not apply inside the console, except with !important, and
+// rules of the console do not apply outside it.
+//
+// The console takes its font, its text colour and its color-scheme from the page
+// around it. A page that is dark should say so with "color-scheme: dark": buttons,
+// menus and dialogs, which have a background of their own, are then dark too.
+//
+// These custom properties change the style. Set them on :root or on any element
+// around the console.
+//
+//	--gatepost-accent, --gatepost-on-accent    buttons, and the text on them
+//	--gatepost-danger, --gatepost-on-danger    buttons that delete; marks of errors
+//	--gatepost-danger-text                     errors, links that delete (text colour)
+//	--gatepost-link                            links (text colour)
+//	--gatepost-text, --gatepost-quiet          text, less important text
+//	--gatepost-line, --gatepost-edge           lines, edges of fields and buttons
+//	--gatepost-tint                            background of notices
+//	--gatepost-field                           background of fields (transparent)
+//	--gatepost-surface, --gatepost-on-surface  menus and dialogs, and the text on them
+//	--gatepost-radius                          radius of corners (0.5em)
+//	--gatepost-font, --gatepost-mono           fonts
+//
+// [Handler].Accent sets the accent colour in a shade for light pages and one for
+// dark pages that can both be read; --gatepost-accent is used as it is.
+//
 // # Languages
 //
 // Pages come in English and in French, as Accept-Language asks. Each language is

@@ -191,7 +191,7 @@ func (f *fixture) hidden(page response, name string) string {
 
 // passwordIn returns the password that a page shows, or "".
 func passwordIn(page response) string {
-	found := regexp.MustCompile(`<code id="gatepost-password"[^>]* data-secret>([^<]+)<`).FindStringSubmatch(page.body)
+	found := regexp.MustCompile(`<code id="gatepost-password"[^>]* data-gatepost-secret>([^<]+)<`).FindStringSubmatch(page.body)
 	if found == nil {
 		return ""
 	}

@@ -23,7 +23,7 @@ func TestAddDomain(t *testing.T) {
 	if got := r.Header().Get("Location"); got != "./domains/mycompany.com?done=domain-added" {
 		t.Errorf("Location is %q", got)
 	}
-	f.want(f.get("domains/mycompany.com?done=domain-added"), 200, `data-notice>The domain was added.`)
+	f.want(f.get("domains/mycompany.com?done=domain-added"), 200, `data-gatepost-notice>The domain was added.`)
 	for name, want := range map[string]string{
 		"me@mycompany.com": "it is a mail address, not a domain",
 		"192.0.2.1":        "it is an IP address",

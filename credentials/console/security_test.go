@@ -202,7 +202,7 @@ func TestBodies(t *testing.T) {
 func TestLastConnection(t *testing.T) {
 	f := newFixture(t)
 	u, _ := f.user(f.acme, "acme.example", "shop")
-	f.want(f.get("domains/acme.example"), 200, `<span class="quiet">Never</span>`)
+	f.want(f.get("domains/acme.example"), 200, `<span class="gatepost-quiet">Never</span>`)
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	for _, test := range []struct {
 		ago      time.Duration
@@ -217,7 +217,7 @@ func TestLastConnection(t *testing.T) {
 		}
 		exact := when.Format("2006-01-02 15:04:05 UTC")
 		for _, path := range []string{"", "domains/acme.example", userPath(u), userPath(u) + "/reset", userPath(u) + "/delete", "domains/acme.example/delete"} {
-			f.want(f.get(path), 200, ">"+test.relative+"</span>", `title="`+exact+`"`, `<span class="unseen">`+exact+`</span>`)
+			f.want(f.get(path), 200, ">"+test.relative+"</span>", `title="`+exact+`"`, `<span class="gatepost-unseen">`+exact+`</span>`)
 		}
 		f.want(f.get(userPath(u)), 200, ">2001:db8::1</code>")
 	}

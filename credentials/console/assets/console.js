@@ -1,25 +1,44 @@
-// What the pages do beyond HTML. Without this file everything works but copying,
-// and the question before an uncopied password is left by a link or the browser.
+// Copying, the question before leaving a page whose password was not copied, and
+// forms that do not send twice. Everything else works without this file.
+//
+// The page around the console may be of any kind: nothing here acts on an element
+// outside .gatepost, except that a link there may ask before it leaves.
 "use strict";
 
 (() => {
   const root = () => document.querySelector(".gatepost");
+  const find = (selector) => root()?.querySelector(selector);
+  const findAll = (selector) => root()?.querySelectorAll(selector) ?? [];
+  // closest returns the nearest ancestor that matches, within the console.
+  const closest = (target, selector) => {
+    const found = target.closest?.(selector);
+    return found && root()?.contains(found) ? found : null;
+  };
   const leave = { going: false };
 
-  // Buttons that only a script can serve are hidden without one.
+  // Shows the buttons that need a script, and announces what was just done.
   function prepare() {
-    for (const button of root().querySelectorAll("[data-copy]")) button.hidden = false;
-    // What is there from the start isn't announced, so it is said again.
-    const notice = root().querySelector("[data-notice]");
-    if (notice) say(notice.textContent, false);
+    for (const button of findAll("[data-gatepost-copy]")) button.hidden = false;
+    const notice = find("[data-gatepost-notice]");
+    if (notice) {
+      say(notice.textContent, false); // screen readers announce only what changes
+      forgetNotice();
+    }
     leave.going = false;
   }
 
-  // say announces a text and, if it is to be seen, shows it for a while.
-  function say(text, seen) {
-    const status = root().querySelector("[data-status]");
+  // Takes the notice out of the address, so that a reload does not show it again.
+  function forgetNotice() {
+    const url = new URL(location.href);
+    url.searchParams.delete("done");
+    history.replaceState(history.state, "", url);
+  }
+
+  // Announces a text. If it is visible, it shows for four seconds.
+  function say(text, visible) {
+    const status = find("[data-gatepost-status]");
     status.textContent = "";
-    status.classList.toggle("unseen", !seen);
+    status.classList.toggle("gatepost-unseen", !visible);
     setTimeout(() => { status.textContent = text; }, 50);
     clearTimeout(say.timer);
     say.timer = setTimeout(() => { status.textContent = ""; }, 4000);
@@ -28,13 +47,12 @@
   // Copying.
 
   async function copy(button) {
-    const source = document.getElementById(button.dataset.copy);
-    if (!await write(source)) return say(root().dataset.copyFailed, true);
-    button.classList.add("copied");
-    setTimeout(() => button.classList.remove("copied"), 2000);
-    say(root().dataset.copied.replace("{0}", () => button.dataset.label), true);
-    const stored = unsaved();
-    if (stored && source.hasAttribute("data-secret")) stored.checked = true;
+    const source = document.getElementById(button.dataset.gatepostCopy);
+    if (!await write(source)) return say(root().dataset.gatepostCopyFailed, true);
+    button.classList.add("gatepost-copied");
+    setTimeout(() => button.classList.remove("gatepost-copied"), 2000);
+    say(root().dataset.gatepostCopied.replace("{0}", () => button.dataset.gatepostLabel), true);
+    if (source.hasAttribute("data-gatepost-secret")) markCopied();
   }
 
   async function write(source) {
@@ -43,29 +61,52 @@
       return true;
     } catch { // no permission, or no https
       const folded = source.closest("details");
-      if (folded) folded.open = true; // else nothing is selected
+      if (folded) folded.open = true; // a folded text cannot be selected
       getSelection().selectAllChildren(source);
       return document.execCommand("copy");
     }
   }
 
-  // A password that was not copied yet.
+  // A password that was not copied.
 
-  // unsaved returns the box to tick when the password is stored, if there is
-  // one and it isn't ticked.
+  // Returns the box to tick when the password is stored, if it is not ticked.
   function unsaved() {
-    const box = root().querySelector("[data-unsaved] input");
+    const box = find("[data-gatepost-unsaved] input");
     return box && !box.checked && !leave.going ? box : null;
   }
 
+  function markCopied() {
+    const box = unsaved();
+    if (box) box.checked = true;
+  }
+
+  // Copying with the keyboard counts if the whole password is selected.
+  document.addEventListener("copy", () => {
+    const password = find("#gatepost-password")?.textContent;
+    if (password && getSelection().toString().includes(password)) markCopied();
+  });
+
+  // Reports whether a click on a link replaces this document by another one in
+  // this tab.
+  function leaves(link, event) {
+    if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return false;
+    const target = link.getAttribute("target") ?? document.querySelector("base[target]")?.target ?? "";
+    if (!["", "_self", "_parent", "_top"].includes(target.toLowerCase()) || link.hasAttribute("download")) return false;
+    const to = new URL(link.href, location.href), here = new URL(location.href);
+    if (!["http:", "https:"].includes(to.protocol)) return false;
+    const anchor = to.href.includes("#");
+    to.hash = here.hash = "";
+    return !anchor || to.href !== here.href;
+  }
+
   function askToLeave(link) {
-    const ask = root().querySelector("[data-ask]");
+    const ask = find("[data-gatepost-ask]");
     ask.returnValue = "stay";
     ask.showModal();
     ask.addEventListener("close", () => {
       if (ask.returnValue !== "leave") return link.focus();
       leave.going = true;
-      location.assign(link.href);
+      link.click(); // as if nothing had been asked: the page may have its own router
     }, { once: true });
   }
 
@@ -73,18 +114,18 @@
     if (unsaved()) event.preventDefault();
   });
 
-  // The browser may keep pages for its back button, in spite of no-store. This
-  // one is kept without the password, and none comes back as it was.
+  // Browsers may keep a page for the back button in spite of no-store. This one
+  // is kept without the password, and is loaded again when it comes back.
   addEventListener("pagehide", () => {
-    for (const secret of document.querySelectorAll("[data-secret]")) secret.textContent = "";
+    for (const secret of findAll("[data-gatepost-secret]")) secret.textContent = "";
   });
   addEventListener("pageshow", (event) => {
-    if (event.persisted) location.replace(location.href); // with GET, whatever it came from
+    if (event.persisted && root()) location.replace(location.href); // with GET
   });
 
-  // Forms whose answer has a password are sent from here, and the answer is put
-  // in the place of the form. So the address stays that of the form, a reload
-  // sends nothing, and the browser lets the page ask before it is closed.
+  // A form whose answer has a password is sent by the script, and the answer
+  // replaces the form. The address stays that of the form, so a reload sends
+  // nothing, and the browser lets the page ask before it is closed.
 
   async function submitOnce(form) {
     const button = form.querySelector("button");
@@ -92,55 +133,55 @@
     button.setAttribute("aria-disabled", "true");
     let next;
     try {
-      const answer = await fetch(form.action, {
+      const response = await fetch(form.action, {
         method: "POST", body: new URLSearchParams(new FormData(form)), headers: { Accept: "text/html" },
       });
-      next = new DOMParser().parseFromString(await answer.text(), "text/html");
-    } catch { /* no answer */ }
+      next = new DOMParser().parseFromString(await response.text(), "text/html");
+    } catch { /* no response */ }
     const content = next?.querySelector(".gatepost");
-    // Sending it again the plain way does nothing twice, whatever happened.
-    if (!content) return form.submit();
+    if (!content) return form.submit(); // the server ignores a form that it has had
     root().replaceWith(document.importNode(content, true));
     document.title = next.title;
     prepare();
     scrollTo(0, 0);
-    root().querySelector("[autofocus]:not(dialog *), [data-focus]")?.focus();
+    find("[autofocus]:not(dialog *), [data-gatepost-focus]")?.focus();
   }
 
   // Menus.
 
   function closeMenus(except) {
-    for (const menu of root().querySelectorAll(".menu[open]")) if (menu !== except) menu.open = false;
+    for (const menu of findAll(".gatepost-menu[open]")) if (menu !== except) menu.open = false;
   }
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-copy]");
+    const button = closest(event.target, "[data-gatepost-copy]");
     if (button) copy(button);
-    closeMenus(event.target.closest(".menu"));
-    const link = event.target.closest("a[href]");
-    if (link && unsaved() && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    closeMenus(closest(event.target, ".gatepost-menu"));
+    const link = event.target.closest?.("a[href]");
+    if (link?.href && typeof link.href === "string" && unsaved() && leaves(link, event)) {
       event.preventDefault();
       askToLeave(link);
     }
   });
 
   document.addEventListener("keydown", (event) => {
-    const menu = event.key === "Escape" && root().querySelector(".menu[open]");
+    const menu = event.key === "Escape" && find(".gatepost-menu[open]");
     if (!menu) return;
     menu.open = false;
     menu.querySelector("summary").focus();
   });
 
-  document.addEventListener("focusin", (event) => closeMenus(event.target.closest(".menu")));
+  document.addEventListener("focusin", (event) => closeMenus(closest(event.target, ".gatepost-menu")));
 
   document.addEventListener("submit", (event) => {
-    if (event.target.matches("[data-once]")) {
+    if (closest(event.target, "[data-gatepost-once]")) {
       event.preventDefault();
       submitOnce(event.target);
     }
-    if (event.target.matches("[data-unsaved]")) leave.going = true;
+    if (closest(event.target, "[data-gatepost-unsaved]")) leave.going = true;
   });
 
+  if (!root()) return; // the page has the script, but no console
   prepare();
-  if (document.querySelector("[data-secret]")) root().querySelector("[data-focus]")?.focus();
+  if (find("[data-gatepost-secret]")) find("[data-gatepost-focus]")?.focus();
 })();

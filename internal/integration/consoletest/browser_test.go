@@ -84,10 +84,14 @@ func profile(t *testing.T) string {
 }
 
 // another opens a second tab beside the first.
-func (b *tab) another(l look) *tab {
+func (b *tab) another(l look) *tab { return b.in(b.T, l) }
+
+// in opens another tab of the browser, until a test ends.
+func (b *tab) in(t *testing.T, l look) *tab {
+	t.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
-	b.Cleanup(cancel)
-	return newTab(b.T, ctx, l)
+	t.Cleanup(cancel)
+	return newTab(t, ctx, l)
 }
 
 func newTab(t *testing.T, ctx context.Context, l look) *tab {
@@ -186,7 +190,7 @@ func (b *tab) click(selector string) {
 // clickOn clicks with the mouse on an element, once it is to be seen.
 func (b *tab) clickOn(element string) {
 	b.Helper()
-	const at = `(e => { e.scrollIntoView({block: "center"}); const r = e.getClientRects()[0]; return [r.x + r.width / 2, r.y + r.height / 2] })`
+	const at = `(e => { e.scrollIntoView({block: "center", behavior: "instant"}); const r = e.getClientRects()[0]; return [r.x + r.width / 2, r.y + r.height / 2] })`
 	b.until(element + `?.checkVisibility()`)
 	xy := eval[[2]float64](b, at+"("+element+")")
 	b.do(chromedp.MouseClickXY(xy[0], xy[1]))

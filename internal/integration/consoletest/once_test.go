@@ -35,27 +35,27 @@ func (b *tab) showPassword(p product) account {
 func TestCopyButtons(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	shown := b.showPassword(p)
-	ids := eval[[]string](b, `[...document.querySelectorAll("[data-copy]")].map(b => b.dataset.copy)`)
-	if len(ids) != 5+3+7 { // server, two ports, username, password; all in three ways; tools
+	ids := eval[[]string](b, `[...document.querySelectorAll("[data-gatepost-copy]")].map(b => b.dataset.gatepostCopy)`)
+	if len(ids) != 5+3+10 { // server, two ports, username, password; all in three ways; tools
 		t.Errorf("there are %d buttons: %q", len(ids), ids)
 	}
 	for _, id := range ids {
 		b.do(chromedp.Evaluate(`navigator.clipboard.writeText("nothing")`, nil))
-		b.click(`[data-copy="` + id + `"]`)
-		b.until(`document.querySelector("[data-status]").textContent.startsWith("Copied: ")`)
+		b.click(`[data-gatepost-copy="` + id + `"]`)
+		b.until(`document.querySelector("[data-gatepost-status]").textContent.startsWith("Copied: ")`)
 		want := eval[string](b, `document.getElementById(`+quote(id)+`).textContent`)
 		if got := eval[string](b, `navigator.clipboard.readText()`); got != want || want == "" {
 			t.Errorf("%s: copied %q, want %q", id, got, want)
 		}
 		// The box is ticked from the password on, and not before.
 		before := id == "gatepost-server" || strings.HasPrefix(id, "gatepost-port-") || id == "gatepost-username"
-		if ticked := eval[bool](b, `document.querySelector(".check input").checked`); ticked == before {
+		if ticked := eval[bool](b, `document.querySelector(".gatepost-check input").checked`); ticked == before {
 			t.Errorf("after copying %s, the password counts as copied: %v", id, ticked)
 		}
 	}
 	b.follow("Done", p.Domain)
-	b.click(`[data-copy="gatepost-` + shown.username + `"]`)
-	b.until(`document.querySelector("[data-status]").textContent === "Copied: username of WordPress"`)
+	b.click(`[data-gatepost-copy="gatepost-` + shown.username + `"]`)
+	b.until(`document.querySelector("[data-gatepost-status]").textContent === "Copied: username of WordPress"`)
 	if got := eval[string](b, `navigator.clipboard.readText()`); got != shown.username {
 		t.Errorf("in the list: copied %q, want %q", got, shown.username)
 	}
@@ -67,16 +67,16 @@ func TestCopyWithoutClipboardAPI(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	b.showPassword(p)
 	b.do(chromedp.Evaluate(`navigator.clipboard.writeText = () => Promise.reject(new Error("not allowed")); 0`, nil))
-	for _, id := range eval[[]string](b, `[...document.querySelectorAll("[data-secret]")].map(e => e.id)`) {
+	for _, id := range eval[[]string](b, `[...document.querySelectorAll("[data-gatepost-secret]")].map(e => e.id)`) {
 		b.do(chromedp.Evaluate(`Clipboard.prototype.writeText.call(navigator.clipboard, "nothing")`, nil))
-		b.click(`[data-copy="` + id + `"]`)
-		b.until(`document.querySelector("[data-status]").textContent === "Copied: " + document.querySelector('[data-copy="` + id + `"]').dataset.label`)
+		b.click(`[data-gatepost-copy="` + id + `"]`)
+		b.until(`document.querySelector("[data-gatepost-status]").textContent === "Copied: " + document.querySelector('[data-gatepost-copy="` + id + `"]').dataset.gatepostLabel`)
 		want := eval[string](b, `document.getElementById(`+quote(id)+`).textContent`)
 		if got := eval[string](b, `navigator.clipboard.readText()`); got != want {
 			t.Errorf("%s: copied %q, want %q", id, got, want)
 		}
 	}
-	if !eval[bool](b, `document.querySelector(".check input").checked`) {
+	if !eval[bool](b, `document.querySelector(".gatepost-check input").checked`) {
 		t.Error("the password doesn't count as copied")
 	}
 }
@@ -86,11 +86,11 @@ func TestCopyWithoutClipboardAPI(t *testing.T) {
 func TestLeavingAnUncopiedPassword(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	b.showPassword(p)
-	const link = `.crumbs a`
+	const link = `.gatepost-crumbs a`
 	b.click(link)
 	b.until(`document.activeElement.value === "stay"`)
 	b.do(chromedp.KeyEvent(kb.Escape))
-	b.until(`!document.querySelector("dialog").open && document.activeElement === document.querySelector(".crumbs a")`)
+	b.until(`!document.querySelector("dialog").open && document.activeElement === document.querySelector(".gatepost-crumbs a")`)
 	b.click(link)
 	b.press("Stay here")
 	b.heading("Set up WordPress")
@@ -113,8 +113,8 @@ func TestLeavingAnUncopiedPassword(t *testing.T) {
 	b.follow("Leave", "Domains")
 
 	b.showPassword(p)
-	b.click(`[data-copy=gatepost-password]`)
-	b.until(`document.querySelector(".check input").checked`)
+	b.click(`[data-gatepost-copy=gatepost-password]`)
+	b.until(`document.querySelector(".gatepost-check input").checked`)
 	b.click(link)
 	b.heading("Domains")
 	if len(b.dialogs) > 0 {
@@ -138,7 +138,7 @@ func TestReloadAndBack(t *testing.T) {
 					t.Errorf("%s, there are %d users, want %d", when, got, users)
 				}
 			}
-			b.click(".crumbs a")
+			b.click(".gatepost-crumbs a")
 			if !l.noScript {
 				b.press("Leave")
 			}
@@ -196,12 +196,12 @@ func TestNoScript(t *testing.T) {
 	if err := send(shown, "x@"+p.Domain); err != nil {
 		t.Errorf("the password that was shown: %v", err)
 	}
-	if n := eval[int](b, `[...document.querySelectorAll("[data-copy]")].filter(b => b.checkVisibility()).length`); n > 0 {
+	if n := eval[int](b, `[...document.querySelectorAll("[data-gatepost-copy]")].filter(b => b.checkVisibility()).length`); n > 0 {
 		t.Errorf("%d buttons are to be seen that need a script", n)
 	}
 	b.press("Done")
 	b.heading("Set up WordPress")
-	b.click(".check input")
+	b.click(".gatepost-check input")
 	b.follow("Done", p.Domain)
 	b.clickOn(`[...document.querySelectorAll("tr")].find(e => e.textContent.includes("WordPress"))?.querySelector("summary")`)
 	b.follow("Rename", "Rename WordPress")
@@ -213,7 +213,7 @@ func TestNoScript(t *testing.T) {
 	if err := send(b.account(), "x@"+p.Domain); err != nil {
 		t.Errorf("the new password: %v", err)
 	}
-	b.click(".check input")
+	b.click(".gatepost-check input")
 	b.follow("Done", p.Domain)
 	b.follow("Blog", "Blog")
 	b.follow("Delete", "Delete Blog")
@@ -236,13 +236,13 @@ func TestKeyboard(t *testing.T) {
 		b.do(chromedp.KeyEvent(kb.Tab))
 	}
 	b.do(chromedp.KeyEvent(kb.Enter))
-	b.until(`document.querySelector(".menu").open`)
+	b.until(`document.querySelector(".gatepost-menu").open`)
 	b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab))
 	if got := eval[string](b, focus); got != "Rename" {
 		t.Errorf("the second entry is %q", got)
 	}
 	b.do(chromedp.KeyEvent(kb.Escape))
-	b.until(`!document.querySelector(".menu").open && document.activeElement.tagName === "SUMMARY"`)
+	b.until(`!document.querySelector(".gatepost-menu").open && document.activeElement.tagName === "SUMMARY"`)
 	b.do(chromedp.KeyEvent(kb.Enter), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
 	b.heading("Reset the password of test")
 	b.goTo(p.url + "domains/" + p.Domain + "/add")

@@ -56,7 +56,7 @@ func TestPictures(t *testing.T) {
 
 	b := open(t, look{width: 920, height: 720, scale: 1.5})
 	b.goTo(server.URL + "/domains/" + domain)
-	b.clickOn(`document.querySelectorAll(".menu summary")[1]`)
+	b.clickOn(`document.querySelectorAll(".gatepost-menu summary")[1]`)
 	b.crop("console-users", 690)
 	b.goTo(server.URL + "/domains/" + domain + "/add")
 	b.fill("Name", "Contact form")

@@ -29,12 +29,12 @@ func TestScreens(t *testing.T) {
 			b.goTo(p.url)
 			b.fill("Add a domain", "info@shop.example")
 			b.press("Add domain")
-			b.until(`document.querySelector(".error")?.textContent.includes("it is a mail address, not a domain")`)
+			b.until(`document.querySelector(".gatepost-error")?.textContent.includes("it is a mail address, not a domain")`)
 			see("1-domains-refused")
 			b.fill("Add a domain", "Shop.Example")
 			b.follow("Add domain", "shop.example")
-			b.until(`document.querySelector("[data-notice]").textContent.includes("was added")`)
-			b.until(`document.querySelector("[data-status]").textContent.includes("was added")`) // announced
+			b.until(`document.querySelector("[data-gatepost-notice]").textContent.includes("was added")`)
+			b.until(`document.querySelector("[data-gatepost-status]").textContent.includes("was added")`) // announced
 			see("2-domain-empty")
 
 			shown := b.addUser(see)
@@ -53,7 +53,7 @@ func (b *tab) account() account {
 	b.Helper()
 	return account{
 		server:   b.text("#gatepost-server"),
-		port:     eval[string](b, `document.querySelector("[id^=gatepost-port-]").textContent`),
+		port:     eval[string](b, `[...document.querySelectorAll("[id^=gatepost-port-]")].at(-1).textContent`), // the one with STARTTLS
 		username: b.text("#gatepost-username"),
 		password: b.text("#gatepost-password"),
 	}
@@ -75,18 +75,18 @@ func (b *tab) addUser(see func(string)) account {
 	b.until(`document.querySelector("dialog").open`)
 	see("3-leave")
 	b.press("Stay here")
-	for _, summary := range []string{"smtp:// URL", "Postfix (relayhost)", "WordPress (WP Mail SMTP, FluentSMTP, Post SMTP)"} {
+	for _, summary := range []string{"smtps:// URL", "Postfix (relayhost)", "WordPress (WP Mail SMTP, FluentSMTP, Post SMTP)"} {
 		b.press(summary)
 	}
 	see("3-credentials-open")
-	b.click(".check input")
+	b.click(".gatepost-check input")
 	b.follow("Done", "shop.example")
 	return shown
 }
 
 func (b *tab) sendAndSee(p product, shown account, see func(string)) {
 	b.Helper()
-	if got := b.text(".users tbody"); !strings.Contains(got, "Never") {
+	if got := b.text(".gatepost-users tbody"); !strings.Contains(got, "Never") {
 		b.Errorf("before the first login: %q", got)
 	}
 	if err := send(shown, "wordpress@shop.example"); err != nil {
@@ -96,9 +96,9 @@ func (b *tab) sendAndSee(p product, shown account, see func(string)) {
 		b.Fatalf("the relay took %d messages", len(got))
 	}
 	b.do(chromedp.Reload())
-	b.until(`document.querySelector(".users time")?.textContent.startsWith("just now")`)
+	b.until(`document.querySelector(".gatepost-users time")?.textContent.startsWith("just now")`)
 	b.accessible("2-domain, menu closed")
-	b.click(".menu summary")
+	b.click(".gatepost-menu summary")
 	if eval[int](b, `innerWidth`) > 700 {
 		see("2-domain")
 	} else { // a menu may cover what is below it
@@ -129,9 +129,9 @@ func (b *tab) details(shown account, see func(string)) {
 func (b *tab) resetUser(p product, old account, see func(string)) {
 	b.Helper()
 	session := login(b.T, old)
-	b.click(".menu summary")
+	b.click(".gatepost-menu summary")
 	b.follow("Reset password", "Reset the password of Old blog")
-	if got := b.text(".facts"); !strings.Contains(got, "just now") || !strings.Contains(got, "127.0.0.1") {
+	if got := b.text(".gatepost-facts"); !strings.Contains(got, "just now") || !strings.Contains(got, "127.0.0.1") {
 		b.Errorf("before a reset the page doesn't say who will be cut off: %q", got)
 	}
 	see("5-reset")
@@ -147,7 +147,7 @@ func (b *tab) resetUser(p product, old account, see func(string)) {
 	if err := send(shown, "wordpress@shop.example"); err != nil {
 		b.Errorf("the new password: %v", err)
 	}
-	b.click(".check input")
+	b.click(".gatepost-check input")
 	b.follow("Done", "shop.example")
 }
 
@@ -169,12 +169,12 @@ func login(t *testing.T, a account) *smtp.Client {
 
 func (b *tab) deleteBoth(see func(string)) {
 	b.Helper()
-	b.click(".menu summary")
+	b.click(".gatepost-menu summary")
 	b.follow("Delete", "Delete Old blog")
 	see("6-delete-user")
 	b.fill("Type “Old blog” to confirm", "old blog")
 	b.press("Delete")
-	b.until(`document.querySelector(".error")?.textContent.includes("Nothing was deleted")`)
+	b.until(`document.querySelector(".gatepost-error")?.textContent.includes("Nothing was deleted")`)
 	see("6-delete-user-refused")
 	b.fill("Type “Old blog” to confirm", "Old blog")
 	b.follow("Delete", "shop.example")

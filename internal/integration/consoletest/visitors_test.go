@@ -61,7 +61,7 @@ func TestFrench(t *testing.T) {
 	}
 	b.fill("Ajouter un domaine", "info@shop.example")
 	b.press("Ajouter le domaine")
-	b.until(`document.querySelector(".error")?.textContent === "Saisie refusée : c’est une adresse électronique, pas un domaine."`)
+	b.until(`document.querySelector(".gatepost-error")?.textContent === "Saisie refusée : c’est une adresse électronique, pas un domaine."`)
 	b.follow(p.Domain, p.Domain)
 	b.accessible("domain")
 	b.follow("Ajouter un utilisateur", "Ajouter un utilisateur")
@@ -84,7 +84,7 @@ func TestNamesAsTyped(t *testing.T) {
 		b.fill("Name", name)
 		b.follow("Save", "Set up "+name)
 		b.accessible("credentials of " + name)
-		b.click(".check input")
+		b.click(".gatepost-check input")
 		b.follow("Done", p.Domain)
 		b.follow(name, name)
 		b.accessible("details of " + name)
