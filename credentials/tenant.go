@@ -96,8 +96,9 @@ func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
 // letters and digits.
 //
 // The name describes the user to people, for example as the tool it is for. It
-// has 1 to 64 characters without control characters, at least one of them
-// visible; otherwise the error is an [InvalidError]. AddUser trims white space
+// has 1 to 64 characters, at least one of them visible, without control
+// characters and characters that change the direction of text; otherwise the error
+// is an [InvalidError]. AddUser trims white space
 // around the name. Names need not be unique.
 //
 // AddUser waits for the hash of the password as long as ctx allows. If 256
@@ -279,6 +280,9 @@ func cleanName(name string) (string, error) {
 		return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp)
 	}) {
 		return invalid("it holds a line break or another control character")
+	}
+	if strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(unicode.Bidi_Control, r) }) {
+		return invalid("it holds an invisible character that changes the direction of text")
 	}
 	return name, nil
 }

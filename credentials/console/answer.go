@@ -22,21 +22,6 @@ type answer struct {
 	document any
 }
 
-// header sets what every response has.
-func (v *visit) header() http.Header {
-	header := v.w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("Vary", "Accept, Accept-Language")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "same-origin")
-	csp := v.h.ContentSecurityPolicy
-	if csp == "" {
-		csp = policy
-	}
-	header.Set("Content-Security-Policy", csp)
-	return header
-}
-
 func (v *visit) send(a answer) {
 	if a.status == 0 {
 		a.status = http.StatusOK
@@ -48,12 +33,17 @@ func (v *visit) send(a answer) {
 	case v.program:
 		v.sendJSON(a.status, "application/json", a.document)
 	case a.location != "":
-		// Relative, as the path up to here is the embedder's own affair.
-		v.header().Set("Location", v.Root()+a.location)
-		v.w.WriteHeader(http.StatusSeeOther)
+		v.redirect(v.Root()+a.location, http.StatusSeeOther)
 	default:
 		v.sendPage(a)
 	}
+}
+
+// redirect sends the client to a relative address: only the embedder knows the
+// path that the console is mounted at.
+func (v *visit) redirect(to string, status int) {
+	v.header().Set("Location", to)
+	v.w.WriteHeader(status)
 }
 
 func (v *visit) sendJSON(status int, mediaType string, document any) {
@@ -61,6 +51,9 @@ func (v *visit) sendJSON(status int, mediaType string, document any) {
 	if err != nil {
 		v.fail(err)
 		return
+	}
+	if v.policy != "" {
+		v.policy = jsonPolicy
 	}
 	header := v.header()
 	header.Set("Content-Type", mediaType)
@@ -91,7 +84,7 @@ func (v *visit) write(body []byte) {
 }
 
 func (v *visit) render(w *bytes.Buffer, a answer) error {
-	p := Page{Language: v.lang.Code, Title: a.title + " – " + v.Title()}
+	p := Page{Language: v.lang.Code, Title: template.HTML(template.HTMLEscapeString(isolate(a.title) + " – " + v.Title())), Nonce: v.nonce}
 	var err error
 	if p.Head, err = v.fragment("head", v); err != nil {
 		return err

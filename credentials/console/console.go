@@ -2,11 +2,11 @@ package console
 
 import (
 	"errors"
+	"fmt"
 	"html/template"
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -51,10 +51,20 @@ type Handler struct {
 	// say. Nil means a plain page with the logo and the title on top.
 	Layout func(w io.Writer, r *http.Request, p Page) error
 
-	// ContentSecurityPolicy replaces the policy of the pages, for a Layout
-	// that needs more. Empty means one that allows nothing but style sheets,
-	// scripts and images from the same host, and images in data URLs.
-	ContentSecurityPolicy string
+	// ContentSecurityPolicy returns the Content-Security-Policy header of a
+	// page, for a Layout that needs more than the default. The nonce is new for
+	// each request and is in Page.Nonce too. Nil means a policy that allows
+	// style sheets, scripts and images from the same host, images in data URLs,
+	// and style and script elements that have the nonce.
+	//
+	// If a handler around this one has set the header, it stays as it is, and
+	// the nonce is taken from it.
+	ContentSecurityPolicy func(r *http.Request, nonce string) string
+
+	// TrustedOrigins are other origins, such as "https://app.example.com",
+	// whose pages may send requests that change something. See
+	// [http.CrossOriginProtection.AddTrustedOrigin]. Empty means none.
+	TrustedOrigins []string
 
 	// Logger gets what went wrong inside; a visitor is told only that
 	// something did. Nil means slog.Default().
@@ -68,13 +78,11 @@ type Handler struct {
 // A Page is what a [Handler] gives its Layout.
 type Page struct {
 	Language string        // of the page, for the lang attribute: "en", "fr"
-	Title    string        // plain text
-	Head     template.HTML // belongs into the head element: the style sheet and the script
-	Body     template.HTML // belongs into the main element, or wherever the page has its content; its ids begin with "gatepost-"
+	Title    template.HTML // for the title element; it is escaped
+	Head     template.HTML // for the head element: the style sheet and the script
+	Body     template.HTML // for the main element or wherever the page has its content; its ids and classes begin with "gatepost"
+	Nonce    string        // of the Content-Security-Policy, for style and script elements of the Layout
 }
-
-const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; " +
-	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // parts is what a Handler makes of its fields and of the files of the package.
 type parts struct {
@@ -83,6 +91,7 @@ type parts struct {
 	pages     *template.Template
 	languages languages
 	settings  settings
+	origins   *http.CrossOriginProtection
 }
 
 // ServeHTTP implements [http.Handler].
@@ -93,10 +102,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.fail(h.err)
 		return
 	}
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	if last := path[strings.LastIndex(path, "/")+1:]; r.URL.Path == "" && last != "" { // relative links need the slash
-		w.Header().Set("Location", last+"/")
-		w.WriteHeader(http.StatusTemporaryRedirect)
+	if to, ok := h.parts.redirect(r); ok {
+		v.redirect(to, http.StatusPermanentRedirect)
 		return
 	}
 	if a, ok := h.parts.assets[r.URL.Path]; ok {
@@ -127,12 +134,19 @@ func (h *Handler) prepare() {
 	}
 	style, err := accentStyle(h.Accent)
 	h.err = errors.Join(h.err, err)
+	origins := http.NewCrossOriginProtection()
+	for _, origin := range h.TrustedOrigins {
+		if err := origins.AddTrustedOrigin(origin); err != nil {
+			h.err = errors.Join(h.err, fmt.Errorf("console: Handler.TrustedOrigins: %w", err))
+		}
+	}
 	h.parts = parts{
 		routes:    routes(),
 		assets:    loadAssets(style),
 		pages:     template.Must(template.New("").ParseFS(files, "templates/*.html")),
 		languages: loadLanguages(),
 		settings:  loadSettings(),
+		origins:   origins,
 	}
 }
 

@@ -1,47 +1,58 @@
-// Package console serves the screens on which a tenant manages its domains and
-// SMTP users in a browser: an [http.Handler] for the embedding product to mount
-// in its own administration, at any path.
+// Package console serves web pages on which your customers manage the domains and
+// SMTP users of the relay. It is an [http.Handler] that you mount in your own
+// administration, at any path:
 //
 //	h := &console.Handler{
-//		Credentials: creds, // the Manager that the relay has
-//		SMTPHost:      "smtp.example.com",
+//		Credentials: creds, // the Manager of the relay
+//		SMTPHost:    "smtp.example.com",
 //		Tenant: func(r *http.Request) (store.TenantID, error) {
-//			return sessions.Customer(r) // who the visitor is: the product knows
+//			return sessions.Customer(r) // the customer who is signed in
 //		},
 //	}
 //	mux.Handle("/smtp/", http.StripPrefix("/smtp", h))
 //
-// A visitor sees and changes what belongs to the tenant that the Tenant function
-// names, and nothing else: what belongs to another answers as if it didn't
-// exist. Whoever may open the pages may do everything on them, so the product
-// lets only those through who may.
+// A visitor sees and changes only what belongs to the tenant that the Tenant
+// function returns. Domains and users of other tenants get the same answer as ones
+// that do not exist. A visitor who may open the pages may do everything on them, so
+// the product must let only the right people through.
 //
-// # What it sends and keeps
+// # Passwords
 //
-// A password is in the one response that follows from adding a user or from a
-// reset, and nowhere else: in no URL, cookie, log line or memory of the server.
-// When the browser sends such a request again (a reload, the back button, a
-// double click, a lost connection), the answer says so and has no password: the
-// form to add a user carries a random key, from which the username is made, and
-// the form to reset carries the number of the password that is to be replaced.
-// Both are checked by the store, so this holds on any number of nodes and over
-// restarts, and nothing is remembered for it.
+// A password is in the one response to adding a user or resetting a password. It
+// is not in a URL, a cookie, a log line or the memory of the server.
 //
-// Pages and documents forbid caching, framing and content from other hosts; of the
-// last two, ContentSecurityPolicy in [Handler] may say otherwise. The style sheet,
-// the script and openapi.json are the same for everybody and may be cached. No
-// request leaves the host. GET changes nothing; requests from other sites that
-// would change something are refused, by the headers that browsers set (see
-// [http.CrossOriginProtection]): a proxy in front must keep the Host header. The
-// pages work without JavaScript; only copying, and the question before leaving an
-// uncopied password by anything but its button, need it.
+// A browser may send such a form again: after a reload, the back button, a double
+// click or a lost connection. The answer then says so and has no password. The
+// form to add a user has a random key, from which the username is made. The form
+// to reset has the generation of the password that it replaces. The store checks
+// both, so this holds on any number of nodes and after a restart.
 //
-// # Programs
+// The pages offer settings for common tools. With them, a tool does not send the
+// password without TLS, even if an attacker removes STARTTLS from the server's
+// offer. Symfony Mailer before version 7.3 cannot require STARTTLS; it is safe if
+// the TLS port is offered.
 //
-// The same paths answer JSON to requests with "Accept: application/json", for
-// products with a front end of their own. The file openapi.json, which is served
-// beside the pages, describes this interface. Errors are
-// application/problem+json (RFC 9457).
+// # HTTP
+//
+// Responses forbid caching. Pages also forbid framing and content of other hosts,
+// with a Content-Security-Policy that has a new nonce for each response. If a
+// handler around the console has set that header or Referrer-Policy, it stays; Vary
+// is added to. The style sheet, the script and openapi.json are the same for all
+// visitors and may be cached. The console requests nothing from other hosts.
+//
+// GET changes nothing. A request from another site that would change something is
+// refused by the headers that browsers set; see [http.CrossOriginProtection] and
+// TrustedOrigins in [Handler]. A proxy in front must keep the Host header.
+//
+// The pages work without JavaScript, except for copying and for the question before
+// a visitor leaves a password that was not copied.
+//
+// # JSON
+//
+// The same paths answer JSON to clients that send JSON or whose Accept header does
+// not name text/html, for products with a front end of their own. The file
+// openapi.json, which is served beside the pages, describes the interface. Errors
+// are application/problem+json (RFC 9457); docs/problems.md describes each.
 //
 // # Inside a page of your own
 //
@@ -74,10 +85,6 @@
 //
 // # Languages
 //
-// Pages come in English and in French, as Accept-Language asks. Each language is
-// one file in the folder lang.
-//
-// # Tests with real parts
-//
-// The screens are tested in a browser in internal/integration/consoletest.
+// Pages are in English or French, as Accept-Language asks. Each language is one
+// file in the folder lang. Dates are in UTC.
 package console

@@ -68,6 +68,8 @@ type problemDocument struct {
 	Detail string `json:"detail"`
 	Code   string `json:"code"`
 	Field  string `json:"field,omitempty"`
+
+	User *userDocument `json:"user,omitempty"`
 }
 
 func documentOfDomain(d store.Domain) domainDocument {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/idna"
+
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -51,8 +53,15 @@ func (v *visit) domains() (answer, error) {
 // domainsWith is the list, with what was typed into its field and why that was
 // refused.
 func (v *visit) domainsWith(status int, typed, problem string) (answer, error) {
-	page := v.page()
-	list, err := v.tenant.Domains(v.ctx(), page)
+	page, err := v.page()
+	if err != nil {
+		return answer{}, err
+	}
+	query := page
+	if name, err := idna.Lookup.ToASCII(page.Search); err == nil {
+		query.Search = name // names are stored as A-labels
+	}
+	list, err := v.tenant.Domains(v.ctx(), query)
 	if err != nil {
 		return answer{}, err
 	}
@@ -105,7 +114,10 @@ func (v *visit) domain() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	page := v.page()
+	page, err := v.page()
+	if err != nil {
+		return answer{}, err
+	}
 	list, err := v.tenant.Users(v.ctx(), d.Name, page)
 	if err != nil {
 		return answer{}, err
@@ -119,7 +131,7 @@ func (v *visit) domain() (answer, error) {
 	}
 	return answer{
 		template: "domain",
-		title:    d.Name,
+		title:    v.Unicode(d.Name),
 		data:     domainData{newListing(v.T("users.search"), page, len(list), next), d, list},
 		document: document,
 	}, nil
@@ -138,7 +150,7 @@ func (v *visit) askDeleteDomain() (answer, error) {
 }
 
 func (v *visit) deleteDomainPage(status int, d deletion) answer {
-	return answer{status: status, template: "delete-domain", title: v.T("delete-domain.title", d.Domain.Name), data: d}
+	return answer{status: status, template: "delete-domain", title: v.T("delete-domain.title", v.Unicode(d.Domain.Name)), data: d}
 }
 
 func (v *visit) deleteDomain() (answer, error) {
@@ -149,7 +161,7 @@ func (v *visit) deleteDomain() (answer, error) {
 	if !v.program {
 		typed, err := credentials.NormalizeDomain(strings.TrimSpace(v.inputs["confirm"]))
 		if err != nil || typed != d.Name {
-			return v.deleteDomainPage(http.StatusUnprocessableEntity, deletion{Domain: d, Error: v.T("delete.mismatch", d.Name)}), nil
+			return v.deleteDomainPage(http.StatusUnprocessableEntity, deletion{Domain: d, Error: v.T("delete.mismatch", v.Unicode(d.Name))}), nil
 		}
 	}
 	if err := v.tenant.DeleteDomain(v.ctx(), d.Name); err != nil {

@@ -30,8 +30,10 @@ func ExampleHandler_layout() {
 			return layout.Execute(w, p)
 		},
 	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Accept", "text/html") // as browsers do
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	h.ServeHTTP(w, r)
 	fmt.Printf("%.32s\n", w.Body)
 	// Output:
 	// <!doctype html>

@@ -30,6 +30,7 @@ func Example() {
 	mux.Handle("/smtp/", http.StripPrefix("/smtp", h))
 
 	r := httptest.NewRequest("GET", "/smtp/", nil)
+	r.Header.Set("Accept", "text/html")
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, r)
 	fmt.Println(w.Code, strings.Contains(w.Body.String(), "acme.example"))

@@ -111,6 +111,7 @@ func header(name, value string) as { return func(r *http.Request) { r.Header.Set
 
 var (
 	program = header("Accept", "application/json")
+	browser = header("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
 	french  = header("Accept-Language", "fr-CA, fr;q=0.9, en;q=0.5")
 )
 
@@ -120,6 +121,7 @@ func (f *fixture) send(method, path, contentType string, body io.Reader, changes
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
+	browser(r)
 	for _, change := range changes {
 		change(r)
 	}
@@ -201,7 +203,9 @@ func passwordIn(page response) string {
 // serve sends a request to a handler.
 func serve(h http.Handler, method, target string, body io.Reader) response {
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(method, target, body))
+	r := httptest.NewRequest(method, target, body)
+	browser(r)
+	h.ServeHTTP(w, r)
 	return response{w, w.Body.String()}
 }
 

@@ -2,6 +2,7 @@ package console
 
 import (
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -130,19 +131,37 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-func TestPrefersJSON(t *testing.T) {
-	for accept, want := range map[string]bool{
-		"":                                  false,
-		"*/*":                               false,
-		"application/json":                  true,
-		"application/json, text/plain, */*": true,
-		"application/problem+json, application/json":                      true,
-		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": false,
-		"text/html, application/json":                                     false,
-		"text/html;q=0.5, application/json;q=0.6":                         true,
+func TestWantsJSON(t *testing.T) {
+	for _, test := range []struct {
+		accept, contentType string
+		want                bool
+	}{
+		{"", "", true},
+		{"*/*", "", true},
+		{"*/*", "application/json; charset=utf-8", true},
+		{"text/html", "application/json", true},
+		{"application/json", "", true},
+		{"application/json, text/plain, */*", "", true},
+		{"application/problem+json, application/json", "", true},
+		{"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "", false},
+		{"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "application/x-www-form-urlencoded", false},
+		{"text/html, application/json", "", false},
+		{"text/html;q=0.5, application/json;q=0.6", "", true},
+		{"text/html;q=0, */*", "", true},
 	} {
-		if got := prefersJSON(accept); got != want {
-			t.Errorf("prefersJSON(%q) is %v", accept, got)
+		header := http.Header{"Accept": {test.accept}, "Content-Type": {test.contentType}}
+		if got := wantsJSON(header); got != test.want {
+			t.Errorf("wantsJSON(Accept %q, Content-Type %q) = %v, want %v", test.accept, test.contentType, got, test.want)
+		}
+	}
+}
+
+// French has a no-break space inside guillemets and before : ; ? !
+func TestFrenchSpaces(t *testing.T) {
+	wrong := regexp.MustCompile(` [:;?!»]|[^\x{202f}\x{a0}][;?!»]|« |[^\x{a0}]: |\} (?:min|h|j)\b`)
+	for key, text := range loadLanguages()["fr"].Texts {
+		if found := wrong.FindString(text); found != "" {
+			t.Errorf("%s: got %q in %q, want a no-break space", key, found, text)
 		}
 	}
 }

@@ -13,9 +13,10 @@ import (
 type problem struct {
 	code    string
 	status  int
-	args    []string // for the words
-	field   string   // the input that is to blame
-	actions []link   // what to do now
+	args    []string    // for the words
+	field   string      // the input that is to blame
+	user    *store.User // that exists already
+	actions []link      // what to do now
 }
 
 // A link is a place to go to, relative to the console's root.
@@ -72,6 +73,9 @@ func (v *visit) reason(err *credentials.InvalidError) string {
 	return v.T("reason." + err.Field)
 }
 
+// problemTypes is the page that describes each problem, by its code.
+const problemTypes = "https://github.com/gatepost-mail/gatepost/blob/main/docs/problems.md#"
+
 // fail answers with an error.
 func (v *visit) fail(err error) {
 	p := v.problemOf(err)
@@ -80,9 +84,14 @@ func (v *visit) fail(err error) {
 	}
 	title, detail := v.T("problem."+p.code+".title", p.args...), v.T("problem."+p.code+".detail", p.args...)
 	if v.program {
-		v.sendJSON(p.status, "application/problem+json", problemDocument{
-			Type: "about:blank", Title: title, Status: p.status, Detail: detail, Code: p.code, Field: p.field,
-		})
+		d := problemDocument{
+			Type: problemTypes + p.code, Title: title, Status: p.status, Detail: detail, Code: p.code, Field: p.field,
+		}
+		if p.user != nil {
+			u := documentOfUser(*p.user)
+			d.User = &u
+		}
+		v.sendJSON(p.status, "application/problem+json", d)
 		return
 	}
 	actions := p.actions

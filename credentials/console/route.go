@@ -66,3 +66,47 @@ func (rt route) allowed(program bool) []string {
 	}
 	return methods
 }
+
+// redirect returns where a request for another spelling of a path is sent, if it
+// is one: the path of the console without its slash, or of a page with a slash
+// too many. The address is relative, because only the embedder knows the path
+// that the console is mounted at.
+func (p *parts) redirect(r *http.Request) (to string, ok bool) {
+	requested, query, _ := strings.Cut(r.RequestURI, "?")
+	if query != "" {
+		query = "?" + query
+	}
+	if last := requested[strings.LastIndex(requested, "/")+1:]; r.URL.Path == "" && last != "" {
+		return "./" + last + "/" + query, true
+	}
+	path, ok := strings.CutSuffix(r.URL.EscapedPath(), "/")
+	if !ok || path == "" || p.find(path) == nil {
+		return "", false
+	}
+	return "../" + path[strings.LastIndex(path, "/")+1:] + query, true
+}
+
+// find returns the route of an escaped path, or nil.
+func (p *parts) find(path string) *route {
+	for i := range p.routes {
+		if _, ok := p.routes[i].match(path); ok {
+			return &p.routes[i]
+		}
+	}
+	return nil
+}
+
+// misplaced reports whether the console gets paths that cannot be right: without
+// the slash at the beginning, or with the path at which a [http.ServeMux] has it.
+func misplaced(r *http.Request) bool {
+	if !strings.HasPrefix(r.URL.Path, "/") {
+		return true
+	}
+	requested, err := url.ParseRequestURI(r.RequestURI)
+	at := strings.Index(r.Pattern, "/")
+	if err != nil || at < 0 || strings.Contains(r.Pattern, "{") {
+		return false
+	}
+	mount := r.Pattern[at:]
+	return mount != "/" && requested.EscapedPath() == r.URL.EscapedPath() && strings.HasPrefix(r.URL.Path, mount)
+}

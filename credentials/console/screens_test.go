@@ -23,7 +23,7 @@ func TestAddDomain(t *testing.T) {
 	if got := r.Header().Get("Location"); got != "./domains/mycompany.com?done=domain-added" {
 		t.Errorf("Location is %q", got)
 	}
-	f.want(f.get("domains/mycompany.com?done=domain-added"), 200, `data-gatepost-notice>The domain was added.`)
+	f.want(f.get("domains/mycompany.com?done=domain-added", fromHere), 200, `data-gatepost-notice>The domain was added.`)
 	for name, want := range map[string]string{
 		"me@mycompany.com": "it is a mail address, not a domain",
 		"192.0.2.1":        "it is an IP address",
@@ -48,7 +48,7 @@ func TestDeleteDomain(t *testing.T) {
 	if got := r.Header().Get("Location"); got != "./../../?done=domain-deleted" {
 		t.Errorf("Location is %q", got)
 	}
-	f.want(f.get("?done=domain-deleted"), 200, "were deleted")
+	f.want(f.get("?done=domain-deleted", fromHere), 200, "were deleted")
 	f.want(f.post(path, []string{"confirm", "acme.example"}), http.StatusNotFound, "nothing left to do")
 }
 
@@ -58,7 +58,7 @@ func TestRename(t *testing.T) {
 	f.want(f.get(userPath(u)+"/rename"), 200, `value="shop"`)
 	f.want(f.post(userPath(u)+"/rename", []string{"name", "a\nb"}), http.StatusUnprocessableEntity, "line break")
 	f.want(f.post(userPath(u)+"/rename", []string{"name", "new shop"}), http.StatusSeeOther)
-	f.want(f.get("domains/acme.example?done=renamed"), 200, "new shop", "was renamed")
+	f.want(f.get("domains/acme.example?done=renamed", fromHere), 200, "new shop", "was renamed")
 	if !f.worksFor(u, p.Reveal()) {
 		t.Error("the password stopped working")
 	}
@@ -72,7 +72,7 @@ func TestLists(t *testing.T) {
 	}
 	seen := make(map[string]bool)
 	next := regexp.MustCompile(`href="(\?[^"]*)" rel="next"`)
-	names := regexp.MustCompile(`Shop \d{3}</a>`)
+	names := regexp.MustCompile(`Shop \d{3}</bdi></a>`)
 	path := "domains/acme.example"
 	for pages := 1; ; pages++ {
 		page := f.get(path)
@@ -100,7 +100,7 @@ func TestLists(t *testing.T) {
 		f.want(f.get(path+"?after=zzz"), 200, "That was the last page.", "First page")
 	}
 	f.want(f.get("", header("Test-Tenant", "newcomer")), 200, "No domain yet.")
-	f.want(f.get("?search=%00%ff&after=%ff&limit=x"), 200)
+	f.want(f.get("?search=%00%ff&after=%ff"), 200)
 	if strings.Contains(f.get("").body, `role="search"`) {
 		t.Error("a list of one domain has a search")
 	}
@@ -137,17 +137,8 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	bare := serve(http.StripPrefix("/smtp", f.console), http.MethodGet, "https://product.example/smtp?x", nil)
-	if bare.Code != http.StatusTemporaryRedirect || bare.Header().Get("Location") != "smtp/" {
+	if bare.Code != http.StatusPermanentRedirect || bare.Header().Get("Location") != "./smtp/?x" {
 		t.Errorf("without the slash: %d, to %q", bare.Code, bare.Header().Get("Location"))
-	}
-	for name, h := range map[string]http.Handler{
-		"StripPrefix is missing":  f.console,
-		"StripPrefix has a slash": http.StripPrefix("/smtp/", f.console),
-	} {
-		f.log.Reset()
-		if got := serve(h, http.MethodGet, "https://product.example/smtp/", nil); got.Code != http.StatusNotFound || !strings.Contains(f.log.String(), "StripPrefix must leave the slash") {
-			t.Errorf("%s: %d, logged %q", name, got.Code, f.log.String())
-		}
 	}
 }
 
@@ -178,7 +169,7 @@ func TestLayout(t *testing.T) {
 		_, err := fmt.Fprintf(w, "<html lang=%s><title>%s</title>%s<nav>Our product</nav>%s", p.Language, p.Title, p.Head, p.Body)
 		return err
 	}
-	f.console.ContentSecurityPolicy = "default-src 'self'"
+	f.console.ContentSecurityPolicy = func(r *http.Request, nonce string) string { return "default-src 'self'" }
 	page := f.get("", french)
 	f.want(page, 200, "<html lang=fr><title>Domaines – Utilisateurs SMTP</title>", "console.css", "<nav>Our product</nav>", `<div class="gatepost"`)
 	if got := page.Header().Get("Content-Security-Policy"); got != "default-src 'self'" {
@@ -299,7 +290,6 @@ func TestDeleteConfirmsTheNameAsSeen(t *testing.T) {
 		{"Caf\u00e9", "Cafe\u0301"},
 		{"shop\u200b", "shop"},
 		{"sh\u00adop", "shop"},
-		{"\u202eshop", "shop"},
 		{"shop", "\ufeffshop"},
 		{"\u2764\ufe0f", "\u2764"},
 		{"👩‍👩‍👧", "👩‍👩‍👧"},

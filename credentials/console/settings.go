@@ -134,14 +134,16 @@ func (v *visit) credentials(status int, lead string, u store.User, p credentials
 // plain is the account for a person, in words.
 func (v *visit) plain(a account, ports []port) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n", v.T("server"), a.Host)
+	line := func(label, value string) { b.WriteString(v.T("plain.line", label, value) + "\n") }
+	line(v.T("server"), a.Host)
 	for i, p := range ports {
 		label := v.T("port")
 		if i > 0 {
 			label = v.T("port.other")
 		}
-		fmt.Fprintf(&b, "%s: %d (%s)\n", label, p.Number, p.Name())
+		line(label, fmt.Sprintf("%d (%s)", p.Number, p.Name()))
 	}
-	fmt.Fprintf(&b, "%s: %s\n%s: %s", v.T("username"), a.Username, v.T("password"), a.Password)
-	return b.String()
+	line(v.T("username"), a.Username)
+	line(v.T("password"), a.Password)
+	return strings.TrimSuffix(b.String(), "\n")
 }

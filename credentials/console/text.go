@@ -8,6 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/bidi"
+
+	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -15,7 +19,50 @@ import (
 
 // T returns a text in the visitor's language, with arguments in the places of
 // {0}, {1} and so on.
-func (v *visit) T(key string, args ...string) string { return v.lang.text(key, args) }
+func (v *visit) T(key string, args ...string) string {
+	isolated := make([]string, len(args))
+	for i, arg := range args {
+		isolated[i] = isolate(arg)
+	}
+	return v.lang.text(key, isolated)
+}
+
+// isolate returns a text that does not change the direction of the text around
+// it (Unicode Standard Annex 9 section 2.4.2). A text without letters from right
+// to left is returned as it is.
+func isolate(text string) string {
+	for _, r := range text {
+		switch properties, _ := bidi.LookupRune(r); properties.Class() {
+		case bidi.R, bidi.AL, bidi.AN, bidi.Control, bidi.RLE, bidi.RLO, bidi.RLI, bidi.LRO, bidi.LRE, bidi.LRI, bidi.FSI, bidi.PDF, bidi.PDI:
+			return "\u2068" + text + "\u2069"
+		}
+	}
+	return text
+}
+
+// Unicode returns a domain's name with its international labels in Unicode.
+func (v *visit) Unicode(domain string) string {
+	if !strings.Contains(domain, "xn--") {
+		return domain
+	}
+	name, err := idna.Display.ToUnicode(domain)
+	if err != nil {
+		return domain
+	}
+	if again, err := credentials.NormalizeDomain(name); err != nil || again != domain {
+		return domain
+	}
+	return name
+}
+
+// Both returns a domain's name in Unicode, and in the form that tools take if
+// that is another.
+func (v *visit) Both(domain string) string {
+	if name := v.Unicode(domain); name != domain {
+		return isolate(name) + " (" + domain + ")"
+	}
+	return domain
+}
 
 // Root returns the way from this page to the console's first one. Links are
 // relative because nobody but the embedder, and perhaps a proxy, knows the
@@ -35,6 +82,9 @@ func (v *visit) Title() string {
 // Logo returns the address of the logo, which the embedder answers for: else
 // html/template would refuse a data URL.
 func (v *visit) Logo() template.URL { return template.URL(v.h.Logo) }
+
+// Nonce returns the nonce of the Content-Security-Policy, or "".
+func (v *visit) Nonce() string { return v.nonce }
 
 // Language returns the code of the visitor's language.
 func (v *visit) Language() string { return v.lang.Code }
@@ -71,13 +121,27 @@ func query(pairs ...string) string {
 	return "?" + q.Encode()
 }
 
-// Done returns what was just done, if the page is where that led.
+// Done returns what was just done, if a form of this site led to the page. A link
+// from elsewhere must not claim that something was deleted.
 func (v *visit) Done() string {
+	if !v.sameOrigin() {
+		return ""
+	}
 	switch done := v.r.URL.Query().Get("done"); done {
 	case "domain-added", "domain-deleted", "user-deleted", "renamed":
 		return v.T("done." + done)
 	}
 	return ""
+}
+
+// sameOrigin reports whether the browser says that a page of this origin led to
+// the request. Browsers send Sec-Fetch-Site over https only.
+func (v *visit) sameOrigin() bool {
+	if site := v.r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "same-origin"
+	}
+	from, err := url.Parse(v.r.Referer())
+	return err == nil && from.Host != "" && from.Host == v.r.Host
 }
 
 // A moment is a time as pages show it.

@@ -64,11 +64,11 @@ func (v *visit) addUser() (answer, error) {
 func (v *visit) addedBefore(d store.Domain, u store.User) error {
 	if u.Username == "" {
 		return &problem{code: "added-and-deleted", status: http.StatusConflict, actions: []link{
-			{v.T("back-to", d.Name), domainPath(d.Name)},
+			{v.T("back-to", v.Unicode(d.Name)), domainPath(d.Name)},
 			{v.T("add.title"), domainPath(d.Name, "add")},
 		}}
 	}
-	return &problem{code: "added-before", status: http.StatusConflict, args: []string{u.Name}, actions: []link{
+	return &problem{code: "added-before", status: http.StatusConflict, args: []string{u.Name}, user: &u, actions: []link{
 		{v.T("user.details"), userPath(u)},
 		{v.T("user.reset"), userPath(u, "reset")},
 	}}

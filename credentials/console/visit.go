@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,24 +24,28 @@ type visit struct {
 	r       *http.Request
 	program bool // wants JSON
 	lang    *language
+	nonce   string
+	policy  string // Content-Security-Policy; "" leaves the header as it is
 	tenant  credentials.Tenant
 	values  map[string]string // from the path
 	inputs  map[string]string // from the body
 }
 
 func (h *Handler) visit(w http.ResponseWriter, r *http.Request) *visit {
-	return &visit{
+	v := &visit{
 		h: h, w: w, r: r,
-		program: prefersJSON(r.Header.Get("Accept")),
+		program: wantsJSON(r.Header),
 		lang:    h.parts.languages.choose(r.Header.Get("Accept-Language")),
 	}
+	v.nonce, v.policy = h.policy(w, r)
+	return v
 }
 
 // answer finds the screen, after everything that must be in order for it.
 func (v *visit) answer() (answer, error) {
-	// The zero value trusts no other site. Browsers say where a request
-	// comes from; programs say nothing and carry no cookies of a visitor.
-	if err := new(http.CrossOriginProtection).Check(v.r); err != nil {
+	// Browsers say which origin a request comes from. Other programs do not,
+	// and have no cookies of a visitor.
+	if err := v.h.parts.origins.Check(v.r); err != nil {
 		return answer{}, errCrossOrigin
 	}
 	id, err := v.h.Tenant(v.r)
@@ -70,7 +75,10 @@ func (v *visit) answer() (answer, error) {
 		}
 		return rt.post(v)
 	}
-	v.h.logger().InfoContext(v.ctx(), "console: there is no such page; StripPrefix must leave the slash at the beginning", "path", v.r.URL.Path)
+	if misplaced(v.r) {
+		v.h.logger().WarnContext(v.ctx(), "console: the handler gets paths that it does not have; use http.StripPrefix, without a slash at the end of the prefix",
+			"path", v.r.URL.Path, "pattern", v.r.Pattern)
+	}
 	return answer{}, errNotFound
 }
 
@@ -79,56 +87,55 @@ func (v *visit) ctx() context.Context { return v.r.Context() }
 // maxBody is the most that a form or a JSON document may have.
 const maxBody = 64 << 10
 
-// readInputs reads the fields of a form, or the members of a JSON object.
+// readInputs reads the fields of a form, or the members of a JSON object. An
+// empty body has none, whatever its type.
 func (v *visit) readInputs() error {
-	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxBody)
-	mediaType, _, _ := mime.ParseMediaType(v.r.Header.Get("Content-Type"))
 	v.inputs = make(map[string]string)
-	var err error
-	switch {
-	case v.program && mediaType == "application/json":
-		err = v.readJSON()
-	case !v.program && mediaType == "application/x-www-form-urlencoded":
-		if err = v.r.ParseForm(); err == nil {
-			for name := range v.r.PostForm {
-				v.inputs[name] = v.r.PostForm.Get(name)
-			}
-		}
-	default:
-		return errMediaType
-	}
+	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxBody))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		return errTooLarge
 	}
 	if err != nil {
 		return errMalformed
 	}
-	return nil
-}
-
-// readJSON takes the members that openapi.json has, if they are of its types, and
-// passes over others.
-func (v *visit) readJSON() error {
-	body := json.NewDecoder(v.r.Body)
-	body.UseNumber()
-	var members map[string]any
-	if err := body.Decode(&members); err != nil {
-		return err
+	if len(body) == 0 {
+		return nil
 	}
-	if _, err := body.Token(); err != io.EOF || members == nil {
-		return errors.Join(errMalformed, err)
-	}
-	for name, value := range members {
-		text, isText := value.(string)
-		number, isNumber := value.(json.Number)
-		switch {
-		case name == "name" && isText:
-			v.inputs[name] = text
-		case name == "generation" && isNumber:
-			v.inputs[name] = number.String()
-		case name == "name" || name == "generation":
+	switch mediaType := contentType(v.r.Header); {
+	case v.program && mediaType == "application/json":
+		return v.readJSON(body)
+	case !v.program && mediaType == "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
 			return errMalformed
 		}
+		for name := range form {
+			v.inputs[name] = form.Get(name)
+		}
+		return nil
+	}
+	return errMediaType
+}
+
+// readJSON reads the members that openapi.json describes and ignores others.
+func (v *visit) readJSON(body []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		return errMalformed
+	}
+	if raw, ok := members["name"]; ok {
+		var name *string
+		if json.Unmarshal(raw, &name) != nil || name == nil {
+			return errMalformed
+		}
+		v.inputs["name"] = *name
+	}
+	if raw, ok := members["generation"]; ok {
+		var generation json.Number
+		if json.Unmarshal(raw, &generation) != nil || raw[0] == '"' || generation == "" {
+			return errMalformed
+		}
+		v.inputs["generation"] = generation.String()
 	}
 	return nil
 }
@@ -140,22 +147,25 @@ const (
 	maxPageSize = 1000
 )
 
-// page returns which part of a list is asked for, with one entry more, which
-// tells whether there is a next page.
-func (v *visit) page() store.Page {
+// page returns the part of a list that the query asks for, and one entry more,
+// which tells whether there is a next page.
+func (v *visit) page() (store.Page, error) {
 	q := v.r.URL.Query()
-	limit, err := strconv.Atoi(q.Get("limit"))
-	if err != nil || limit < 1 || limit > maxPageSize {
-		limit = pageSize
+	limit := pageSize
+	if q.Has("limit") {
+		var err error
+		if limit, err = strconv.Atoi(q.Get("limit")); err != nil || limit < 1 || limit > maxPageSize {
+			return store.Page{}, &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: "limit",
+				args: []string{v.T("reason.limit", strconv.Itoa(maxPageSize))}}
+		}
 	}
-	// What no entry can have isn't worth a question that some database may
-	// not even take.
+	// Some databases refuse bytes that are not text.
 	clean := func(s string) string {
 		s, _, _ = strings.Cut(strings.ToValidUTF8(s, ""), "\x00")
 		return s[:min(len(s), 1024)]
 	}
 	search := strings.TrimSpace(clean(q.Get("search")))
-	return store.Page{After: clean(q.Get("after")), Limit: limit + 1, Search: strings.ToValidUTF8(search, "")}
+	return store.Page{After: clean(q.Get("after")), Limit: limit + 1, Search: strings.ToValidUTF8(search, "")}, nil
 }
 
 // cut takes off the entry that page asked for in addition, and returns the key
@@ -190,11 +200,15 @@ func (v *visit) theUser() (store.User, error) {
 	return u, nil
 }
 
-// prefersJSON reports whether an Accept header (RFC 9110 section 12.5.1) puts
-// JSON before HTML. Whoever takes anything gets HTML.
-func prefersJSON(accept string) bool {
+// wantsJSON reports whether a request is answered with JSON: it sends JSON, its
+// Accept header (RFC 9110 section 12.5.1) does not name HTML, or prefers JSON.
+// Browsers name HTML when they open a page or send a form.
+func wantsJSON(header http.Header) bool {
+	if contentType(header) == "application/json" {
+		return true
+	}
 	var html, program float64
-	for _, part := range strings.Split(accept, ",") {
+	for _, part := range strings.Split(strings.Join(header.Values("Accept"), ","), ",") {
 		mediaType, params, err := mime.ParseMediaType(part)
 		if err != nil {
 			continue
@@ -206,9 +220,14 @@ func prefersJSON(accept string) bool {
 		switch mediaType {
 		case "application/json", "application/problem+json":
 			program = max(program, q)
-		case "text/html":
+		case "text/html", "application/xhtml+xml":
 			html = max(html, q)
 		}
 	}
-	return program > html
+	return html == 0 || program > html
+}
+
+func contentType(header http.Header) string {
+	mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	return mediaType
 }

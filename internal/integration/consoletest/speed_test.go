@@ -44,8 +44,10 @@ func TestTenThousandUsers(t *testing.T) {
 		best := time.Hour // the first has the database to read
 		for range 5 {
 			w := httptest.NewRecorder()
+			r := httptest.NewRequest("GET", path, nil)
+			r.Header.Set("Accept", "text/html")
 			began := worked(t)
-			h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			h.ServeHTTP(w, r)
 			best = min(best, worked(t)-began)
 			if w.Code != 200 || name == "by name" && !strings.Contains(w.Body.String(), ">Tool 7777<") {
 				t.Fatalf("%s: %d\n%s", name, w.Code, w.Body)

@@ -61,7 +61,7 @@ func TestFrench(t *testing.T) {
 	}
 	b.fill("Ajouter un domaine", "info@shop.example")
 	b.press("Ajouter le domaine")
-	b.until(`document.querySelector(".gatepost-error")?.textContent === "Saisie refusée : c’est une adresse électronique, pas un domaine."`)
+	b.until(`document.querySelector(".gatepost-error")?.textContent === "Saisie refusée\u00a0: c’est une adresse électronique, pas un domaine."`)
 	b.follow(p.Domain, p.Domain)
 	b.accessible("domain")
 	b.follow("Ajouter un utilisateur", "Ajouter un utilisateur")

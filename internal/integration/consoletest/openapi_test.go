@@ -1,0 +1,42 @@
+package consoletest_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
+)
+
+// TestGeneratedClient generates a TypeScript client from openapi.json, has the
+// compiler check a program that uses it, and runs that program.
+func TestGeneratedClient(t *testing.T) {
+	p := start(t)
+	dir := filepath.Dir(nodeModules(t))
+	for name, from := range map[string]string{
+		"client.mjs":   filepath.Join("testdata", "client.mjs"),
+		"openapi.json": filepath.Join("..", "..", "..", "credentials", "console", "openapi.json"),
+	} {
+		content, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	node := services.Program(t, "node")
+	for _, command := range []string{
+		"node_modules/openapi-typescript/bin/cli.js openapi.json --output schema.d.ts",
+		"node_modules/typescript/bin/tsc --noEmit --strict --checkJs --skipLibCheck --target es2022 --module nodenext client.mjs",
+		"client.mjs " + strings.TrimSuffix(p.url, "/"),
+	} {
+		cmd := exec.CommandContext(t.Context(), node, strings.Split(command, " ")...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("node %s: %v\n%s", command, err, out)
+		}
+	}
+}
