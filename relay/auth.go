@@ -61,6 +61,7 @@ func (s *session) login(mech, username, password string) error {
 	id, refusal, err := s.authenticate(username, password)
 	switch {
 	case refusal == replyTooManyOfUser:
+		s.countFailure()
 		return s.deny(mech, username, CauseTooManyConns, refusal, &id)
 	case refusal != (reply{}):
 		return s.deny(mech, username, CauseUnavailable, refusal, &id)

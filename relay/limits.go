@@ -301,7 +301,7 @@ func (s *Server) addSession(ses *session, id credentials.Identity) (refusal repl
 		if idlest == nil {
 			return replyTooManyOfUser
 		}
-		s.evict(idlest, replyTooManyOfUser)
+		s.evict(idlest, replyReplaced)
 	}
 	if s.sessions[id.Username] == nil {
 		s.sessions[id.Username] = make(ownedSessions)

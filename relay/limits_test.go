@@ -23,7 +23,8 @@ import (
 
 const (
 	tooMany       = "421 4.7.0 too many connections, try again later"
-	tooManyOfUser = "421 4.7.0 too many connections of this user, try again later"
+	tooManyOfUser = "454 4.7.0 too many connections of this user, try again later"
+	replaced      = "421 4.7.0 too many connections of this user, the oldest idle one is closed"
 )
 
 // A fleet is a relay in a bubble with two listeners: one without TLS and one with
@@ -244,14 +245,18 @@ func TestMaxConnsPerUser(t *testing.T) {
 		third := f.dial(f.plain, 3)
 		third.reply()
 		third.cmd("EHLO client.test")
-		third.send("AUTH PLAIN " + plain + "\r\n")
-		third.wantEnd(tooManyOfUser)
+		for range 3 { // counts as a failed login
+			if got := third.cmd("AUTH PLAIN " + plain); got != tooManyOfUser {
+				t.Errorf("third login: got %q, want %q", got, tooManyOfUser)
+			}
+		}
+		third.wantEnd("421 4.7.0 too many failed logins")
 		first.begin()
 		first.send(hello)
 		first.cmd(".")
 		time.Sleep(time.Second)
 		fourth := f.hold(3, plain)
-		second.wantEnd(tooManyOfUser)
+		second.wantEnd(replaced)
 		for _, c := range []*pipeClient{first, fourth} {
 			if got := c.cmd("NOOP"); !strings.HasPrefix(got, "250") {
 				t.Errorf("NOOP: got %q, want 250", got)

@@ -321,18 +321,19 @@ func wantCodesOf(t *testing.T, replies []string, events []relay.Event) {
 // provokedElsewhere are replies that the table does not provoke, with the test that
 // does, or the reason why none can.
 var provokedElsewhere = map[string]string{
-	"closing the connection, try again later":                 "TestSessionEnded",
-	"the connection broke before the message was complete":    "TestSessionEnded",
-	"too many connections from your address, try again later": "TestConnRefused",
-	"too many connections, try again later":                   "TestConnRefused",
-	"too many connections of this user, try again later":      "TestTooManyConnsOfUser",
-	"AUTH is not for the middle of a message":                 "go-smtp refuses a second AUTH before the session is asked",
-	"malformed AUTH parameter":                                "like any malformed parameter",
-	"out of storage, try again later":                         "needs a full disk",
-	"the server is closing":                                   "is not sent",
-	"accepted as ":                                            "is a 250",
-	"recipient accepted":                                      "is a 250",
-	"Max message size exceeded":                               "is what go-smtp says",
+	"closing the connection, try again later":                          "TestSessionEnded",
+	"the connection broke before the message was complete":             "TestSessionEnded",
+	"too many connections from your address, try again later":          "TestConnRefused",
+	"too many connections, try again later":                            "TestConnRefused",
+	"too many connections of this user, try again later":               "TestTooManyConnsOfUser",
+	"too many connections of this user, the oldest idle one is closed": "TestMaxConnsPerUser",
+	"AUTH is not for the middle of a message":                          "go-smtp refuses a second AUTH before the session is asked",
+	"malformed AUTH parameter":                                         "like any malformed parameter",
+	"out of storage, try again later":                                  "needs a full disk",
+	"the server is closing":                                            "is not sent",
+	"accepted as ":                                                     "is a 250",
+	"recipient accepted":                                               "is a 250",
+	"Max message size exceeded":                                        "is what go-smtp says",
 }
 
 // TestEveryRefusalIsInTheTable reads the replies out of the source of the package.

@@ -46,7 +46,8 @@ var (
 	replyCutShort = reply{code: 421, enhanced: "4.4.2", text: "the connection broke before the message was complete"}
 
 	replyAfterStartTLS = reply{code: 421, enhanced: "4.7.0", text: "nothing may follow STARTTLS before the TLS handshake"}
-	replyTooManyOfUser = reply{code: 421, enhanced: "4.7.0", text: "too many connections of this user, try again later"}
+	replyTooManyOfUser = reply{code: 454, enhanced: "4.7.0", text: "too many connections of this user, try again later"}
+	replyReplaced      = reply{code: 421, enhanced: "4.7.0", text: "too many connections of this user, the oldest idle one is closed"}
 
 	replyTooManyFromAddr = reply{code: 421, enhanced: "4.7.0", text: "too many connections from your address, try again later"}
 

@@ -119,7 +119,8 @@ type Server struct {
 
 	// MaxConnsPerUser is the maximum number of connections of one user. Beyond
 	// that a login replaces the user's connection that has been idle longest,
-	// if that is at least 10 seconds; otherwise it gets 421. Zero means 128.
+	// if that is at least 10 seconds; otherwise the login gets 454. Zero means
+	// 128.
 	MaxConnsPerUser int
 
 	// MaxAuthTries is how many failed logins one connection may have. Zero
