@@ -117,6 +117,8 @@ type MessageAccepted struct {
 	To   []Recipient // the envelope recipients
 	Size int64       // bytes, as forwarded
 
+	Author, Subject, MessageID string // as in Message
+
 	// LongLines is the number of lines over 998 bytes (RFC 5322 section 2.1.1).
 	// Receivers may refuse such a message, or break the lines, which also breaks
 	// its DKIM signatures. Package relay/reencode wraps them.
@@ -139,6 +141,10 @@ type MessageRefused struct {
 	Code   int    // the SMTP reply code
 	Reason string // the text of the reply
 	Size   int64  // bytes: as declared at MAIL, 0 if not; after the data as received
+
+	// Author, Subject and MessageID are as in Message. They are empty before the
+	// data and if the header cannot be parsed.
+	Author, Subject, MessageID string
 }
 
 // CommandRefused says that a command other than those for logins and messages was

@@ -82,6 +82,9 @@ func TestMessageAccepted(t *testing.T) {
 	if e == nil || e.LongLines != 1 || e.ID != m.ID || e.From != m.From || !reflect.DeepEqual(e.To, m.To) || e.Size != int64(len(m.Data)) || e.Identity != m.Identity {
 		t.Errorf("got event %+v, want one of message %+v with %d bytes", e, m.Message, len(m.Data))
 	}
+	if e != nil && (e.Author != "shop@acme.example" || e.Subject != "hi" || e.MessageID != m.MessageID || e.MessageID == "") {
+		t.Errorf("got author %q, subject %q and Message-ID %q, want shop@acme.example, hi and %q", e.Author, e.Subject, e.MessageID, m.MessageID)
+	}
 }
 
 // The last event of a connection says how it ended and what it was used for.

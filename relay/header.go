@@ -8,10 +8,9 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/mailheader"
 )
 
-// complete sets what the header says on the message, and returns the header as it
-// leaves the relay: with a Received line (RFC 5321 section 4.4), and with a
-// Message-ID and a Date if the client sent none, or an invalid one (RFC 6409
-// sections 8.1 and 8.2).
+// complete returns the header as it leaves the relay: with a Received line (RFC
+// 5321 section 4.4), and with a Message-ID and a Date if the client sent none, or an
+// invalid one (RFC 6409 sections 8.1 and 8.2). It sets a new Message-ID on m.
 func (s *Server) complete(m *Message, h *mailheader.Header, secure bool) []byte {
 	var b bytes.Buffer
 	size := 512
@@ -19,7 +18,6 @@ func (s *Server) complete(m *Message, h *mailheader.Header, secure bool) []byte 
 		size += len(part)
 	}
 	b.Grow(size)
-	m.Author, m.Subject, m.MessageID = h.From[0], h.Subject, h.MessageID
 	from := "unknown"
 	switch {
 	case m.Remote.Is6():

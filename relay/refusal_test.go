@@ -147,7 +147,7 @@ var refusalTable = []refusal{
 	{"no From", loggedIn, nil, data + "Subject: hi\r\n\r\n.\r\n", onData(550)},
 	{"loop", loggedIn, nil, data + strings.Repeat("Received: from x\r\n", 101) + hello + ".\r\n", onData(554)},
 	{"foreign From", loggedIn, nil, data + "From: x@evil.example\r\n\r\n.\r\n", []relay.Event{
-		&relay.MessageRefused{Field: relay.FieldFrom, From: "shop@acme.example", To: []string{"bob@example.com"}, Code: 550}}},
+		&relay.MessageRefused{Field: relay.FieldFrom, From: "shop@acme.example", To: []string{"bob@example.com"}, Code: 550, Author: "x@evil.example"}}},
 	{"loop", loggedIn, nil, data + strings.Repeat("Received: x\r\n", 101) + hello + ".\r\n", onData(554)},
 	{"bare CR", loggedIn, nil, data + "From: shop@acme.example\r\n\r\na\rb\r\n.\r\n", onData(550)},
 	{"NUL", loggedIn, nil, data + "From: shop@acme.example\r\n\r\na\x00b\r\n.\r\n", onData(550)},
@@ -270,7 +270,7 @@ func like(got, want relay.Event) bool {
 		return ok && got.Username == want.Username && got.Mechanism == want.Mechanism && got.Cause == want.Cause && got.Code == want.Code && described(got.Client, got.Reason)
 	case *relay.MessageRefused:
 		want, ok := want.(*relay.MessageRefused)
-		return ok && got.Field == want.Field && got.From == want.From && slices.Equal(got.To, want.To) && got.Code == want.Code && described(got.Client, got.Reason)
+		return ok && got.Field == want.Field && got.From == want.From && slices.Equal(got.To, want.To) && got.Code == want.Code && (want.Author == "" || got.Author == want.Author) && described(got.Client, got.Reason)
 	case *relay.CommandRefused:
 		want, ok := want.(*relay.CommandRefused)
 		return ok && got.Command == want.Command && got.Code == want.Code && described(got.Client, got.Reason)

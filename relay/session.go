@@ -237,6 +237,7 @@ func (s *session) take(tx *transaction, r io.Reader) reply {
 	}
 	s.conn.emit(&MessageAccepted{
 		Client: s.client(tx.id), ID: m.ID, From: m.From, To: m.To, Size: m.Size(), LongLines: in.longLines,
+		Author: m.Author, Subject: m.Subject, MessageID: m.MessageID,
 	})
 	return replyAccepted(m.ID)
 }
@@ -286,6 +287,7 @@ func (s *session) submit(m *Message, tx *transaction, in *content) reply {
 	if err != nil {
 		return replyBadContent(err.Error())
 	}
+	m.Author, m.Subject, m.MessageID = h.From[0], h.Subject, h.MessageID
 	if refusal := s.checkHeader(ctx, tx, h, in.size); refusal != (reply{}) {
 		return refusal
 	}
@@ -369,6 +371,7 @@ func (s *session) user() credentials.Identity {
 func (s *session) refuse(m *Message, tx *transaction, in *content, r reply) {
 	e := &MessageRefused{
 		Client: s.client(tx.id), ID: m.ID, From: tx.from, Field: FieldData, Code: r.code, Reason: r.text,
+		Author: m.Author, Subject: m.Subject, MessageID: m.MessageID,
 	}
 	if in != nil {
 		e.Size = in.size
