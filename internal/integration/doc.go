@@ -11,6 +11,7 @@
 //   - consoletest uses credentials/console in a browser.
 //   - chaos kills relays, databases and disks under load, and counts the mail.
 //   - reencode has Python decode messages before and after relay/reencode.
+//   - dkim has Python and Perl verify what relay/dkim signs.
 //   - production runs the program examples/production.
 //   - services starts the databases and programs for all of them.
 //   - benchtable prints the results of the benchmarks as a table.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 )
 
@@ -75,9 +76,9 @@ type found struct {
 // field is an error, as is a second From or Sender.
 func Parse(b []byte) (*Header, error) {
 	var s scan
-	fields := 0
+	count := 0
 	for at, line := 0, 1; at < len(b) && !bytes.HasPrefix(b[at:], []byte("\r\n")); {
-		if fields++; fields > maxFields {
+		if count++; count > maxFields {
 			return nil, fmt.Errorf("the header has more than %d fields", maxFields)
 		}
 		size, lines := FieldSize(b[at:])
@@ -88,6 +89,58 @@ func Parse(b []byte) (*Header, error) {
 		line += lines
 	}
 	return s.header(b)
+}
+
+// Author returns the first address in From. It finds the same as Parse, and accepts
+// headers that Parse does not: other programs may have added fields since.
+func Author(b []byte) (string, error) {
+	var value []byte
+	for name, v := range fields(b) {
+		switch {
+		case !equalFold(bytes.TrimRight(name, " \t"), "From"):
+		case value != nil:
+			return "", repeated(from)
+		case len(name) > len("From"):
+			return "", errors.New("there is white space between From and the colon")
+		default:
+			value = v
+		}
+	}
+	if value == nil {
+		return "", errNoFrom
+	}
+	list, err := addresses("From", bytes.Trim(value, " \t\r\n"))
+	if err != nil {
+		return "", err
+	}
+	return list[0], nil
+}
+
+// Fields returns the name and the value of each field of a header. The name has no
+// white space before the colon. The value has all that follows the colon, with its
+// line breaks.
+func Fields(b []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for name, value := range fields(b) {
+			if !yield(string(bytes.TrimRight(name, " \t")), value) {
+				return
+			}
+		}
+	}
+}
+
+// fields returns what is before and behind the colon of each field.
+func fields(b []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for at := 0; at < len(b) && !bytes.HasPrefix(b[at:], []byte("\r\n")); {
+			size, _ := FieldSize(b[at:])
+			name, value, _ := bytes.Cut(b[at:at+size], []byte(":"))
+			if !yield(name, value) {
+				return
+			}
+			at += size
+		}
+	}
 }
 
 // FieldSize returns the length of the field that b begins with, including its
@@ -149,6 +202,8 @@ func (s *scan) once(i int, f *found) error {
 	return nil
 }
 
+var errNoFrom = errors.New("the message has no From field")
+
 func repeated(i int) error {
 	return fmt.Errorf("the message has more than one %s field", onceOnly[i])
 }
@@ -156,7 +211,7 @@ func repeated(i int) error {
 // header makes a Header of what was read.
 func (s *scan) header(b []byte) (h *Header, err error) {
 	if s.found[from] == nil {
-		return nil, errors.New("the message has no From field")
+		return nil, errNoFrom
 	}
 	h = &Header{HasDate: s.found[date] != nil}
 	if h.From, err = addresses("From", s.found[from].value); err != nil {

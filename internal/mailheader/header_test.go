@@ -22,7 +22,7 @@ func parseFrom(value string) string {
 func TestFrom(t *testing.T) {
 	const good = "shop@acme.example"
 	for _, test := range []struct{ value, want string }{
-		// What tools send.
+		// Usual forms.
 		{" shop@acme.example", good},
 		{" <shop@acme.example>", good},
 		{" Shop <shop@acme.example>", good},
@@ -154,6 +154,10 @@ func TestFrom(t *testing.T) {
 		if got != test.want && !(test.want == refused && strings.HasPrefix(got, refused)) {
 			t.Errorf("From:%.60q: got %q, want %q", test.value, got, test.want)
 		}
+		author, err := Author([]byte("Subject: x\r\nfrom:" + test.value + "\r\nX: y\r\n\r\nFrom: body@example.com\r\n"))
+		if want, _, _ := strings.Cut(test.want, " "); err != nil && !strings.HasPrefix(test.want, refused) || err == nil && author != want && test.want[0] != '"' {
+			t.Errorf("From:%.60q: Author: got %q and error %v, want %q", test.value, author, err, test.want)
+		}
 		sender, err := Parse([]byte("From: a@acme.example\r\nSender:" + test.value + "\r\n\r\n"))
 		if strings.HasPrefix(test.want, refused) != (err != nil) || err == nil && strings.Join(sender.Sender, " ") != test.want {
 			t.Errorf("Sender:%.60q: got %+v and error %v, want %q", test.value, sender, err, test.want)
@@ -181,6 +185,20 @@ func TestRefusedHeaders(t *testing.T) {
 		h, err := Parse([]byte(test.header + "\r\n"))
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%.60q: got %+v and error %v, want error %q", test.header, h, err, test.want)
+		}
+	}
+}
+
+func TestAuthorIsRefused(t *testing.T) {
+	for _, test := range []struct{ header, want string }{
+		{"", "the message has no From field"},
+		{"Subject: x\r\n\r\nFrom: shop@acme.example\r\n", "the message has no From field"},
+		{"From : shop@acme.example\r\n", "there is white space between From and the colon"},
+		{"From: shop@acme.example\r\nFrom : shop@acme.example\r\n", "the message has more than one From field"},
+		{"From: shop\r\n", errUnreadable.Error()},
+	} {
+		if got, err := Author([]byte(test.header)); err == nil || !strings.HasSuffix(err.Error(), test.want) {
+			t.Errorf("%q: got %q and error %v, want error %q", test.header, got, err, test.want)
 		}
 	}
 }

@@ -5,29 +5,30 @@ import (
 	"hash/maphash"
 	"io"
 	"sync"
+	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/lru"
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
 var errUnfinished = errors.New("signing did not come to an end")
 
-// maxMemo is how many messages a memo remembers: a few hundred bytes each.
+// maxMemo is how many messages a memo remembers, with a few hundred bytes each.
 const maxMemo = 1024
 
-// A memo remembers the outcome of signing the latest messages. Of several calls
-// for one message at once, one does the work; if that fails, each does its own.
+// A memo remembers the outcome of signing the latest messages, each until its time.
+// It is a singleflight: of several calls for one message at once, one signs. If
+// that call fails, the others sign for themselves.
 type memo struct {
 	seeded sync.Once
 	seed   maphash.Seed
 
 	mu    sync.Mutex
-	known map[memoKey]*memoEntry
-	ring  [maxMemo]memoKey // the keys, in the order they came
-	next  int
+	known lru.Cache[memoKey, *memoEntry]
 }
 
-// A memoKey says what was signed. The content counts, not only the name: a
-// Forwarder in front may make several messages of one.
+// A memoKey says what was signed. The content counts, not only the ID: a Forwarder
+// in front may make several messages of one.
 type memoKey struct {
 	id   string
 	size int64
@@ -35,12 +36,13 @@ type memoKey struct {
 }
 
 type memoEntry struct {
-	once   sync.Once
-	fields []byte
-	err    error
+	once    sync.Once
+	outcome outcome
+	err     error
+	until   time.Time // guarded by memo.mu; zero until the outcome is there
 }
 
-func (m *memo) get(msg *relay.Message, sign func() ([]byte, error)) ([]byte, error) {
+func (m *memo) get(msg *relay.Message, sign func() (outcome, error)) ([]byte, error) {
 	key, err := m.key(msg)
 	if err != nil {
 		return nil, err
@@ -49,16 +51,14 @@ func (m *memo) get(msg *relay.Message, sign func() ([]byte, error)) ([]byte, err
 	e.once.Do(func() {
 		mine = true
 		e.err = errUnfinished // should sign panic
-		e.fields, e.err = sign()
+		defer func() { m.settle(key, e) }()
+		e.outcome, e.err = sign()
 	})
-	if e.err == nil {
-		return e.fields, nil
+	if e.err == nil || mine {
+		return e.outcome.fields, e.err
 	}
-	m.forget(key, e) // the next try may fare better
-	if !mine {
-		return sign() // what another caller failed with may be the end of its context
-	}
-	return nil, e.err
+	own, err := sign() // the other call may have failed because its context ended
+	return own.fields, err
 }
 
 // key reads the message to its end.
@@ -70,27 +70,25 @@ func (m *memo) key(msg *relay.Message) (memoKey, error) {
 	return memoKey{msg.ID, msg.Size(), h.Sum64()}, err
 }
 
+// entry returns the entry of a message, a new one if the outcome has expired.
 func (m *memo) entry(key memoKey) *memoEntry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e, ok := m.known[key]; ok {
+	if e, ok := m.known.Get(key); ok && (e.until.IsZero() || time.Now().Before(e.until)) {
 		return e
 	}
-	if m.known == nil {
-		m.known = make(map[memoKey]*memoEntry)
-	}
-	delete(m.known, m.ring[m.next])
-	m.ring[m.next] = key
-	m.next = (m.next + 1) % maxMemo
 	e := new(memoEntry)
-	m.known[key] = e
+	m.known.Max = maxMemo
+	m.known.Put(key, e)
 	return e
 }
 
-func (m *memo) forget(key memoKey, e *memoEntry) {
+// settle keeps the outcome until its time, or forgets it at once.
+func (m *memo) settle(key memoKey, e *memoEntry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.known[key] == e {
-		delete(m.known, key)
+	e.until = e.outcome.until
+	if current, ok := m.known.Get(key); ok && current == e && (e.err != nil || e.until.IsZero()) {
+		m.known.Delete(key)
 	}
 }

@@ -35,8 +35,7 @@ func TestTroubleWithKeysIsWorthARetry(t *testing.T) {
 	}
 }
 
-// Whenever it is that a message can't be read, it doesn't go out unsigned for
-// that, then or later.
+// A message is not sent unsigned because a read failed, whichever read it was.
 func TestTroubleWithReadingIsWorthARetry(t *testing.T) {
 	content := "From: shop@acme.example\r\n" + strings.Repeat("X: y\r\n", 3000) + "\r\nhello\r\n"
 	failed := 0
@@ -90,7 +89,8 @@ func TestPanicInKeys(t *testing.T) {
 	}
 }
 
-// Who waits for another's signing doesn't fail with the other's context.
+// A call that waits for another call to sign does not fail when the context of that
+// call ends.
 func TestWaitersHaveTheirOwnContext(t *testing.T) {
 	var asked atomic.Int32
 	begun := make(chan bool)
