@@ -2,14 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -44,7 +36,11 @@ func loadKeys(dir string) (keys, error) {
 	}
 	var ks keys
 	for _, file := range files {
-		signer, err := readKey(file)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		signer, err := dkim.ParsePEM(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
@@ -53,61 +49,37 @@ func loadKeys(dir string) (keys, error) {
 	return ks, nil
 }
 
-// makeKey makes a key that every receiver knows what to do with: RSA of 2048 bits.
+// makeKey writes a new RSA key to a file.
 func makeKey(file string) error {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := dkim.GenerateRSA()
 	if err != nil {
 		return err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	text, err := dkim.MarshalPEM(key)
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	// Under another name first, so that a crash leaves no half of a key.
+	// The file gets its name when it is whole, so that a crash leaves no part of
+	// a key.
 	temp := file + ".tmp"
-	if err := os.WriteFile(temp, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(temp, text, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(temp, file)
 }
 
-func readKey(file string) (crypto.Signer, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(content)
-	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, errors.New("it holds no PRIVATE KEY in PEM")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	switch key := key.(type) {
-	case *rsa.PrivateKey:
-		return key, nil
-	case ed25519.PrivateKey:
-		return key, nil
-	}
-	return nil, errors.New("DKIM has keys of RSA and Ed25519 only")
-}
-
 // tell logs the records to publish.
-func (ks keys) tell(log *slog.Logger) {
+func (ks keys) tell(log *slog.Logger) error {
 	for _, k := range ks {
-		log.Info("each domain, and the hostname for bounces, needs this TXT record", "name", k.Selector+"._domainkey.DOMAIN", "value", record(k))
+		record, err := k.Record()
+		if err != nil {
+			return err
+		}
+		log.Info("each domain, and the hostname for bounces, needs this TXT record",
+			"name", k.RecordName("DOMAIN"), "value", strings.Join(record, ""))
 	}
-}
-
-// record returns the TXT record of a key (RFC 6376 section 3.6.1, RFC 8463).
-func record(k dkim.Key) string {
-	if public, ok := k.Signer.Public().(ed25519.PublicKey); ok {
-		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public)
-	}
-	der, _ := x509.MarshalPKIXPublicKey(k.Signer.Public()) // can't fail for RSA
-	return "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)
+	return nil
 }

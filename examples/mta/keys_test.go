@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gatepost-mail/gatepost/relay/dkim"
 )
 
 func TestKeys(t *testing.T) {
@@ -41,7 +43,10 @@ func TestKeys(t *testing.T) {
 		t.Fatalf("with a second key there are %v", both)
 	}
 	var log bytes.Buffer
-	both.tell(slog.New(slog.NewTextHandler(&log, nil)))
+	err = both.tell(slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Error(err)
+	}
 	for _, want := range []string{"ed2026._domainkey.DOMAIN", record(both[0]), "gatepost._domainkey.DOMAIN", record(both[1])} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log doesn't say %q:\n%s", want, &log)
@@ -80,4 +85,13 @@ func writeKey(t *testing.T, dir, selector string, key any) {
 		t.Fatal(err)
 	}
 	writePEM(t, filepath.Join(dir, selector+".pem"), "PRIVATE KEY", der)
+}
+
+// record returns the text of the record of a key.
+func record(k dkim.Key) string {
+	list, err := k.Record()
+	if err != nil {
+		panic(err)
+	}
+	return strings.Join(list, "")
 }

@@ -71,7 +71,9 @@ func run(ctx context.Context, set settings, out *mx.Forwarder, log *slog.Logger)
 	if err != nil {
 		return fmt.Errorf("GATEPOST_DKIM: %w", err)
 	}
-	keys.tell(log)
+	if err := keys.tell(log); err != nil {
+		return fmt.Errorf("GATEPOST_DKIM: %w", err)
+	}
 	db, err := openDatabase(set.database)
 	if err != nil {
 		return fmt.Errorf("GATEPOST_DATABASE: %w", err)
