@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// A Mail is one message in a [Spool]: everything that is to be sent on, but its
-// content and its recipients.
+// A Mail is one message in a [Spool], without its content and its recipients.
 type Mail struct {
 	ID       string // letters and digits, at most 64; unique for ever; ids sort by time
 	Tenant   TenantID
@@ -27,10 +26,15 @@ type Mail struct {
 	RequireTLS bool
 	Return     string
 	EnvelopeID string
+
+	// Notice means that the relay wrote the mail itself, such as a bounce. Its
+	// ID is derived from what it reports, and its text may differ when a crash
+	// makes the relay write it again.
+	Notice bool
 }
 
-// A Delivery is one recipient of a [Mail]: what is still to be done for it, and
-// what was tried. It exists from Put until it is settled.
+// A Delivery is one recipient of a [Mail]: what is to be done, and what was
+// tried. It exists from Put until it is settled.
 type Delivery struct {
 	Mail      string // the Mail's ID
 	N         int    // which of its recipients, from 0
@@ -41,38 +45,79 @@ type Delivery struct {
 	Notify            string
 	OriginalRecipient string
 
-	// Lease is a token that changes whenever the delivery is leased or
-	// settled: it fences off whoever knows it from before. LeasedUntil is
-	// when the lease ends and others may have it; zero: it is not leased.
-	Lease       int64
-	LeasedUntil time.Time
+	// Destination is where the mail goes: a domain, or "" if all mail goes the
+	// same way. At most 255 bytes, without control characters.
+	Destination string
+
+	// Node is the ID of the node that has leased the delivery; "" if none has.
+	Node string
+
+	// Lease is a token that changes when a node leases the delivery, when the
+	// delivery is settled, and when its node is removed. An outcome with an
+	// older token is refused.
+	Lease int64
 
 	Next     time.Time // when it is due
-	Attempts int       // how often it was tried
+	Tried    time.Time // when the last attempt began; zero if there was none
+	Attempts int       // how many attempts began, including one under way
+	Deaths   int       // how many nodes in a row died while they had leased it
 	Delayed  bool      // the sender was told of the delay
-	Held     bool      // set aside: never due, until somebody looks at it
-	Reason   string    // why the last attempt failed; any text
+	Held     bool      // not due until a person releases it
+	Reason   string    // why the last attempt failed, or why it is held; any text
 }
 
-// A Leased is a delivery that a caller of Lease may work on, with its mail. A
-// delivery whose mail can't be read has a Mail with nothing but the ID.
+// A Leased is a delivery with its mail. If the mail can't be read, Mail has only
+// the ID.
 type Leased struct {
 	Mail     Mail
 	Delivery Delivery
 }
 
-// An Outcome is what came of a delivery. It names the delivery by Mail and N,
-// and the lease under which the work was done.
+// A Lane is the mail of one tenant to one destination.
+type Lane struct {
+	Destination string
+	Tenant      TenantID
+}
+
+// A LeaseRequest says which deliveries a node wants to lease.
+type LeaseRequest struct {
+	Node  string    // the ID of the node
+	Now   time.Time // deliveries are due if their Next is not after it
+	Limit int       // at most so many deliveries; zero or less: none
+
+	// Skip names lanes that the node wants nothing of for now.
+	Skip []Lane
+
+	// Deaths, if not 0, asks for deliveries with exactly so many Deaths, and
+	// only for those. They are leased whatever their Next is, and from
+	// suspended destinations and tenants too.
+	Deaths int
+
+	// Probe asks for deliveries to Destination only, and ignores a Suspension of
+	// that destination.
+	Probe       bool
+	Destination string
+
+	// Received, if not zero, asks only for mail that was received then or
+	// before. Such deliveries are leased whatever their Next is.
+	Received time.Time
+
+	// Undelayed asks only for deliveries without Delayed.
+	Undelayed bool
+}
+
+// An Outcome is the result of a delivery. It names the delivery by Mail and N,
+// and by the lease under which the work was done.
 type Outcome struct {
 	Mail  string
 	N     int
 	Lease int64
 
-	// Done removes the delivery: it was delivered, or given up.
+	// Done removes the delivery: it was delivered, given up or cancelled.
 	Done bool
 
-	// Otherwise the delivery stays. It is due at Next, no longer leased, and
-	// has these:
+	// Without Done the delivery stays. It is due at Next, no node has leased it,
+	// its Deaths are 0, and it has these:
 	Next     time.Time
 	Attempts int
 	Delayed  bool
@@ -80,11 +125,44 @@ type Outcome struct {
 	Reason   string
 }
 
+// A Node is a process that works on the deliveries of a [Spool].
+type Node struct {
+	ID   string // letters and digits, at most 64; another one at each start
+	Name string // stays the same when the process is started again; at most 255 bytes of UTF-8 without U+0000
+	Beat int64  // grows with each call of Renew; 0 if the node was removed
+}
+
+// A Suspension keeps a [Spool] from leasing deliveries to a destination, or of a
+// tenant.
+type Suspension struct {
+	Tenant      TenantID // whose deliveries; "" means those to Destination
+	Destination string
+
+	By       string    // the person who did it; "" means the relay did
+	Reason   string    // any text of up to 16,384 bytes
+	Since    time.Time // when it began
+	Until    time.Time // when the relay tries again; zero if a person has to end it
+	Tried    time.Time // when the last failed attempt ended
+	Failures int       // how many attempts in a row failed
+
+	// Version is 1 when the suspension is new and grows with each change.
+	Version int64
+}
+
 // Depth is how much a [Spool] holds.
 type Depth struct {
-	Deliveries int64     // recipients not settled, held ones included
-	Held       int64     // of these, set aside
+	Deliveries int64     // recipients not settled, including held ones
+	Held       int64     // of these, held
 	Oldest     time.Time // when the oldest mail was received; zero if there is none
+}
+
+// A Backlog is how much of a [Spool] belongs to a lane.
+type Backlog struct {
+	Lane
+	Deliveries int64     // recipients not settled
+	Leased     int64     // of these, leased by a node
+	Held       int64     // of these, held
+	Oldest     time.Time // when the oldest mail of these was received
 }
 
 // ErrFull means that a Spool has no room for what it was given: the disk is
@@ -94,14 +172,12 @@ var ErrFull = errors.New("store: no room left")
 // A Spool keeps accepted mail until every recipient of it is settled. Like a
 // [Store] it may be shared by any number of processes, each method is atomic
 // and safe for concurrent use, and what a method that returned nil has done is
-// durable: it survives a crash and a power cut. Concurrent calls of Put, and of
-// Settle, share their commits: a caller waits until its commit is done, and the
-// commit carries everybody who waited. A context that has already ended makes
-// a method fail with its error and change nothing; one that ends meanwhile
-// leaves the outcome unknown.
+// durable: it survives a crash and a power cut. A context that has already ended
+// makes a method fail with its error and change nothing; one that ends while the
+// method runs leaves the outcome unknown.
 //
-// All times are UTC whole microseconds and come from the caller; a Spool has no
-// clock of its own.
+// All times are UTC whole microseconds. Times come from the caller, except the
+// time that Renew returns.
 //
 // Tenants are as in a Store. All other text but ids may hold any bytes (what
 // remote servers say often isn't UTF-8) and comes back as it went in. Texts of
@@ -111,51 +187,89 @@ type Spool interface {
 	// Put keeps a mail, its content (the m.Size bytes of body) and its
 	// deliveries: at least one and at most MaxDeliveries, which Put numbers
 	// from 0 in the order given, whatever their Mail and N say. Everything
-	// else of them is kept as given. So a delivery with Lease 1 and a
-	// LeasedUntil is leased to the caller from the start; one with Lease 0
-	// is anybody's when it is due.
+	// else of them is kept as given. So a delivery with a Node is leased to
+	// that node from the start.
 	//
-	// A mail of this ID that exists already is left as it is, and Put returns
-	// nil: a Put whose outcome is unknown may be repeated. If Put fails, it
-	// has kept everything or nothing. An error of body, and a body of another
-	// length, are its error, and nothing is kept. A large content is never
-	// held in memory as a whole, unless memory is where the Spool keeps it.
+	// If a mail of this ID exists, Put changes nothing. It returns nil if that
+	// mail is the same, so a Put whose outcome is unknown may be repeated. It
+	// returns ErrTaken if that mail differs in a field of Mail, in the number of
+	// its deliveries, in a Recipient, or in its content. Of a mail with Notice
+	// only Notice is compared.
+	//
+	// If Put fails, it has kept everything or nothing. An error of body, and a
+	// body of another length, are errors of Put, and nothing is kept.
 	Put(ctx context.Context, m Mail, deliveries []Delivery, body io.Reader) error
 
 	// Body returns the content of a mail, to be read in pieces while ctx
 	// lasts, and to be closed. ErrNotFound: there is no such mail. Reading
-	// fails with ErrNotFound if the mail goes meanwhile, or if a part of the
-	// content is missing; what was read is never passed off as the whole.
+	// fails with ErrNotFound if the mail is removed before its end is read, or
+	// if a part of the content is missing; a part is never passed off as the
+	// whole.
 	Body(ctx context.Context, mail string) (io.ReadCloser, error)
 
-	// Lease hands out deliveries that are due at now, not held and not leased
-	// beyond now: at most limit of them, and those first that have waited
-	// longest, since they were due or since their lease ended. They are leased
-	// until until, and hidden from every other call of Lease, by whatever
-	// process, until then.
-	Lease(ctx context.Context, now, until time.Time, limit int) ([]Leased, error)
-
-	// Renew extends leases until until; of each Delivery it looks at Mail, N
-	// and Lease. It returns those whose lease the caller no longer holds, in
-	// the order given; with them nothing is done.
-	Renew(ctx context.Context, leased []Delivery, until time.Time) (lost []Delivery, err error)
+	// Lease leases deliveries to a node and returns them: those that are due,
+	// not held, not leased and have no Deaths, unless the request says
+	// otherwise. Each gets a new token, one more Attempt, and r.Now as Tried. No
+	// other call of Lease, in any process, returns them before they are settled
+	// or their node is removed.
+	//
+	// Deliveries of a suspended tenant or to a suspended destination are not
+	// leased. Tenants take turns: if the limit is too small for all that is due,
+	// each tenant gets an equal share, and what one does not need goes to the
+	// others. So do the destinations of one tenant. Within a lane the deliveries
+	// that are due longest come first.
+	Lease(ctx context.Context, r LeaseRequest) ([]Leased, error)
 
 	// Settle records outcomes: all of them or, with an error, none. An outcome
-	// whose lease the caller no longer holds, because the delivery was leased
-	// or settled since, changes nothing and is returned as lost, in the order
-	// given. With the last delivery of a mail the mail and its content go.
+	// whose token is not the delivery's changes nothing and is returned as lost,
+	// in the order given. With the last delivery of a mail the mail and its
+	// content are removed.
 	//
-	// A lease that has ended is still the caller's until somebody else takes
-	// the delivery. A delivery that nobody has leased is settled by the Lease
-	// that Deliveries shows: that is how a person releases or drops a held one.
+	// A delivery that no node has leased is settled with the token that
+	// Deliveries shows. That is how a person holds, releases or cancels it.
 	Settle(ctx context.Context, outcomes []Outcome) (lost []Outcome, err error)
 
-	// Deliveries lists what the spool holds, leased, held or not, in the order
-	// of their keys. page.After is a Delivery's Key. An empty tenant means all.
-	Deliveries(ctx context.Context, tenant TenantID, page Page) ([]Leased, error)
+	// Join adds a node. It removes every other node of the same Name, as Remove
+	// does. ErrTaken: there is a node of this ID.
+	Join(ctx context.Context, n Node) error
 
-	// Depth tells how much the spool holds.
+	// Renew adds one to the node's Beat, and returns the Spool's time: the same
+	// clock for all processes. ErrNotFound: the node was removed.
+	Renew(ctx context.Context, node string) (now time.Time, err error)
+
+	// Nodes lists the nodes, and those that were removed but have leased
+	// something since, in the order of their IDs.
+	Nodes(ctx context.Context) ([]Node, error)
+
+	// Remove removes a node, if its Beat is still n.Beat; otherwise it returns
+	// ErrConflict and changes nothing. What the node had leased is no longer
+	// leased, has a new token, and has one more Deaths. Remove may work in
+	// steps: when it fails, Nodes still lists the node, and Remove can be
+	// repeated.
+	Remove(ctx context.Context, n Node) error
+
+	// Suspend adds or changes a suspension. s.Version is the Version that the
+	// suspension of that tenant or destination has, 0 if there is none;
+	// otherwise Suspend returns ErrConflict and changes nothing.
+	Suspend(ctx context.Context, s Suspension) error
+
+	// Resume removes a suspension, if its Version is still s.Version; otherwise
+	// it returns ErrConflict and changes nothing.
+	Resume(ctx context.Context, s Suspension) error
+
+	// Suspensions lists the suspensions, those of tenants first, by name.
+	Suspensions(ctx context.Context) ([]Suspension, error)
+
+	// Deliveries lists the deliveries that match the filter, in the order of
+	// their keys. page.After is a Delivery's Key. page.Search is not used.
+	Deliveries(ctx context.Context, f Filter, page Page) ([]Leased, error)
+
+	// Depth returns how much the spool holds.
 	Depth(ctx context.Context) (Depth, error)
+
+	// Backlogs returns how much the spool holds of each lane, in the order of
+	// destinations and then tenants.
+	Backlogs(ctx context.Context) ([]Backlog, error)
 }
 
 // MaxDeliveries is how many deliveries a [Mail] can have.

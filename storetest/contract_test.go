@@ -32,9 +32,7 @@ func TestSpoolCasesAreTheContract(t *testing.T) {
 	for _, p := range spoolPromises() {
 		quotes = append(quotes, quote{p.name, p.words})
 	}
-	agree(t, quotes, source.all+contract(t, "../store/store.go", "Store").all, source.contract, []string{
-		"A large content is never held in memory as a whole, unless memory is where the Spool keeps it.",
-	})
+	agree(t, quotes, source.all+contract(t, "../store/filter.go", "Filter").all+contract(t, "../store/store.go", "Store").all, source.contract, nil)
 }
 
 // As TestCasesAreTheContract, for contents.

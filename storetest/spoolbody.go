@@ -50,9 +50,9 @@ var bodyPromises = []spoolPromise{
 		},
 	},
 	{
-		name: "Body/GoesMeanwhile",
-		words: "Reading fails with ErrNotFound if the mail goes meanwhile, or if a part of the content is missing; " +
-			"what was read is never passed off as the whole.",
+		name: "Body/RemovedWhileRead",
+		words: "Reading fails with ErrNotFound if the mail is removed before its end is read, or if a part of the content is missing; " +
+			"a part is never passed off as the whole.",
 		check: func(t *spooler) {
 			for _, size := range []int64{100, 5 << 20} {
 				m := newMail("m1")

@@ -45,13 +45,14 @@ func newMail(id string) store.Mail {
 	}
 }
 
-// newDeliveries returns n deliveries for Put that nobody has leased.
+// newDeliveries returns n deliveries for Put that no node has leased.
 func newDeliveries(n int) []store.Delivery {
 	all := make([]store.Delivery, n)
 	for i := range all {
 		all[i] = store.Delivery{
 			Recipient: fmt.Sprintf("to%d@example.net", i), Notify: "FAILURE,DELAY",
 			OriginalRecipient: fmt.Sprintf("rfc822;first%d@example.net", i),
+			Destination:       "example.net",
 			Next:              due.Add(time.Duration(i) * time.Microsecond),
 		}
 	}
@@ -97,12 +98,33 @@ func (t *spooler) fails(err, want error, format string, args ...any) {
 	}
 }
 
-// lease leases for an hour, from now.
+// node is the ID of the node that leases, if a case doesn't say otherwise.
+const node = "n1"
+
+// lease leases for node what is due at now.
 func (t *spooler) lease(now time.Time, limit int) []store.Leased {
 	t.Helper()
-	leased, err := t.Lease(t.Context(), now, now.Add(time.Hour), limit)
-	t.ok(err, "Lease(%v, %d)", now, limit)
+	return t.leaseAs(store.LeaseRequest{Node: node, Now: now, Limit: limit})
+}
+
+func (t *spooler) leaseAs(r store.LeaseRequest) []store.Leased {
+	t.Helper()
+	leased, err := t.Lease(t.Context(), r)
+	t.ok(err, "Lease(%+v)", r)
 	return leased
+}
+
+// free removes the node, so that what it had leased waits again. Its next Lease
+// must ask for the deaths.
+func (t *spooler) free(node string) {
+	t.Helper()
+	nodes, err := t.Nodes(t.Context())
+	t.ok(err, "Nodes")
+	for _, n := range nodes {
+		if n.ID == node {
+			t.ok(t.Remove(t.Context(), n), "Remove(%+v)", n)
+		}
+	}
 }
 
 // take leases exactly n and returns them by key.
@@ -135,20 +157,20 @@ func (t *spooler) loses(outcomes ...store.Outcome) {
 	}
 }
 
-// done is the outcome of a delivery that was made.
+// done is the outcome of a delivery that succeeded.
 func done(d store.Delivery) store.Outcome {
 	return store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease, Done: true}
 }
 
 // later is the outcome of a delivery that is to be tried again.
 func later(d store.Delivery, next time.Time) store.Outcome {
-	return store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease, Next: next, Attempts: d.Attempts + 1, Reason: "451 not now"}
+	return store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease, Next: next, Attempts: d.Attempts, Reason: "451 not now"}
 }
 
 // all returns what the spool holds.
 func (t *spooler) all() []store.Leased {
 	t.Helper()
-	list, err := t.Deliveries(t.Context(), "", store.Page{Limit: 20_000})
+	list, err := t.Deliveries(t.Context(), store.Filter{}, store.Page{Limit: 20_000})
 	t.ok(err, "Deliveries")
 	return list
 }

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -52,7 +51,7 @@ var spoolTextPromises = []spoolPromise{
 				t.putAs(m, newDeliveries(1), "x")
 			}
 			for i, tenant := range tenants {
-				list, err := t.Deliveries(t.Context(), tenant, store.Page{})
+				list, err := t.Deliveries(t.Context(), store.Filter{Tenant: tenant}, store.Page{})
 				t.ok(err, "Deliveries(%q)", tenant)
 				if got, want := mails(list), []string{"m" + string(rune('a'+i))}; !slices.Equal(got, want) || list[0].Mail.Tenant != tenant {
 					t.Errorf("Deliveries(%q): got %q, want %q", tenant, got, want)
@@ -70,7 +69,7 @@ var spoolTextPromises = []spoolPromise{
 			id := strings.Repeat("m", 64)
 			m := newMail(id)
 			m.Domain, m.Username, m.From, m.EnvelopeID = long, long, long, long
-			d := []store.Delivery{{Recipient: long, OriginalRecipient: long, Next: due, Reason: reason}}
+			d := []store.Delivery{{Recipient: long, OriginalRecipient: long, Destination: strings.Repeat("d", 255), Next: due, Reason: reason}}
 			put := t.putAs(m, d, "x")
 			t.holds(m, put, "x")
 
@@ -132,10 +131,11 @@ var spoolHandlePromises = []spoolPromise{
 	{
 		name: "Context/Ended",
 		words: "A context that has already ended makes a method fail with its error and change nothing; " +
-			"one that ends meanwhile leaves the outcome unknown.",
+			"one that ends while the method runs leaves the outcome unknown.",
 		check: func(t *spooler) {
 			t.put("m1", 2)
 			d := t.take(soon, 1)
+			t.ok(t.Suspend(t.Context(), store.Suspension{Tenant: rival}), "Suspend")
 			before := t.all()
 			ended, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -148,12 +148,22 @@ var spoolHandlePromises = []spoolPromise{
 					m.Size = 3 << 20
 					return t.Put(ended, m, newDeliveries(1), pattern(m.Size))
 				},
-				"Body":       func() error { _, err := t.Body(ended, "m1"); return err },
-				"Lease":      func() error { _, err := t.Lease(ended, soon, soon.Add(time.Hour), 1); return err },
-				"Renew":      func() error { _, err := t.Renew(ended, d, soon.Add(99*time.Hour)); return err },
-				"Settle":     func() error { _, err := t.Settle(ended, []store.Outcome{done(d[0])}); return err },
-				"Deliveries": func() error { _, err := t.Deliveries(ended, "", store.Page{}); return err },
-				"Depth":      func() error { _, err := t.Depth(ended); return err },
+				"Body": func() error { _, err := t.Body(ended, "m1"); return err },
+				"Lease": func() error {
+					_, err := t.Lease(ended, store.LeaseRequest{Node: node, Now: soon, Limit: 1})
+					return err
+				},
+				"Join":        func() error { return t.Join(ended, store.Node{ID: "n2", Name: "two"}) },
+				"Renew":       func() error { _, err := t.Renew(ended, node); return err },
+				"Nodes":       func() error { _, err := t.Nodes(ended); return err },
+				"Remove":      func() error { return t.Remove(ended, store.Node{ID: node}) },
+				"Suspend":     func() error { return t.Suspend(ended, store.Suspension{Tenant: acme}) },
+				"Resume":      func() error { return t.Resume(ended, store.Suspension{Tenant: rival, Version: 1}) },
+				"Suspensions": func() error { _, err := t.Suspensions(ended); return err },
+				"Backlogs":    func() error { _, err := t.Backlogs(ended); return err },
+				"Settle":      func() error { _, err := t.Settle(ended, []store.Outcome{done(d[0])}); return err },
+				"Deliveries":  func() error { _, err := t.Deliveries(ended, store.Filter{}, store.Page{}); return err },
+				"Depth":       func() error { _, err := t.Depth(ended); return err },
 			} {
 				if err := call(); !errors.Is(err, context.Canceled) {
 					t.Errorf("%s: got error %v, want %q", name, err, context.Canceled)
@@ -164,6 +174,12 @@ var spoolHandlePromises = []spoolPromise{
 			}
 			t.gone("m2")
 			t.gone("m3")
+			if nodes, err := t.Nodes(t.Context()); err != nil || len(nodes) != 1 {
+				t.Errorf("Nodes: got %+v, %v, want only the one that has leased something", nodes, err)
+			}
+			if list, err := t.Suspensions(t.Context()); err != nil || len(list) != 1 || list[0].Tenant != rival {
+				t.Errorf("Suspensions: got %+v, %v, want that of %s", list, err, rival)
+			}
 		},
 	},
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-const listWords = "Deliveries lists what the spool holds, leased, held or not, in the order of their keys."
+const listWords = "Deliveries lists the deliveries that match the filter, in the order of their keys."
 
-const depthWords = "Depth tells how much the spool holds."
+const depthWords = "Depth returns how much the spool holds."
 
 var spoolListPromises = []spoolPromise{
 	{
@@ -23,7 +23,7 @@ var spoolListPromises = []spoolPromise{
 				var got []string
 				page := store.Page{Limit: limit}
 				for {
-					list, err := t.Deliveries(t.Context(), "", page)
+					list, err := t.Deliveries(t.Context(), store.Filter{}, page)
 					t.ok(err, "Deliveries(%+v)", page)
 					if len(list) > limit {
 						t.Errorf("Deliveries(%+v): got %d", page, len(list))
@@ -44,13 +44,13 @@ var spoolListPromises = []spoolPromise{
 	},
 	{
 		name:  "Deliveries/OfTheTenant",
-		words: listWords + " page.After is a Delivery's Key. An empty tenant means all.",
+		words: listWords + " page.After is a Delivery's Key.",
 		check: func(t *spooler) {
 			t.fill()
 			for tenant, want := range map[store.TenantID][]string{
 				acme: {"m1.00000", "m2.00000", "m2.00001"}, rival: {"m10.00000", "m10.00001", "m10.00002"}, "nobody": nil, "%": nil,
 			} {
-				list, err := t.Deliveries(t.Context(), tenant, store.Page{Limit: 3})
+				list, err := t.Deliveries(t.Context(), store.Filter{Tenant: tenant}, store.Page{Limit: 3})
 				t.ok(err, "Deliveries(%q)", tenant)
 				var got []string
 				for _, l := range list {
@@ -63,7 +63,7 @@ var spoolListPromises = []spoolPromise{
 					t.Errorf("Deliveries(%q): got %q, want %q", tenant, got, want)
 				}
 			}
-			list, err := t.Deliveries(t.Context(), acme, store.Page{After: "m2.00001", Limit: 3})
+			list, err := t.Deliveries(t.Context(), store.Filter{Tenant: acme}, store.Page{After: "m2.00001", Limit: 3})
 			t.ok(err, "Deliveries")
 			if got := mails(list); !slices.Equal(got, []string{"m2", "m2", "m2"}) {
 				t.Errorf("Deliveries of the second page: got %q", got)
@@ -80,7 +80,7 @@ var spoolListPromises = []spoolPromise{
 				"m11": "m2.00000", "m2": "m2.00000", "a": want[0], "m2.00010": "m2.00011", "m2.0001": "m2.00010", "z": "", "m2.00011": "",
 			}
 			for after, first := range after {
-				list, err := t.Deliveries(t.Context(), "", store.Page{After: after})
+				list, err := t.Deliveries(t.Context(), store.Filter{}, store.Page{After: after})
 				t.ok(err, "Deliveries after %q", after)
 				got := ""
 				if len(list) > 0 {
@@ -98,7 +98,7 @@ var spoolListPromises = []spoolPromise{
 		check: func(t *spooler) {
 			t.put("m1", defaultLimit+1)
 			for _, limit := range []int{0, -1} {
-				list, err := t.Deliveries(t.Context(), "", store.Page{Limit: limit})
+				list, err := t.Deliveries(t.Context(), store.Filter{}, store.Page{Limit: limit})
 				t.ok(err, "Deliveries")
 				if len(list) != defaultLimit {
 					t.Errorf("Deliveries with Limit %d: got %d, want %d", limit, len(list), defaultLimit)
@@ -142,7 +142,7 @@ var spoolListPromises = []spoolPromise{
 	},
 	{
 		name:  "Times/ToTheMicrosecond",
-		words: "All times are UTC whole microseconds and come from the caller; a Spool has no clock of its own.",
+		words: "All times are UTC whole microseconds. Times come from the caller, except the time that Renew returns.",
 		check: func(t *spooler) {
 			times := []time.Time{
 				{}, time.Unix(0, 0).UTC(), time.UnixMicro(1).UTC(), time.UnixMicro(-1).UTC(), day,
@@ -153,20 +153,19 @@ var spoolListPromises = []spoolPromise{
 				m := newMail(fmt.Sprintf("m%d", i))
 				m.Received = at
 				d := newDeliveries(1)
-				d[0].Next, d[0].LeasedUntil, d[0].Lease = at, at, 1
+				d[0].Next, d[0].Tried = at, at
 				t.holds(m, t.putAs(m, d, strings.Repeat("x", i)), strings.Repeat("x", i))
 			}
 			for i, at := range times[4:] {
 				got := t.take(at, 1)
-				if len(got) != 1 || got[0].LeasedUntil != at.Add(time.Hour) {
+				if len(got) != 1 || got[0].Tried != at {
 					t.Fatalf("Lease at %v: got %+v", at, got)
 				}
 				o := later(got[0], times[i])
 				t.settle(o)
-				got[0].LeasedUntil, got[0].Next, got[0].Attempts, got[0].Reason = time.Time{}, times[i], o.Attempts, o.Reason
 				for _, d := range deliveriesOf(t.all()) {
-					if d.Mail == got[0].Mail && (d.Next != got[0].Next || !d.LeasedUntil.IsZero()) {
-						t.Errorf("after Settle: got %+v, want %+v", d, got[0])
+					if d.Mail == got[0].Mail && (d.Next != times[i] || d.Tried != at) {
+						t.Errorf("after Settle: got %+v, want it due at %v and tried at %v", d, times[i], at)
 					}
 				}
 			}

@@ -25,8 +25,9 @@ var putPromises = []spoolPromise{
 			many := newDeliveries(3)
 			many[1] = store.Delivery{
 				Recipient: "carol@example.net", Notify: "NEVER", OriginalRecipient: "rfc822;c@example.net",
-				Lease: 5, LeasedUntil: soon, Next: due, Attempts: 4, Delayed: true, Held: true, Reason: "550 no",
+				Destination: "example.net", Node: "n7", Lease: 5, Next: due, Tried: day, Attempts: 4, Deaths: 3, Delayed: true, Reason: "550 no",
 			}
+			many[2].Held = true
 			t.holds(newMail("m1"), t.putAs(newMail("m1"), many, "to all"), "to all")
 			t.holds(plain, ofMail("m0", one), "")
 		},
@@ -46,10 +47,10 @@ var putPromises = []spoolPromise{
 	},
 	{
 		name:  "Put/Leased",
-		words: "So a delivery with Lease 1 and a LeasedUntil is leased to the caller from the start; one with Lease 0 is anybody's when it is due.",
+		words: "So a delivery with a Node is leased to that node from the start.",
 		check: func(t *spooler) {
 			two := newDeliveries(2)
-			two[0].Lease, two[0].LeasedUntil = 1, soon.Add(time.Hour)
+			two[0].Node, two[0].Lease = node, 1
 			put := t.putAs(newMail("m1"), two, "x")
 			got := t.lease(soon, 10)
 			if len(got) != 1 || got[0].Delivery.N != 1 {
@@ -60,27 +61,82 @@ var putPromises = []spoolPromise{
 		},
 	},
 	{
-		name:  "Put/Twice",
-		words: "A mail of this ID that exists already is left as it is, and Put returns nil: a Put whose outcome is unknown may be repeated.",
+		name: "Put/Twice",
+		words: "If a mail of this ID exists, Put changes nothing. " +
+			"It returns nil if that mail is the same, so a Put whose outcome is unknown may be repeated.",
 		check: func(t *spooler) {
 			put := t.put("m1", 2)
-			t.ok(t.Put(t.Context(), newMail("m1"), newDeliveries(2), strings.NewReader(content("m1"))), "the same Put again")
-			t.holds(newMail("m1"), put, content("m1"))
-
-			other := newMail("m1")
-			other.From, other.Size = "other@acme.example", 1<<20
-			t.ok(t.Put(t.Context(), other, newDeliveries(3), pattern(1<<20)), "Put of another mail of that ID")
+			again := newDeliveries(2)
+			again[0].Node, again[1].Next = "n9", soon // what happens to it isn't what it is
+			t.ok(t.Put(t.Context(), newMail("m1"), again, strings.NewReader(content("m1"))), "the same Put again")
 			t.holds(newMail("m1"), put, content("m1"))
 
 			leased := t.lease(soon, 1)
 			t.settle(done(leased[0].Delivery))
-			t.put("m1", 2) // as somebody who didn't hear of the first
+			t.put("m1", 2) // by a caller that didn't hear of the first
 			t.holds(newMail("m1"), put[1:], content("m1"))
+
+			for _, size := range []int64{100_000, 3 << 20} {
+				large := newMail("m2")
+				large.Size = size
+				for range 2 {
+					t.ok(t.Put(t.Context(), large, newDeliveries(1), pattern(size)), "Put of %d bytes", size)
+				}
+				t.settle(done(t.lastOf("m2")))
+			}
+		},
+	},
+	{
+		name: "Put/AnotherMail",
+		words: "If a mail of this ID exists, Put changes nothing. " +
+			"It returns ErrTaken if that mail differs in a field of Mail, in the number of its deliveries, in a Recipient, or in its content.",
+		check: func(t *spooler) {
+			put := t.put("m1", 2)
+			different := func(what string, m store.Mail, ds []store.Delivery, body string) {
+				t.Helper()
+				m.Size = int64(len(body))
+				t.fails(t.Put(t.Context(), m, ds, strings.NewReader(body)), store.ErrTaken, "Put of a mail with another %s", what)
+				t.holds(newMail("m1"), put, content("m1"))
+			}
+			for what, change := range map[string]func(*store.Mail){
+				"Tenant": func(m *store.Mail) { m.Tenant = rival }, "Domain": func(m *store.Mail) { m.Domain = rivalDomain },
+				"Username": func(m *store.Mail) { m.Username = "u2" }, "From": func(m *store.Mail) { m.From = "" },
+				"Remote": func(m *store.Mail) { m.Remote = addr4 }, "Received": func(m *store.Mail) { m.Received = day.Add(time.Microsecond) },
+				"Body": func(m *store.Mail) { m.Body = "7BIT" }, "UTF8": func(m *store.Mail) { m.UTF8 = false },
+				"RequireTLS": func(m *store.Mail) { m.RequireTLS = false }, "Return": func(m *store.Mail) { m.Return = "FULL" },
+				"EnvelopeID": func(m *store.Mail) { m.EnvelopeID = "" }, "Notice": func(m *store.Mail) { m.Notice = true },
+			} {
+				m := newMail("m1")
+				change(&m)
+				different(what, m, newDeliveries(2), content("m1"))
+			}
+			other := newDeliveries(2)
+			other[1].Recipient = "someone@example.org"
+			different("Recipient", newMail("m1"), other, content("m1"))
+			different("number of deliveries", newMail("m1"), newDeliveries(3), content("m1"))
+			different("size", newMail("m1"), newDeliveries(2), content("m1")+"x")
+			different("content", newMail("m1"), newDeliveries(2), strings.ToUpper(content("m1")))
+			different("large content", newMail("m1"), newDeliveries(2), strings.Repeat("x", 1<<20))
+		},
+	},
+	{
+		name:  "Put/Notice",
+		words: "Of a mail with Notice only Notice is compared.",
+		check: func(t *spooler) {
+			m := newMail("m1")
+			m.Notice = true
+			put := t.putAs(m, newDeliveries(1), "the first")
+			again := m
+			again.Received, again.Size = soon, int64(len("the second"))
+			t.ok(t.Put(t.Context(), again, newDeliveries(1), strings.NewReader("the second")), "Put of the notice with other words")
+			t.holds(m, put, "the first")
+			again.Notice = false
+			t.fails(t.Put(t.Context(), again, newDeliveries(1), strings.NewReader("the second")), store.ErrTaken, "Put without Notice")
 		},
 	},
 	{
 		name:  "Put/BodyFails",
-		words: "An error of body, and a body of another length, are its error, and nothing is kept.",
+		words: "An error of body, and a body of another length, are errors of Put, and nothing is kept.",
 		check: func(t *spooler) {
 			broken := errors.New("broken")
 			for _, size := range []int64{0, 100, 100_000, 3 << 20} {
@@ -97,7 +153,7 @@ var putPromises = []spoolPromise{
 	},
 	{
 		name:  "Put/BodyOfAnotherLength",
-		words: "An error of body, and a body of another length, are its error, and nothing is kept.",
+		words: "An error of body, and a body of another length, are errors of Put, and nothing is kept.",
 		check: func(t *spooler) {
 			for _, size := range []int64{-1, 0, 1, 100_000, 3 << 20} {
 				for _, length := range []int64{0, size - 1, size + 1, size + 100_000} {
@@ -214,6 +270,18 @@ func (t *spooler) everythingOrNothing(m store.Mail, err error) {
 	}
 	t.settle(outcomes...)
 	t.gone(m.ID)
+}
+
+// lastOf returns the last delivery of a mail.
+func (t *spooler) lastOf(id string) store.Delivery {
+	t.Helper()
+	var last store.Delivery
+	for _, d := range deliveriesOf(t.all()) {
+		if d.Mail == id {
+			last = d
+		}
+	}
+	return last
 }
 
 // look returns how many deliveries of a mail there are, and its content.

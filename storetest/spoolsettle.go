@@ -8,8 +8,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-const lostWords = "An outcome whose lease the caller no longer holds, because the delivery was leased or settled since, " +
-	"changes nothing and is returned as lost, in the order given."
+const lostWords = "An outcome whose token is not the delivery's changes nothing and is returned as lost, in the order given."
 
 var settlePromises = []spoolPromise{
 	{
@@ -33,6 +32,7 @@ var settlePromises = []spoolPromise{
 					t.Errorf("after Settle the token %d is still good", got[i].Lease)
 				}
 			}
+			put[1].Tried, put[2].Tried = soon, soon
 			put[1].Lease, put[1].Next, put[1].Attempts, put[1].Delayed, put[1].Reason = got[0].Lease, tomorrow, 1, true, "451 not now"
 			put[2].Lease, put[2].Next, put[2].Attempts, put[2].Held, put[2].Reason = got[1].Lease, tomorrow, 9, true, "unreadable"
 			t.holds(newMail("m1"), put[1:], content("m1"))
@@ -65,21 +65,21 @@ var settlePromises = []spoolPromise{
 	},
 	{
 		name:  "Settle/AnythingToNothing",
-		words: "It is due at Next, no longer leased, and has these:",
+		words: "It is due at Next, no node has leased it, its Deaths are 0, and it has these:",
 		check: func(t *spooler) {
 			all := newDeliveries(1)
 			all[0].Attempts, all[0].Delayed, all[0].Reason = 9, true, "451 not now"
 			put := t.putAs(newMail("m1"), all, content("m1"))
 			l := t.take(soon, 1)
 			t.settle(store.Outcome{Mail: "m1", Lease: l[0].Lease, Next: due})
-			put[0].Attempts, put[0].Delayed, put[0].Reason = 0, false, ""
+			put[0].Tried, put[0].Attempts, put[0].Delayed, put[0].Reason = soon, 0, false, ""
 			put[0].Lease = t.all()[0].Delivery.Lease
 			t.holds(newMail("m1"), put, content("m1"))
 		},
 	},
 	{
 		name:  "Settle/LastOfTheMail",
-		words: "With the last delivery of a mail the mail and its content go.",
+		words: "With the last delivery of a mail the mail and its content are removed.",
 		check: func(t *spooler) {
 			for i, size := range []int64{100, 3 << 20} {
 				m, other := newMail([]string{"m1", "m3"}[i]), newMail([]string{"m2", "m4"}[i])
@@ -107,18 +107,19 @@ var settlePromises = []spoolPromise{
 		check: func(t *spooler) {
 			t.put("m1", 3)
 			mine := t.take(soon, 3)
-			theirs := t.take(soon.Add(2*time.Hour), 2)
+			t.free(node)
+			theirs := deliveriesOf(t.leaseAs(store.LeaseRequest{Node: "n2", Now: soon, Limit: 2, Deaths: 1}))
 			before := t.all()
 			t.loses(done(mine[0]), later(mine[1], due))
 			if got := t.all(); !slices.Equal(got, before) {
 				t.Errorf("Deliveries: got\n%+v, want\n%+v", got, before)
 			}
-			lost, err := t.Settle(t.Context(), []store.Outcome{done(mine[1]), done(mine[2]), done(mine[0])})
+			lost, err := t.Settle(t.Context(), []store.Outcome{done(mine[1]), done(theirs[1]), done(mine[0]), done(theirs[0])})
 			t.ok(err, "Settle")
 			if want := []store.Outcome{done(mine[1]), done(mine[0])}; !slices.Equal(lost, want) {
 				t.Errorf("Settle: got lost %+v, want %+v", lost, want)
 			}
-			t.settle(done(theirs[0]), done(theirs[1]))
+			t.settle(done(t.all()[0].Delivery))
 			t.gone("m1")
 		},
 	},
@@ -156,32 +157,14 @@ var settlePromises = []spoolPromise{
 		},
 	},
 	{
-		name:  "Settle/Late",
-		words: "A lease that has ended is still the caller's until somebody else takes the delivery.",
-		check: func(t *spooler) {
-			t.put("m1", 2)
-			l := t.take(soon, 2)
-			t.put("m2", 1)
-			// When the leases have ended, somebody takes what has waited longer.
-			if got := mails(t.lease(l[0].LeasedUntil.Add(time.Minute), 1)); !slices.Equal(got, []string{"m2"}) {
-				t.Fatalf("Lease: got %q, want m2", got)
-			}
-			lost, err := t.Renew(t.Context(), l[:1], soon.AddDate(0, 0, 1))
-			t.ok(err, "Renew")
-			t.same(lost, nil, "Renew")
-			t.settle(done(l[0]), done(l[1]))
-			t.gone("m1")
-		},
-	},
-	{
 		name:  "Settle/Released",
-		words: "A delivery that nobody has leased is settled by the Lease that Deliveries shows: that is how a person releases or drops a held one.",
+		words: "A delivery that no node has leased is settled with the token that Deliveries shows. That is how a person holds, releases or cancels it.",
 		check: func(t *spooler) {
 			two := newDeliveries(3)
 			two[0].Held, two[1].Held = true, true
 			t.putAs(newMail("m1"), two, "x")
 			listed := deliveriesOf(t.all())
-			t.settle(done(listed[0]), store.Outcome{Mail: "m1", N: 1, Lease: listed[1].Lease, Next: soon, Attempts: 3})
+			t.settle(done(listed[0]), store.Outcome{Mail: "m1", N: 1, Lease: listed[1].Lease, Next: soon, Attempts: 2})
 			t.loses(done(listed[1]))
 			got := t.lease(soon, 5)
 			if len(got) != 2 || got[1].Delivery.N != 1 || got[1].Delivery.Attempts != 3 || got[1].Delivery.Held {

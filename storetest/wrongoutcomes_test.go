@@ -26,17 +26,7 @@ func init() {
 		"what was once said sticks": {
 			make:  func(s store.Spool) store.Spool { return sticky{s} },
 			name:  "Settle/AnythingToNothing",
-			words: "no longer leased, and has these",
-		},
-		"to renew a held delivery releases it": {
-			make:  func(s store.Spool) store.Spool { return renewsHeld{s} },
-			name:  "Renew/Held",
-			words: "deliveries that are due at now, not held",
-		},
-		"leases are looked at, then renewed": {
-			make:  func(s store.Spool) store.Spool { return looksThenRenews{s} },
-			name:  "Race/RenewOrLease",
-			words: "with them nothing is done",
+			words: "its Deaths are 0, and it has these",
 		},
 		"deliveries are there before the content": {
 			make:  func(s store.Spool) store.Spool { return early{s, new(sync.Map)} },
@@ -67,7 +57,7 @@ func (s oneByOne) Settle(ctx context.Context, outcomes []store.Outcome) (lost []
 type sticky struct{ store.Spool }
 
 func (s sticky) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
-	all, err := s.Deliveries(ctx, "", store.Page{Limit: 1000})
+	all, err := s.Deliveries(ctx, store.Filter{}, store.Page{Limit: 1000})
 	if err != nil {
 		return nil, err
 	}
@@ -79,51 +69,6 @@ func (s sticky) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.O
 		}
 		return reason
 	})
-}
-
-type renewsHeld struct{ store.Spool }
-
-func (s renewsHeld) Renew(ctx context.Context, leased []store.Delivery, until time.Time) ([]store.Delivery, error) {
-	lost, err := s.Spool.Renew(ctx, leased, until)
-	for _, d := range leased {
-		if d.Held && err == nil {
-			s.Settle(ctx, []store.Outcome{{Mail: d.Mail, N: d.N, Lease: d.Lease, Next: until}})
-		}
-	}
-	return lost, err
-}
-
-type looksThenRenews struct{ store.Spool }
-
-func (s looksThenRenews) Renew(ctx context.Context, leased []store.Delivery, until time.Time) (lost []store.Delivery, err error) {
-	before, err := s.tokens(ctx)
-	if err != nil {
-		return nil, err
-	}
-	time.Sleep(time.Millisecond)
-	now, err := s.tokens(ctx)
-	var held []store.Delivery
-	for _, d := range leased {
-		if token, ok := before[d.Key()]; ok && token == d.Lease {
-			d.Lease = now[d.Key()] // whatever it is by now
-			held = append(held, d)
-		} else {
-			lost = append(lost, d)
-		}
-	}
-	if err == nil {
-		_, err = s.Spool.Renew(ctx, held, until)
-	}
-	return lost, err
-}
-
-func (s looksThenRenews) tokens(ctx context.Context) (map[string]int64, error) {
-	all, err := s.Deliveries(ctx, "", store.Page{Limit: 1000})
-	tokens := make(map[string]int64)
-	for _, l := range all {
-		tokens[l.Delivery.Key()] = l.Delivery.Lease
-	}
-	return tokens, err
 }
 
 type early struct {
@@ -172,13 +117,13 @@ func (s otherTokens) Put(ctx context.Context, m store.Mail, deliveries []store.D
 	return s.Spool.Put(ctx, m, deliveries, body)
 }
 
-func (s otherTokens) Lease(ctx context.Context, now, until time.Time, limit int) ([]store.Leased, error) {
-	leased, err := s.Spool.Lease(ctx, now, until, limit)
+func (s otherTokens) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	leased, err := s.Spool.Lease(ctx, r)
 	return shown(leased), err
 }
 
-func (s otherTokens) Deliveries(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Leased, error) {
-	list, err := s.Spool.Deliveries(ctx, tenant, page)
+func (s otherTokens) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
+	list, err := s.Spool.Deliveries(ctx, f, page)
 	return shown(list), err
 }
 
@@ -187,12 +132,6 @@ func shown(list []store.Leased) []store.Leased {
 		list[i].Delivery.Lease = other(list[i].Delivery.Lease)
 	}
 	return list
-}
-
-func (s otherTokens) Renew(ctx context.Context, leased []store.Delivery, until time.Time) ([]store.Delivery, error) {
-	return translated(leased, func(d *store.Delivery) { d.Lease = other(d.Lease) }, func(list []store.Delivery) ([]store.Delivery, error) {
-		return s.Spool.Renew(ctx, list, until)
-	})
 }
 
 func (s otherTokens) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {

@@ -33,30 +33,30 @@ var spoolMistakes = map[string]spoolMistake{
 		name:  "Handles/SeeEachOther",
 		words: "it may be shared by any number of processes",
 	},
-	"a lease ends as soon as it begins": {
+	"what is leased is handed out again": {
 		make:  func(s store.Spool) store.Spool { return unhidden{s} },
 		name:  "Lease/Hides",
-		words: "hidden from every other call of Lease, by whatever process, until then",
+		words: "No other call of Lease, in any process, returns them",
 	},
 	"the due are read, then leased": {
 		make:  func(s store.Spool) store.Spool { return readsThenLeases{s} },
 		name:  "Race/NeverSharedByTwo",
-		words: "hidden from every other call of Lease, by whatever process, until then",
+		words: "No other call of Lease, in any process, returns them",
 	},
 	"the last in is the first out": {
 		make:  func(s store.Spool) store.Spool { return newestFirst{s} },
 		name:  "Lease/LongestFirst",
-		words: "those first that have waited longest",
+		words: "Within a lane the deliveries that are due longest come first.",
 	},
 	"held deliveries are handed out": {
 		make:  func(s store.Spool) store.Spool { return holdsNothing{s} },
 		name:  "Lease/Held",
-		words: "deliveries that are due at now, not held",
+		words: "those that are due, not held",
 	},
 	"any lease will do to settle": {
 		make:  func(s store.Spool) store.Spool { return unfenced{s} },
 		name:  "Settle/LostLease",
-		words: "An outcome whose lease the caller no longer holds",
+		words: "An outcome whose token is not the delivery's",
 	},
 	"one lost outcome is the end of all": {
 		make:  func(s store.Spool) store.Spool { return allLost{s} },
@@ -65,18 +65,18 @@ var spoolMistakes = map[string]spoolMistake{
 	},
 	"what is lost isn't told": {
 		make:  func(s store.Spool) store.Spool { return neverLost{s} },
-		name:  "Renew/Lost",
-		words: "It returns those whose lease the caller no longer holds",
+		name:  "Settle/LostLease",
+		words: "changes nothing and is returned as lost",
 	},
 	"the content stays": {
 		make:  func(s store.Spool) store.Spool { return hoards{s, new(sync.Map)} },
 		name:  "Settle/LastOfTheMail",
-		words: "With the last delivery of a mail the mail and its content go.",
+		words: "With the last delivery of a mail the mail and its content are removed.",
 	},
 	"the content goes with the first recipient": {
 		make:  func(s store.Spool) store.Spool { return hasty{s, new(sync.Map)} },
 		name:  "Settle/LastOfTheMail",
-		words: "With the last delivery of a mail the mail and its content go.",
+		words: "With the last delivery of a mail the mail and its content are removed.",
 	},
 	"a second Put is an error": {
 		make:  func(s store.Spool) store.Spool { return once{s} },
@@ -86,7 +86,7 @@ var spoolMistakes = map[string]spoolMistake{
 	"what came of a content is enough": {
 		make:  func(s store.Spool) store.Spool { return shortened{s} },
 		name:  "Put/BodyOfAnotherLength",
-		words: "An error of body, and a body of another length, are its error, and nothing is kept.",
+		words: "An error of body, and a body of another length, are errors of Put, and nothing is kept.",
 	},
 	"a cancelled Put leaves some recipients": {
 		make:  func(s store.Spool) store.Spool { return halfDone{s} },
@@ -110,8 +110,8 @@ var spoolMistakes = map[string]spoolMistake{
 	},
 	"tenants see each other's mail": {
 		make:  func(s store.Spool) store.Spool { return everybodys{s} },
-		name:  "Deliveries/OfTheTenant",
-		words: "An empty tenant means all.",
+		name:  "Deliveries/Filters",
+		words: "Deliveries lists the deliveries that match the filter",
 	},
 	"the context is ignored": {
 		make:  func(s store.Spool) store.Spool { return deafSpool{s} },
@@ -142,36 +142,43 @@ func TestWrongSpool(t *testing.T) {
 	})
 }
 
+// unhidden gives a delivery back as soon as it is leased.
 type unhidden struct{ store.Spool }
 
-func (s unhidden) Lease(ctx context.Context, now, _ time.Time, limit int) ([]store.Leased, error) {
-	return s.Spool.Lease(ctx, now, now, limit)
+func (s unhidden) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	leased, err := s.Spool.Lease(ctx, r)
+	for _, l := range leased[:min(len(leased), 10)] { // so that loops end
+		d := l.Delivery
+		s.Settle(ctx, []store.Outcome{{Mail: d.Mail, N: d.N, Lease: d.Lease, Next: d.Next, Attempts: d.Attempts}})
+	}
+	return leased, err
 }
 
 type readsThenLeases struct{ store.Spool }
 
-func (s readsThenLeases) Lease(ctx context.Context, now, until time.Time, limit int) ([]store.Leased, error) {
-	all, err := s.Deliveries(ctx, "", store.Page{Limit: 1000})
+func (s readsThenLeases) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	all, err := s.Deliveries(ctx, store.Filter{State: store.StateWaiting}, store.Page{Limit: 1000})
 	if err != nil {
 		return nil, err
 	}
 	var due []store.Leased
 	for _, l := range all {
-		if !l.Delivery.Held && !l.Delivery.Next.After(now) && !l.Delivery.LeasedUntil.After(now) && len(due) < limit {
+		if !l.Delivery.Next.After(r.Now) && len(due) < r.Limit {
 			l.Delivery.Lease++
-			l.Delivery.LeasedUntil = until
+			l.Delivery.Node = r.Node
 			due = append(due, l)
 		}
 	}
 	time.Sleep(time.Millisecond)
-	_, err = s.Spool.Lease(ctx, now, until, len(due))
+	r.Limit = len(due)
+	_, err = s.Spool.Lease(ctx, r)
 	return due, err
 }
 
 type newestFirst struct{ store.Spool }
 
-func (s newestFirst) Lease(ctx context.Context, now, until time.Time, limit int) ([]store.Leased, error) {
-	leased, err := s.Spool.Lease(ctx, now, until, limit)
+func (s newestFirst) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	leased, err := s.Spool.Lease(ctx, r)
 	slices.Reverse(leased)
 	return leased, err
 }
@@ -189,7 +196,7 @@ func (s holdsNothing) Put(ctx context.Context, m store.Mail, deliveries []store.
 type unfenced struct{ store.Spool }
 
 func (s unfenced) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
-	all, err := s.Deliveries(ctx, "", store.Page{Limit: 1000})
+	all, err := s.Deliveries(ctx, store.Filter{}, store.Page{Limit: 1000})
 	outcomes = slices.Clone(outcomes)
 	for i, o := range outcomes {
 		for _, l := range all {
@@ -207,7 +214,7 @@ func (s unfenced) Settle(ctx context.Context, outcomes []store.Outcome) ([]store
 type allLost struct{ store.Spool }
 
 func (s allLost) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
-	all, err := s.Deliveries(ctx, "", store.Page{Limit: 1000})
+	all, err := s.Deliveries(ctx, store.Filter{}, store.Page{Limit: 1000})
 	if err != nil {
 		return nil, err
 	}
@@ -223,8 +230,8 @@ func (s allLost) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.
 
 type neverLost struct{ store.Spool }
 
-func (s neverLost) Renew(ctx context.Context, leased []store.Delivery, until time.Time) ([]store.Delivery, error) {
-	_, err := s.Spool.Renew(ctx, leased, until)
+func (s neverLost) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
+	_, err := s.Spool.Settle(ctx, outcomes)
 	return nil, err
 }
 
@@ -331,8 +338,9 @@ func (s spoolMilliseconds) Put(ctx context.Context, m store.Mail, deliveries []s
 
 type everybodys struct{ store.Spool }
 
-func (s everybodys) Deliveries(ctx context.Context, _ store.TenantID, page store.Page) ([]store.Leased, error) {
-	return s.Spool.Deliveries(ctx, "", page)
+func (s everybodys) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
+	f.Tenant = ""
+	return s.Spool.Deliveries(ctx, f, page)
 }
 
 type deafSpool struct{ store.Spool }

@@ -85,7 +85,7 @@ func run(ctx context.Context, set settings, out *mx.Forwarder, log *slog.Logger)
 	}
 
 	signer := &dkim.Signer{Keys: keys.of, Next: out, Logger: log}
-	q := &queue.Queue{Spool: st, Next: signer, Destination: mx.Destination, Hostname: set.hostname, Logger: log}
+	q := &queue.Queue{Spool: st, Next: signer, Destination: mx.Destination, Hostname: set.hostname, Node: "mta", Logger: log}
 	srv := &relay.Server{
 		Hostname:    set.hostname,
 		Credentials: &credentials.Manager{Store: st, Logger: log},

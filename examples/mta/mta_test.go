@@ -264,7 +264,7 @@ func TestRestart(t *testing.T) {
 	}
 	defer db.Close()
 	st := sqlstore.New(db, sqlstore.SQLite)
-	found, err := st.Deliveries(t.Context(), "acme", store.Page{})
+	found, err := st.Deliveries(t.Context(), store.Filter{Tenant: "acme"}, store.Page{})
 	if err != nil || len(found) != 1 {
 		t.Fatalf("the queue holds %+v, %v", found, err)
 	}

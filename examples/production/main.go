@@ -84,7 +84,11 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	}
 	defer upstream.Close()
 
-	q := &queue.Queue{Spool: st, Next: upstream, Hostname: set.hostname, Logger: log}
+	machine, err := os.Hostname() // one process of this program on each
+	if err != nil {
+		return err
+	}
+	q := &queue.Queue{Spool: st, Next: upstream, Hostname: set.hostname, Node: machine, Logger: log}
 	srv := &relay.Server{
 		Hostname:    set.hostname,
 		Credentials: &credentials.Manager{Store: st, Logger: log},

@@ -38,7 +38,7 @@ func openDestination(ctx context.Context, upstream *smarthost.Forwarder, spool s
 			close: func() error { return nil },
 		}, err
 	}
-	q := &queue.Queue{Spool: spool, Next: upstream, Hostname: hostname, Retry: retry, OnEvent: out.queueEvent, Logger: logger}
+	q := &queue.Queue{Spool: spool, Next: upstream, Hostname: hostname, Node: "quickstart", Retry: retry, OnEvent: out.queueEvent, Logger: logger}
 	return destination{Forwarder: q, Upstream: upstream.Addr, run: q.Run, close: upstream.Close}, nil
 }
 

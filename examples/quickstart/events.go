@@ -101,8 +101,8 @@ func (p printer) queueEvent(ev queue.Event) {
 	case *queue.Expired:
 		e = about("expired", ev.Subject)
 		e.Reason, e.Attempt = ev.Reason, ev.Attempt
-	case *queue.SetAside:
-		e = about("set aside", ev.Subject)
+	case *queue.Held:
+		e = about("held", ev.Subject)
 		e.Reason = ev.Reason
 	default:
 		return

@@ -32,7 +32,7 @@ func listQueue(ctx context.Context, st *sqlstore.Store, _ options) (document, er
 	list := waiting{Queue: []waitingRecipient{}}
 	var page store.Page
 	for {
-		found, err := st.Deliveries(ctx, tenant, page)
+		found, err := st.Deliveries(ctx, store.Filter{Tenant: tenant}, page)
 		if err != nil || len(found) == 0 {
 			return list, err
 		}

@@ -86,8 +86,7 @@ type NoticeRecipient struct {
 
 // notify keeps the notices that are due in the spool, before what they report is
 // recorded. After a crash in between, the same report has the same ID, so it
-// isn't kept twice; and it is leased for longer than what it reports, so that it
-// hasn't been sent yet, unless the attempt after the crash takes very long. If a
+// isn't kept twice. If a
 // bounce can't be kept, its recipients are deferred; a message that was relayed
 // isn't sent again. It returns what sendNotices has to release.
 func (q *Queue) notify(ctx context.Context, p *parcel, ends []end) (notices []store.Outcome) {
@@ -131,8 +130,8 @@ func (q *Queue) postpone(m *store.Mail, about []*end) {
 			continue
 		}
 		o := untouched(d)
-		o.Attempts, o.Reason = d.Attempts+1, reasonOf(e.err)
-		o.Next = q.nextTry(m, q.now(), q.retryAfter(o.Attempts))
+		o.Attempts, o.Reason = d.Attempts, reasonOf(e.err)
+		o.Next = q.nextTry(m, q.now(), q.retryAfter(max(o.Attempts, 1)))
 		e.outcome = o
 		e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: o.Reason, Reply: replyIn(e.err), Next: o.Next, Attempt: o.Attempts}
 	}
@@ -144,7 +143,7 @@ func (q *Queue) sendNotices(ctx context.Context, notices []store.Outcome) {
 		notices[i].Next = q.now()
 	}
 	if _, err := q.settle(ctx, notices); err != nil {
-		return // they go out when their lease ends
+		return // they go out when this node is gone
 	}
 	q.noticed()
 }
@@ -176,12 +175,12 @@ func (q *Queue) putNotice(ctx context.Context, p *parcel, kind NoticeKind, about
 	return m.ID, q.keepNotice(ctx, &p.mail, m, p.mail.From, content, eightBit)
 }
 
-// keepNotice puts a notice about a mail into the spool, leased to no worker, and
-// for longer than what it reports.
+// keepNotice puts a notice about a mail into the spool, leased to this node, so
+// that no node sends it before sendNotices releases it.
 func (q *Queue) keepNotice(ctx context.Context, about *store.Mail, m store.Mail, to string, content []byte, eightBit bool) error {
 	now := q.now()
 	m.Tenant, m.Domain, m.Username, m.Received = about.Tenant, about.Domain, about.Username, now
-	m.EnvelopeID = about.ID
+	m.Notice, m.EnvelopeID = true, about.ID
 	if of := noticeOf(about); of != "" {
 		m.EnvelopeID = of
 	}
@@ -191,7 +190,7 @@ func (q *Queue) keepNotice(ctx context.Context, about *store.Mail, m store.Mail,
 	}
 	d := store.Delivery{
 		Mail: m.ID, Recipient: to, Notify: "NEVER", Next: now, // RFC 3461 section 6.1
-		Lease: 1, LeasedUntil: now.Add(3 * q.leaseFor()),
+		Destination: q.destinationOf(to), Node: q.nodeID(), Lease: 1,
 	}
 	return q.Spool.Put(ctx, m, []store.Delivery{d}, bytes.NewReader(content))
 }

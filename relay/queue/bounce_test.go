@@ -88,6 +88,7 @@ func final(code int, enhanced, text string) error {
 
 func TestBounce(t *testing.T) {
 	m := message(1, "shop@acme.example", "bob@example.com", "carol@example.com")
+	m.Received = time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC) // when bubbles begin
 	m.Options.EnvelopeID = "order 7"
 	m.To[1].OriginalRecipient = "rfc822;carol@elsewhere.example"
 	got := bounce(t, m, final(550, "5.1.1", "no such user"))

@@ -19,7 +19,7 @@ import (
 const maxInMemory = 256 << 10
 
 // errUnworkable means that the spool has a mail that no attempt can help.
-var errUnworkable = errors.New("queue: set aside")
+var errUnworkable = errors.New("queue: held")
 
 // An unread is why a mail can't be read right now. That is trouble of our own: it
 // costs the mail time, but no attempt, and never its life.
@@ -60,7 +60,7 @@ func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
 // read reads the content into memory if it is small and there is room, otherwise
 // into a temporary file.
 func (q *Queue) read(p *parcel, body io.Reader) (io.ReaderAt, error) {
-	if p.mail.Size <= maxInMemory && q.charge(p) {
+	if p.mail.Size <= maxInMemory && q.dispatcher.chargeLoaded(p) {
 		content, err := io.ReadAll(io.LimitReader(body, p.mail.Size+1))
 		if err != nil {
 			return nil, unreadable(err)
@@ -93,22 +93,6 @@ func (p *parcel) checkSize(n int64) error {
 		return fmt.Errorf("%w: the content is not of %d bytes", errUnworkable, p.mail.Size)
 	}
 	return nil
-}
-
-// charge takes memory for a parcel whose content is to be read. One that only a
-// single worker needs may have it in any case, since workers are few.
-func (q *Queue) charge(p *parcel) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if p.charge > 0 {
-		return true
-	}
-	if p.jobs > 1 && q.memory+p.mail.Size > q.maxMemory() {
-		return false
-	}
-	p.charge = p.mail.Size
-	q.memory += p.charge
-	return true
 }
 
 // end removes the file when no job needs it any more. An attempt that was given

@@ -1,365 +1,618 @@
 package queue
 
 import (
-	"context"
-	"os"
+	"cmp"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A parcel is a mail that this node works on. Its jobs share it.
-type parcel struct {
-	mail store.Mail
-
-	// Guarded by dispatcher.mu:
-	charge int64 // what it counts for in dispatcher.memory
-	share  int64 // what each job of it counts for in destination.memory
-	jobs   int   // how many are not finished
-
-	loading chan struct{}  // holds one token; who has it may look at what follows
-	message *relay.Message // nil until it is loaded
-	file    *os.File       // where its content is, if that is large
-}
-
-func newParcel(m *store.Mail) *parcel {
-	p := &parcel{mail: *m, loading: make(chan struct{}, 1)}
-	p.loading <- struct{}{}
-	return p
-}
-
-// A job is the work of one delivery: the recipients of a mail that go to one
-// destination. It is held, and its leases renewed, until it is settled.
-type job struct {
-	parcel *parcel
-	name   string // of the destination
-	dest   *destination
-	leased bool // from the spool, not handed over by Forward
-
-	// Guarded by dispatcher.mu:
-	due     []store.Delivery // those whose lease this node holds
-	until   time.Time        // when the leases end
-	tended  bool             // has been held for a while
-	started time.Time        // of the attempt; zero if there is none
-	claimed bool             // somebody is about to settle it
-	adopted bool             // has got new leases since it began
-
-	// parked says why the job is not to be tried now.
-	parked *closed
-}
-
-// A dispatcher decides which job is next. Destinations take turns.
+// A dispatcher decides which job begins next. Tenants take turns, and so do the
+// destinations of a tenant. It has a lock of its own, and knows neither the Spool
+// nor Next nor the log. Methods whose comment doesn't say so must be called without
+// the lock.
 type dispatcher struct {
-	mu    sync.Mutex
-	run   *run // nil if Run doesn't work
-	dests map[string]*destination
-	ready []*destination    // those with a job that may begin
-	held  map[string][]*job // by mail
+	mu     sync.Mutex
+	limits limits
+	begin  func(*job) // starts an attempt; nil while none may begin. It must not block.
+	paused bool       // no attempt may begin for now, because the node may have lost its leases
 
-	working   int // goroutines that work on a job
-	finishing int // goroutines that record what came of one, for a worker that went on
-	leased    int // jobs that wait and came from the spool
-	accepting int // calls of Forward with leases that are no job yet
-	memory    int64
-	stalled   bool          // memory is full, and waiting didn't help
-	room      chan struct{} // closed when memory is freed; nil if nobody waits
+	sites   map[string]*site
+	tenants map[store.TenantID]*tenant
+	turns   []*tenant // those with a lane that may begin; the one that began longest ago comes first
+	served  uint64    // counts the attempts that began
+	lanes   map[store.Lane]*lane
+	held    map[*job]struct{} // all jobs
 
-	backlog bool      // the spool may have more that is due
-	soonest time.Time // when the first of what was deferred since the last poll is due
-	asleep  time.Time // until when the poller sleeps
+	working   int // attempts under way
+	finishing int // attempts that ended, and are being recorded beside the next one
+	waiting   int // leased jobs that have not begun
+	accepting int // calls of Forward that have leased deliveries and no job yet
+
+	memory  int64
+	stalled bool          // memory is full, and waiting for room didn't help
+	room    chan struct{} // closed when memory is freed; nil if no caller waits
+
+	trials int    // jobs that a node died with
+	alone  []*job // those of them that have to be tried alone, and have not begun
+	solo   bool   // only such jobs may begin
+
+	hungry func() // called, with the lock, when a lane has little left to do
 }
 
-// A destination is where jobs go that share a fate.
-type destination struct {
+// limits are what a dispatcher has to keep to.
+type limits struct {
+	total   int   // attempts at once
+	perSite int   // attempts at once to one destination; 0: no limit of its own
+	memory  int64 // bytes of messages
+}
+
+// A site is where the jobs of one destination go.
+type site struct {
 	name    string
-	waiting []*job
 	running int
 	memory  int64
-	queued  bool // is in dispatcher.ready
-	health
-	pace
+	blocked []*lane // those that wait until one of running ends
+	down    *outage // why it is not tried; nil if it is
 }
 
-// reserve takes memory for a message that is about to be kept. It waits a moment
-// for it: as long as deliveries flow, that is cheaper for everybody than reading
-// the message back, and it keeps a queue from growing that needn't.
-func (q *Queue) reserve(ctx context.Context, p *parcel, jobs []*job) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var timeout <-chan time.Time
-	for q.run != nil && q.memory+p.charge > q.maxMemory() {
-		if q.stalled || p.charge > q.maxMemory() {
-			return false
+// An outage is why a destination, or a tenant's mail, is not tried.
+type outage struct {
+	cause  error
+	since  time.Time
+	person bool // a person has suspended it
+}
+
+// A tenant's lanes take turns.
+type tenant struct {
+	id      store.TenantID
+	running int
+	memory  int64
+	ready   []*lane // lanes with a job that may begin; which was served longest ago comes first
+	served  uint64  // dispatcher.served when an attempt of it began last
+	inTurn  bool    // is in dispatcher.turns
+	paused  bool    // by a person
+}
+
+// A lane is the jobs of a tenant that wait for one destination.
+type lane struct {
+	site   *site
+	tenant *tenant
+	jobs   []*job
+	served uint64 // dispatcher.served when an attempt of it began last
+	queued bool   // is in tenant.ready or site.blocked
+	busy   bool   // Next has no slot for it; it is offered again when there may be one
+}
+
+// site returns the site of a name. The caller must hold d.mu.
+func (d *dispatcher) site(name string) *site {
+	s := d.sites[name]
+	if s == nil {
+		if d.sites == nil {
+			d.sites = make(map[string]*site)
 		}
-		if timeout == nil {
-			t := time.NewTimer(roomTime)
-			defer t.Stop()
-			timeout = t.C
-		}
-		if !q.awaitRoom(ctx, timeout) {
-			q.stalled = true
-			return false
-		}
+		s = &site{name: name}
+		d.sites[name] = s
 	}
-	if q.run == nil || q.crowded(jobs) {
-		return false
+	return s
+}
+
+// tenant returns the tenant of an ID. The caller must hold d.mu.
+func (d *dispatcher) tenant(id store.TenantID) *tenant {
+	t := d.tenants[id]
+	if t == nil {
+		if d.tenants == nil {
+			d.tenants = make(map[store.TenantID]*tenant)
+		}
+		t = &tenant{id: id}
+		d.tenants[id] = t
 	}
-	q.memory += p.charge
-	p.share = p.charge / int64(len(jobs))
+	return t
+}
+
+// lane returns the lane of a job. The caller must hold d.mu.
+func (d *dispatcher) lane(name store.Lane) *lane {
+	l := d.lanes[name]
+	if l == nil {
+		if d.lanes == nil {
+			d.lanes = make(map[store.Lane]*lane)
+		}
+		l = &lane{site: d.site(name.Destination), tenant: d.tenant(name.Tenant)}
+		d.lanes[name] = l
+	}
+	return l
+}
+
+// add makes jobs wait for their turn. It returns those that can't be tried, because
+// their destination is down or their tenant is paused. The caller must hold d.mu.
+func (d *dispatcher) add(jobs []*job) (refused []*job) {
 	for _, j := range jobs {
-		q.destination(j).memory += p.share
+		d.hold(j)
+		if j.trial {
+			d.trials++
+		}
+		l := d.lane(j.lane)
+		if l.tenant.paused || l.site.down != nil && !j.probe {
+			j.claimed = true
+			refused = append(refused, j)
+			continue
+		}
+		if j.leased {
+			d.waiting++
+		}
+		if j.alone {
+			d.alone = append(d.alone, j)
+			d.solo = true
+			continue
+		}
+		if j.probe {
+			l.jobs = slices.Insert(l.jobs, 0, j)
+		} else {
+			l.jobs = append(l.jobs, j)
+		}
+		d.offer(l)
 	}
-	q.accepting++
-	return true
+	return refused
 }
 
-// roomTime is how long a message may wait for memory.
-const roomTime = 100 * time.Millisecond
-
-// crowded reports whether a destination has its share of the memory, which is a
-// quarter, so that a slow one leaves some to the others.
-func (q *Queue) crowded(jobs []*job) bool {
-	if q.Destination == nil {
-		return false
+// hold registers a job. The caller must hold d.mu.
+func (d *dispatcher) hold(j *job) {
+	if d.held == nil {
+		d.held = make(map[*job]struct{})
 	}
-	return slices.ContainsFunc(jobs, func(j *job) bool { return q.destination(j).memory > q.maxMemory()/4 })
+	d.held[j] = struct{}{}
 }
 
-// awaitRoom waits, with the lock released, until memory is freed.
-func (q *Queue) awaitRoom(ctx context.Context, timeout <-chan time.Time) bool {
-	if q.room == nil {
-		q.room = make(chan struct{})
-	}
-	room := q.room
-	q.mu.Unlock()
-	defer q.mu.Lock()
-	select {
-	case <-room:
-		return true
-	case <-timeout:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// abandon undoes reserve.
-func (q *Queue) abandon(jobs []*job) {
-	if jobs == nil {
+// offer makes a lane ready if one of its jobs may begin. The caller must hold d.mu.
+func (d *dispatcher) offer(l *lane) {
+	if l.queued || l.busy || len(l.jobs) == 0 || l.site.down != nil && !l.jobs[0].probe {
 		return
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.accepting--
-	for _, j := range jobs {
-		q.drop(j)
+	l.queued = true
+	if d.isFull(l.site) {
+		l.site.blocked = append(l.site.blocked, l)
+		return
+	}
+	d.ready(l)
+}
+
+// ready puts a lane in its tenant's turn. The caller must hold d.mu.
+func (d *dispatcher) ready(l *lane) {
+	t := l.tenant
+	at, _ := slices.BinarySearchFunc(t.ready, l.served, func(o *lane, served uint64) int { return cmp.Compare(o.served, served) })
+	t.ready = slices.Insert(t.ready, at, l)
+	if !t.inTurn {
+		t.inTurn = true
+		at, _ := slices.BinarySearchFunc(d.turns, t.served, func(o *tenant, served uint64) int { return cmp.Compare(o.served, served) })
+		d.turns = slices.Insert(d.turns, at, t)
 	}
 }
 
-// accept takes over jobs whose deliveries are in the spool now. It reports false
-// if Run has ended.
-func (q *Queue) accept(jobs []*job) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.run == nil {
-		return false
-	}
-	q.accepting--
-	for _, j := range jobs {
-		q.add(j)
-	}
-	q.pump()
-	return true
+func (d *dispatcher) isFull(s *site) bool {
+	return d.limits.perSite > 0 && s.running >= d.limits.perSite
 }
 
-// destination returns the job's destination.
-func (q *Queue) destination(j *job) *destination {
-	if j.dest != nil {
-		return j.dest
-	}
-	d := q.dests[j.name]
-	if d == nil {
-		if q.dests == nil {
-			q.dests = make(map[string]*destination)
-		}
-		d = &destination{name: j.name}
-		q.dests[j.name] = d
-	}
-	j.dest = d
-	return d
-}
-
-// add makes a job wait for its turn.
-func (q *Queue) add(j *job) {
-	if q.held == nil {
-		q.held = make(map[string][]*job)
-	}
-	q.held[j.parcel.mail.ID] = append(q.held[j.parcel.mail.ID], j)
-	d := q.destination(j)
-	d.waiting = append(d.waiting, j)
-	if j.leased {
-		q.leased++
-	}
-	q.offer(d)
-}
-
-// offer puts a destination in line if one of its jobs may begin.
-func (q *Queue) offer(d *destination) {
-	if !d.queued && q.mayBegin(d) {
-		d.queued = true
-		q.ready = append(q.ready, d)
-	}
-}
-
-func (q *Queue) mayBegin(d *destination) bool {
-	switch {
-	case len(d.waiting) == 0:
-		return false
-	case d.isClosed():
-		return true // to be parked
-	case d.isDown():
-		return d.probe == nil
-	}
-	return d.running < q.perDestination()
-}
-
-// pump starts as many jobs as may begin.
-func (q *Queue) pump() {
-	for q.run != nil && q.working < q.workers() {
-		j := q.pick()
+// pump begins as many jobs as may begin. The caller must hold d.mu.
+func (d *dispatcher) pump() {
+	for d.begin != nil && !d.paused {
+		j := d.pick()
 		if j == nil {
 			return
 		}
-		q.working++
-		go q.work(q.run, j)
+		d.begin(j)
 	}
 }
 
-// work works on a job, and on others after it as long as there are any.
-func (q *Queue) work(r *run, j *job) {
-	for j != nil {
-		q.deliver(r, j)
-		j = q.next(r)
+// pick takes the next job, or returns nil. The caller must hold d.mu.
+func (d *dispatcher) pick() *job {
+	if d.solo {
+		return d.pickAlone()
 	}
-}
-
-// next returns another job for a goroutine that has done its own. Nil means
-// that it must end.
-func (q *Queue) next(r *run) *job {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.run == r {
-		if j := q.pick(); j != nil {
-			return j
-		}
-	}
-	q.working--
-	return nil
-}
-
-// pick takes the next job from the destination whose turn it is.
-func (q *Queue) pick() *job {
-	for len(q.ready) > 0 {
-		d := q.ready[0]
-		q.ready = q.ready[1:]
-		d.queued = false
-		if !q.mayBegin(d) {
+	for i := 0; i < len(d.turns); {
+		t := d.turns[i]
+		if !d.mayBegin(t) {
+			i++
 			continue
 		}
-		j := d.waiting[0]
-		d.waiting[0] = nil
-		d.waiting = d.waiting[1:]
-		if j.leased {
-			q.leased--
+		d.turns = slices.Delete(d.turns, i, i+1)
+		t.inTurn = false
+		l := d.nextLane(t)
+		if l == nil {
+			continue
 		}
-		if d.isClosed() {
-			j.parked = d.closed()
-		} else {
-			d.running++
-			if d.isDown() {
-				d.probe = j
-			}
+		j := l.jobs[0]
+		l.jobs[0] = nil
+		l.jobs = l.jobs[1:]
+		l.queued = false
+		d.start(j, l)
+		d.offer(l)
+		if len(t.ready) > 0 && !t.inTurn {
+			t.inTurn = true
+			d.turns = append(d.turns, t) // it was served last
 		}
-		q.offer(d)
-		q.hungry()
 		return j
 	}
-	q.hungry()
 	return nil
 }
 
-// leave makes a place free at the job's destination. err is how the attempt
-// ended as a whole.
-func (q *Queue) leave(j *job, err error) {
-	q.mu.Lock() // nothing below panics: try has had a look at err
-	d := j.dest
-	d.running--
+// pickAlone takes a job that has to be tried alone, once all others have ended.
+func (d *dispatcher) pickAlone() *job {
+	if len(d.alone) == 0 || d.working > 0 {
+		return nil
+	}
+	j := d.alone[0]
+	d.alone = d.alone[1:]
+	d.start(j, d.lane(j.lane))
+	return j
+}
+
+// start counts an attempt. The caller must hold d.mu.
+func (d *dispatcher) start(j *job, l *lane) {
+	d.working++
 	d.served++
-	d.idle = d.idle || len(d.waiting) == 0
-	before := d.isDown()
-	d.note(j, err)
-	after := d.isDown()
-	q.offer(d)
-	q.pump()
-	q.mu.Unlock()
-	switch {
-	case before && !after:
-		q.logger().Info("queue: destination is back", "destination", d.name)
-	case after && !before:
-		q.logger().Warn("queue: destination can't be reached", "destination", d.name, "error", err)
+	l.served, l.tenant.served = d.served, d.served
+	l.site.running++
+	l.tenant.running++
+	j.started = time.Now()
+	if j.leased {
+		d.waiting--
+	}
+	if len(l.jobs) <= d.laneRoom()/2 && d.hungry != nil {
+		d.hungry()
 	}
 }
 
-// claim says that the caller will settle the job; false, that another does.
-func (q *Queue) claim(j *job) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+// mayBegin reports whether a tenant may begin another attempt. The spare attempts
+// beyond the limit are for tenants that have few under way, so that the slow
+// attempts of one tenant don't stop others. The caller must hold d.mu.
+func (d *dispatcher) mayBegin(t *tenant) bool {
+	total := d.limits.total
+	spare := max(1, total/2)
+	return d.working < total || d.working < total+spare && t.running < max(1, total/8)
+}
+
+// nextLane takes the first lane of a tenant that may begin. Lanes whose site is
+// full wait there. The caller must hold d.mu.
+func (d *dispatcher) nextLane(t *tenant) *lane {
+	for len(t.ready) > 0 {
+		l := t.ready[0]
+		t.ready[0] = nil
+		t.ready = t.ready[1:]
+		switch {
+		case len(l.jobs) == 0 || l.busy || l.site.down != nil && !l.jobs[0].probe:
+			l.queued = false
+		case d.isFull(l.site):
+			l.site.blocked = append(l.site.blocked, l)
+		default:
+			return l
+		}
+	}
+	return nil
+}
+
+// leave ends an attempt, so that another may begin.
+func (d *dispatcher) leave(j *job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left(j)
+	d.pump()
+}
+
+// left ends an attempt. The caller must hold d.mu.
+func (d *dispatcher) left(j *job) {
+	l := d.lane(j.lane)
+	d.working--
+	l.tenant.running--
+	l.site.running--
+	if s := l.site; len(s.blocked) > 0 {
+		next := s.blocked[0]
+		s.blocked = s.blocked[1:]
+		d.ready(next)
+	}
+}
+
+// postpone puts a job back whose attempt found no slot. Its lane waits until resume
+// is called for it.
+func (d *dispatcher) postpone(j *job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left(j)
+	j.started = time.Time{}
+	l := d.lane(j.lane)
+	if j.leased {
+		d.waiting++
+	}
+	l.jobs = slices.Insert(l.jobs, 0, j)
+	l.busy = true
+	d.pump()
+}
+
+// resume offers a lane again that was postponed.
+func (d *dispatcher) resume(name store.Lane) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lane(name)
+	l.busy = false
+	d.offer(l)
+	d.pump()
+}
+
+// claim reports whether the caller is the one who settles the job.
+func (d *dispatcher) claim(j *job) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	mine := !j.claimed
 	j.claimed = true
 	return mine
 }
 
-// forget ends a job: nothing is leased for it any more.
-func (q *Queue) forget(jobs ...*job) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, j := range jobs {
-		id := j.parcel.mail.ID
-		list := slices.DeleteFunc(q.held[id], func(o *job) bool { return o == j })
-		if len(list) == 0 {
-			delete(q.held, id)
-		} else {
-			q.held[id] = list
+// forget ends jobs: this node has nothing leased for them any more.
+func (d *dispatcher) forget(jobs ...*job) {
+	for some := range slices.Chunk(jobs, jobsAtOnce) {
+		d.mu.Lock()
+		for _, j := range some {
+			delete(d.held, j)
+			if j.trial {
+				j.trial = false
+				d.trials--
+			}
+			d.drop(j)
 		}
-		q.drop(j)
+		if d.solo && d.trials == 0 {
+			d.endSolo()
+		}
+		d.mu.Unlock()
 	}
 }
 
-// drop frees what a job takes.
-func (q *Queue) drop(j *job) {
-	p := j.parcel
-	q.destination(j).memory -= p.share
-	if p.jobs--; p.jobs > 0 {
-		return
+// jobsAtOnce is how many jobs are changed while the lock is held.
+const jobsAtOnce = 1000
+
+// endSolo lets all jobs begin again. The caller must hold d.mu.
+func (d *dispatcher) endSolo() {
+	d.solo = false
+	for _, j := range d.alone {
+		l := d.lane(j.lane)
+		l.jobs = append(l.jobs, j)
+		d.offer(l)
 	}
-	q.memory -= p.charge
-	p.end()
-	if q.memory < q.maxMemory()/2 {
-		q.stalled = false
+	d.alone = nil
+	d.pump()
+}
+
+// handOver reports whether the outcome of an attempt may be recorded beside the
+// next attempt. There is a limit, because all that isn't recorded is delivered
+// again after a crash.
+func (d *dispatcher) handOver() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.finishing >= d.limits.total {
+		return false
 	}
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
+	d.finishing++
+	return true
+}
+
+func (d *dispatcher) finished() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.finishing--
+}
+
+// laneRoom is how many jobs of a lane are leased ahead.
+func (d *dispatcher) laneRoom() int {
+	if d.limits.perSite > 0 {
+		return 4 * max(d.limits.perSite, 10)
+	}
+	return 2 * d.limits.total
+}
+
+// maxWaiting is how many leased jobs may wait in all.
+const maxWaiting = 10_000
+
+// demand returns how many deliveries are wanted from the spool, and of which lanes
+// there are enough.
+func (d *dispatcher) demand() (limit int, skip []store.Lane) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.paused || d.solo {
+		return 0, nil
+	}
+	for name, l := range d.lanes {
+		if len(l.jobs) >= d.laneRoom() {
+			skip = append(skip, name)
+		}
+	}
+	return min(leaseBatch, maxWaiting-d.waiting), skip
+}
+
+// setDown says that a destination can't be reached, and takes the jobs that wait for
+// it. It reports whether that is new.
+func (d *dispatcher) setDown(destination string, o *outage) (taken []*job, changed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.site(destination)
+	changed = s.down == nil
+	s.down = o
+	return d.take(func(l *lane) bool { return l.site == s }), changed
+}
+
+// setUp says that a destination can be reached, and reports whether that is new.
+func (d *dispatcher) setUp(destination string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.sites[destination]
+	if s == nil || s.down == nil {
+		return false
+	}
+	s.down = nil
+	for _, l := range d.lanes {
+		if l.site == s {
+			d.offer(l)
+		}
+	}
+	d.pump()
+	return true
+}
+
+// outage returns why a destination is down; nil if it isn't.
+func (d *dispatcher) outage(destination string) *outage {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.sites[destination]; s != nil {
+		return s.down
+	}
+	return nil
+}
+
+// downs returns the destinations that are down.
+func (d *dispatcher) downs() (names []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, s := range d.sites {
+		if s.down != nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// pauseTenants pauses these tenants and no others, and takes the jobs that wait of
+// those that are new.
+func (d *dispatcher) pauseTenants(ids map[store.TenantID]bool) (taken []*job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id := range ids {
+		d.tenant(id)
+	}
+	for id, t := range d.tenants {
+		t.paused = ids[id]
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return d.take(func(l *lane) bool { return l.tenant.paused })
+}
+
+// take claims the jobs that wait in lanes, except probes. The caller must hold d.mu.
+func (d *dispatcher) take(of func(*lane) bool) (taken []*job) {
+	for _, l := range d.lanes {
+		if !of(l) {
+			continue
+		}
+		var kept []*job
+		for _, j := range l.jobs {
+			if j.probe {
+				kept = append(kept, j)
+				continue
+			}
+			j.claimed = true
+			if j.leased {
+				d.waiting--
+			}
+			taken = append(taken, j)
+		}
+		l.jobs = kept
+	}
+	return taken
+}
+
+// sweep forgets lanes, destinations and tenants of which nothing is known.
+func (d *dispatcher) sweep() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, l := range d.lanes {
+		if len(l.jobs) == 0 && !l.queued && !l.busy {
+			delete(d.lanes, name)
+		}
+	}
+	inUse := make(map[*site]bool)
+	active := make(map[*tenant]bool)
+	for _, l := range d.lanes {
+		inUse[l.site], active[l.tenant] = true, true
+	}
+	for name, s := range d.sites {
+		if !inUse[s] && s.running == 0 && s.memory == 0 && s.down == nil {
+			delete(d.sites, name)
+		}
+	}
+	for id, t := range d.tenants {
+		if !active[t] && t.running == 0 && t.memory == 0 && !t.inTurn && !t.paused {
+			delete(d.tenants, id)
+		}
 	}
 }
 
-// sweep forgets destinations that nothing is known of.
-func (q *Queue) sweep() {
-	for name, d := range q.dests {
-		if len(d.waiting) == 0 && d.running == 0 && d.memory == 0 && d.isForgettable() {
-			delete(q.dests, name)
+// stuck claims the jobs whose attempts have been under way for longer than limit.
+func (d *dispatcher) stuck(limit time.Duration) (jobs []*job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for j := range d.held {
+		if !j.started.IsZero() && !j.claimed && time.Since(j.started) > limit {
+			j.claimed = true
+			jobs = append(jobs, j)
 		}
 	}
+	return jobs
+}
+
+// pause stops attempts from beginning, or lets them begin again.
+func (d *dispatcher) pause(paused bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.paused = paused
+	d.pump()
+}
+
+// close lets no more jobs begin, and claims those that wait.
+func (d *dispatcher) close() []*job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.begin, d.hungry = nil, nil
+	waiting := d.take(func(*lane) bool { return true })
+	for _, l := range d.lanes { // probes
+		for _, j := range l.jobs {
+			j.claimed = true
+			waiting = append(waiting, j)
+		}
+		l.jobs = nil
+	}
+	for _, j := range d.alone {
+		j.claimed = true
+		waiting = append(waiting, j)
+	}
+	d.alone, d.solo, d.turns, d.waiting = nil, false, nil, 0
+	for _, t := range d.tenants {
+		t.ready, t.inTurn = nil, false
+	}
+	for _, l := range d.lanes {
+		l.queued = false
+	}
+	for _, s := range d.sites {
+		s.blocked = nil
+	}
+	d.wakeRoom()
+	return waiting
+}
+
+// underWay claims the jobs that are still held.
+func (d *dispatcher) underWay() (jobs []*job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for j := range d.held {
+		if !j.claimed {
+			j.claimed = true
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
+// count returns how many jobs are held, or about to be.
+func (d *dispatcher) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.held) + d.accepting
 }

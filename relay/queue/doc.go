@@ -12,10 +12,18 @@
 //
 // Forward returns when the Spool has the message, and Run delivers it. Usually
 // that is at once and from memory; the Spool is only read for what didn't fit
-// there, for what is to be tried again, and for what was left by a process that
-// has ended. Any number of nodes may share a Spool, if their clocks agree to
-// within seconds: each leases what it works on, renews the lease while it does,
-// and what a node leaves when it dies is taken over by another a minute later.
+// there, for what is to be tried again, and for what a dead process had.
+//
+// # Nodes
+//
+// Any number of processes, called nodes, may share a Spool. Each leases what it
+// works on. If a node dies, another takes over within [Queue].Lease. A node that
+// starts with the [Queue].Node of the one before takes over at once. The time of
+// the Spool counts, not that of each machine.
+//
+// If a node dies while it has leased a message, the message is tried again in a
+// smaller group each time, and at last alone. If a node dies then too, the message
+// is held, with a [Held] event. An orderly stop counts no attempt.
 //
 // # What becomes of a recipient
 //
@@ -36,22 +44,23 @@
 //
 // A message arrives twice if nobody can know that it has arrived: when the
 // process is killed between the other server's 250 and the record of it, or can't
-// reach the Spool for as long as a third of a lease or more during an attempt; or
-// when it was delivered before the Spool's answer, that it has the message, is found
-// to be lost.
+// reach the Spool for half a lease or more during an attempt; or when Put's reply was
+// lost and the message had been delivered by the time Put was repeated.
 //
-// A Next that doesn't return when its context ends keeps a worker until it does.
+// A Next that doesn't return when its context ends counts as under way until it does.
 //
 // # Destinations
 //
 // Where mail goes to several hosts, [Queue].Destination says which recipients go
-// to the same. Destinations take turns, each has a limit of its own, and one that
-// fails doesn't slow the others. If no server was reached in an attempt (the error
-// has a method Unreachable() bool that returns true, or is a network error), the
-// destination is closed: what goes there
-// is deferred without an attempt, which doesn't count as one, and a single
-// message is sent as a probe, a second later and then at growing intervals of up
-// to two minutes. The first that gets an answer opens the destination again.
+// to the same. Tenants take turns, and so do the destinations of a tenant. Each
+// destination has a limit of its own, and one that fails doesn't slow the others.
+//
+// If no server was reached in an attempt (the error has a method Unreachable() bool
+// that returns true, or is a network error), the destination is suspended for all
+// nodes, in the Spool: what goes there is not tried. One message at a time is sent
+// as a probe, a second later and then at growing intervals of up to two minutes. The
+// first that is answered ends the suspension. A failed probe counts as an attempt of
+// all that waits: a message that is older than [Queue].Expire is then given up.
 //
 // # Bounces
 //

@@ -11,7 +11,7 @@ import (
 )
 
 // An Event is what became of one recipient of a message. It is one of
-// [*Queued], [*Delivered], [*Deferred], [*Bounced], [*Expired] and [*SetAside].
+// [*Queued], [*Delivered], [*Deferred], [*Bounced], [*Expired] and [*Held].
 // Events are sent after the Spool has recorded what they say. If Settle failed and
 // was retried, another node may have taken the delivery in between; both nodes then
 // send an event. Later versions may add others.
@@ -92,10 +92,9 @@ type Expired struct {
 	Attempt int // how often it was tried
 }
 
-// SetAside says that the Spool has a delivery that can't be worked on, for
-// instance because its content is missing. It stays there, held, until a person
-// looks at it.
-type SetAside struct {
+// Held says that a delivery can't be worked on, for instance because its content is
+// missing. It stays in the Spool until a person releases or cancels it.
+type Held struct {
 	Subject
 	Reason string
 }
@@ -108,9 +107,9 @@ func (e *Deferred) event() (slog.Level, string) {
 	}
 	return slog.LevelInfo, "deferred"
 }
-func (e *Bounced) event() (slog.Level, string)  { return slog.LevelWarn, "bounced" }
-func (e *Expired) event() (slog.Level, string)  { return slog.LevelWarn, "expired" }
-func (e *SetAside) event() (slog.Level, string) { return slog.LevelError, "set aside" }
+func (e *Bounced) event() (slog.Level, string) { return slog.LevelWarn, "bounced" }
+func (e *Expired) event() (slog.Level, string) { return slog.LevelWarn, "expired" }
+func (e *Held) event() (slog.Level, string)    { return slog.LevelError, "held" }
 
 func (s *Subject) attrs() []slog.Attr {
 	attrs := append(make([]slog.Attr, 0, 10), slog.String("id", s.ID), slog.String("tenant", string(s.Tenant)),
@@ -137,7 +136,7 @@ func (e *Expired) attrs() []slog.Attr {
 	return append(e.Subject.attrs(), slog.String("reason", e.Reason), slog.Int("attempt", e.Attempt))
 }
 
-func (e *SetAside) attrs() []slog.Attr {
+func (e *Held) attrs() []slog.Attr {
 	return append(e.Subject.attrs(), slog.String("reason", e.Reason))
 }
 

@@ -2,14 +2,15 @@ package queue
 
 import "time"
 
-// SetClock lets a test say what time it is.
-func (q *Queue) SetClock(clock func() time.Time) { q.clock = clock }
+// SetClock lets a test say what time this machine's clock shows.
+func (q *Queue) SetClock(clock func() time.Time) { q.wallClock = clock }
 
 // Idle reports whether the queue remembers nothing and does nothing.
 func (q *Queue) Idle() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.held) == 0 && q.memory == 0 && q.working == 0 && q.accepting == 0 && q.leased == 0
+	d := &q.dispatcher
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.held) == 0 && d.memory == 0 && d.working == 0 && d.accepting == 0 && d.waiting == 0 && d.trials == 0
 }
 
 // Times of the queue that tests rely on.

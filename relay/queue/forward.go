@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -13,7 +14,9 @@ import (
 
 // Forward keeps m in the Spool. When it returns nil, the message is durable and
 // will be delivered or bounced, whatever happens to this process. It doesn't wait
-// for the delivery, and works whether Run does or not. An error means that the
+// for the delivery, and works whether Run does or not. If the Spool has another
+// message of this ID, the error matches [store.ErrTaken]; see
+// [relay.Message.WithRecipients] for how to split a message. An error means that the
 // message was not taken, and that the same may work later; it carries the reply
 // 452 4.3.1 if the Spool is full, else 451 4.3.0. If the Spool fails twice, or ctx
 // ends while it works, nobody knows: such a message may be delivered after all.
@@ -28,7 +31,8 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	deliveries := q.deliveries(mail, m.To)
 	jobs := q.keep(ctx, mail, deliveries, m)
 	if err := q.put(ctx, mail, deliveries, m); err != nil {
-		q.abandon(jobs)
+		q.dispatcher.abandon(jobs)
+		q.polling(func(p *poller) { p.unsure = true })
 		return putError(m.ID, err)
 	}
 	for i := range m.To {
@@ -37,8 +41,10 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	q.remind()
 	if jobs == nil {
 		q.noticed() // that there is something in the spool
-	} else if !q.accept(jobs) {
-		q.release(jobs) // Run has ended meanwhile
+		return nil
+	}
+	if refused := q.dispatcher.accept(jobs); len(refused) > 0 {
+		q.release(refused)
 	}
 	return nil
 }
@@ -48,7 +54,7 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 // message was delivered and removed in between.
 func (q *Queue) put(ctx context.Context, mail *store.Mail, ds []store.Delivery, m *relay.Message) error {
 	err := q.Spool.Put(ctx, *mail, ds, m.Content())
-	if err == nil || isFull(err) || ctx.Err() != nil {
+	if err == nil || isFull(err) || errors.Is(err, store.ErrTaken) || ctx.Err() != nil {
 		return err
 	}
 	q.logger().Warn("queue: a message can't be kept, trying once more", "id", m.ID, "error", err)
@@ -62,8 +68,8 @@ func isFull(err error) bool {
 // describe makes a Mail of a Message.
 func (q *Queue) describe(m *relay.Message) *store.Mail {
 	received := m.Received
-	if received.IsZero() {
-		received = q.now()
+	if now := q.now(); received.IsZero() || received.After(now) {
+		received = now
 	}
 	return &store.Mail{
 		ID: m.ID, Tenant: m.Identity.Tenant, Domain: m.Identity.Domain, Username: m.Identity.Username,
@@ -79,7 +85,7 @@ func (q *Queue) deliveries(m *store.Mail, to []relay.Recipient) []store.Delivery
 	for i, r := range to {
 		ds[i] = store.Delivery{
 			Mail: m.ID, N: i, Recipient: r.Address, Notify: strings.Join(r.Notify, ","),
-			OriginalRecipient: r.OriginalRecipient, Next: now,
+			OriginalRecipient: r.OriginalRecipient, Destination: q.destinationOf(r.Address), Next: now,
 		}
 	}
 	return ds
@@ -87,29 +93,26 @@ func (q *Queue) deliveries(m *store.Mail, to []relay.Recipient) []store.Delivery
 
 // keep decides whether the message can wait for its delivery in memory. If so
 // it leases the deliveries to this node, and returns the work to be done once
-// they are in the spool.
+// they are in the spool. Their first attempt is counted with that.
 func (q *Queue) keep(ctx context.Context, mail *store.Mail, ds []store.Delivery, m *relay.Message) []*job {
+	node := q.nodeID()
 	kept, ok := m.Retain()
-	if !ok {
+	if !ok || node == "" {
 		return nil
 	}
 	p := newParcel(mail)
 	p.message = kept
 	p.charge = parcelCost + m.Size() + int64(len(ds))*deliveryCost
-	jobs := q.group(p, ds)
-	if !q.reserve(ctx, p, jobs) {
+	leased := slices.Clone(ds)
+	for i := range leased {
+		d := &leased[i]
+		d.Node, d.Lease, d.Attempts, d.Tried = node, 1, 1, d.Next
+	}
+	jobs := q.group(p, leased)
+	if !q.dispatcher.reserve(ctx, p, jobs) {
 		return nil
 	}
-	until := q.now().Add(q.leaseFor())
-	for i := range ds {
-		ds[i].Lease, ds[i].LeasedUntil = 1, until
-	}
-	for _, j := range jobs {
-		j.until = until
-		for i := range j.due {
-			j.due[i].Lease, j.due[i].LeasedUntil = 1, until
-		}
-	}
+	copy(ds, leased)
 	return jobs
 }
 
@@ -119,28 +122,6 @@ const (
 	parcelCost   = 2 << 10
 	deliveryCost = 512
 )
-
-// group makes one job of the deliveries to each destination.
-func (q *Queue) group(p *parcel, ds []store.Delivery) []*job {
-	if q.Destination == nil {
-		p.jobs = 1
-		return []*job{{parcel: p, due: append([]store.Delivery(nil), ds...)}}
-	}
-	var jobs []*job
-	byName := make(map[string]*job)
-	for _, d := range ds {
-		name := q.destinationOf(d.Recipient)
-		j := byName[name]
-		if j == nil {
-			j = &job{parcel: p, name: name}
-			byName[name] = j
-			jobs = append(jobs, j)
-		}
-		j.due = append(j.due, d)
-	}
-	p.jobs = len(jobs)
-	return jobs
-}
 
 // putError says in the words of SMTP that a message could not be kept; why, is
 // for the log.

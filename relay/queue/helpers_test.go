@@ -191,14 +191,14 @@ func (b *bench) wantDepth(want int64) {
 // deliveries returns what the spool holds.
 func (b *bench) deliveries() []store.Leased {
 	b.Helper()
-	list, err := b.spool.Deliveries(b.Context(), "", store.Page{Limit: 100_000})
+	list, err := b.spool.Deliveries(b.Context(), store.Filter{}, store.Page{Limit: 100_000})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return list
 }
 
-// lifted are the messages the sink got from a sender.
+// from returns the messages that the sink got from a sender.
 func (b *bench) from(from string) (list []sent) {
 	for _, g := range b.sink.all() {
 		if g.from == from {

@@ -54,79 +54,119 @@ func TestLeasesAreRenewedWhileADeliveryRuns(t *testing.T) {
 	}
 }
 
-func TestOutcomeUnderALostLeaseIsDropped(t *testing.T) {
-	inBubble(t, func(b *bench) {
-		b.q.Spool = &badSpool{Spool: b.spool, renew: func(context.Context, func() ([]store.Delivery, error)) ([]store.Delivery, error) {
-			return nil, errors.New("the line is down")
-		}}
-		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(10 * minute); return nil }
-	}, func(b *bench) {
-		b.forward(message(1, "a@acme.example", "r@example.com"))
-		b.pass(queue.LeaseTime / 2)
-		// Meanwhile somebody else, to whom the lease has run out, gets it.
-		got, err := b.spool.Lease(t.Context(), time.Now().Add(hour).UTC(), time.Now().Add(2*hour).UTC(), 10)
-		if err != nil || len(got) != 1 {
-			t.Fatalf("leased %d, %v; want 1", len(got), err)
+// cutOff is a spool that can't be reached by one node while away is set.
+func cutOff(spool store.Spool, away *atomic.Bool) *badSpool {
+	down := errors.New("the line is down")
+	s := unreliable(spool, away)
+	s.died = s.lease
+	s.nodes = func(_ context.Context, nodes func() ([]store.Node, error)) ([]store.Node, error) {
+		if away.Load() {
+			return nil, down
 		}
-		b.pass(20 * minute)
-		b.wantDepth(1)
-		if n := len(of[*queue.Delivered](b.events)); n != 0 {
-			t.Errorf("%d delivered events, want none", n)
-		}
-	})
+		return nodes()
+	}
+	return s
 }
 
-// A process that was stopped for long must ask before it goes on with what
-// others may have done.
-func TestWaitingJobsWhoseLeaseIsLostAreDropped(t *testing.T) {
-	var block atomic.Bool
+// A node that was cut off for longer than the lease finds what it had taken over,
+// and neither records nor begins anything of that.
+func TestNodeThatWasTakenForDead(t *testing.T) {
+	var away atomic.Bool
 	inBubble(t, func(b *bench) {
 		b.q.Workers = 1
-		b.q.Spool = &badSpool{Spool: b.spool, renew: func(_ context.Context, renew func() ([]store.Delivery, error)) ([]store.Delivery, error) {
-			if block.Load() {
-				return nil, errors.New("the line is down")
-			}
-			return renew()
-		}, lease: func(_ context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error) {
-			if block.Load() {
-				return nil, errors.New("the line is down")
-			}
-			return lease()
-		}}
-		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(10 * minute); return nil }
+		b.q.Spool = cutOff(b.spool, &away)
+		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(3 * minute); return nil }
 	}, func(b *bench) {
-		block.Store(true)
+		other := newBench(t)
+		other.q.Spool = b.spool
+		other.start()
+		b.pass(time.Second)
 		b.forward(message(1, "a@acme.example", "one@example.com"))
 		b.forward(message(2, "a@acme.example", "two@example.com"))
-		b.pass(3 * minute)
-		if _, err := b.spool.Lease(t.Context(), time.Now().UTC(), time.Now().Add(day).UTC(), 10); err != nil {
-			t.Fatal(err)
-		}
-		block.Store(false)
+		b.pass(time.Second)
+		away.Store(true)
+		b.pass(2 * minute)
+		away.Store(false)
 		b.pass(hour)
 		if n := tries(b, "two@example.com"); n != 0 {
-			t.Errorf("the second was handed on %d times, want never: it is somebody else's", n)
+			t.Errorf("the node that was cut off began %d attempts of what it had lost, want none", n)
 		}
+		if n := len(other.sink.all()); n != 2 {
+			t.Errorf("the other node handed on %d, want both", n)
+		}
+		if n := len(of[*queue.Delivered](b.events)); n != 0 {
+			t.Errorf("the node that was cut off sent %d delivered events, want none", n)
+		}
+		b.wantDepth(0)
+		b.forward(message(3, "a@acme.example", "three@example.com"))
+		b.pass(5 * minute)
+		if n := tries(b, "three@example.com"); n != 1 {
+			t.Errorf("new mail was handed on %d times after the node had joined again, want once", n)
+		}
+		other.stop()
 	})
 }
 
-func TestWhatADeadNodeLeft(t *testing.T) {
+// A database that stalls for everyone makes no node look dead.
+func TestSpoolThatStallsForAllNodes(t *testing.T) {
+	var away atomic.Bool
 	inBubble(t, func(b *bench) {
-		m := message(1, "a@acme.example", "r@example.com")
-		now := time.Now().UTC()
-		err := b.spool.Put(t.Context(), store.Mail{ID: m.ID, From: m.From, Received: now, Size: int64(len(hello))},
-			[]store.Delivery{{Recipient: "r@example.com", Next: now, Lease: 1, LeasedUntil: now.Add(queue.LeaseTime)}}, strings.NewReader(hello))
-		if err != nil {
-			t.Fatal(err)
-		}
+		b.q.Spool = cutOff(b.spool, &away)
+		b.sink.script = func(context.Context, *relay.Message) error { time.Sleep(20 * minute); return nil }
 	}, func(b *bench) {
-		b.pass(queue.LeaseTime - time.Second)
-		if n := len(b.sink.all()); n != 0 {
-			t.Errorf("handed on %d, want none while it is leased", n)
+		other := newBench(t)
+		other.q.Spool = cutOff(b.spool, &away)
+		other.start()
+		b.pass(time.Second)
+		b.forward(message(1, "a@acme.example", "r@example.com"))
+		b.pass(time.Second)
+		for range 3 {
+			away.Store(true)
+			b.pass(3 * queue.LeaseTime)
+			away.Store(false)
+			b.pass(queue.LeaseTime)
 		}
-		b.pass(10 * time.Second)
-		b.wantDepth(0)
+		b.pass(hour)
+		if a, b := len(b.sink.all()), len(other.sink.all()); a != 1 || b != 0 {
+			t.Errorf("handed on %d times here and %d times there, want once", a, b)
+		}
+		other.stop()
 	})
+}
+
+// What a dead node had leased is another's after the lease, and not before.
+func TestWhatADeadNodeLeft(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		lease time.Duration
+		after time.Duration
+		want  int
+	}{
+		{"short, before its end", 4 * time.Second, 2 * time.Second, 0},
+		{"short", 4 * time.Second, 5 * time.Second, 1},
+		{"default, before its end", 0, queue.LeaseTime / 2, 0},
+		{"default", 0, queue.LeaseTime + time.Second, 1},
+		{"negative is the default", -1, queue.LeaseTime / 2, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(b *bench) {
+				b.q.Lease = tt.lease
+				now := time.Now().UTC()
+				m := store.Mail{ID: message(1, "").ID, From: "a@acme.example", Received: now, Size: int64(len(hello))}
+				d := store.Delivery{Recipient: "r@example.com", Next: now, Node: "dead", Lease: 1, Attempts: 1}
+				if err := b.spool.Put(t.Context(), m, []store.Delivery{d}, strings.NewReader(hello)); err != nil {
+					t.Fatal(err)
+				}
+			}, func(b *bench) {
+				b.pass(tt.after)
+				if n := len(b.sink.all()); n != tt.want {
+					t.Errorf("handed on %d after %v, want %d", n, tt.after, tt.want)
+				}
+				b.pass(2 * queue.LeaseTime)
+				b.wantDepth(0)
+			})
+		})
+	}
 }
 
 func TestTwoNodesShareTheWork(t *testing.T) {
@@ -212,7 +252,7 @@ func TestSpoolThatIsAwayForAWhile(t *testing.T) {
 	})
 }
 
-func TestUnworkableRowsAreSetAside(t *testing.T) {
+func TestUnworkableRowsAreHeld(t *testing.T) {
 	now := func() time.Time { return time.Now().UTC() }
 	for name, spoil := range map[string]func(b *bench, s *badSpool){
 		"the mail can't be read": func(b *bench, s *badSpool) {
@@ -257,7 +297,7 @@ func TestUnworkableRowsAreSetAside(t *testing.T) {
 				}
 			}, func(b *bench) {
 				b.pass(hour)
-				got := of[*queue.SetAside](b.events)
+				got := of[*queue.Held](b.events)
 				if len(got) != 1 || got[0].Recipient != "bad@example.com" || !strings.Contains(got[0].Reason, strings.Fields(name)[1]) {
 					t.Errorf("set aside: %+v, want one, bad@example.com", got)
 				}
@@ -317,9 +357,8 @@ func TestRunEnds(t *testing.T) {
 					}
 					b.wantDepth(test.tries)
 					for _, l := range b.deliveries() {
-						if !l.Delivery.LeasedUntil.IsZero() || l.Delivery.Attempts != 0 {
-							t.Errorf("a delivery is leased until %v and was tried %d times, want it released and untouched",
-								l.Delivery.LeasedUntil, l.Delivery.Attempts)
+						if l.Delivery.Node != "" || l.Delivery.Attempts != 0 || l.Delivery.Deaths != 0 {
+							t.Errorf("a delivery is as follows, want it released and untouched: %+v", l.Delivery)
 							break
 						}
 					}

@@ -2,22 +2,48 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A poller decides when to look into the Spool.
+type poller struct {
+	backlog bool      // the spool may have more that is due
+	soonest time.Time // when the first of what was deferred since the last look is due
+	asleep  time.Time // until when the poller sleeps
+	unsure  bool      // the spool may have leased deliveries to this node that it doesn't know of
+	onTrial bool      // the spool may have deliveries that nodes died with
+	since   time.Time // when the last group of those began
+	looked  time.Time // when the suspensions were read last
+	swept   time.Time // when mail for suspended destinations was last looked at for its age
+}
+
+// Times of the poller.
+const (
+	// backlogTime is how long the poller sleeps while lanes are full and the spool
+	// has more: mail of other tenants may be due there.
+	backlogTime = 500 * time.Millisecond
+
+	// suspensionTime is how old the list of suspensions may be.
+	suspensionTime = time.Second
 )
 
 // poll leases what is due in the spool: what was there at the start, what is to
 // be tried again, what didn't fit into memory, and what other nodes left.
 func (q *Queue) poll(ctx context.Context, r *run) {
 	for ctx.Err() == nil {
-		if q.canLease(r) {
-			more, err := q.lease(ctx, r)
-			if err != nil {
+		more := false
+		if q.nodeID() != "" {
+			var err error
+			if more, err = q.look(ctx, r); err != nil {
 				q.logger().Error("queue: the spool can't be read, trying again", "error", err)
-			} else if more {
-				continue
+				more = false
 			}
+		}
+		if more {
+			continue
 		}
 		timer := time.NewTimer(q.pause())
 		select {
@@ -29,151 +55,221 @@ func (q *Queue) poll(ctx context.Context, r *run) {
 	}
 }
 
-// lease leases a batch and makes jobs of it. It reports whether there may be
-// more.
-func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
-	now := q.now()
-	q.mu.Lock()
-	q.backlog = false
-	if !q.soonest.After(now) {
-		q.soonest = time.Time{}
-	}
-	q.mu.Unlock()
-	// A call that is cut short might leave leases that nobody knows of.
+// look does everything for which the Spool is asked. It reports whether there may be
+// more to lease at once.
+func (q *Queue) look(ctx context.Context, r *run) (more bool, err error) {
+	// A call that is cut short might leave leases that this node doesn't know of.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spoolTime)
 	defer cancel()
-	until := now.Add(q.leaseFor())
-	leased, err := q.Spool.Lease(ctx, now, until, leaseBatch)
+	if err := q.reconcile(ctx, r); err != nil {
+		return false, err
+	}
+	if err := q.refresh(ctx, r); err != nil {
+		return false, err
+	}
+	if busy, err := q.tryGroup(ctx, r); busy || err != nil {
+		return false, err
+	}
+	return q.lease(ctx, r)
+}
+
+// lease leases a batch and makes jobs of it. It reports whether there may be more
+// that this node has room for.
+func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
+	limit, skip := q.dispatcher.demand()
+	if limit <= 0 || q.isSkewed() {
+		return false, nil
+	}
+	now := q.now()
+	q.polling(func(p *poller) {
+		p.backlog = false
+		if !p.soonest.After(now) {
+			p.soonest = time.Time{}
+		}
+	})
+	n, err := q.leaseJobs(ctx, r, store.LeaseRequest{Now: now, Limit: limit, Skip: skip}, nil)
 	if err != nil {
 		return false, err
 	}
-	jobs := q.jobsOf(leased, until)
-	more, ok := q.admit(r, jobs, len(leased) == leaseBatch)
-	if !ok {
-		q.release(jobs)
-	}
-	return more, nil
+	q.polling(func(p *poller) { p.backlog = p.backlog || n == limit || len(skip) > 0 })
+	return n == limit, nil
 }
 
-// admit takes over leased jobs; false if Run has ended and there are any.
-func (q *Queue) admit(r *run, jobs []*job, full bool) (more, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.run != r && len(jobs) > 0 {
-		q.accepting++ // release takes it off
-		return false, false
+// leaseJobs leases what the request asks for, and hands the jobs to the dispatcher
+// after change was called for each. It returns how many deliveries were leased.
+func (q *Queue) leaseJobs(ctx context.Context, r *run, request store.LeaseRequest, change func(*job)) (n int, err error) {
+	request.Node = q.nodeID()
+	if request.Node == "" {
+		return 0, nil
 	}
-	for _, j := range jobs {
-		q.add(j)
+	leased, err := q.Spool.Lease(ctx, request)
+	if err != nil {
+		q.polling(func(p *poller) { p.unsure = true })
+		return 0, err
 	}
-	q.backlog = q.backlog || full
-	q.pump()
-	return q.backlog, true
-}
-
-// jobsOf makes jobs of what was leased, one for each mail and destination.
-func (q *Queue) jobsOf(leased []store.Leased, until time.Time) (jobs []*job) {
-	var ids []string
-	mails := make(map[string]*store.Mail)
-	due := make(map[string][]store.Delivery)
-	for i := range leased {
-		d := leased[i].Delivery
-		if q.adopt(&d) {
-			continue
+	jobs := q.jobsOf(leased)
+	if change != nil {
+		for _, j := range jobs {
+			change(j)
 		}
-		if mails[d.Mail] == nil {
-			mails[d.Mail] = &leased[i].Mail
-			ids = append(ids, d.Mail)
+	}
+	jobs = slices.DeleteFunc(jobs, func(j *job) bool {
+		if j.unsent {
+			q.sendLater(r, j)
 		}
-		due[d.Mail] = append(due[d.Mail], d)
-	}
-	for _, id := range ids {
-		p := newParcel(mails[id])
-		p.mail.ID = id
-		jobs = append(jobs, q.group(p, due[id])...)
-	}
-	for _, j := range jobs {
-		j.leased, j.until = true, until
-	}
-	return jobs
+		return j.unsent
+	})
+	q.giveBack(r, q.dispatcher.admit(jobs))
+	return len(leased), nil
 }
 
-// adopt gives a lease to the job that works on the delivery already. This
-// happens when the clock jumps: to the spool, this node's own leases have ended.
-// Those of the job's other deliveries may be somebody else's now, so its own time
-// isn't extended.
-func (q *Queue) adopt(d *store.Delivery) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, j := range q.held[d.Mail] {
-		for i := range j.due {
-			if j.due[i].N == d.N {
-				j.due[i].Lease, j.due[i].LeasedUntil = d.Lease, d.LeasedUntil
-				j.adopted = true
-				return true
+// sendLater gives back a notice that a node had not released when it died. What it
+// reports may not be recorded yet. Then that is tried again, and leads to the same
+// notice, which must still be there.
+func (q *Queue) sendLater(r *run, j *job) {
+	for i := range j.due {
+		j.due[i].Next = q.now().Add(2 * q.leaseFor()).Truncate(time.Microsecond)
+	}
+	q.dispatcher.holdClaimed([]*job{j})
+	j.trial = false
+	q.giveBack(r, []*job{j})
+}
+
+// reconcile gives back what the spool has leased to this node although it doesn't
+// know of it: the answer to the call that leased it was lost.
+func (q *Queue) reconcile(ctx context.Context, r *run) error {
+	unsure := false
+	q.polling(func(p *poller) { unsure, p.unsure = p.unsure, false })
+	id := q.nodeID()
+	if !unsure || id == "" {
+		return nil
+	}
+	var page store.Page
+	page.Limit = leaseBatch
+	for {
+		list, err := q.Spool.Deliveries(ctx, store.Filter{Node: id}, page)
+		if err != nil {
+			q.polling(func(p *poller) { p.unsure = true })
+			return err
+		}
+		known := q.dispatcher.knows()
+		var outcomes []store.Outcome
+		for i := range list {
+			d := &list[i].Delivery
+			page.After = d.Key()
+			if !known[recipientKey{d.Mail, d.N}] {
+				outcomes = append(outcomes, untouched(d))
 			}
 		}
+		if len(outcomes) > 0 {
+			if _, err := q.settle(r.settles, outcomes); err != nil {
+				return err
+			}
+			q.noticed()
+		}
+		if len(list) < page.Limit {
+			return nil
+		}
 	}
-	return false
+}
+
+// polling calls f with the state of the poller locked.
+func (q *Queue) polling(f func(*poller)) {
+	q.pollMu.Lock()
+	defer q.pollMu.Unlock()
+	f(&q.poller)
 }
 
 // pause is how long the poller may sleep.
-func (q *Queue) pause() time.Duration {
+func (q *Queue) pause() (wait time.Duration) {
 	now := q.now()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	wait := pollTime
-	switch due := q.soonest; {
-	case due.IsZero():
-	case due.After(now):
-		wait = min(max(due.Sub(now), time.Millisecond), pollTime)
-	case q.leased < q.workers(): // it became due during the last Lease
-		wait = time.Millisecond
-	default: // it couldn't be leased: hungry wakes us when it can
-		q.soonest, q.backlog = time.Time{}, true
-	}
-	q.asleep = now.Add(wait)
+	q.polling(func(p *poller) {
+		wait = pollTime
+		if p.backlog || p.onTrial {
+			wait = backlogTime
+		}
+		if !p.soonest.IsZero() {
+			wait = min(wait, max(p.soonest.Sub(now), time.Millisecond))
+			if !p.soonest.After(now) { // it became due during the last Lease, or nothing could be leased
+				wait = min(wait, backlogTime)
+				p.soonest, p.backlog = time.Time{}, true
+			}
+		}
+		p.asleep = now.Add(wait)
+	})
 	return wait
 }
 
 // planned remembers when deferred deliveries are due.
 func (q *Queue) planned(outcomes ...store.Outcome) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i := range outcomes {
-		o := &outcomes[i]
-		if o.Done || o.Held || !q.soonest.IsZero() && !o.Next.Before(q.soonest) {
-			continue
+	wake := false
+	q.polling(func(p *poller) {
+		for i := range outcomes {
+			o := &outcomes[i]
+			if o.Done || o.Held || !p.soonest.IsZero() && !o.Next.Before(p.soonest) {
+				continue
+			}
+			p.soonest = o.Next
+			wake = wake || o.Next.Before(p.asleep)
 		}
-		q.soonest = o.Next
-		if o.Next.Before(q.asleep) {
-			q.wake()
-		}
+	})
+	if wake {
+		q.wake()
 	}
 }
 
 // noticed says that the spool has something that is due.
 func (q *Queue) noticed() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.backlog = true
-	q.hungry()
+	q.polling(func(p *poller) { p.backlog = true })
+	q.wake()
 }
 
-// hungry wakes the poller if there is something for it to do.
-func (q *Queue) hungry() {
-	enough := q.leased >= q.workers()
-	if q.backlog && (!enough || q.blocked()) {
-		q.wake()
-	}
-}
-
+// wake wakes the poller.
 func (q *Queue) wake() {
-	if q.run == nil {
-		return
+	if r := q.running(); r != nil {
+		r.wakeUp()
 	}
+}
+
+func (r *run) wakeUp() {
 	select {
-	case q.run.wake <- struct{}{}:
+	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// admit hands over leased jobs, and returns those that can't be tried now.
+func (d *dispatcher) admit(jobs []*job) (refused []*job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.begin == nil {
+		for _, j := range jobs {
+			d.hold(j)
+			j.claimed, j.trial = true, false
+		}
+		return jobs
+	}
+	refused = d.add(jobs)
+	d.pump()
+	return refused
+}
+
+// knows returns the deliveries of all jobs.
+func (d *dispatcher) knows() map[recipientKey]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	keys := make(map[recipientKey]bool)
+	for j := range d.held {
+		for i := range j.due {
+			keys[recipientKey{j.due[i].Mail, j.due[i].N}] = true
+		}
+	}
+	return keys
+}
+
+// waitingJobs claims the jobs that have not begun.
+func (d *dispatcher) waitingJobs() []*job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.take(func(*lane) bool { return true })
 }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
@@ -41,11 +43,13 @@ type Queue struct {
 	// go the same way, as to a smarthost.
 	Destination func(recipient string) string
 
-	// Workers is how many deliveries are under way at once, and PerDestination
-	// how many of these to one destination. Zero means 64, and 10 of them to
-	// a destination, or all of them if Destination is nil. As many again may
-	// have ended and wait to be recorded; no more than both are delivered
-	// again after a crash.
+	// Workers is how many deliveries are under way at once. A tenant that has few
+	// of them may have some on top, up to half of Workers for all such tenants, so
+	// that slow deliveries of one tenant don't stop others. Zero means 64.
+	// PerDestination is how many of them may go to one destination. Zero means 10,
+	// or all of them if Destination is nil. As many deliveries as are under way may
+	// have ended and wait to be recorded; after a crash all of these are delivered
+	// again.
 	Workers        int
 	PerDestination int
 
@@ -54,9 +58,17 @@ type Queue struct {
 	// then twice as long each time up to three hours, give or take a fifth.
 	Retry func(attempt int) time.Duration
 
-	// Lease is how long other nodes leave alone what a node was working on that
-	// died; a node that lives renews its leases in time. By so much less the
-	// clocks of nodes that share a Spool must differ. Zero means a minute.
+	// Node names this process among those that share the Spool: at most 255 bytes,
+	// the same each time the process is started again, and another one for each
+	// process. A process that starts under a name takes over at once what the
+	// process before it had leased. Empty means a name that is made up at each
+	// start; then other nodes, or the next start, take over after Lease.
+	Node string
+
+	// Lease is how long a delivery stays leased after the node working on it dies.
+	// A live node renews itself four times in that time. If the clock of the machine
+	// differs from the Spool's by more than a quarter of Lease, the log says so; if
+	// it differs by more than half, nothing is leased. Zero means a minute.
 	Lease time.Duration
 
 	// Expire is how old a message may become before it is given up, instead
@@ -80,10 +92,18 @@ type Queue struct {
 	// Logger gets the same events, and troubles. Nil means slog.Default().
 	Logger *slog.Logger
 
-	dispatcher
-	settler  settler
-	reminder reminder
-	clock    func() time.Time // nil: time.Now
+	dispatcher dispatcher
+	settler    settler
+	reminder   reminder
+	node       node
+	clock      clock
+	wallClock  func() time.Time // nil: time.Now
+
+	runMu   sync.Mutex
+	current *run // nil if Run doesn't work
+
+	pollMu sync.Mutex
+	poller poller
 }
 
 const (
@@ -116,6 +136,8 @@ func (q *Queue) check() error {
 		return errors.New("queue: Queue.Spool is required")
 	case q.Next == nil:
 		return errors.New("queue: Queue.Next is required")
+	case len(q.Node) > 255 || !utf8.ValidString(q.Node) || strings.Contains(q.Node, "\x00"):
+		return fmt.Errorf("queue: Queue.Node %.300q is not valid UTF-8 of at most 255 bytes", q.Node)
 	case strings.Trim(q.Hostname, hostnameChars) != "":
 		return fmt.Errorf("queue: Queue.Hostname %q is no host name", q.Hostname)
 	}
@@ -133,12 +155,14 @@ func (q *Queue) workers() int {
 	return n
 }
 
+// perDestination returns the limit of a destination; 0 means that there is none
+// beside the limit of all.
 func (q *Queue) perDestination() int {
 	switch {
 	case q.PerDestination > 0:
 		return min(q.PerDestination, q.workers())
 	case q.Destination == nil:
-		return q.workers()
+		return 0
 	}
 	return min(10, q.workers())
 }
@@ -151,9 +175,6 @@ func (q *Queue) leaseFor() time.Duration {
 	}
 	return leaseTime
 }
-
-// tendEvery is how often leases are renewed.
-func (q *Queue) tendEvery() time.Duration { return max(q.leaseFor()/3, time.Millisecond) }
 
 func (q *Queue) expire() time.Duration {
 	if q.Expire > 0 {
@@ -173,21 +194,35 @@ func (q *Queue) hostname() string {
 	return name
 }
 
-// destinationOf asks Destination.
+// destinationOf asks Destination, and makes a name of the answer that a Spool can
+// keep.
 func (q *Queue) destinationOf(recipient string) (dest string) {
 	if q.Destination == nil {
 		return ""
 	}
 	defer q.recovered("Destination")
-	return q.Destination(recipient)
+	name := q.Destination(recipient)
+	name = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(name, "?"))
+	if len(name) > 255 {
+		name = strings.ToValidUTF8(name[:255], "")
+	}
+	return name
 }
 
-// now is the time as the Spool wants it.
-func (q *Queue) now() time.Time {
-	if q.clock != nil {
-		return q.clock().UTC().Truncate(time.Microsecond)
+// now is the Spool's time.
+func (q *Queue) now() time.Time { return q.clock.now() }
+
+// wall is the time by the clock of this machine, which may jump.
+func (q *Queue) wall() time.Time {
+	if q.wallClock != nil {
+		return q.wallClock().Round(0)
 	}
-	return time.Now().UTC().Truncate(time.Microsecond)
+	return time.Now().Round(0)
 }
 
 func (q *Queue) logger() *slog.Logger {

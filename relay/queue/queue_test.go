@@ -192,7 +192,9 @@ type badSpool struct {
 	put    func(ctx context.Context, put func() error) error
 	body   func(ctx context.Context, body func() (io.ReadCloser, error)) (io.ReadCloser, error)
 	lease  func(ctx context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error)
-	renew  func(ctx context.Context, renew func() ([]store.Delivery, error)) ([]store.Delivery, error)
+	died   func(ctx context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error) // Lease with Deaths
+	renew  func(ctx context.Context, renew func() (time.Time, error)) (time.Time, error)
+	nodes  func(ctx context.Context, nodes func() ([]store.Node, error)) ([]store.Node, error)
 	settle func(ctx context.Context, os []store.Outcome, settle func() ([]store.Outcome, error)) ([]store.Outcome, error)
 }
 
@@ -212,20 +214,31 @@ func (s *badSpool) Body(ctx context.Context, mail string) (io.ReadCloser, error)
 	return body()
 }
 
-func (s *badSpool) Lease(ctx context.Context, now, until time.Time, limit int) ([]store.Leased, error) {
-	lease := func() ([]store.Leased, error) { return s.Spool.Lease(ctx, now, until, limit) }
-	if s.lease != nil {
+func (s *badSpool) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	lease := func() ([]store.Leased, error) { return s.Spool.Lease(ctx, r) }
+	switch {
+	case s.lease != nil && r.Deaths == 0:
 		return s.lease(ctx, lease)
+	case s.died != nil && r.Deaths > 0:
+		return s.died(ctx, lease)
 	}
 	return lease()
 }
 
-func (s *badSpool) Renew(ctx context.Context, ds []store.Delivery, until time.Time) ([]store.Delivery, error) {
-	renew := func() ([]store.Delivery, error) { return s.Spool.Renew(ctx, ds, until) }
+func (s *badSpool) Renew(ctx context.Context, node string) (time.Time, error) {
+	renew := func() (time.Time, error) { return s.Spool.Renew(ctx, node) }
 	if s.renew != nil {
 		return s.renew(ctx, renew)
 	}
 	return renew()
+}
+
+func (s *badSpool) Nodes(ctx context.Context) ([]store.Node, error) {
+	nodes := func() ([]store.Node, error) { return s.Spool.Nodes(ctx) }
+	if s.nodes != nil {
+		return s.nodes(ctx, nodes)
+	}
+	return nodes()
 }
 
 func (s *badSpool) Settle(ctx context.Context, os []store.Outcome) ([]store.Outcome, error) {
@@ -242,9 +255,9 @@ func unreliable(spool store.Spool, away *atomic.Bool) *badSpool {
 	down := errors.New("the line is down")
 	return &badSpool{
 		Spool: spool,
-		renew: func(_ context.Context, renew func() ([]store.Delivery, error)) ([]store.Delivery, error) {
+		renew: func(_ context.Context, renew func() (time.Time, error)) (time.Time, error) {
 			if away.Load() {
-				return nil, down
+				return time.Time{}, down
 			}
 			return renew()
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,22 +39,48 @@ func (q *Queue) Run(ctx context.Context) error {
 		return err
 	}
 	var helpers sync.WaitGroup
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	nodes, stopNode := context.WithCancel(base)
+	defer stopNode()
 	helpers.Go(func() { q.poll(ctx, r) })
-	helpers.Go(func() { q.tend(r) })
+	helpers.Go(func() { q.endStuck(r) })
+	helpers.Go(func() {
+		if err := q.keepNode(nodes, r); err != nil {
+			stop(err)
+		}
+	})
 	<-ctx.Done()
-	return q.drain(r, &helpers, stopAttempts, stopSettles)
+	err := q.drain(r, &helpers, stopAttempts, stopSettles, stopNode)
+	if cause := context.Cause(ctx); errors.Is(cause, errReplaced) {
+		return cause
+	}
+	return err
 }
 
 func (q *Queue) open(r *run) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.run != nil {
+	q.runMu.Lock()
+	defer q.runMu.Unlock()
+	if q.current != nil {
 		return errors.New("queue: Run is called already")
 	}
-	q.run = r
-	q.stalled = false
+	q.current = r
+	d := &q.dispatcher
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.limits = limits{total: q.workers(), perSite: q.perDestination(), memory: q.maxMemory()}
+	d.begin = func(j *job) { go q.work(r, j) }
+	d.hungry = r.wakeUp
+	d.paused, d.stalled = true, false // until the node has joined
 	q.reminder.ran.Store(true)
 	return nil
+}
+
+// running returns the call of Run that works; nil if none does.
+func (q *Queue) running() *run {
+	q.runMu.Lock()
+	defer q.runMu.Unlock()
+	return q.current
 }
 
 // How long the end of Run may take, step by step.
@@ -64,19 +91,24 @@ const (
 )
 
 // drain ends the work.
-func (q *Queue) drain(r *run, helpers *sync.WaitGroup, stopAttempts, stopSettles context.CancelFunc) error {
-	waiting := q.close()
+func (q *Queue) drain(r *run, helpers *sync.WaitGroup, stopAttempts, stopSettles, stopNode context.CancelFunc) error {
+	q.runMu.Lock()
+	q.current = nil
+	q.runMu.Unlock()
+	waiting := q.dispatcher.close()
 	var releasing sync.WaitGroup
-	releasing.Go(func() { q.releaseIn(r, waiting) })
+	releasing.Go(func() { q.giveBack(r, waiting) })
 	if !q.settled(graceTime) {
 		stopAttempts()
 		if !q.settled(cancelTime) {
-			stuck := q.abandoned()
-			releasing.Go(func() { q.releaseIn(r, stuck) })
+			stuck := q.dispatcher.underWay()
+			releasing.Go(func() { q.giveBack(r, stuck) })
 			q.settled(recordTime)
 		}
 	}
 	stopAttempts()
+	stopNode()
+	q.leave(r.settles)
 	stopSettles()
 	ended := make(chan struct{})
 	go func() {
@@ -88,41 +120,16 @@ func (q *Queue) drain(r *run, helpers *sync.WaitGroup, stopAttempts, stopSettles
 	case <-ended:
 	case <-time.After(recordTime):
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if left := len(q.held) + q.accepting + int(r.left.Load()); left > 0 {
-		return fmt.Errorf("queue: %d messages are left to their leases", left)
+	if left := q.dispatcher.count() + int(r.left.Load()); left > 0 {
+		return fmt.Errorf("queue: %d messages were not released, another node takes them over", left)
 	}
 	return nil
 }
 
-// close lets no more jobs begin, and returns those that wait.
-func (q *Queue) close() []*job {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.run, q.ready, q.leased = nil, nil, 0
-	var waiting []*job
-	for _, d := range q.dests {
-		waiting = append(waiting, d.waiting...)
-		d.waiting, d.queued = nil, false
-	}
-	for _, j := range waiting {
-		j.claimed = true
-	}
-	if q.room != nil {
-		close(q.room)
-		q.room = nil
-	}
-	return waiting
-}
-
-// settled waits until nothing is held any more.
+// settled waits until no job is held any more.
 func (q *Queue) settled(limit time.Duration) bool {
 	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
-		q.mu.Lock()
-		left := len(q.held) + q.accepting
-		q.mu.Unlock()
-		if left == 0 {
+		if q.dispatcher.count() == 0 {
 			return true
 		}
 		if !time.Now().Before(end) {
@@ -131,49 +138,51 @@ func (q *Queue) settled(limit time.Duration) bool {
 	}
 }
 
-// abandoned claims the jobs whose attempts don't end although they should.
-func (q *Queue) abandoned() []*job {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var stuck []*job
-	for _, jobs := range q.held {
-		for _, j := range jobs {
-			if !j.claimed {
-				j.claimed = true
-				stuck = append(stuck, j)
-			}
+// endStuck gives up attempts that don't end.
+func (q *Queue) endStuck(r *run) {
+	const every = time.Minute
+	timer := time.NewTicker(every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.settles.Done():
+			return
+		case <-timer.C:
+		}
+		for _, j := range q.dispatcher.stuck(attemptTime + every/2) {
+			q.logger().Error("queue: an attempt doesn't end, it is given up", "id", j.parcel.mail.ID, "destination", j.lane.Destination)
+			q.note(r, j, errNoAnswer)
+			go q.finish(r, j, all(j.due, errNoAnswer))
 		}
 	}
-	return stuck
 }
 
-// release gives back jobs that Forward has leased deliveries for, but that Run
-// doesn't take any more.
+// release gives back jobs for which Forward has leased deliveries, although they
+// can't be tried now.
 func (q *Queue) release(jobs []*job) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
 	defer cancel()
-	defer q.abandon(jobs)
-	if _, err := q.recordOnce(ctx, q.untouchedOf(jobs)); err != nil {
-		q.logger().Warn("queue: a message is left to its lease", "id", jobs[0].parcel.mail.ID, "error", err)
-	}
-}
-
-// releaseIn gives back jobs that are held.
-func (q *Queue) releaseIn(r *run, jobs []*job) {
-	defer q.forget(jobs...)
-	if len(jobs) == 0 {
+	defer q.dispatcher.forget(jobs...)
+	if _, err := q.recordOnce(ctx, untouchedOf(jobs)); err != nil {
+		q.polling(func(p *poller) { p.unsure = true })
+		q.logger().Warn("queue: a message can't be released", "id", jobs[0].parcel.mail.ID, "error", err)
 		return
 	}
-	if _, err := q.settle(r.settles, q.untouchedOf(jobs)); err != nil {
-		r.left.Add(int64(len(jobs)))
-		q.logger().Warn("queue: messages are left to their leases", "messages", len(jobs), "error", err)
+	q.noticed()
+}
+
+// giveBack returns claimed jobs to the spool.
+func (q *Queue) giveBack(r *run, jobs []*job) {
+	for some := range slices.Chunk(jobs, jobsAtOnce) {
+		if _, err := q.settle(r.settles, untouchedOf(some)); err != nil {
+			r.left.Add(int64(len(some)))
+			q.logger().Warn("queue: messages can't be released", "messages", len(some), "error", err)
+		}
+		q.dispatcher.forget(some...)
 	}
 }
 
-func (q *Queue) untouchedOf(jobs []*job) []store.Outcome {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var outcomes []store.Outcome
+func untouchedOf(jobs []*job) (outcomes []store.Outcome) {
 	for _, j := range jobs {
 		for i := range j.due {
 			outcomes = append(outcomes, untouched(&j.due[i]))

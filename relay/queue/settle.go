@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -114,9 +113,8 @@ func (q *Queue) recordOnce(ctx context.Context, outcomes []store.Outcome) (lostL
 
 // finish settles the results of a job, and tells everybody concerned.
 func (q *Queue) finish(r *run, j *job, results []result) {
-	defer q.forget(j)
+	defer q.dispatcher.forget(j)
 	m := &j.parcel.mail
-	q.refresh(j, results)
 	ends := make([]end, len(results))
 	plan := make(map[int]time.Time)
 	for i := range results {
@@ -130,7 +128,7 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 	if len(outcomes) == 0 {
 		return
 	}
-	lost, err := q.settleJob(r.settles, j, outcomes)
+	lost, err := q.settle(r.settles, outcomes)
 	if err != nil {
 		r.left.Add(1)
 		q.logger().Error("queue: outcomes are not recorded, the recipients will be tried again",
@@ -147,73 +145,6 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 	}
 	if len(notices) > 0 {
 		q.sendNotices(r.settles, notices)
-	}
-}
-
-// settleJob records the outcomes of a job. What this node has leased again
-// meanwhile, because the lease had ended, is settled with the new lease. It
-// returns those whose lease was lost to others.
-func (q *Queue) settleJob(ctx context.Context, j *job, outcomes []store.Outcome) (dropped lostLeases, err error) {
-	dropped = make(lostLeases)
-	for len(outcomes) > 0 {
-		lost, err := q.settle(ctx, outcomes)
-		if err != nil {
-			return nil, err
-		}
-		outcomes = q.settledOf(j, outcomes, lost, dropped)
-	}
-	return dropped, nil
-}
-
-// settledOf takes from a job what was settled, and returns what has to be settled
-// again, with a new lease. What was leased after it had been settled, because it is
-// due already, becomes a job of its own.
-func (q *Queue) settledOf(j *job, outcomes []store.Outcome, lost, dropped lostLeases) (again []store.Outcome) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var due []store.Delivery
-	for _, o := range outcomes {
-		key := recipientKey{o.Mail, o.N}
-		surely, gone := lost[key]
-		i := slices.IndexFunc(j.due, func(d store.Delivery) bool { return d.N == o.N })
-		switch adopted := i >= 0 && j.due[i].Lease != o.Lease; {
-		case adopted && gone:
-			o.Lease = j.due[i].Lease
-			again = append(again, o)
-			continue
-		case adopted:
-			due = append(due, j.due[i])
-		case gone:
-			dropped[key] = surely
-		}
-		if i >= 0 {
-			j.due = slices.Delete(j.due, i, i+1)
-		}
-	}
-	if len(due) > 0 && q.run != nil {
-		p := newParcel(&j.parcel.mail)
-		p.jobs = 1
-		q.add(&job{parcel: p, name: j.name, due: due, leased: true, until: j.until})
-		q.pump()
-	}
-	return again
-}
-
-// refresh puts leases into results that the job has got since it began.
-func (q *Queue) refresh(j *job, results []result) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !j.adopted {
-		return
-	}
-	leases := make(map[int]int64, len(j.due))
-	for _, d := range j.due {
-		leases[d.N] = d.Lease
-	}
-	for i := range results {
-		if lease, ok := leases[results[i].N]; ok {
-			results[i].Lease = lease
-		}
 	}
 }
 
@@ -247,7 +178,7 @@ func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 	case errors.Is(r.err, errUnworkable):
 		e.outcome = untouched(d)
 		e.outcome.Held, e.outcome.Reason = true, safe(r.err.Error())
-		e.event = &SetAside{Subject: who, Reason: e.outcome.Reason}
+		e.event = &Held{Subject: who, Reason: e.outcome.Reason}
 	case !relay.Temporary(r.err):
 		e.outcome.Done = true
 		e.event = &Bounced{Subject: who, Reason: reasonOf(r.err), Reply: replyIn(r.err)}
@@ -262,11 +193,11 @@ func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time, e *end) {
 	d, now := &r.Delivery, q.now()
 	age := now.Sub(m.Received)
-	attempts, reason := d.Attempts+1, reasonOf(r.err)
+	attempts, reason := d.Attempts, reasonOf(r.err)
 	ours := errors.As(r.err, new(unread))
 	var busy *relay.BusyError // the site was not asked, or wants a pause
-	if errors.As(r.err, &busy) || r.parked != nil || ours {
-		attempts = d.Attempts
+	if errors.As(r.err, &busy) || r.untried || ours {
+		attempts--
 	}
 	if age >= q.expire() && !ours {
 		e.outcome.Done, e.expired = true, true
@@ -277,8 +208,8 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 	if plan[attempts].IsZero() {
 		wait := time.Duration(0)
 		switch {
-		case r.parked != nil:
-			wait = parkFor(r.parked, age)
+		case r.untried:
+			wait = d.Next.Sub(now)
 		case busy != nil:
 			wait = max(busy.Wait, time.Second)
 		default:
@@ -292,13 +223,14 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 		e.outcome.Delayed = true
 		e.notice = DelayNotice
 	}
-	e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: reason, Reply: replyIn(r.err), Next: e.outcome.Next, Attempt: attempts, untried: r.parked != nil}
+	e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: reason, Reply: replyIn(r.err), Next: e.outcome.Next, Attempt: attempts, untried: r.untried}
 }
 
-// untouched is the outcome of a delivery that nothing was tried for.
+// untouched is the outcome of a leased delivery that nothing was tried for: it is as
+// it was before it was leased.
 func untouched(d *store.Delivery) store.Outcome {
 	return store.Outcome{
 		Mail: d.Mail, N: d.N, Lease: d.Lease,
-		Next: d.Next, Attempts: d.Attempts, Delayed: d.Delayed, Held: d.Held, Reason: d.Reason,
+		Next: d.Next, Attempts: max(d.Attempts-1, 0), Delayed: d.Delayed, Held: d.Held, Reason: d.Reason,
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
-	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
@@ -20,77 +18,61 @@ var (
 	errPanic    = errors.New("queue: the forwarder panicked")
 )
 
-// A result is what came of an attempt for one recipient.
+// A result is the result of an attempt for one recipient.
 type result struct {
 	store.Delivery
-	err    error // nil: delivered
-	byName bool  // err is about this recipient, not about the message
-	parked *closed
-	taken  relay.NextHop // by whom, if that is known
+	err     error // nil: delivered
+	untried bool  // nothing was tried: the destination is down
+	byName  bool  // it was refused by name
+	taken   relay.NextHop
 }
 
-// deliver does a job: it hands the message on, and settles what came of it.
-func (q *Queue) deliver(r *run, j *job) {
-	due := q.start(r, j)
-	if j.parked != nil {
-		if q.claim(j) {
-			q.finish(r, j, all(due, j.parked.cause, j.parked))
-		}
+// work tries a job, and records what came of it.
+func (q *Queue) work(r *run, j *job) {
+	if q.isStale() {
+		q.dispatcher.postpone(j)
+		q.dispatcher.pause(true) // until the node is renewed
+		q.dispatcher.resume(j.lane)
 		return
 	}
-	var results []result
-	err := errNotTried
-	if len(due) > 0 {
-		ctx, cancel := context.WithTimeout(r.attempts, attemptTime)
-		results, err = q.attempt(ctx, j.parcel, due)
-		cancel()
+	ctx, cancel := context.WithTimeout(r.attempts, attemptTime)
+	results, err := q.attempt(ctx, j.parcel, j.due)
+	cancel()
+	if busy := isBusy(err); busy != nil && r.attempts.Err() == nil {
+		q.awaitSlot(r, j, busy)
+		return
 	}
-	q.leave(j, err)
-	switch {
-	case !q.claim(j):
-	case q.handOver():
-		go q.finishApart(r, j, results)
-	default:
+	q.note(r, j, err)
+	beside := q.dispatcher.handOver()
+	if !beside {
+		defer q.dispatcher.leave(j)
+	} else {
+		q.dispatcher.leave(j)
+		defer q.dispatcher.finished()
+	}
+	if q.dispatcher.claim(j) {
 		q.finish(r, j, results)
 	}
 }
 
-// handOver reports whether a worker may go on while what came of its job is
-// recorded. There is a limit to that, because all that isn't recorded is
-// delivered again after a crash.
-func (q *Queue) handOver() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.finishing >= q.workers() {
-		return false
+// isBusy returns the error of a message that Next had no slot for at all.
+func isBusy(err error) *relay.BusyError {
+	var busy *relay.BusyError
+	if errors.As(err, &busy) && busy != nil && busy.Free != nil {
+		return busy
 	}
-	q.finishing++
-	return true
+	return nil
 }
 
-func (q *Queue) finishApart(r *run, j *job, results []result) {
-	defer func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		q.finishing--
-	}()
-	q.finish(r, j, results)
-}
-
-// start returns the deliveries of a job that this node may still work on. If the
-// leases have run out meanwhile, because the process was stopped for a while,
-// others may have done the work.
-func (q *Queue) start(r *run, j *job) []store.Delivery {
-	q.mu.Lock()
-	ended := !q.now().Before(j.until)
-	q.mu.Unlock()
-	if ended && q.renew(r, []*job{j}) != nil {
-		return nil
+// awaitSlot puts a job back until Next may have a slot for it. Nothing was tried, so
+// no attempt is counted.
+func (q *Queue) awaitSlot(r *run, j *job, busy *relay.BusyError) {
+	q.dispatcher.postpone(j)
+	select {
+	case <-busy.Free:
+	case <-r.attempts.Done():
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	j.started = time.Now()
-	return slices.Clone(j.due)
+	q.dispatcher.resume(j.lane)
 }
 
 // attempt hands a message on for the deliveries due, and returns one result for
@@ -100,7 +82,7 @@ func (q *Queue) start(r *run, j *job) []store.Delivery {
 func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([]result, error) {
 	m, err := q.load(ctx, p)
 	if err != nil {
-		return all(due, stopped(ctx, err), nil), errNotTried
+		return all(due, stopped(ctx, err)), errNotTried
 	}
 	var results []result
 	for len(due) > 0 {
@@ -114,7 +96,7 @@ func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([
 		case err == nil || partial:
 			return append(results, hops.delivered(rest)...), nil
 		case len(refused) == 0:
-			return append(results, all(rest, err, nil)...), err
+			return append(results, all(rest, err)...), err
 		}
 		due = rest
 	}
@@ -125,7 +107,7 @@ func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([
 func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery) (_ *hops, err error) {
 	h := new(hops)
 	c := m.WithRecipients(recipients(due))
-	c.Partial = true
+	c.Partial, c.NoWait = true, true
 	c.OnDelivered = h.add
 	defer func() {
 		if p := recover(); p != nil {
@@ -175,7 +157,7 @@ func (h *hops) add(d relay.NextHop) {
 func (h *hops) delivered(due []store.Delivery) []result {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	results := all(due, nil, nil)
+	results := all(due, nil)
 	for i := range results {
 		hop, ok := h.byAddr[results[i].Recipient]
 		if !ok && h.all != nil {
@@ -251,10 +233,10 @@ func split(ctx context.Context, due []store.Delivery, err error) (refused []resu
 }
 
 // all makes the same result of all deliveries.
-func all(due []store.Delivery, err error, parked *closed) []result {
+func all(due []store.Delivery, err error) []result {
 	results := make([]result, len(due))
 	for i, d := range due {
-		results[i] = result{Delivery: d, err: err, parked: parked}
+		results[i] = result{Delivery: d, err: err}
 	}
 	return results
 }

@@ -3,7 +3,6 @@ package memory
 import (
 	"bytes"
 	"cmp"
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -14,47 +13,58 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/internal/spools"
 )
 
 var _ store.Spool = (*Store)(nil)
 
-// A spool is the mail of a Store. Lease and Settle cost the same however much
-// there is, but for a logarithm; lists and Depth look at everything.
+// A spool is the mail of a Store. The cost of Lease and Settle grows with the
+// number of lanes, and with the logarithm of the number of deliveries; lists,
+// Depth and Backlogs look at everything.
 type spool struct {
-	mu    sync.Mutex
-	mails map[string]*mail
-	ready readyHeap // the deliveries that aren't held
+	mu          sync.Mutex
+	mails       map[string]*mail
+	lanes       map[store.Lane]*lane // those that have waiting deliveries without Deaths
+	deaths      map[int]set          // the waiting deliveries with so many Deaths
+	leased      map[string]set       // by node
+	held        int
+	count       int
+	nodes       map[string]store.Node
+	suspensions map[suspended]store.Suspension
 }
 
 type mail struct {
 	store.Mail
 	content    []byte
+	digest     int64
 	deliveries []*delivery // by N; nil: settled
 	left       int         // not settled
 }
 
 type delivery struct {
 	store.Delivery
-	at int // its place in the heap; -1: it isn't there
+	lane store.Lane
+	at   int // its place in the lane's heap, if it is in one
 }
 
-// ready is when the delivery can be leased, if it isn't held.
-func (d *delivery) ready() time.Time {
-	if d.LeasedUntil.After(d.Next) {
-		return d.LeasedUntil
-	}
-	return d.Next
+type set map[*delivery]bool
+
+// A suspended is the key of a Suspension.
+type suspended struct {
+	tenant      store.TenantID
+	destination string
 }
 
 // Put implements [store.Spool].
 func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
-	if n := len(deliveries); n == 0 || n > store.MaxDeliveries {
-		return fmt.Errorf("memory: put: a mail can't have %d deliveries", n)
+	if err := spools.Check(&m, deliveries); err != nil {
+		return fmt.Errorf("memory: put: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	content, err := readAll(body, m.Size)
+	summed := &spools.Summer{R: body}
+	content, err := readAll(summed, m.Size)
 	if err != nil {
 		return fmt.Errorf("memory: put: %w", err)
 	}
@@ -62,22 +72,27 @@ func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delive
 		return err
 	}
 	defer s.spool.mu.Unlock()
-	if s.spool.mails[m.ID] != nil {
+	digest := spools.Digest(&m, deliveries, summed.Sum)
+	if there := s.spool.mails[m.ID]; there != nil {
+		if there.Notice != m.Notice || !m.Notice && there.digest != digest {
+			return fmt.Errorf("memory: put: another mail has the ID %q: %w", m.ID, store.ErrTaken)
+		}
 		return nil
 	}
-	kept := &mail{Mail: m, content: content, left: len(deliveries)}
+	kept := &mail{Mail: m, content: content, digest: digest, left: len(deliveries)}
 	for n, d := range deliveries {
 		d.Mail, d.N = m.ID, n
-		entry := &delivery{Delivery: d, at: -1}
+		entry := &delivery{Delivery: d, lane: store.Lane{Destination: d.Destination, Tenant: m.Tenant}}
 		kept.deliveries = append(kept.deliveries, entry)
 		s.spool.place(entry)
 	}
 	s.spool.mails[m.ID] = kept
+	s.spool.count += len(deliveries)
 	return nil
 }
 
 // readAll reads exactly size bytes, after which r must end. The buffer grows
-// with what comes, not with what was announced.
+// with what is read, not with size.
 func readAll(r io.Reader, size int64) ([]byte, error) {
 	var b bytes.Buffer
 	n, err := io.Copy(&b, io.LimitReader(r, size))
@@ -110,42 +125,72 @@ func (s *Store) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
 }
 
 // Lease implements [store.Spool].
-func (s *Store) Lease(ctx context.Context, now, until time.Time, limit int) ([]store.Leased, error) {
+func (s *Store) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
 	if err := s.spool.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.spool.mu.Unlock()
-	var due []*delivery
-	for len(due) < limit && len(s.spool.ready) > 0 && !s.spool.ready[0].ready().After(now) {
-		due = append(due, heap.Pop(&s.spool.ready).(*delivery))
-	}
-	leased := make([]store.Leased, len(due))
-	for i, d := range due {
+	var leased []store.Leased
+	for _, d := range s.spool.due(r) {
+		s.spool.displace(d)
 		d.Lease++
-		d.LeasedUntil = until
+		d.Node, d.Tried = r.Node, r.Now
+		d.Attempts++
 		s.spool.place(d)
-		leased[i] = store.Leased{Mail: s.spool.mails[d.Mail].Mail, Delivery: d.Delivery}
+		leased = append(leased, store.Leased{Mail: s.spool.mails[d.Mail].Mail, Delivery: d.Delivery})
 	}
 	return leased, nil
 }
 
-// Renew implements [store.Spool].
-func (s *Store) Renew(ctx context.Context, leased []store.Delivery, until time.Time) (lost []store.Delivery, err error) {
-	if err := s.spool.lock(ctx); err != nil {
-		return nil, err
+// due returns the deliveries that the request asks for.
+func (s *spool) due(r store.LeaseRequest) []*delivery {
+	if r.Limit <= 0 {
+		return nil
 	}
-	defer s.spool.mu.Unlock()
-	for _, l := range leased {
-		d := s.spool.find(l.Mail, l.N, l.Lease)
-		if d == nil {
-			lost = append(lost, l)
+	if r.Deaths > 0 {
+		list := slices.SortedFunc(keys(s.deaths[r.Deaths]), compare)
+		return list[:min(len(list), r.Limit)]
+	}
+	skipped := spools.NewSkipped(r, s.suspended())
+	var lanes []store.Lane
+	due := make(map[store.Lane][]*delivery)
+	for name, l := range s.lanes {
+		if skipped.Has(name) {
 			continue
 		}
-		d.LeasedUntil = until
-		s.spool.place(d)
+		if list := s.dueIn(l, r); len(list) > 0 {
+			lanes = append(lanes, name)
+			due[name] = list
+		}
 	}
-	return lost, nil
+	list, _ := spools.Take(lanes, r.Limit, func(wants []spools.Want) (got [][]*delivery, err error) {
+		for _, w := range wants {
+			n := min(w.Limit, len(due[w.Lane]))
+			got = append(got, due[w.Lane][:n])
+			due[w.Lane] = due[w.Lane][n:]
+		}
+		return got, nil
+	})
+	return list
 }
+
+// dueIn returns the first deliveries of a lane that the request asks for.
+func (s *spool) dueIn(l *lane, r store.LeaseRequest) []*delivery {
+	wanted := func(d *delivery) bool {
+		m := s.mails[d.Mail]
+		return (r.Received.IsZero() || !m.Received.After(r.Received)) && !(r.Undelayed && d.Delayed)
+	}
+	if r.Received.IsZero() && !r.Undelayed {
+		return l.first(r.Now, r.Limit)
+	}
+	all := l.first(maxTime, len(*l))
+	return slices.DeleteFunc(all, func(d *delivery) bool {
+		return !wanted(d) || r.Received.IsZero() && d.Next.After(r.Now)
+	})
+}
+
+// maxTime is later than any time.
+var maxTime = time.Unix(1<<40, 0)
 
 // Settle implements [store.Spool].
 func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []store.Outcome, err error) {
@@ -155,63 +200,25 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 	defer s.spool.mu.Unlock()
 	for _, o := range outcomes {
 		d := s.spool.find(o.Mail, o.N, o.Lease)
-		switch {
-		case d == nil:
+		if d == nil {
 			lost = append(lost, o)
-		case o.Done:
-			s.spool.remove(d)
-		default:
-			d.Lease++
-			d.LeasedUntil = time.Time{}
-			d.Next, d.Attempts, d.Delayed, d.Held, d.Reason = o.Next, o.Attempts, o.Delayed, o.Held, o.Reason
-			s.spool.place(d)
+			continue
 		}
+		s.spool.displace(d)
+		if o.Done {
+			s.spool.remove(d)
+			continue
+		}
+		d.Lease++
+		d.Node, d.Deaths = "", 0
+		d.Next, d.Attempts, d.Delayed, d.Held, d.Reason = o.Next, o.Attempts, o.Delayed, o.Held, o.Reason
+		s.spool.place(d)
 	}
 	return lost, nil
 }
 
-// Deliveries implements [store.Spool].
-func (s *Store) Deliveries(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Leased, error) {
-	if err := s.spool.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer s.spool.mu.Unlock()
-	var list []store.Leased
-	for _, m := range s.spool.mails {
-		if tenant != "" && m.Tenant != tenant {
-			continue
-		}
-		for _, d := range m.deliveries {
-			if d != nil && d.Key() > page.After {
-				list = append(list, store.Leased{Mail: m.Mail, Delivery: d.Delivery})
-			}
-		}
-	}
-	slices.SortFunc(list, func(a, b store.Leased) int {
-		return cmp.Or(strings.Compare(a.Mail.ID, b.Mail.ID), cmp.Compare(a.Delivery.N, b.Delivery.N))
-	})
-	return list[:min(len(list), page.Size())], nil
-}
-
-// Depth implements [store.Spool].
-func (s *Store) Depth(ctx context.Context) (store.Depth, error) {
-	if err := s.spool.lock(ctx); err != nil {
-		return store.Depth{}, err
-	}
-	defer s.spool.mu.Unlock()
-	var depth store.Depth
-	for _, m := range s.spool.mails {
-		depth.Deliveries += int64(m.left)
-		if depth.Oldest.IsZero() || m.Received.Before(depth.Oldest) {
-			depth.Oldest = m.Received
-		}
-	}
-	depth.Held = depth.Deliveries - int64(len(s.spool.ready))
-	return depth, nil
-}
-
 // lock locks the spool, or returns ctx's error if ctx has ended. The first
-// call makes the map.
+// call makes the maps.
 func (s *spool) lock(ctx context.Context) error {
 	s.mu.Lock()
 	if err := ctx.Err(); err != nil {
@@ -220,11 +227,16 @@ func (s *spool) lock(ctx context.Context) error {
 	}
 	if s.mails == nil {
 		s.mails = make(map[string]*mail)
+		s.lanes = make(map[store.Lane]*lane)
+		s.deaths = make(map[int]set)
+		s.leased = make(map[string]set)
+		s.nodes = make(map[string]store.Node)
+		s.suspensions = make(map[suspended]store.Suspension)
 	}
 	return nil
 }
 
-// find returns the delivery if it is still under that lease, or nil.
+// find returns the delivery if its token is lease, or nil.
 func (s *spool) find(mail string, n int, lease int64) *delivery {
 	m := s.mails[mail]
 	if m == nil || n < 0 || n >= len(m.deliveries) {
@@ -237,25 +249,9 @@ func (s *spool) find(mail string, n int, lease int64) *delivery {
 	return d
 }
 
-// place puts the delivery where it belongs in the heap, now that it is new or
-// has changed.
-func (s *spool) place(d *delivery) {
-	switch {
-	case d.Held && d.at >= 0:
-		heap.Remove(&s.ready, d.at)
-	case d.Held:
-	case d.at >= 0:
-		heap.Fix(&s.ready, d.at)
-	default:
-		heap.Push(&s.ready, d)
-	}
-}
-
 // remove removes the delivery and, if it was the last, its mail.
 func (s *spool) remove(d *delivery) {
-	if d.at >= 0 {
-		heap.Remove(&s.ready, d.at)
-	}
+	s.count--
 	m := s.mails[d.Mail]
 	m.deliveries[d.N] = nil
 	if m.left--; m.left == 0 {
@@ -263,31 +259,7 @@ func (s *spool) remove(d *delivery) {
 	}
 }
 
-// A readyHeap has the delivery on top that can be leased first. It implements
-// [heap.Interface].
-type readyHeap []*delivery
-
-func (h readyHeap) Len() int { return len(h) }
-
-func (h readyHeap) Less(i, j int) bool {
-	return cmp.Or(h[i].ready().Compare(h[j].ready()), strings.Compare(h[i].Mail, h[j].Mail), cmp.Compare(h[i].N, h[j].N)) < 0
-}
-
-func (h readyHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].at, h[j].at = i, j
-}
-
-func (h *readyHeap) Push(d any) {
-	d.(*delivery).at = len(*h)
-	*h = append(*h, d.(*delivery))
-}
-
-func (h *readyHeap) Pop() any {
-	last := len(*h) - 1
-	d := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	d.at = -1
-	return d
+// compare orders deliveries by when they are due, and then by their keys.
+func compare(a, b *delivery) int {
+	return cmp.Or(a.Next.Compare(b.Next), strings.Compare(a.Mail, b.Mail), cmp.Compare(a.N, b.N))
 }

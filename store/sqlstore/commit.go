@@ -11,12 +11,15 @@ import (
 type operation struct {
 	// Put
 	mail    string // its id; "": this is a Settle
-	first   []any  // its first row
+	notice  bool
+	digest  int64
+	first   []any // its first row
 	others  [][]any
 	content []byte
-	upload  string // the name of a content that was written before
-	found   bool   // there is such a mail already
-	skipped bool   // for that cause, or because another Put of it is ahead
+	upload  string     // the name of a content that was written before
+	found   bool       // there is such a mail already
+	skipped bool       // for that cause, or because another Put of it is ahead
+	ahead   *operation // that Put
 
 	// Settle
 	outcomes []store.Outcome
@@ -34,6 +37,8 @@ func (s *Store) commit(ctx context.Context, ops []*operation) {
 	for i, op := range ops {
 		switch {
 		case op.err != nil:
+		case err == nil && op.ahead != nil && op.ahead.err == nil && !op.same(op.ahead.notice, op.ahead.digest):
+			op.err = errTaken(op.mail)
 		case err == nil || !apart || len(ops) == 1:
 			op.err = err
 		default:
@@ -75,16 +80,7 @@ func (s *Store) together(ctx context.Context, ops []*operation) (apart bool, err
 		if err := s.plan(ctx, &b.tidy, deleteDropped, s.outside.takeDropped()); err != nil {
 			return false, err
 		}
-		if b.isSingle() {
-			if err := s.single(ctx, b.writes[0]); err == nil || s.isBusy(err) {
-				return false, err
-			}
-		}
-		var refused error // neither by the beginning nor by the commit
-		err = s.inTx(ctx, func(tx tx) error {
-			refused = b.run(ctx, tx)
-			return refused
-		})
+		err, refused := s.transact(ctx, &b)
 		if err == nil && b.rest != nil {
 			s.dropSettled(ctx, b.rest.outside)
 		}
@@ -96,6 +92,21 @@ func (s *Store) together(ctx context.Context, ops []*operation) (apart bool, err
 		}
 	}
 	return true, errors.New("the spool changes all the time")
+}
+
+// transact runs a batch. refused is the error of a statement, as opposed to one of
+// the transaction's beginning or end.
+func (s *Store) transact(ctx context.Context, b *batch) (err, refused error) {
+	if b.isSingle() {
+		if err := s.single(ctx, b.writes[0]); err == nil || errors.Is(err, errStale) || s.isBusy(err) {
+			return err, nil
+		}
+	}
+	err = s.inTx(ctx, func(tx tx) error {
+		refused = b.run(ctx, tx)
+		return refused
+	})
+	return err, refused
 }
 
 // pending are the operations that haven't failed yet.
@@ -153,7 +164,10 @@ func (b *batch) isSingle() bool {
 // means is easier to tell when it is tried again in a transaction.
 func (s *Store) single(ctx context.Context, st statement) error {
 	return s.write(ctx, func() error {
-		_, err := st.prepared.ExecContext(ctx, st.args...)
+		n, err := rowsAffected(st.prepared.ExecContext(ctx, st.args...))
+		if err == nil && n < st.rows {
+			err = errStale
+		}
 		return err
 	})
 }

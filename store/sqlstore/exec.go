@@ -196,6 +196,14 @@ func hasNumber(err error, numbers ...string) bool {
 	})
 }
 
+// hasCode reports whether err is one of MySQL's with one of the numbers, whatever
+// its state.
+func hasCode(err error, numbers ...string) bool {
+	return err != nil && slices.ContainsFunc(numbers, func(number string) bool {
+		return strings.Contains(err.Error(), "Error "+number+" (")
+	})
+}
+
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -17,9 +18,10 @@ var migrations embed.FS
 
 // Migrate creates the tables or brings them up to date. Call it at every start. If
 // several processes call it at once, one migrates and the others wait. If the
-// tables are up to date, it changes nothing.
+// tables are up to date, it only reads.
 //
-// Migrate fails if a newer version of this package made the tables, or if a setting
+// Migrate fails if a newer version of this package made the tables and
+// this one can't work with them, or if a setting
 // of the database breaks a promise of [store.Store]. The error says what to change.
 func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.made(); err != nil {
@@ -50,14 +52,20 @@ func (s *Store) migrate(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
+	check, migrate := checkMySQL, s.migrateMySQL
 	switch s.dialect {
 	case SQLite:
-		return s.migrateSQLite(ctx, conn, steps)
+		check, migrate = checkSQLite, s.migrateSQLite
 	case Postgres:
-		return s.migratePostgres(ctx, conn, steps)
-	default:
-		return s.migrateMySQL(ctx, conn, steps)
+		check, migrate = checkPostgres, s.migratePostgres
 	}
+	if err := check(ctx, conn); err != nil {
+		return err
+	}
+	if done, err := s.isCurrent(ctx, conn, steps); done || err != nil {
+		return err
+	}
+	return migrate(ctx, conn, steps)
 }
 
 // steps returns the statements of each migration, in order.
@@ -104,6 +112,32 @@ type execer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// needsSince is the version since which the table of versions has the column
+// needs: the least version of this package that can work with the tables.
+const needsSince = 3
+
+// needs is, for versions whose tables an older version can work with too, the
+// least such version. All other versions need themselves.
+var needs = map[int]int{}
+
+// isCurrent reports whether there is nothing to do. It only reads, so that a user
+// without the right to make tables can call Migrate. It fails if the tables were
+// made by a newer version that this one can't work with.
+func (s *Store) isCurrent(ctx context.Context, db execer, steps [][]string) (bool, error) {
+	query, err := s.sql(`SELECT COALESCE(MAX(version), 0), COALESCE(MAX(needs), 0) FROM {schema}`)
+	if err != nil {
+		return false, err
+	}
+	var version, least int
+	if db.QueryRowContext(ctx, query).Scan(&version, &least) != nil {
+		return false, nil // there is no such table, or it is older; if not, the next statement fails as well
+	}
+	if least > len(steps) {
+		return false, fmt.Errorf("the tables have version %d and need a program that knows at least version %d; this one knows only up to %d: they were migrated by a newer program, use that", version, least, len(steps))
+	}
+	return version >= len(steps), nil
+}
+
 // apply runs the steps that the database does not have yet. The caller must hold
 // the lock of the dialect. The table of versions has a row for each step.
 func (s *Store) apply(ctx context.Context, db execer, steps [][]string) error {
@@ -111,29 +145,43 @@ func (s *Store) apply(ctx context.Context, db execer, steps [][]string) error {
 	if err != nil {
 		return err
 	}
-	record, err := s.sql(`INSERT INTO {schema} (version) VALUES (?)`)
-	if err != nil {
-		return err
-	}
 	var version int
 	if err := db.QueryRowContext(ctx, latest).Scan(&version); err != nil {
 		return err
 	}
-	if version > len(steps) {
-		return fmt.Errorf("the tables have version %d, but this program knows versions up to %d: use a newer version of this program", version, len(steps))
-	}
 	for version < len(steps) {
 		for _, statement := range steps[version] {
-			if _, err := db.ExecContext(ctx, statement); err != nil {
+			if _, err := db.ExecContext(ctx, statement); err != nil && !s.isDone(err) {
 				return fmt.Errorf("version %d: %w", version+1, err)
 			}
 		}
 		version++
-		if _, err := db.ExecContext(ctx, record, version); err != nil {
+		if err := s.record(ctx, db, version); err != nil {
 			return fmt.Errorf("version %d: %w", version, err)
 		}
 	}
 	return nil
+}
+
+// record adds a row to the table of versions.
+func (s *Store) record(ctx context.Context, db execer, version int) error {
+	query, args := `INSERT INTO {schema} (version) VALUES (?)`, []any{version}
+	if version >= needsSince {
+		query, args = `INSERT INTO {schema} (version, needs) VALUES (?, ?)`, append(args, cmp.Or(needs[version], version))
+	}
+	query, err := s.sql(query)
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, query, args...)
+	return err
+}
+
+// isDone reports whether err says that a statement of a migration that was cut
+// short on MySQL had been run before: a column or an index is there already, or is
+// gone already.
+func (s *Store) isDone(err error) bool {
+	return s.dialect == MySQL && hasCode(err, "1054", "1060", "1061", "1091")
 }
 
 // createSchema creates the table of versions. It is not a migration itself, because
@@ -141,9 +189,6 @@ func (s *Store) apply(ctx context.Context, db execer, steps [][]string) error {
 const createSchema = `CREATE TABLE IF NOT EXISTS {schema} (version INTEGER NOT NULL PRIMARY KEY)`
 
 func (s *Store) migrateSQLite(ctx context.Context, conn *sql.Conn, steps [][]string) error {
-	if err := checkSQLite(ctx, conn); err != nil {
-		return err
-	}
 	create, err := s.sql(createSchema)
 	if err != nil {
 		return err
@@ -217,9 +262,6 @@ func writeAhead(ctx context.Context, conn *sql.Conn) error {
 }
 
 func (s *Store) migratePostgres(ctx context.Context, conn *sql.Conn, steps [][]string) error {
-	if err := checkPostgres(ctx, conn); err != nil {
-		return err
-	}
 	create, err := s.sql(createSchema)
 	if err != nil {
 		return err
@@ -267,9 +309,6 @@ func checkPostgres(ctx context.Context, conn *sql.Conn) error {
 func (s *Store) migrateMySQL(ctx context.Context, conn *sql.Conn, steps [][]string) error {
 	create, err := s.sql(createSchema)
 	if err != nil {
-		return err
-	}
-	if err := checkMySQL(ctx, conn); err != nil {
 		return err
 	}
 	// The name of a lock is global to the server, so it contains the database.

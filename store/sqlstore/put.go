@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strings"
-	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/internal/spools"
 )
 
 var _ store.Spool = (*Store)(nil)
@@ -33,7 +32,7 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	op := &operation{mail: m.ID, content: []byte{}}
+	op := &operation{mail: m.ID, notice: m.Notice, content: []byte{}}
 	if m.Size > maxInline {
 		if op.upload, err = s.newUpload(ctx, m.ID); err != nil {
 			return err
@@ -42,14 +41,16 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	if op.first, op.others, err = putRows(m, deliveries, op.upload); err != nil {
 		return err
 	}
+	content := &spools.Summer{R: body}
 	if op.upload == "" {
-		if op.content, err = readWhole(body, m.Size); err != nil {
+		if op.content, err = readWhole(content, m.Size); err != nil {
 			return err
 		}
-	} else if err := s.upload(ctx, op.upload, m, body); err != nil {
+	} else if err := s.upload(ctx, op.upload, m, content); err != nil {
 		return errors.Join(err, s.discard(ctx, op.upload))
 	}
-	op.first = append(op.first, op.content)
+	op.digest = spools.Digest(&m, deliveries, content.Sum)
+	op.first = append(op.first, op.digest, op.content)
 	err = s.puts.do(ctx, op, s.commit)
 	s.checkpoint(ctx)
 	if op.upload != "" && (err != nil || op.skipped) {
@@ -93,38 +94,35 @@ func atEnd(r io.Reader, size int64) error {
 
 // The columns of every row, and those that the first row of a mail has on top.
 const (
-	deliveryColumns = `mail, n, tenant, recipient, notify, original, lease, leased_until, next, ready, attempts, warned, reason`
-	mailColumns     = `recipients, domain, username, sender, remote, received, size, body, utf8, require_tls, ret, envelope_id, upload, content`
+	deliveryColumns = `mail, n, tenant, recipient, notify, original, lane, list, lease, next, tried, attempts, deaths, warned, reason`
+	mailColumns     = `recipients, domain, username, sender, remote, received, size, body, utf8, require_tls, ret, envelope_id, notice, upload, digest, content`
 )
 
-// putRows are the rows of a mail: the first without its content, which comes
-// last, and the others.
+// putRows returns the rows of a mail: the first without its digest and content,
+// which come last, and the others.
 func putRows(m store.Mail, deliveries []store.Delivery, upload string) (first []any, others [][]any, err error) {
 	if m.ID == "" || len(m.ID) > maxID || strings.ContainsFunc(m.ID, notInID) {
 		return nil, nil, fmt.Errorf("the id %q is not of 1 to %d letters and digits", m.ID, maxID)
 	}
-	if n := len(deliveries); n == 0 || n > store.MaxDeliveries {
-		return nil, nil, fmt.Errorf("a mail can't have %d deliveries", n)
-	}
-	if err := errors.Join(fits(string(m.Tenant), m.Remote.String()),
+	if err := errors.Join(spools.Check(&m, deliveries), fits(string(m.Tenant), m.Remote.String()),
 		fitsLong(m.Domain, m.Username, m.From, m.Body, m.Return, m.EnvelopeID)); err != nil {
 		return nil, nil, err
 	}
 	for n, d := range deliveries {
-		if err := errors.Join(fitsLong(d.Recipient, d.Notify, d.OriginalRecipient), fitsReason(d.Reason)); err != nil {
+		if err := errors.Join(fitsLong(d.Recipient, d.Notify, d.OriginalRecipient), fits(d.Node), fitsReason(d.Reason)); err != nil {
 			return nil, nil, err
 		}
-		row := make([]any, 0, 27)
+		lane := laneText(store.Lane{Destination: d.Destination, Tenant: m.Tenant})
+		row := make([]any, 0, 31)
 		row = append(row, m.ID, n, string(m.Tenant), []byte(d.Recipient), []byte(d.Notify), []byte(d.OriginalRecipient),
-			d.Lease, d.LeasedUntil.UnixMicro(), d.Next.UnixMicro(), readyAt(d.Next, d.LeasedUntil, d.Held),
-			d.Attempts, number(d.Delayed), []byte(d.Reason))
+			lane, listOf(&d, lane), d.Lease, d.Next.UnixMicro(), d.Tried.UnixMicro(), d.Attempts, d.Deaths, number(d.Delayed), []byte(d.Reason))
 		if n > 0 {
 			others = append(others, row)
 			continue
 		}
 		first = append(row, len(deliveries), []byte(m.Domain), []byte(m.Username), []byte(m.From), addrText(m.Remote),
 			m.Received.UnixMicro(), m.Size, []byte(m.Body), number(m.UTF8), number(m.RequireTLS),
-			[]byte(m.Return), []byte(m.EnvelopeID), upload)
+			[]byte(m.Return), []byte(m.EnvelopeID), number(m.Notice), upload)
 	}
 	return first, others, nil
 }
@@ -136,26 +134,36 @@ func notInID(r rune) bool {
 }
 
 var (
-	insertFirst   = rowsQuery{`INSERT INTO {deliveries} (` + deliveryColumns + `, ` + mailColumns + `) VALUES ... ON CONFLICT DO NOTHING`, tuple(27), ", ", false}
-	insertOthers  = rowsQuery{`INSERT INTO {deliveries} (` + deliveryColumns + `) VALUES ... ON CONFLICT DO NOTHING`, tuple(13), ", ", false}
+	insertFirst   = rowsQuery{`INSERT INTO {deliveries} (` + deliveryColumns + `, ` + mailColumns + `) VALUES ... ON CONFLICT DO NOTHING`, tuple(31), ", ", false}
+	insertOthers  = rowsQuery{`INSERT INTO {deliveries} (` + deliveryColumns + `) VALUES ... ON CONFLICT DO NOTHING`, tuple(15), ", ", false}
 	deleteDropped = keysQuery(`DELETE FROM {uploads} WHERE upload IN (...)`, 1)
 	deleteUploads = keysQuery(`DELETE FROM {uploads} WHERE upload IN (...) AND started > 0`, 1)
 )
 
-// planPuts adds the statements of Put to a batch. A mail that exists already is left
-// alone; if there is more to it than its first row, that must be known before.
+// same reports whether a Put is of the mail that has this notice and digest.
+func (op *operation) same(notice bool, digest int64) bool {
+	return op.notice == notice && (notice || op.digest == digest)
+}
+
+func errTaken(mail string) error {
+	return fmt.Errorf("another mail has the ID %q: %w", mail, store.ErrTaken)
+}
+
+// planPuts adds the statements of Put to a batch. It leaves out the mails that are
+// known to exist.
 func (s *Store) planPuts(ctx context.Context, b *batch, ops []*operation) error {
 	var firsts, others, uploads [][]any
-	seen := make(map[string]bool, len(ops))
+	seen := make(map[string]*operation, len(ops))
 	for _, op := range ops {
 		if op.mail == "" {
 			continue
 		}
-		op.skipped = op.found || seen[op.mail]
+		op.ahead = seen[op.mail]
+		op.skipped = op.found || op.ahead != nil
 		if op.skipped {
 			continue
 		}
-		seen[op.mail] = true
+		seen[op.mail] = op
 		firsts = append(firsts, op.first)
 		others = append(others, op.others...)
 		if op.upload != "" {
@@ -167,17 +175,6 @@ func (s *Store) planPuts(ctx context.Context, b *batch, ops []*operation) error 
 		s.plan(ctx, &b.writes, insertFirst, firsts),
 		s.plan(ctx, &b.writes, insertOthers, others),
 		s.plan(ctx, &b.writes, deleteUploads, uploads))
-}
-
-// heldReady is the ready of a held delivery: never.
-const heldReady = math.MaxInt64
-
-// readyAt is when a delivery can be leased.
-func readyAt(next, leasedUntil time.Time, held bool) int64 {
-	if held {
-		return heldReady
-	}
-	return max(next.UnixMicro(), leasedUntil.UnixMicro())
 }
 
 // number is a truth value as it is stored.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -87,9 +86,9 @@ type removal struct {
 
 var (
 	deleteDone  = keysQuery(`DELETE FROM {deliveries} WHERE (mail, n, lease) IN (...) AND (n > 0 OR recipients = 1 AND upload = '')`, 3)
-	settleFirst = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, ready = NULL WHERE (mail, n, lease) IN (...) AND ready IS NOT NULL`, 3)
+	settleFirst = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, list = NULL WHERE (mail, n, lease) IN (...) AND list IS NOT NULL`, 3)
 	lockMails   = keysQuery(`SELECT mail FROM {deliveries} WHERE mail IN (...) AND n = 0 ORDER BY mail FOR UPDATE`, 1)
-	goneMails   = keysQuery(`SELECT mail, upload FROM {deliveries} AS m WHERE mail IN (...) AND n = 0 AND ready IS NULL
+	goneMails   = keysQuery(`SELECT mail, upload FROM {deliveries} AS m WHERE mail IN (...) AND n = 0 AND list IS NULL
 		AND NOT EXISTS (SELECT 1 FROM {deliveries} AS d WHERE d.mail = m.mail AND d.n > 0)`, 1)
 	deleteMails = keysQuery(`DELETE FROM {deliveries} WHERE mail IN (...) AND n = 0`, 1)
 )
@@ -178,9 +177,9 @@ func inOrder(rows [][]any) {
 // updateLater records outcomes that aren't done. The values come as a table,
 // whose columns SQLite and PostgreSQL call column1 and so on by themselves.
 func (s *Store) updateLater() rowsQuery {
-	const set = ` SET lease = ` + nextLease + `, leased_until = ` + never + `, next = column4, ready = column5,
+	const set = ` SET lease = ` + nextLease + `, deaths = 0, next = column4, list = CASE column5 WHEN 1 THEN '` + heldList + `' ELSE lane END,
 		attempts = column6, warned = column7, reason = column8`
-	const on = ` d.mail = column1 AND d.n = column2 AND d.lease = column3 AND d.ready IS NOT NULL`
+	const on = ` d.mail = column1 AND d.n = column2 AND d.lease = column3 AND d.list IS NOT NULL`
 	switch s.dialect {
 	case Postgres:
 		return rowsQuery{`UPDATE {deliveries} AS d` + set + ` FROM (VALUES ...) AS v WHERE` + on,
@@ -193,20 +192,17 @@ func (s *Store) updateLater() rowsQuery {
 	}
 }
 
-// never is the zero time in microseconds.
-const never = `-62135596800000000`
-
 func laterRow(o store.Outcome) []any {
 	return []any{
-		o.Mail, o.N, o.Lease, o.Next.UnixMicro(), readyAt(o.Next, time.Time{}, o.Held),
+		o.Mail, o.N, o.Lease, o.Next.UnixMicro(), number(o.Held),
 		o.Attempts, number(o.Delayed), []byte(o.Reason),
 	}
 }
 
 var (
-	selectMails   = keysQuery(`SELECT mail FROM {deliveries} WHERE mail IN (...) AND n = 0`, 1)
+	selectMails   = keysQuery(`SELECT mail, notice, digest FROM {deliveries} WHERE mail IN (...) AND n = 0`, 1)
 	selectUploads = keysQuery(`SELECT upload FROM {uploads} WHERE upload IN (...) AND started > 0`, 1)
-	selectLeases  = keysQuery(`SELECT mail, n, lease FROM {deliveries} WHERE (mail, n) IN (...) AND ready IS NOT NULL`, 2)
+	selectLeases  = keysQuery(`SELECT mail, n, lease FROM {deliveries} WHERE (mail, n) IN (...) AND list IS NOT NULL`, 2)
 )
 
 // look finds out which mails exist and which leases are held.
@@ -224,12 +220,19 @@ func (s *Store) look(ctx context.Context, ops []*operation) error {
 			keys = append(keys, []any{o.Mail, o.N})
 		}
 	}
-	have, uploaded, leases := make(map[string]bool), make(map[string]bool), make(map[key]int64)
+	type kept struct {
+		notice bool
+		digest sql.NullInt64
+	}
+	have, uploaded, leases := make(map[string]kept), make(map[string]bool), make(map[key]int64)
 	err := errors.Join(
 		s.each(ctx, selectMails, mails, func(rows *sql.Rows) error {
 			var id string
-			err := rows.Scan(&id)
-			have[id] = true
+			var notice int64
+			var k kept
+			err := rows.Scan(&id, &notice, &k.digest)
+			k.notice = notice != 0
+			have[id] = k
 			return err
 		}),
 		s.each(ctx, selectUploads, uploads, func(rows *sql.Rows) error {
@@ -249,7 +252,13 @@ func (s *Store) look(ctx context.Context, ops []*operation) error {
 		return err
 	}
 	for _, op := range ops {
-		op.found = op.found || have[op.mail]
+		if there, ok := have[op.mail]; ok {
+			op.found = true
+			// A row of before version 3 has no digest.
+			if there.digest.Valid && !op.same(there.notice, there.digest.Int64) {
+				op.err = errTaken(op.mail)
+			}
+		}
 		if op.upload != "" && !op.found && !uploaded[op.upload] {
 			op.err = errors.New("the content took so long that it was removed as a leftover")
 		}

@@ -52,7 +52,7 @@ func (n *node) open(t *testing.T) *sql.DB {
 }
 
 // wantDepth waits until the node's spool holds so many deliveries, and of those
-// so many that are set aside.
+// so many that are held.
 func (n *node) wantDepth(t *testing.T, deliveries, held int64) {
 	t.Helper()
 	st := sqlstore.New(n.open(t), n.Dialect)
@@ -62,7 +62,7 @@ func (n *node) wantDepth(t *testing.T, deliveries, held int64) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Errorf("the spool holds %d deliveries, of which %d are set aside (%v), want %d, %d; log:\n%s",
+			t.Errorf("the spool holds %d deliveries, of which %d are held (%v), want %d, %d; log:\n%s",
 				depth.Deliveries, depth.Held, err, deliveries, held, n.log.tail())
 			return
 		}

@@ -52,7 +52,7 @@ func (s settings) inFlight() int { return 2 * s.Workers }
 type report struct {
 	Addr, Username, Password string `json:",omitempty"` // it is ready; the user is said by who made it
 
-	Event, Recipient string `json:",omitempty"` // "delivered", "deferred", "bounced", "expired" or "set aside"
+	Event, Recipient string `json:",omitempty"` // "delivered", "deferred", "bounced", "expired" or "held"
 }
 
 const domain = "acme.example"
@@ -116,8 +116,8 @@ func (s *settings) queue(st *sqlstore.Store, tell func(report)) *queue.Queue {
 				tell(report{Event: "bounced", Recipient: e.Recipient})
 			case *queue.Expired:
 				tell(report{Event: "expired", Recipient: e.Recipient})
-			case *queue.SetAside:
-				tell(report{Event: "set aside", Recipient: e.Recipient})
+			case *queue.Held:
+				tell(report{Event: "held", Recipient: e.Recipient})
 			}
 		},
 	}

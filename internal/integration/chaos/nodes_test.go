@@ -53,8 +53,8 @@ func TestNodeKilled(t *testing.T) {
 			continue
 		}
 		taken++
-		if wait := last.at.Sub(l.begun[token]); wait < dead.Lease {
-			t.Errorf("%s was delivered by %s after %v, before the lease of %s had ended", recipient, last.node, wait, dead.name)
+		if wait := last.at.Sub(killed); wait < dead.Lease/4 { // a node may have renewed itself a quarter of the lease before
+			t.Errorf("%s was delivered by %s %v after the kill, before %s had missed three beats", recipient, last.node, wait, dead.name)
 		}
 		if wait := last.at.Sub(killed); wait > dead.Lease+15*time.Second {
 			t.Errorf("%s waited %v after the kill", recipient, wait)

@@ -3,6 +3,8 @@ package chaos_test
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,19 +22,19 @@ var damages = []struct {
 	large           bool   // the message is
 	want            string // the event; "": it is that of another recipient
 }{
-	{"there is no mail in the row", `UPDATE gatepost_deliveries SET received = NULL, size = NULL, upload = NULL WHERE mail = $ID`, false, "set aside"},
-	{"the content is none", `UPDATE gatepost_deliveries SET content = NULL WHERE mail = $ID`, false, "set aside"},
-	{"the content is empty", `UPDATE gatepost_deliveries SET content = $NOTHING WHERE mail = $ID`, false, "set aside"},
-	{"the content is cut short", `UPDATE gatepost_deliveries SET content = substr(content, 1, 100) WHERE mail = $ID`, false, "set aside"},
-	{"the size is too small", `UPDATE gatepost_deliveries SET size = 10 WHERE mail = $ID`, false, "set aside"},
-	{"the size is negative", `UPDATE gatepost_deliveries SET size = -1 WHERE mail = $ID`, false, "set aside"},
-	{"the size is huge", `UPDATE gatepost_deliveries SET size = 4611686018427387904 WHERE mail = $ID`, false, "set aside"},
-	{"the size is the largest", `UPDATE gatepost_deliveries SET size = 9223372036854775807 WHERE mail = $ID`, false, "set aside"},
-	{"all pieces are gone", `DELETE FROM gatepost_contents WHERE upload = $UPLOAD`, true, "set aside"},
-	{"a piece is gone", `DELETE FROM gatepost_contents WHERE upload = $UPLOAD AND n = 1`, true, "set aside"},
-	{"a piece is too short", `UPDATE gatepost_contents SET content = substr(content, 1, 100) WHERE upload = $UPLOAD AND n = 0`, true, "set aside"},
-	{"the upload is unknown", `UPDATE gatepost_deliveries SET upload = 'nonsense' WHERE mail = $ID`, true, "set aside"},
-	{"the client's address is none", `UPDATE gatepost_deliveries SET remote = 'nonsense' WHERE mail = $ID`, false, "set aside"},
+	{"there is no mail in the row", `UPDATE gatepost_deliveries SET received = NULL, size = NULL, upload = NULL WHERE mail = $ID`, false, "held"},
+	{"the content is none", `UPDATE gatepost_deliveries SET content = NULL WHERE mail = $ID`, false, "held"},
+	{"the content is empty", `UPDATE gatepost_deliveries SET content = $NOTHING WHERE mail = $ID`, false, "held"},
+	{"the content is cut short", `UPDATE gatepost_deliveries SET content = substr(content, 1, 100) WHERE mail = $ID`, false, "held"},
+	{"the size is too small", `UPDATE gatepost_deliveries SET size = 10 WHERE mail = $ID`, false, "held"},
+	{"the size is negative", `UPDATE gatepost_deliveries SET size = -1 WHERE mail = $ID`, false, "held"},
+	{"the size is huge", `UPDATE gatepost_deliveries SET size = 4611686018427387904 WHERE mail = $ID`, false, "held"},
+	{"the size is the largest", `UPDATE gatepost_deliveries SET size = 9223372036854775807 WHERE mail = $ID`, false, "held"},
+	{"all pieces are gone", `DELETE FROM gatepost_contents WHERE upload = $UPLOAD`, true, "held"},
+	{"a piece is gone", `DELETE FROM gatepost_contents WHERE upload = $UPLOAD AND n = 1`, true, "held"},
+	{"a piece is too short", `UPDATE gatepost_contents SET content = substr(content, 1, 100) WHERE upload = $UPLOAD AND n = 0`, true, "held"},
+	{"the upload is unknown", `UPDATE gatepost_deliveries SET upload = 'nonsense.x' WHERE mail = $ID`, true, "held"},
+	{"the client's address is none", `UPDATE gatepost_deliveries SET remote = 'nonsense' WHERE mail = $ID`, false, "held"},
 	{"the sender breaks the line", `UPDATE gatepost_deliveries SET sender = $INJECTION WHERE mail = $ID`, false, "bounced"},
 	{"a parameter breaks the line", `UPDATE gatepost_deliveries SET body = $INJECTION WHERE mail = $ID`, false, "bounced"},
 	{"the recipient breaks the line", `UPDATE gatepost_deliveries SET recipient = $INJECTION WHERE mail = $ID`, false, ""},
@@ -41,14 +43,14 @@ var damages = []struct {
 	{"it is very old", `UPDATE gatepost_deliveries SET received = -9223372036854775807 WHERE mail = $ID`, false, "delivered"},
 	{"it is from the future", `UPDATE gatepost_deliveries SET received = 9223372036854775807 WHERE mail = $ID`, false, "delivered"},
 	{"it was due long ago", `UPDATE gatepost_deliveries SET next = -9223372036854775807 WHERE mail = $ID`, false, "delivered"},
-	{"the number is another", `UPDATE gatepost_deliveries SET n = 7000000000 WHERE mail = $ID`, false, "set aside"},
+	{"the number is another", `UPDATE gatepost_deliveries SET n = 7000000000 WHERE mail = $ID`, false, "held"},
 	{"the lease is the last", `UPDATE gatepost_deliveries SET lease = 9223372036854775807 WHERE mail = $ID`, false, "delivered"},
 }
 
 // injection is what would be more than one line to the upstream.
 const injection = "x@example.net>\r\nRCPT TO:<injected@example.net"
 
-// TestDamagedRows damages rows of the spool by hand. Those messages are set aside,
+// TestDamagedRows damages rows of the spool by hand. Those messages are held,
 // or given up, and the rest goes on.
 func TestDamagedRows(t *testing.T) {
 	for _, b := range backends {
@@ -73,7 +75,7 @@ func TestDamagedRows(t *testing.T) {
 			s.wantAll(t, l, n)
 			held := int64(0)
 			for i, d := range damages {
-				if d.want == "set aside" {
+				if d.want == "held" {
 					held++
 				}
 				recipient := victims[i] + "@example.net"
@@ -112,11 +114,27 @@ func damage(t *testing.T, n *node, l *load) (victims []string) {
 		}
 		statement := strings.NewReplacer("$ID", "'"+id+"'", "$UPLOAD", "'"+upload+"'",
 			"$INJECTION", bytesLiteral(n.Dialect, injection), "$NONSENSE", bytesLiteral(n.Dialect, "NONSENSE,,>"), "$NOTHING", bytesLiteral(n.Dialect, "")).Replace(d.statement)
-		if _, err := db.Exec(statement); err != nil {
+		if n.Dialect == sqlstore.SQLite && strings.Contains(statement, "gatepost_contents") {
+			damageFile(t, n, upload, statement)
+		} else if _, err := db.Exec(statement); err != nil {
 			t.Fatalf("%s: %v", d.name, err)
 		}
 	}
 	return victims
+}
+
+// damageFile does to a content in a file what the statement does to one in a table.
+func damageFile(t *testing.T, n *node, upload, statement string) {
+	t.Helper()
+	file, _, _ := strings.Cut(strings.TrimPrefix(n.DSN, "file:"), "?")
+	path := filepath.Join(file+"-contents", upload)
+	err := os.Truncate(path, 100)
+	if strings.HasPrefix(statement, "DELETE") {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func btoi(b bool) int {

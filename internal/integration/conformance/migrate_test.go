@@ -55,7 +55,13 @@ func TestMigrateNewerDatabase(t *testing.T) {
 			dsn := b.create(t)
 			st := b.open(t, dsn)
 			db := b.openDB(t, dsn)
-			if _, err := db.ExecContext(t.Context(), "INSERT INTO gatepost_schema (version) VALUES (9999)"); err != nil {
+			if _, err := db.ExecContext(t.Context(), "INSERT INTO gatepost_schema (version, needs) VALUES (9998, 3)"); err != nil {
+				t.Fatal(err)
+			}
+			if err := st.Migrate(t.Context()); err != nil {
+				t.Errorf("beside a newer version that this one can work with: %v", err)
+			}
+			if _, err := db.ExecContext(t.Context(), "INSERT INTO gatepost_schema (version, needs) VALUES (9999, 9999)"); err != nil {
 				t.Fatal(err)
 			}
 			err := st.Migrate(t.Context())

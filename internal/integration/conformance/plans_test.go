@@ -49,7 +49,7 @@ func TestPostgresPlansForAQueueThatFills(t *testing.T) {
 
 var cycles int
 
-// cycle puts so many mails, and leases, reads, renews and settles them.
+// cycle puts so many mails, and leases, reads and settles them.
 func cycle(t *testing.T, st *sqlstore.Store, sizes ...int) {
 	t.Helper()
 	for _, n := range sizes {
@@ -59,20 +59,14 @@ func cycle(t *testing.T, st *sqlstore.Store, sizes ...int) {
 				t.Fatal(err)
 			}
 		}
-		leased, err := st.Lease(t.Context(), now, now.Add(time.Hour), n)
+		leased, err := st.Lease(t.Context(), store.LeaseRequest{Node: "n1", Now: now, Limit: n})
 		if err != nil || len(leased) != n {
 			t.Fatalf("leased %d, %v, want %d", len(leased), err, n)
 		}
 		checkContent(t, st, leased[0].Mail.ID, 100)
-		var ds []store.Delivery
 		var outcomes []store.Outcome
 		for i, l := range leased {
-			ds = append(ds, l.Delivery)
 			outcomes = append(outcomes, store.Outcome{Mail: l.Delivery.Mail, N: l.Delivery.N, Lease: l.Delivery.Lease, Done: i%2 == 0, Next: now})
-		}
-		lost, err := st.Renew(t.Context(), ds, now.Add(2*time.Hour))
-		if err != nil || len(lost) > 0 {
-			t.Fatalf("Renew: %d lost, %v", len(lost), err)
 		}
 		for range 2 {
 			lost, err := st.Settle(t.Context(), outcomes)

@@ -78,7 +78,10 @@ func TestSpoolBroken(t *testing.T) {
 				}
 			}
 
-			leased, err := st.Lease(t.Context(), now.Add(2*time.Hour), now.Add(3*time.Hour), 10)
+			if err := st.Remove(t.Context(), store.Node{ID: "n1"}); err != nil {
+				t.Fatal(err)
+			}
+			leased, err := st.Lease(t.Context(), store.LeaseRequest{Node: "n2", Now: now.Add(2 * time.Hour), Limit: 10, Deaths: 1})
 			if err != nil || len(leased) != 5 {
 				t.Fatalf("Lease: got %d, %v, want 5", len(leased), err)
 			}
@@ -145,7 +148,7 @@ func TestSpoolLeavesNothing(t *testing.T) {
 					}
 				}
 			}
-			if _, err := st.Lease(t.Context(), now, now, 1); err != nil {
+			if _, err := st.Lease(t.Context(), store.LeaseRequest{Node: "n2", Now: now, Limit: 1}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := st.Settle(t.Context(), []store.Outcome{{Mail: "m1", Lease: 1, Done: true}}); err != nil {
@@ -278,11 +281,11 @@ func heap() uint64 {
 	return stats.HeapAlloc
 }
 
-// mustPut puts a mail that is leased for an hour.
+// mustPut puts a mail that n1 has leased.
 func mustPut(t testing.TB, st store.Spool, id string, content []byte) {
 	t.Helper()
 	m := store.Mail{ID: id, Tenant: "acme", Received: now, Size: int64(len(content))}
-	d := store.Delivery{Recipient: "bob@example.net", Lease: 1, LeasedUntil: now.Add(time.Hour), Next: now}
+	d := store.Delivery{Recipient: "bob@example.net", Node: "n1", Lease: 1, Next: now}
 	if err := st.Put(t.Context(), m, []store.Delivery{d}, bytes.NewReader(content)); err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ var fourKiB = bytes.Repeat([]byte("0123456789abcde\n"), 256)
 // putAndSettle puts a mail that is leased from the start, and settles it.
 func putAndSettle(t testing.TB, st store.Spool, id string) error {
 	m := store.Mail{ID: id, Tenant: "acme", Domain: "acme.example", Username: "u1", From: "shop@acme.example", Received: now, Size: int64(len(fourKiB))}
-	d := store.Delivery{Recipient: "bob@example.net", Lease: 1, LeasedUntil: now.Add(time.Hour), Next: now}
+	d := store.Delivery{Recipient: "bob@example.net", Node: "n1", Lease: 1, Next: now}
 	if err := st.Put(t.Context(), m, []store.Delivery{d}, bytes.NewReader(fourKiB)); err != nil {
 		return err
 	}

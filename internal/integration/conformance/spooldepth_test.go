@@ -16,16 +16,16 @@ import (
 // as long each takes in the latter (the medians).
 //
 // The plans, which are the same for both: Put appends to the primary key and to
-// the two indexes; Lease reads that of ready from its beginning, as many entries
-// as it returns; Settle, and Lease's update, go by primary key.
+// the two indexes; Lease reads that of lists, one entry for each list and as many
+// of the lane as it returns; Settle, and Lease's update, go by primary key.
 //
-//	SQLite      SEARCH deliveries USING INDEX deliveries_ready (ready<?)
+//	SQLite      SEARCH deliveries USING COVERING INDEX deliveries_of_list (list=? AND next<?)
 //	            SEARCH deliveries USING INDEX sqlite_autoindex_deliveries_1 (mail=? AND n=?)
 //	            SEARCH d USING COVERING INDEX sqlite_autoindex_deliveries_1 (mail=? AND n>?)    is any left?
-//	PostgreSQL  Index Scan using deliveries_ready, Index Cond: (ready <= $1)
+//	PostgreSQL  Index Scan using deliveries_of_list, Index Cond: (list = $1 AND next <= $2)
 //	            Nested Loop, Index Scan using deliveries_pkey, Index Cond: (mail = column1 AND n = column2)
 //	            Index Only Scan using deliveries_pkey, Index Cond: (mail = m.mail AND n > 0)
-//	MariaDB     range of_ready, Using index
+//	MariaDB     range of_list, Using index
 //	            range PRIMARY, both parts of the key
 //	            range PRIMARY, ref PRIMARY
 func BenchmarkSpoolDepth(b *testing.B) {
@@ -70,7 +70,7 @@ func step(b *testing.B, st store.Spool, id string) (took [4]time.Duration) {
 	took[0] = time.Since(start)
 
 	start = time.Now()
-	leased, err := st.Lease(b.Context(), now, now.Add(time.Hour), 10)
+	leased, err := st.Lease(b.Context(), store.LeaseRequest{Node: "n1", Now: now, Limit: 10})
 	if err != nil || len(leased) != 10 || leased[0].Mail.ID != id {
 		b.Fatalf("Lease: got %d, %v", len(leased), err)
 	}

@@ -1,0 +1,304 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// This file is about destinations that can't be reached. Such a destination is
+// suspended in the Spool, for all nodes. Its mail stays in the Spool, where it costs
+// nothing, and one message at a time is sent as a probe.
+
+// sweepTime is how often mail for suspended destinations is looked at for its age.
+const sweepTime = 10 * time.Minute
+
+// forgetTime is how long a suspension stays for which nothing waits.
+const forgetTime = time.Hour
+
+// note records whether an attempt reached its destination.
+func (q *Queue) note(r *run, j *job, err error) {
+	switch {
+	case errors.Is(err, errStopped), errors.Is(err, errNotTried):
+	case unreachable(err):
+		q.goesDown(r, j, err)
+	case err == nil || j.probe || answered(err):
+		if o := q.dispatcher.outage(j.lane.Destination); o != nil && !o.person {
+			q.comesUp(r, j.lane.Destination)
+		}
+	}
+}
+
+// goesDown suspends the destination of a job, or prolongs its suspension if the job
+// was a probe.
+func (q *Queue) goesDown(r *run, j *job, cause error) {
+	destination := j.lane.Destination
+	waiting, isNew := q.dispatcher.setDown(destination, &outage{cause: cause, since: time.Now()})
+	q.giveBack(r, waiting)
+	if !isNew && !j.probe {
+		return
+	}
+	if isNew {
+		q.logger().Warn("queue: destination can't be reached", "destination", destination, "error", cause)
+	}
+	q.changeSuspension(r.settles, destination, func(s *store.Suspension) bool {
+		if s.Version != 0 && (s.By != "" || !j.probe) {
+			return false
+		}
+		now := q.now()
+		if s.Version == 0 {
+			s.Since = now
+		}
+		s.Failures++
+		s.Tried, s.Until = now, now.Add(probeAfter(s.Failures)).Truncate(time.Microsecond)
+		s.Reason = reasonOf(cause)
+		return true
+	})
+	q.planned(store.Outcome{Next: q.now().Add(time.Second)})
+}
+
+// comesUp ends a suspension.
+func (q *Queue) comesUp(r *run, destination string) {
+	q.changeSuspension(r.settles, destination, func(s *store.Suspension) bool {
+		if s.By == "" && s.Version != 0 {
+			if err := q.Spool.Resume(r.settles, *s); err != nil && !errors.Is(err, store.ErrConflict) {
+				q.logger().Error("queue: a suspension can't be ended, trying again", "destination", destination, "error", err)
+			}
+		}
+		return false
+	})
+	if q.dispatcher.setUp(destination) {
+		q.logger().Info("queue: destination is back", "destination", destination)
+	}
+	q.noticed()
+}
+
+// changeSuspension applies change to the suspension of a destination, which has the
+// Version 0 if there is none. change returns false if nothing is to be changed.
+func (q *Queue) changeSuspension(ctx context.Context, destination string, change func(*store.Suspension) bool) {
+	ctx, cancel := context.WithTimeout(ctx, spoolTime)
+	defer cancel()
+	for range 3 {
+		list, err := q.Spool.Suspensions(ctx)
+		s := store.Suspension{Destination: destination}
+		for _, other := range list {
+			if other.Tenant == "" && other.Destination == destination {
+				s = other
+			}
+		}
+		if err == nil {
+			if !change(&s) {
+				return
+			}
+			err = q.Spool.Suspend(ctx, s)
+		}
+		switch {
+		case err == nil:
+			return
+		case !errors.Is(err, store.ErrConflict):
+			q.logger().Error("queue: a suspension can't be recorded", "destination", destination, "error", err)
+			return
+		}
+	}
+}
+
+// refresh reads the suspensions, gives back what waits here and is suspended, and
+// sends the probes that are due.
+func (q *Queue) refresh(ctx context.Context, r *run) error {
+	late := false
+	q.polling(func(p *poller) {
+		if late = time.Since(p.looked) >= suspensionTime; late {
+			p.looked = time.Now()
+		}
+	})
+	if !late {
+		return nil
+	}
+	list, err := q.Spool.Suspensions(ctx)
+	if err != nil {
+		return err
+	}
+	q.dispatcher.sweep()
+	down := make(map[string]bool)
+	paused := make(map[store.TenantID]bool)
+	for _, s := range list {
+		if s.Tenant != "" {
+			paused[s.Tenant] = true
+			continue
+		}
+		down[s.Destination] = true
+		if o := q.dispatcher.outage(s.Destination); o == nil || o.person != (s.By != "") {
+			waiting, _ := q.dispatcher.setDown(s.Destination, &outage{cause: suspendedError(s), since: time.Now(), person: s.By != ""})
+			q.giveBack(r, waiting)
+		}
+	}
+	q.giveBack(r, q.dispatcher.pauseTenants(paused))
+	for _, name := range q.dispatcher.downs() {
+		if o := q.dispatcher.outage(name); o != nil && !down[name] && time.Since(o.since) > suspensionTime {
+			q.dispatcher.setUp(name)
+			q.noticed()
+		}
+	}
+	if q.isSkewed() {
+		return nil
+	}
+	for _, s := range list {
+		if err := q.probe(ctx, r, s); err != nil {
+			return err
+		}
+	}
+	return q.age(ctx, r, list)
+}
+
+// suspendedError is why mail that a person or another node has suspended isn't
+// tried.
+func suspendedError(s store.Suspension) error {
+	if s.Reason == "" {
+		return errors.New("queue: the destination is suspended")
+	}
+	return errors.New(s.Reason)
+}
+
+// probe sends one message to a suspended destination, if it is time and no other
+// node does.
+func (q *Queue) probe(ctx context.Context, r *run, s store.Suspension) error {
+	now := q.now()
+	if s.Tenant != "" || s.By != "" || s.Until.IsZero() {
+		return nil
+	}
+	if q.dispatcher.probes(s.Destination) { // for longer than the probe was claimed for
+		if s.Until.Before(now.Add(q.leaseFor() / 2)) {
+			s.Until = now.Add(q.leaseFor()).Truncate(time.Microsecond)
+			return ignoreConflict(q.Spool.Suspend(ctx, s))
+		}
+		return nil
+	}
+	if s.Until.After(now) {
+		return nil
+	}
+	claimed := s
+	claimed.Until = now.Add(q.leaseFor()).Truncate(time.Microsecond)
+	if err := q.Spool.Suspend(ctx, claimed); err != nil {
+		return ignoreConflict(err)
+	}
+	claimed.Version++
+	request := store.LeaseRequest{Now: now, Limit: 1, Probe: true, Destination: s.Destination}
+	n, err := q.leaseJobs(ctx, r, request, func(j *job) { j.probe = true })
+	if err != nil || n > 0 {
+		return err
+	}
+	if now.Sub(s.Tried) > forgetTime {
+		return ignoreConflict(q.Spool.Resume(ctx, claimed))
+	}
+	claimed.Until = s.Until
+	return ignoreConflict(q.Spool.Suspend(ctx, claimed))
+}
+
+func ignoreConflict(err error) error {
+	if errors.Is(err, store.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// age gives up mail for destinations that could not be reached when it was too old
+// already, and tells senders of the delay. A failed probe counts as an attempt of
+// everything that waits behind it, if it failed since this node has joined.
+func (q *Queue) age(ctx context.Context, r *run, list []store.Suspension) error {
+	due := false
+	q.polling(func(p *poller) {
+		if due = time.Since(p.swept) >= sweepTime; due {
+			p.swept = time.Now()
+		}
+	})
+	if !due {
+		return nil
+	}
+	for _, s := range list {
+		if s.Tenant != "" || s.By != "" || s.Tried.Before(q.joined()) {
+			continue
+		}
+		for _, request := range []store.LeaseRequest{
+			{Received: s.Tried.Add(-q.expire())},
+			{Received: q.now().Add(-delayTime), Undelayed: true},
+		} {
+			request.Node, request.Now, request.Limit = q.nodeID(), q.now(), leaseBatch
+			request.Probe, request.Destination = true, s.Destination
+			if err := q.giveUp(ctx, r, request, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// giveUp settles what the request leases as if it had been tried in vain.
+func (q *Queue) giveUp(ctx context.Context, r *run, request store.LeaseRequest, s store.Suspension) error {
+	cause := suspendedError(s)
+	if o := q.dispatcher.outage(s.Destination); o != nil {
+		cause = o.cause
+	}
+	for n := request.Limit; n == request.Limit; {
+		leased, err := q.Spool.Lease(ctx, request)
+		if err != nil {
+			q.polling(func(p *poller) { p.unsure = true })
+			return err
+		}
+		n = len(leased)
+		jobs := q.jobsOf(leased)
+		q.dispatcher.holdClaimed(jobs)
+		for _, j := range jobs {
+			results := all(j.due, cause)
+			for i := range results {
+				results[i].untried = true
+			}
+			q.finish(r, j, results)
+		}
+	}
+	return nil
+}
+
+// holdClaimed registers jobs that the caller settles at once.
+func (d *dispatcher) holdClaimed(jobs []*job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, j := range jobs {
+		d.hold(j)
+		j.claimed = true
+	}
+}
+
+// probes reports whether a probe to the destination waits or is under way.
+func (d *dispatcher) probes(destination string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for j := range d.held {
+		if j.probe && j.lane.Destination == destination {
+			return true
+		}
+	}
+	return false
+}
+
+// probeAfter is how long a destination is left alone after so many failures: from a
+// second to two minutes.
+func probeAfter(fails int) time.Duration {
+	wait := min(time.Second<<min(fails-1, 10), 2*time.Minute)
+	return wait + rand.N(wait/5)
+}
+
+// unreachable reports whether err is about the way to the destination, and so
+// about every message for it.
+func unreachable(err error) bool {
+	return relay.Unreachable(err) || errors.Is(err, errNoAnswer)
+}
+
+// answered reports whether err is what a server said.
+func answered(err error) bool {
+	var reply *relay.ReplyError
+	return errors.As(err, &reply)
+}

@@ -1,0 +1,68 @@
+package store
+
+import "strings"
+
+// A State is what happens to a [Delivery] next.
+type State int
+
+// The states of a delivery.
+const (
+	StateWaiting State = 1 + iota // no node has leased it; it is tried when it is due
+	StateLeased                   // a node has leased it and tries it now or soon
+	StateHeld                     // it waits until a person releases it
+)
+
+// State returns the state of the delivery.
+func (d *Delivery) State() State {
+	switch {
+	case d.Node != "":
+		return StateLeased
+	case d.Held:
+		return StateHeld
+	}
+	return StateWaiting
+}
+
+// A Filter selects deliveries. A delivery matches if it matches every field that
+// is not zero; the zero Filter matches all deliveries. Texts are compared byte by
+// byte, except where a field says otherwise.
+type Filter struct {
+	Mail      string // the ID of the mail
+	Tenant    TenantID
+	Domain    string
+	Username  string
+	From      string
+	Recipient string
+
+	// Destination is a destination. An empty Destination matches only if
+	// ToDestination is set.
+	Destination   string
+	ToDestination bool
+
+	State  State
+	Node   string // the ID of the node that has leased it
+	Reason string // a part of the Reason; the letters A to Z match in either case
+}
+
+// Match reports whether a delivery matches the filter.
+func (f *Filter) Match(l *Leased) bool {
+	m, d := &l.Mail, &l.Delivery
+	return same(f.Mail, d.Mail) && same(f.Tenant, m.Tenant) && same(f.Domain, m.Domain) && same(f.Username, m.Username) &&
+		same(f.From, m.From) && same(f.Recipient, d.Recipient) &&
+		(f.Destination == d.Destination || f.Destination == "" && !f.ToDestination) &&
+		(f.State == 0 || f.State == d.State()) && same(f.Node, d.Node) &&
+		strings.Contains(lower(d.Reason), lower(f.Reason))
+}
+
+func same[T ~string](want, got T) bool { return want == "" || want == got }
+
+// lower makes the letters A to Z lower case and leaves all other bytes alone.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}

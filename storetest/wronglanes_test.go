@@ -1,0 +1,224 @@
+package storetest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// More ways to write a spool wrongly, see spoolMistakes: lanes, nodes,
+// suspensions and filters.
+func init() {
+	for name, m := range map[string]spoolMistake{
+		"the tenant that is due longest takes all": {
+			make:  func(s store.Spool) store.Spool { return greedy{s} },
+			name:  "Lease/Tenants",
+			words: "Tenants take turns",
+		},
+		"attempts are counted when they end": {
+			make:  func(s store.Spool) store.Spool { return countsLate{s} },
+			name:  "Lease/Due",
+			words: "one more Attempt",
+		},
+		"suspensions are only listed": {
+			make:  func(s store.Spool) store.Spool { return heedless{s} },
+			name:  "Lease/Suspended",
+			words: "Deliveries of a suspended tenant or to a suspended destination are not leased.",
+		},
+		"a filter is applied as far as it is known": {
+			make:  func(s store.Spool) store.Spool { return oldFilter{s} },
+			name:  "Deliveries/Filters",
+			words: "Deliveries lists the deliveries that match the filter",
+		},
+		"the ID is all that is compared": {
+			make:  func(s store.Spool) store.Spool { return anyTwin{s} },
+			name:  "Put/AnotherMail",
+			words: "It returns ErrTaken if that mail differs",
+		},
+		"a notice is compared like other mail": {
+			make:  func(s store.Spool) store.Spool { return strictNotices{s} },
+			name:  "Put/Notice",
+			words: "Of a mail with Notice only Notice is compared.",
+		},
+		"a node is removed whatever its beat": {
+			make:  func(s store.Spool) store.Spool { return removesAll{s} },
+			name:  "Remove/Beat",
+			words: "if its Beat is still n.Beat",
+		},
+		"two nodes of one name": {
+			make:  func(s store.Spool) store.Spool { return renames{s} },
+			name:  "Join/SameName",
+			words: "It removes every other node of the same Name",
+		},
+		"the last change of a suspension wins": {
+			make:  func(s store.Spool) store.Spool { return lastWins{s} },
+			name:  "Suspend/Versions",
+			words: "otherwise Suspend returns ErrConflict and changes nothing",
+		},
+		"each process has its own clock": {
+			make:  func(s store.Spool) store.Spool { return ownClock{s, new(int)} },
+			name:  "Renew/Beats",
+			words: "the same clock for all processes",
+		},
+		"only those that are listed as nodes can die": {
+			make:  func(s store.Spool) store.Spool { return forgetful{s} },
+			name:  "Join/Adds",
+			words: "those that were removed but have leased something since",
+		},
+	} {
+		spoolMistakes[name] = m
+	}
+}
+
+// greedy leases the lanes one after another.
+type greedy struct{ store.Spool }
+
+func (s greedy) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	if r.Deaths > 0 || r.Probe || len(r.Skip) > 0 || !r.Received.IsZero() {
+		return s.Spool.Lease(ctx, r)
+	}
+	backlogs, err := s.Backlogs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []store.Leased
+	for i := range backlogs {
+		one := r
+		one.Limit -= len(all)
+		for j := range backlogs {
+			if j != i {
+				one.Skip = append(one.Skip, backlogs[j].Lane)
+			}
+		}
+		leased, err := s.Spool.Lease(ctx, one)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, leased...)
+	}
+	return all, nil
+}
+
+type countsLate struct{ store.Spool }
+
+func (s countsLate) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	leased, err := s.Spool.Lease(ctx, r)
+	for i := range leased {
+		leased[i].Delivery.Attempts--
+	}
+	return leased, err
+}
+
+type heedless struct{ store.Spool }
+
+func (s heedless) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	list, err := s.Suspensions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, su := range list {
+		s.Spool.Resume(ctx, su)
+	}
+	leased, err := s.Spool.Lease(ctx, r)
+	for _, su := range list {
+		su.Version = 0
+		s.Spool.Suspend(ctx, su)
+	}
+	return leased, err
+}
+
+// oldFilter does not know the last fields of a Filter.
+type oldFilter struct{ store.Spool }
+
+func (s oldFilter) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
+	f.State, f.Reason = 0, ""
+	return s.Spool.Deliveries(ctx, f, page)
+}
+
+type anyTwin struct{ store.Spool }
+
+func (s anyTwin) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+	err := s.Spool.Put(ctx, m, deliveries, body)
+	if errors.Is(err, store.ErrTaken) {
+		return nil
+	}
+	return err
+}
+
+type strictNotices struct{ store.Spool }
+
+func (s strictNotices) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+	list, err := s.Deliveries(ctx, store.Filter{Mail: m.ID}, store.Page{})
+	if err == nil && len(list) > 0 && list[0].Mail != m {
+		return store.ErrTaken
+	}
+	return s.Spool.Put(ctx, m, deliveries, body)
+}
+
+type removesAll struct{ store.Spool }
+
+func (s removesAll) Remove(ctx context.Context, n store.Node) error {
+	nodes, err := s.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range nodes {
+		if other.ID == n.ID {
+			return s.Spool.Remove(ctx, other)
+		}
+	}
+	return s.Spool.Remove(ctx, n)
+}
+
+type renames struct{ store.Spool }
+
+func (s renames) Join(ctx context.Context, n store.Node) error {
+	n.Name += " " + n.ID
+	return s.Spool.Join(ctx, n)
+}
+
+func (s renames) Nodes(ctx context.Context) ([]store.Node, error) {
+	nodes, err := s.Spool.Nodes(ctx)
+	for i, n := range nodes {
+		if n.Beat > 0 {
+			nodes[i].Name = n.Name[:len(n.Name)-1-len(n.ID)]
+		}
+	}
+	return nodes, err
+}
+
+type lastWins struct{ store.Spool }
+
+func (s lastWins) Suspend(ctx context.Context, su store.Suspension) error {
+	list, err := s.Suspensions(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(o store.Suspension) bool { return o.Tenant == su.Tenant && o.Destination == su.Destination })
+	if i >= 0 {
+		su.Version = list[i].Version
+	}
+	return s.Spool.Suspend(ctx, su)
+}
+
+type ownClock struct {
+	store.Spool
+	calls *int
+}
+
+func (s ownClock) Renew(ctx context.Context, node string) (time.Time, error) {
+	now, err := s.Spool.Renew(ctx, node)
+	*s.calls++
+	return now.Add(-time.Duration(*s.calls) * time.Second), err
+}
+
+type forgetful struct{ store.Spool }
+
+func (s forgetful) Nodes(ctx context.Context) ([]store.Node, error) {
+	nodes, err := s.Spool.Nodes(ctx)
+	return slices.DeleteFunc(nodes, func(n store.Node) bool { return n.Beat == 0 }), err
+}
