@@ -49,5 +49,8 @@ func sameAddress(a, b string) bool {
 // isDomainRune accepts joiners, which some international names need (RFC 5892
 // appendix A).
 func isDomainRune(r rune) bool {
-	return strings.ContainsRune(".-_\u200c\u200d", r) || unicode.In(r, unicode.Letter, unicode.Digit, unicode.Mark)
+	if r < utf8.RuneSelf {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(".-_", r)
+	}
+	return r == '\u200c' || r == '\u200d' || unicode.In(r, unicode.Letter, unicode.Digit, unicode.Mark)
 }

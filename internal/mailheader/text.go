@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/mail"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -42,7 +43,11 @@ func decodeText(value []byte) string {
 
 // isDate reports whether a Date field holds a date (RFC 5322 section 3.3).
 func isDate(value []byte) bool {
-	_, err := mail.ParseDate(string(bytes.ReplaceAll(value, []byte("\r\n"), nil)))
+	text := string(bytes.ReplaceAll(value, []byte("\r\n"), nil))
+	if _, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", text); err == nil {
+		return true // the usual form; ParseDate tries it after many others
+	}
+	_, err := mail.ParseDate(text)
 	return err == nil
 }
 
