@@ -16,7 +16,7 @@ const (
 	maxHeader   = maxInMemory
 )
 
-// What receive refuses.
+// Errors of receive for contents that are refused.
 var (
 	errTooLarge    = errors.New("too large")
 	errBareCR      = errors.New("bare CR")
@@ -26,39 +26,38 @@ var (
 	errAbandoned   = errors.New("abandoned")
 )
 
-// A content is a message as it was received: the header in memory, and the rest
-// in memory or in a file.
+// A content is a message as it was received. The header is in memory, the rest in
+// memory or in a file.
 type content struct {
 	header   []byte // up to and including the empty line that ends it
 	rest     io.ReaderAt
 	restSize int64
 
-	mem     []byte   // all of it, or what is yet to be written to the file
-	file    *os.File // nil until memory has had enough
+	mem     []byte   // the whole content, or the part that is not yet in the file
+	file    *os.File // nil while the content fits in maxInMemory
 	temp    *tempSpace
 	taken   int64 // of temp
 	size    int64
-	endless bool // refused, and its end is too far away to wait for
+	endless bool // refused, and over maxSkipped bytes long
 
 	longLines int // lines over longLine bytes
 }
 
-// Close removes the file, if there is one.
+// Close removes the temporary file.
 func (c *content) Close() {
 	if c.file == nil {
 		return
 	}
 	c.file.Close()
-	os.Remove(c.file.Name()) // already gone where an open file can be removed
+	os.Remove(c.file.Name()) // for systems that cannot remove an open file
 	c.temp.giveBack(c.taken)
 }
 
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// receive reads a content to its end. Lines leave it ending in CRLF, whatever
-// they ended in (RFC 5321 section 2.3.8). One that is refused is read to its end
-// too, so that the reply comes when the client expects it; if that end is
-// too far away, the content is endless.
+// receive reads a content to its end and makes every line end in CRLF (RFC 5321
+// section 2.3.8). It reads a refused content to its end too, because the client
+// expects the reply there. After maxSkipped bytes it gives up and sets endless.
 func receive(r io.Reader, limit, declared int64, temp *tempSpace) (*content, error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
@@ -96,8 +95,9 @@ func receive(r io.Reader, limit, declared int64, temp *tempSpace) (*content, err
 // client gets a reply. Beyond that the connection ends.
 func maxSkipped(limit int64) int64 { return 2*limit + maxInMemory }
 
-// write appends to the content, and turns to a file when memory has had enough. It
-// fills memory first: how p is cut doesn't decide how large a header may be.
+// write appends to the content. Beyond maxInMemory it moves the content to a file.
+// It fills the memory first, so that the size limit of the header does not depend on
+// how p is cut.
 func (c *content) write(p []byte) error {
 	c.size += int64(len(p))
 	if room := maxInMemory - len(c.mem); len(p) > room {
@@ -111,7 +111,7 @@ func (c *content) write(p []byte) error {
 	return nil
 }
 
-// keep appends to what is in memory.
+// keep appends to mem.
 func (c *content) keep(p []byte) {
 	if n := len(c.mem) + len(p); n > cap(c.mem) {
 		c.mem = append(make([]byte, 0, max(n, min(2*cap(c.mem), maxInMemory))), c.mem...)
@@ -119,8 +119,8 @@ func (c *content) keep(p []byte) {
 	c.mem = append(c.mem, p...)
 }
 
-// spill moves what is in memory to the file, which takes a large piece in far
-// less time than many small ones.
+// spill moves mem to the file. One large write takes far less time than many small
+// ones.
 func (c *content) spill() error {
 	if c.file == nil {
 		end := headerEnd(c.mem)
@@ -131,7 +131,7 @@ func (c *content) spill() error {
 		if err != nil {
 			return err
 		}
-		os.Remove(f.Name()) // on Unix: gone whatever happens to us
+		os.Remove(f.Name()) // on Unix the file is gone even after a crash
 		c.file, c.header = f, bytes.Clone(c.mem[:end])
 	}
 	n := int64(len(c.mem))
@@ -167,8 +167,8 @@ func (c *content) finish(endsInCR bool) error {
 	return nil
 }
 
-// headerEnd returns where the body begins: after the first empty line. It is -1
-// if there is none.
+// headerEnd returns the offset of the body, which begins after the first empty
+// line. It returns -1 if there is no empty line.
 func headerEnd(b []byte) int {
 	if bytes.HasPrefix(b, []byte("\r\n")) {
 		return 2
@@ -179,7 +179,7 @@ func headerEnd(b []byte) int {
 	return -1
 }
 
-// lineEnds watches the lines of a stream.
+// lineEnds checks and counts the lines of a stream.
 type lineEnds struct {
 	cr     bool // the last byte was a CR
 	length int  // of the line so far, with its CR
@@ -204,14 +204,13 @@ func (l *lineEnds) long() int {
 	return l.longs
 }
 
-// scan hands b on in pieces, with every bare LF made CRLF. A bare CR and a NUL
-// are refused: neither may ever leave the relay, since some servers end a line,
-// or even a message, there.
+// scan calls write with the pieces of b, and makes every bare LF a CRLF. It refuses
+// a bare CR and a NUL, because some servers end a line, or even a message, there.
 func (l *lineEnds) scan(b []byte, write func([]byte) error) error {
 	if bytes.IndexByte(b, 0) >= 0 {
 		return errNUL
 	}
-	start := 0 // of what is not yet written
+	start := 0 // of the part that is not yet written
 	for i := 0; i < len(b); {
 		n := bytes.IndexByte(b[i:], '\n')
 		line := b[i:]

@@ -5,12 +5,12 @@ import (
 	"io"
 )
 
-// A dataReader reads a message sent with DATA from the conn itself, without the
-// dots that were added in front of dots and without the line that ends it (RFC
-// 5321 section 4.5.2). go-smtp has a reader for that, too, which is slower, and
-// loses or misses what stands next to a bare CR.
+// A dataReader reads a message sent with DATA from the conn itself. It removes the
+// dots that the client added in front of dots, and the line that ends the message
+// (RFC 5321 section 4.5.2). go-smtp's own reader is slower, and loses or misses
+// bytes next to a bare CR.
 //
-// It relies on go-smtp having read the DATA command and nothing more. Close
+// It relies on go-smtp having read the DATA command and nothing behind it. Close
 // lets go-smtp find the end of the message.
 type dataReader struct {
 	c    *conn
@@ -25,7 +25,7 @@ func (d *dataReader) Read(p []byte) (int, error) {
 		if n == 0 && !end {
 			var m int
 			m, d.err = d.c.fill(p)
-			if d.c.in.Len() > 0 { // a dot that might begin the end
+			if d.c.in.Len() > 0 { // a dot, which may begin the final line
 				d.c.in.Write(p[:m])
 				continue
 			}
@@ -43,29 +43,29 @@ func (d *dataReader) Read(p []byte) (int, error) {
 	return 0, d.err
 }
 
-// Close owes go-smtp the end of the message, if it was reached.
+// Close gives go-smtp the end of the message if the reader has reached it.
 func (d *dataReader) Close() {
 	if d.err == io.EOF && !d.c.broken.Load() {
 		d.c.given = ".\r\n"
 	}
 	if d.c.in.Len() == 0 {
-		d.c.in = bytes.Buffer{} // it may have become large
+		d.c.in = bytes.Buffer{} // the buffer may have become large
 	}
 }
 
-// An unstuffer takes the dots of transparency out of a stream. Only CRLF . CRLF
-// ends it, and only after CRLF does a line begin: whoever takes less for a line
-// end sees messages where there are none.
+// An unstuffer removes the dots of transparency from a stream. Only CRLF . CRLF ends
+// the stream, and a line begins only after CRLF. A server that accepts less as a line
+// end sees messages that the client did not send (SMTP smuggling).
 type unstuffer struct {
-	inLine bool // the next byte isn't the first of a line
+	inLine bool // the next byte is not the first of a line
 	cr     bool // the last byte was a CR
 }
 
 var lineDot = []byte("\r\n.")
 
-// unstuff copies from src to dst as far as it can. It returns how much it wrote
-// and how much of src that took, and whether the end was reached. It takes
-// nothing if it has to see more. dst may begin where src does.
+// unstuff copies from src to dst as far as it can. It returns the number of bytes
+// written, the number of bytes read from src, and whether it reached the end. It
+// reads nothing if it needs more bytes to decide. dst may begin where src does.
 func (u *unstuffer) unstuff(dst, src []byte) (n, used int, end bool) {
 	for n < len(dst) && used < len(src) {
 		rest := src[used:]

@@ -13,8 +13,8 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/mailheader"
 )
 
-// FuzzReceive reads a content in pieces of any size. What comes out is the same
-// as in one piece: what went in with CRLF for every bare LF, or a refusal.
+// FuzzReceive reads a content in pieces of any size. The result does not depend on
+// the pieces: the content with CRLF for every bare LF, or a refusal.
 func FuzzReceive(f *testing.F) {
 	for _, s := range []string{
 		"", "\r\n", "\n", "\r", "a\r\nb\nc\r\n", "a\r\r\n", "a\n\r\n", "a\n\r", "\n\n.\n", "a\x00b", "a\r\x00\n", "\r\n.\r\n", "a\r", "\xff\r\n\xfe\n",
@@ -73,8 +73,8 @@ func contentBytes(t testing.TB, c *content) []byte {
 
 var anyFrom = regexp.MustCompile(`(?im)^(from|sender|(?:resent-)?bcc|return-path)[ \t]*:`)
 
-// FuzzHeader has net/mail read what would be forwarded. It finds no author that
-// was not checked, and no field that should be gone.
+// FuzzHeader has net/mail read what would be forwarded. It finds only authors that
+// were checked, and none of the fields that are removed.
 func FuzzHeader(f *testing.F) {
 	for _, s := range []string{
 		"From: a@acme.example\r\n\r\n", "from : A <a@acme.example>,\r\n\tb@acme.example\r\nSender: a@acme.example\r\n", "From: G: a@b.c, d@e.f;\r\n",
@@ -107,7 +107,7 @@ func FuzzHeader(f *testing.F) {
 		}
 		read, err := mail.ReadMessage(io.MultiReader(m.Content(), strings.NewReader("\r\n\r\n")))
 		if err != nil {
-			return // other programs won't do better
+			return // other programs cannot read it either
 		}
 		for field, checked := range map[string][]string{"From": h.From, "Sender": h.Sender} {
 			for _, value := range read.Header[field] {

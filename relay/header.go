@@ -43,7 +43,8 @@ func (s *Server) complete(m *Message, h *mailheader.Header, secure bool) []byte 
 	return b.Bytes()
 }
 
-// protocol is the "with" of a Received line (RFC 3848, RFC 6531 section 4.3).
+// protocol returns the "with" clause of a Received line (RFC 3848, RFC 6531 section
+// 4.3).
 func protocol(utf8, secure bool) string {
 	p := "ESMTP"
 	if utf8 {

@@ -7,16 +7,16 @@ import (
 	"testing"
 )
 
-// TestHostileHeaders sends headers that some program reads in another way than
-// the next. Whatever a mail program could show as the author is of the user's
-// domain, or the message is refused.
+// TestHostileHeaders sends headers that mail programs read in different ways. The
+// relay refuses the message, or every author that a program could show is of the
+// user's domain.
 func TestHostileHeaders(t *testing.T) {
 	r := startRelay(t, nil)
 	const good = "From: shop@acme.example\r\n"
 	for _, test := range []struct {
-		name, header, want string // the reply, "250" if it is harmless
+		name, header, want string // want is how the reply begins
 	}{
-		// Names are what people make of them; addresses count.
+		// A name may hold anything. The address counts.
 		{"address of another as the name", "From: \"ceo@evil.example\" <shop@acme.example>\r\n", "250"},
 		{"own address as the name", "From: \"shop@acme.example\" <ceo@evil.example>\r\n", "550 5.7.1 From"},
 		{"unquoted address as the name", "From: shop@acme.example <ceo@evil.example>\r\n", "550 5.6.0"},
@@ -130,7 +130,7 @@ func TestHostileHeaders(t *testing.T) {
 				c.cmd(test.header+body+".", test.want)
 				messages := r.Messages()[before:]
 				if refused := len(messages) == 0; refused != (test.want != "250") {
-					t.Fatalf("refused: %v, the reply is %q", refused, test.want)
+					t.Fatalf("got refused %v, want reply %q", refused, test.want)
 				}
 				for _, m := range messages {
 					wellFormed(t, m.Data)
@@ -143,15 +143,14 @@ func TestHostileHeaders(t *testing.T) {
 	}
 }
 
-// authors checks by other means than the relay's that a message is of
-// acme.example.
+// authors checks with net/mail that a message is of acme.example.
 func authors(data []byte) error {
 	m, err := mail.ReadMessage(strings.NewReader(string(data) + "\r\n\r\n"))
 	if err != nil {
-		return fmt.Errorf("the message can't be read: %v: %.300q", err, data)
+		return fmt.Errorf("net/mail cannot read the message: %v: %.300q", err, data)
 	}
 	if n := len(m.Header["From"]); n != 1 {
-		return fmt.Errorf("the message has %d From fields: %.300q", n, data)
+		return fmt.Errorf("got %d From fields, want one: %.300q", n, data)
 	}
 	for _, field := range []string{"From", "Sender"} {
 		if m.Header.Get(field) == "" {
@@ -160,11 +159,11 @@ func authors(data []byte) error {
 		list, err := m.Header.AddressList(field)
 		for _, a := range list {
 			if !strings.HasSuffix(strings.ToLower(a.Address), "@acme.example") || strings.Count(a.Address, "@") != 1 {
-				return fmt.Errorf("%s holds %q: %.300q", field, a.Address, data)
+				return fmt.Errorf("got %q in %s, want an address of acme.example: %.300q", a.Address, field, data)
 			}
 		}
 		if err != nil && !strings.Contains(err.Error(), "charset") {
-			return fmt.Errorf("%s can't be read: %v: %.300q", field, err, data)
+			return fmt.Errorf("net/mail cannot read %s: %v: %.300q", field, err, data)
 		}
 	}
 	return nil

@@ -67,7 +67,7 @@ type Message struct {
 // A NextHop describes a server that has accepted a message.
 type NextHop struct {
 	Host  string // its name
-	Reply string // what it answered to the content, made safe
+	Reply string // its reply to the content, made printable
 
 	// Recipients are the addresses that it has accepted the message for, as in
 	// Message.To. Nil means all that Forward does not refuse.

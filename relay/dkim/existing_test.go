@@ -86,7 +86,7 @@ func TestExistingSignature(t *testing.T) {
 	}
 }
 
-// The Signer decides anew about a message when its first decision no longer holds.
+// The Signer decides again about a message when its first decision no longer holds.
 func TestOutcomeIsForgotten(t *testing.T) {
 	plain := func(*testing.T) string { return "From: shop@acme.example\r\n\r\nhello\r\n" }
 	rsaKeys := []dkim.Key{{Selector: "r", Signer: rsaKey}}
