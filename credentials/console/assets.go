@@ -10,7 +10,7 @@ import (
 //go:embed templates assets lang settings openapi.json
 var files embed.FS
 
-// read returns a file that is known to be there.
+// read returns an embedded file, which must exist.
 func read(name string) []byte {
 	content, err := files.ReadFile(name)
 	if err != nil {
@@ -19,15 +19,14 @@ func read(name string) []byte {
 	return content
 }
 
-// An asset is a file that is the same for everybody.
+// An asset is a file that is the same for all visitors.
 type asset struct {
 	mediaType string
 	version   string // changes with the content
 	content   []byte
 }
 
-// loadAssets returns the assets by their paths. The style begins with the rules
-// given.
+// loadAssets returns the assets by their paths. The style sheet begins with style.
 func loadAssets(style string) map[string]asset {
 	return map[string]asset{
 		"/assets/console.css": newAsset("text/css; charset=utf-8", append([]byte(style), read("assets/console.css")...)),

@@ -6,23 +6,23 @@ import (
 	"strconv"
 )
 
-// A colour is one of sRGB, its parts from 0 to 1.
+// A colour holds red, green and blue of sRGB, from 0 to 1.
 type colour [3]float64
 
 var (
 	white = colour{1, 1, 1}
 	black = colour{}
 
-	// The least contrasting grounds that the accent lies on, in the light and
-	// in the dark; see console.css.
-	lightGround = colour{0xf4 / 255., 0xf4 / 255., 0xf2 / 255.}
-	darkGround  = colour{0x26 / 255., 0x28 / 255., 0x2c / 255.}
+	// The backgrounds of console.css against which the accent colour has the
+	// least contrast, in light and in dark pages.
+	lightBackground = colour{0xf4 / 255., 0xf4 / 255., 0xf2 / 255.}
+	darkBackground  = colour{0x26 / 255., 0x28 / 255., 0x2c / 255.}
 )
 
 const defaultAccent = "#3355d4"
 
-// accentStyle returns the rules that set the accent colour, in a shade that can
-// be read in the light and in one for the dark.
+// accentStyle returns the rule that sets the accent colour, in a shade for light
+// pages and one for dark pages that can both be read.
 func accentStyle(accent string) (string, error) {
 	if accent == "" {
 		accent = defaultAccent
@@ -31,44 +31,44 @@ func accentStyle(accent string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(".gatepost,.gatepost-page{--gatepost-default-accent:light-dark(%v,%v)}\n", c.readable(lightGround, black), c.readable(darkGround, white)), nil
+	return fmt.Sprintf(".gatepost,.gatepost-page{--gatepost-default-accent:light-dark(%v,%v)}\n", c.readable(lightBackground, black), c.readable(darkBackground, white)), nil
 }
 
 func parseColour(text string) (colour, error) {
 	n, err := strconv.ParseUint(text[min(1, len(text)):], 16, 32)
 	if err != nil || len(text) != 7 || text[0] != '#' {
-		return colour{}, fmt.Errorf("console: Handler.Accent is %q and not like #3355d4", text)
+		return colour{}, fmt.Errorf("console: Handler.Accent: %q does not have the form #rrggbb", text)
 	}
 	return colour{float64(n>>16) / 255, float64(n>>8&255) / 255, float64(n&255) / 255}, nil
 }
 
-// String returns the colour as CSS takes it.
+// String returns the colour in the notation of CSS.
 func (c colour) String() string {
 	return fmt.Sprintf("#%02x%02x%02x", int(math.Round(c[0]*255)), int(math.Round(c[1]*255)), int(math.Round(c[2]*255)))
 }
 
-// readable returns c, with as much of the other colour in it as it takes to be
-// read on the ground (WCAG 2.2, 1.4.3).
-func (c colour) readable(ground, towards colour) colour {
+// readable returns c, mixed with as little of another colour as gives it enough
+// contrast against a background (WCAG 2.2 section 1.4.3).
+func (c colour) readable(background, other colour) colour {
 	for part := 0.0; ; part += 0.02 {
 		var mixed colour
 		for i := range mixed {
-			mixed[i] = c[i] + (towards[i]-c[i])*min(part, 1)
+			mixed[i] = c[i] + (other[i]-c[i])*min(part, 1)
 		}
-		// A little more than 4.5, because colours are rounded.
-		if mixed.contrast(ground) >= 4.55 || part >= 1 {
+		// WCAG asks for 4.5; the rest is for rounding.
+		if mixed.contrast(background) >= 4.55 || part >= 1 {
 			return mixed
 		}
 	}
 }
 
-// contrast returns the contrast ratio of WCAG 2.2: from 1 to 21.
+// contrast returns the contrast ratio of two colours (WCAG 2.2), from 1 to 21.
 func (c colour) contrast(other colour) float64 {
 	a, b := c.luminance(), other.luminance()
 	return (max(a, b) + 0.05) / (min(a, b) + 0.05)
 }
 
-// luminance is the relative luminance of WCAG 2.2.
+// luminance returns the relative luminance of a colour (WCAG 2.2), from 0 to 1.
 func (c colour) luminance() float64 {
 	linear := func(part float64) float64 {
 		if part <= 0.04045 {

@@ -13,42 +13,45 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Handler serves the console. Its fields are set before the first request and
-// not changed afterwards. It is safe for concurrent use.
+// A Handler serves the console. Set its fields before the first request and do not
+// change them afterwards. If a required field is missing or a field is wrong, every
+// response has status 500 and the Logger gets the reason. A Handler is safe for
+// concurrent use.
 type Handler struct {
-	// Credentials keeps the users: the same Manager that the relay has, so
-	// that a reset on a page ends the live sessions of the user at once.
-	// Required.
+	// Credentials is the Manager of the relay. Because both use the same one,
+	// a reset in the console ends the sessions of the user at once. Required.
 	Credentials *credentials.Manager
 
-	// Tenant says for which tenant the visitor acts. With an error, or an
-	// empty tenant, the visitor gets 403 and the error goes to the Logger.
-	// Required.
+	// Tenant returns the tenant that the visitor may manage. If it returns an
+	// error or an empty ID, the response has status 403 and the Logger gets the
+	// error. Required.
 	Tenant func(*http.Request) (store.TenantID, error)
 
-	// SMTPHost is the name by which tools reach the relay, as its certificate
-	// has it. It is shown with credentials. Required.
+	// SMTPHost is the host name of the relay, as in its certificate. The pages
+	// show it with a user's credentials. Required.
 	SMTPHost string
 
-	// PortSTARTTLS and PortTLS are the relay's ports as tools reach them. Zero
-	// means 587 and 465; a negative port is not offered.
+	// PortSTARTTLS and PortTLS are the ports of the relay, as tools reach them.
+	// Zero means 587 and 465. A negative port is not offered. The pages
+	// recommend the TLS port if there is one.
 	PortSTARTTLS, PortTLS int
 
-	// Title is the name of the whole in the head of each page and in its
-	// title. Empty means "SMTP users", in the visitor's language.
+	// Title is the name of the console, at the top of each page and in its
+	// title element. Empty means "SMTP users" in the visitor's language.
 	Title string
 
 	// Logo is the address of an image beside the title: a path on the same
 	// host, or a data URL. Empty means none.
 	Logo string
 
-	// Accent is the colour of buttons and links, as "#rrggbb". Where it would
-	// be hard to read it is darkened, or in dark mode lightened, until it has
-	// the contrast of WCAG 2.2 AA. Empty means a blue.
+	// Accent is the colour of buttons and links, in the form "#rrggbb". It is
+	// darkened for light pages, and lightened for dark pages, until its
+	// contrast is that of WCAG 2.2 AA. Empty means a blue.
 	Accent string
 
-	// Layout, if set, writes the whole page around what the console has to
-	// say. Nil means a plain page with the logo and the title on top.
+	// Layout writes the page around the console. If it returns an error, the
+	// response has status 500 and the Logger gets the error. Nil means a plain
+	// page with the logo and the title at the top.
 	Layout func(w io.Writer, r *http.Request, p Page) error
 
 	// ContentSecurityPolicy returns the Content-Security-Policy header of a
@@ -66,16 +69,16 @@ type Handler struct {
 	// [http.CrossOriginProtection.AddTrustedOrigin]. Empty means none.
 	TrustedOrigins []string
 
-	// Logger gets what went wrong inside; a visitor is told only that
-	// something did. Nil means slog.Default().
+	// Logger gets errors whose cause a visitor is not told. Nil means
+	// slog.Default().
 	Logger *slog.Logger
 
-	once  sync.Once
-	err   error // why the Handler can't be used
-	parts parts
+	once      sync.Once
+	err       error // which field is missing or wrong
+	resources resources
 }
 
-// A Page is what a [Handler] gives its Layout.
+// A Page holds the parts of a page, for the Layout of a [Handler].
 type Page struct {
 	Language string        // of the page, for the lang attribute: "en", "fr"
 	Title    template.HTML // for the title element; it is escaped
@@ -84,8 +87,8 @@ type Page struct {
 	Nonce    string        // of the Content-Security-Policy, for style and script elements of the Layout
 }
 
-// parts is what a Handler makes of its fields and of the files of the package.
-type parts struct {
+// resources are derived from the fields of a Handler and the files of the package.
+type resources struct {
 	routes    []route
 	assets    map[string]asset
 	pages     *template.Template
@@ -97,28 +100,28 @@ type parts struct {
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.once.Do(h.prepare)
-	v := h.visit(w, r)
+	req := h.newRequest(w, r)
 	if h.err != nil {
-		v.fail(h.err)
+		req.fail(h.err)
 		return
 	}
-	if to, ok := h.parts.redirect(r); ok {
-		v.redirect(to, http.StatusPermanentRedirect)
+	if to, ok := h.resources.redirect(r); ok {
+		req.redirect(to, http.StatusPermanentRedirect)
 		return
 	}
-	if a, ok := h.parts.assets[r.URL.Path]; ok {
+	if a, ok := h.resources.assets[r.URL.Path]; ok {
 		a.serve(w, r)
 		return
 	}
-	answer, err := v.answer()
+	res, err := req.handle()
 	if err != nil {
-		v.fail(err)
+		req.fail(err)
 		return
 	}
-	v.send(answer)
+	req.send(res)
 }
 
-// prepare makes the parts, and finds mistakes in the fields.
+// prepare checks the fields and sets the resources.
 func (h *Handler) prepare() {
 	switch {
 	case h.Credentials == nil:
@@ -140,7 +143,7 @@ func (h *Handler) prepare() {
 			h.err = errors.Join(h.err, fmt.Errorf("console: Handler.TrustedOrigins: %w", err))
 		}
 	}
-	h.parts = parts{
+	h.resources = resources{
 		routes:    routes(),
 		assets:    loadAssets(style),
 		pages:     template.Must(template.New("").ParseFS(files, "templates/*.html")),

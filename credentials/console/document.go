@@ -8,7 +8,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// These are the documents that programs get, as openapi.json describes them.
+// The types of JSON documents, as openapi.json describes them.
 
 type domainDocument struct {
 	Name           string     `json:"name"`
@@ -54,7 +54,7 @@ type userAndServerDocument struct {
 	Server serverDocument `json:"server"`
 }
 
-// credentialsDocument is the only one with a password.
+// Only credentialsDocument has a password.
 type credentialsDocument struct {
 	User     userDocument   `json:"user"`
 	Password string         `json:"password"`
@@ -73,12 +73,12 @@ type problemDocument struct {
 }
 
 func documentOfDomain(d store.Domain) domainDocument {
-	return domainDocument{d.Name, d.Created, d.Users, orNull(d.LastConnection)}
+	return domainDocument{d.Name, d.Created, d.Users, nullable(d.LastConnection)}
 }
 
 func documentOfUser(u store.User) userDocument {
 	return userDocument{u.Username, u.Name, u.Domain, u.Generation, u.Created, u.PasswordSet,
-		orNull(u.LastConnection), orNull(u.LastConnectionFrom)}
+		nullable(u.LastConnection), nullable(u.LastConnectionFrom)}
 }
 
 func (h *Handler) documentOfServer() serverDocument {
@@ -93,8 +93,8 @@ func (h *Handler) documentOfCredentials(u store.User, p credentials.Password) cr
 	return credentialsDocument{documentOfUser(u), p.Reveal(), h.documentOfServer()}
 }
 
-// each makes a list of documents, which is never null.
-func each[E, D any](list []E, document func(E) D) []D {
+// documentsOf returns the documents of a list. JSON shows an empty list as [].
+func documentsOf[E, D any](list []E, document func(E) D) []D {
 	documents := make([]D, 0, len(list))
 	for _, e := range list {
 		documents = append(documents, document(e))
@@ -102,8 +102,8 @@ func each[E, D any](list []E, document func(E) D) []D {
 	return documents
 }
 
-// orNull returns nil, which is null in JSON, for a zero value.
-func orNull[T comparable](value T) *T {
+// nullable returns nil for a zero value. JSON shows nil as null.
+func nullable[T comparable](value T) *T {
 	if value == *new(T) {
 		return nil
 	}

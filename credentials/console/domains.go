@@ -12,17 +12,17 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A listing is a page of a list and how to get to others.
+// A listing is the search and the navigation of a list.
 type listing struct {
-	Label     string // of the field to search
-	Search    string // what is searched for
-	MaySearch bool   // the list is long enough, or is searched already
+	Label     string // of the search field
+	Search    string // the text to search for
+	MaySearch bool   // whether to show the search field
 	Next      string // address of the next page
 	First     string // address of the first page
 	All       string // address of the list without a search
 }
 
-// searchFrom is the number of entries from which on a list can be searched.
+// searchFrom is the number of entries from which a list has a search field.
 const searchFrom = 10
 
 func newListing(label string, page store.Page, entries int, next string) listing {
@@ -42,44 +42,44 @@ func newListing(label string, page store.Page, entries int, next string) listing
 type domainsData struct {
 	listing
 	Domains []store.Domain
-	Typed   string // into the field for a new domain
-	Error   string // what is wrong with it
+	Typed   string // the text in the field for a new domain
+	Error   string // why it was refused
 }
 
-func (v *visit) domains() (answer, error) {
-	return v.domainsWith(http.StatusOK, "", "")
+func (req *request) domains() (response, error) {
+	return req.domainsWith(http.StatusOK, "", "")
 }
 
-// domainsWith is the list, with what was typed into its field and why that was
-// refused.
-func (v *visit) domainsWith(status int, typed, problem string) (answer, error) {
-	page, err := v.page()
+// domainsWith returns the list of domains, with a text in the field for a new
+// domain and the reason why it was refused.
+func (req *request) domainsWith(status int, typed, problem string) (response, error) {
+	page, err := req.page()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	query := page
 	if name, err := idna.Lookup.ToASCII(page.Search); err == nil {
 		query.Search = name // names are stored as A-labels
 	}
-	list, err := v.tenant.Domains(v.ctx(), query)
+	list, err := req.tenant.Domains(req.ctx(), query)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	list, next := cut(list, page, func(d store.Domain) string { return d.Name })
-	return answer{
+	list, next := trimPage(list, page, func(d store.Domain) string { return d.Name })
+	return response{
 		status:   status,
 		template: "domains",
-		title:    v.T("domains"),
-		data:     domainsData{newListing(v.T("domains.search"), page, len(list), next), list, typed, problem},
-		document: domainsDocument{each(list, documentOfDomain), orNull(next)},
+		title:    req.T("domains"),
+		data:     domainsData{newListing(req.T("domains.search"), page, len(list), next), list, typed, problem},
+		document: domainsDocument{documentsOf(list, documentOfDomain), nullable(next)},
 	}, nil
 }
 
-func (v *visit) addDomain() (answer, error) {
-	name := strings.TrimSpace(v.inputs["name"])
-	d, err := v.tenant.AddDomain(v.ctx(), name)
+func (req *request) addDomain() (response, error) {
+	name := strings.TrimSpace(req.inputs["name"])
+	d, err := req.tenant.AddDomain(req.ctx(), name)
 	if err == nil {
-		return answer{
+		return response{
 			status:   http.StatusCreated,
 			location: "domains/" + d.Name + query("done", "domain-added"),
 			document: documentOfDomain(d),
@@ -87,20 +87,20 @@ func (v *visit) addDomain() (answer, error) {
 	}
 	if errors.Is(err, store.ErrTaken) {
 		code := "domain-taken"
-		if _, own := v.tenant.Domain(v.ctx(), name); own == nil {
+		if _, own := req.tenant.Domain(req.ctx(), name); own == nil {
 			code = "domain-yours"
 		}
 		err = &problem{code: code, status: http.StatusConflict, field: "name", args: []string{name}}
 	}
-	p := v.problemOf(err)
+	p := req.problemOf(err)
 	if p.field == "" {
-		return answer{}, p
+		return response{}, p
 	}
-	p.field = "name" // as the request calls it
-	if v.program {
-		return answer{}, p
+	p.field = "name" // the name of the input
+	if req.asJSON {
+		return response{}, p
 	}
-	return v.domainsWith(p.status, name, v.T("problem."+p.code+".detail", p.args...))
+	return req.domainsWith(p.status, name, req.T("problem."+p.code+".detail", p.args...))
 }
 
 type domainData struct {
@@ -109,63 +109,63 @@ type domainData struct {
 	Users  []store.User
 }
 
-func (v *visit) domain() (answer, error) {
-	d, err := v.theDomain()
+func (req *request) domain() (response, error) {
+	d, err := req.domainOfPath()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	page, err := v.page()
+	page, err := req.page()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	list, err := v.tenant.Users(v.ctx(), d.Name, page)
+	list, err := req.tenant.Users(req.ctx(), d.Name, page)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	list, next := cut(list, page, func(u store.User) string { return u.Username })
-	document := usersDocument{documentOfDomain(d), each(list, documentOfUser), orNull(next)}
-	if page.After == "" && next == "" { // all are here, so they can be in the order people look for
+	list, next := trimPage(list, page, func(u store.User) string { return u.Username })
+	document := usersDocument{documentOfDomain(d), documentsOf(list, documentOfUser), nullable(next)}
+	if page.After == "" && next == "" { // the page has all users: sort them by name
 		slices.SortStableFunc(list, func(a, b store.User) int {
 			return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
 		})
 	}
-	return answer{
+	return response{
 		template: "domain",
-		title:    v.Unicode(d.Name),
-		data:     domainData{newListing(v.T("users.search"), page, len(list), next), d, list},
+		title:    req.Unicode(d.Name),
+		data:     domainData{newListing(req.T("users.search"), page, len(list), next), d, list},
 		document: document,
 	}, nil
 }
 
-// deletion is the data of a question before something is deleted.
+// deletion is the data of a form to delete a domain or a user.
 type deletion struct {
 	Domain store.Domain
 	User   store.User
 	Error  string
 }
 
-func (v *visit) askDeleteDomain() (answer, error) {
-	d, err := v.theDomain()
-	return v.deleteDomainPage(http.StatusOK, deletion{Domain: d}), err
+func (req *request) deleteDomainForm() (response, error) {
+	d, err := req.domainOfPath()
+	return req.deleteDomainPage(http.StatusOK, deletion{Domain: d}), err
 }
 
-func (v *visit) deleteDomainPage(status int, d deletion) answer {
-	return answer{status: status, template: "delete-domain", title: v.T("delete-domain.title", v.Unicode(d.Domain.Name)), data: d}
+func (req *request) deleteDomainPage(status int, d deletion) response {
+	return response{status: status, template: "delete-domain", title: req.T("delete-domain.title", req.Unicode(d.Domain.Name)), data: d}
 }
 
-func (v *visit) deleteDomain() (answer, error) {
-	d, err := v.theDomain()
+func (req *request) deleteDomain() (response, error) {
+	d, err := req.domainOfPath()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	if !v.program {
-		typed, err := credentials.NormalizeDomain(strings.TrimSpace(v.inputs["confirm"]))
+	if !req.asJSON {
+		typed, err := credentials.NormalizeDomain(strings.TrimSpace(req.inputs["confirm"]))
 		if err != nil || typed != d.Name {
-			return v.deleteDomainPage(http.StatusUnprocessableEntity, deletion{Domain: d, Error: v.T("delete.mismatch", v.Unicode(d.Name))}), nil
+			return req.deleteDomainPage(http.StatusUnprocessableEntity, deletion{Domain: d, Error: req.T("delete.mismatch", req.Unicode(d.Name))}), nil
 		}
 	}
-	if err := v.tenant.DeleteDomain(v.ctx(), d.Name); err != nil {
-		return answer{}, err
+	if err := req.tenant.DeleteDomain(req.ctx(), d.Name); err != nil {
+		return response{}, err
 	}
-	return answer{location: query("done", "domain-deleted")}, nil
+	return response{location: query("done", "domain-deleted")}, nil
 }

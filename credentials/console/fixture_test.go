@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,8 +24,8 @@ import (
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
-// A fixture is a console, mounted at /admin/smtp/, with two tenants: acme, for
-// whom visitors act unless they say otherwise, and rival.
+// A fixture is a console, mounted at /admin/smtp/, with two tenants, acme and rival.
+// Visitors are of acme unless the header Test-Tenant names another tenant.
 type fixture struct {
 	*testing.T
 	store       store.Store
@@ -98,7 +101,7 @@ func (f *fixture) worksFor(u store.User, password string) bool {
 	return err == nil
 }
 
-// A response is what a visitor gets.
+// A response is a recorded response with its body.
 type response struct {
 	*httptest.ResponseRecorder
 	body string
@@ -145,14 +148,14 @@ func (f *fixture) post(path string, pairs []string, changes ...as) response {
 	return f.send(http.MethodPost, path, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), changes...)
 }
 
-// call sends JSON, and reads JSON into the map returned.
+// call sends JSON and returns the JSON of the response.
 func (f *fixture) call(path, body string, changes ...as) (response, map[string]any) {
 	f.Helper()
 	r := f.send(http.MethodPost, path, "application/json", strings.NewReader(body), append([]as{program}, changes...)...)
 	var document map[string]any
 	if r.body != "" {
 		if err := json.Unmarshal([]byte(r.body), &document); err != nil {
-			f.Fatalf("%v: %s", err, r.body)
+			f.Fatalf("got body %q, want JSON: %v", r.body, err)
 		}
 	}
 	return r, document
@@ -166,12 +169,12 @@ func (f *fixture) want(r response, status int, parts ...string) {
 	}
 	for _, part := range parts {
 		if !strings.Contains(r.body, part) {
-			f.Errorf("%q is missing:\n%s", part, r.body)
+			f.Errorf("got no %q, want it:\n%s", part, r.body)
 		}
 	}
 }
 
-// pages returns one of each, with one user on them.
+// pages returns each kind of page, with one user.
 func (f *fixture) pages() []response {
 	f.Helper()
 	u, _ := f.user(f.acme, "acme.example", "shop")
@@ -186,7 +189,7 @@ func (f *fixture) hidden(page response, name string) string {
 	f.Helper()
 	found := regexp.MustCompile(`name="` + name + `" value="([^"]+)"`).FindStringSubmatch(page.body)
 	if found == nil {
-		f.Fatalf("no hidden field %s:\n%s", name, page.body)
+		f.Fatalf("got no hidden field %s, want one:\n%s", name, page.body)
 	}
 	return found[1]
 }
@@ -224,3 +227,14 @@ func (broken) Domains(context.Context, store.TenantID, store.Page) ([]store.Doma
 func (broken) AddDomain(context.Context, store.Domain) error                    { return errAway }
 func (broken) AddUser(context.Context, store.User, string) error                { return errAway }
 func (broken) RenameUser(context.Context, store.TenantID, string, string) error { return errAway }
+
+// sorted ranges over a table in the order of its keys.
+func sorted[V any](table map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(table)) {
+			if !yield(key, table[key]) {
+				return
+			}
+		}
+	}
+}

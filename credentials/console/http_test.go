@@ -28,12 +28,12 @@ func TestHeadersOfTheHost(t *testing.T) {
 	})
 	page := f.get("")
 	f.want(page, 200, `<script nonce="R4nd0m&#43;/="`)
-	for name, want := range map[string]string{
+	for name, want := range sorted(map[string]string{
 		"Content-Security-Policy": "script-src 'nonce-R4nd0m+/=' 'strict-dynamic'",
 		"Vary":                    "Cookie, Accept, Accept-Language, Content-Type",
 		"Referrer-Policy":         "no-referrer",
 		"Cache-Control":           "no-store", // there may be a password
-	} {
+	}) {
 		if got := strings.Join(page.Header().Values(name), ", "); got != want {
 			t.Errorf("got %s %q, want %q", name, got, want)
 		}
@@ -98,7 +98,7 @@ func TestTrustedOrigins(t *testing.T) {
 	}
 }
 
-// A client that says nothing of HTML gets JSON.
+// A client whose Accept header does not name HTML gets JSON.
 func TestClientsWithoutAccept(t *testing.T) {
 	f := newFixture(t)
 	for _, accept := range []string{"", "*/*", "application/*"} {
@@ -116,7 +116,7 @@ func TestClientsWithoutAccept(t *testing.T) {
 func TestLimit(t *testing.T) {
 	f := newFixture(t)
 	for _, path := range []string{"", "domains/acme.example"} {
-		for limit, status := range map[string]int{"1": 200, "1000": 200, "1001": 422, "0": 422, "-1": 422, "x": 422, "": 422} {
+		for limit, status := range sorted(map[string]int{"1": 200, "1000": 200, "1001": 422, "0": 422, "-1": 422, "x": 422, "": 422}) {
 			r := f.get(path+"?limit="+limit, program)
 			if r.Code != status {
 				t.Errorf("limit=%s: got status %d, want %d", limit, r.Code, status)
@@ -149,7 +149,7 @@ func TestProblemTypes(t *testing.T) {
 	page := string(must(os.ReadFile("../../docs/problems.md")))
 	for _, code := range loadAPI(t).Components.Schemas["Problem"].Properties["code"].Enum {
 		if !strings.Contains(page, fmt.Sprintf("\n### %s\n", code)) {
-			t.Errorf("docs/problems.md does not describe %s", code)
+			t.Errorf("got no section %s in docs/problems.md, want one", code)
 		}
 	}
 	_, problem := newFixture(t).call("", `{"name":"x"}`)
@@ -161,13 +161,13 @@ func TestProblemTypes(t *testing.T) {
 func TestTrailingSlash(t *testing.T) {
 	f := newFixture(t)
 	u, _ := f.user(f.acme, "acme.example", "shop")
-	for path, want := range map[string]string{
+	for path, want := range sorted(map[string]string{
 		"domains/acme.example/":          "../acme.example",
 		"domains/acme.example/?search=x": "../acme.example?search=x",
 		addPath + "/":                    "../add",
 		userPath(u) + "/":                "../" + u.Username,
 		"domains/caf%C3%A9.example/":     "../caf%C3%A9.example",
-	} {
+	}) {
 		for _, change := range []as{browser, program} {
 			r := f.get(path, change)
 			if got := r.Header().Get("Location"); r.Code != http.StatusPermanentRedirect || got != want {
@@ -181,7 +181,7 @@ func TestTrailingSlash(t *testing.T) {
 }
 
 // The hint about StripPrefix is logged if the handler is mounted in a way that
-// cannot work, and not for each address that somebody mistypes.
+// cannot work, but not for a mistyped address.
 func TestMisplacedHandler(t *testing.T) {
 	f := newFixture(t)
 	for _, test := range []struct {
@@ -209,29 +209,29 @@ func TestMisplacedHandler(t *testing.T) {
 	}
 }
 
-// A link from elsewhere cannot make a page say that something was done.
+// A link on another site cannot make a page say that something was done.
 func TestDoneIsTrue(t *testing.T) {
 	f := newFixture(t)
 	const notice = "data-gatepost-notice"
-	for name, test := range map[string]struct {
+	for name, test := range sorted(map[string]struct {
 		change as
 		want   bool
 	}{
-		"typed":               {header("Sec-Fetch-Site", "none"), false},
-		"a link elsewhere":    {header("Sec-Fetch-Site", "cross-site"), false},
-		"a form of the site":  {fromHere, true},
-		"without https":       {header("Referer", "https://product.example/admin/smtp/domains/gone.example/delete"), true},
-		"elsewhere, no https": {header("Referer", "http://evil.example/"), false},
-		"nothing known":       {browser, false},
-	} {
+		"typed":                       {header("Sec-Fetch-Site", "none"), false},
+		"a link on another site":      {header("Sec-Fetch-Site", "cross-site"), false},
+		"a form of the site":          {fromHere, true},
+		"without https":               {header("Referer", "https://product.example/admin/smtp/domains/gone.example/delete"), true},
+		"another site, without https": {header("Referer", "http://evil.example/"), false},
+		"nothing known":               {browser, false},
+	}) {
 		if got := strings.Contains(f.get("?done=domain-deleted", test.change).body, notice); got != test.want {
 			t.Errorf("%s: got a notice %v, want %v", name, got, test.want)
 		}
 	}
 }
 
-// A name from right to left does not move the text around it, and a name with
-// controls for that is refused.
+// A name from right to left does not move the text around it. A name with
+// bidirectional controls is refused.
 func TestDirectionOfNames(t *testing.T) {
 	f := newFixture(t)
 	for _, control := range "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069" {

@@ -10,7 +10,7 @@ import (
 
 const defaultLanguage = "en"
 
-// A language is one file of the folder lang: texts by their keys.
+// A language has the texts of one file in the folder lang, by their keys.
 type language struct {
 	Code  string
 	Texts map[string]string
@@ -22,7 +22,7 @@ func loadLanguages() languages {
 	all := make(languages)
 	entries, err := files.ReadDir("lang")
 	if err != nil {
-		panic("console: " + err.Error()) // a mistake of this package, which no test would miss
+		panic("console: " + err.Error()) // the folder is embedded
 	}
 	for _, entry := range entries {
 		code := strings.TrimSuffix(entry.Name(), ".json")
@@ -35,8 +35,8 @@ func loadLanguages() languages {
 	return all
 }
 
-// choose returns the language that an Accept-Language header (RFC 9110 section
-// 12.5.4) wants most, of those there are.
+// choose returns the available language that an Accept-Language header (RFC 9110
+// section 12.5.4) prefers. The default is English.
 func (all languages) choose(accept string) *language {
 	best, bestQ := all[defaultLanguage], 0.0
 	for _, part := range strings.Split(accept, ",") {

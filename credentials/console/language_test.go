@@ -1,6 +1,7 @@
 package console
 
 import (
+	"iter"
 	"maps"
 	"net/http"
 	"os"
@@ -11,8 +12,8 @@ import (
 	"testing"
 )
 
-// Every language has the texts of English, with the same places for arguments.
-// Beyond these it has the reasons, which are English where they are made.
+// Every language has the same texts as English, with the same arguments. Other
+// languages also translate the reasons of InvalidError, which are in English.
 func TestLanguagesAreComplete(t *testing.T) {
 	all := loadLanguages()
 	english := all[defaultLanguage]
@@ -23,17 +24,17 @@ func TestLanguagesAreComplete(t *testing.T) {
 			if !ok {
 				reason, isReason := strings.CutPrefix(key, "reason.")
 				if !isReason || strings.HasPrefix(reason, "it ") && !slices.Contains(reasons(t), reason) {
-					t.Errorf("%s has %q, which English doesn't", code, key)
+					t.Errorf("%s: got the key %q, want only keys of English", code, key)
 				}
 				continue
 			}
 			if got, want := place.FindAllString(text, -1), place.FindAllString(base, -1); !slices.Equal(got, want) {
-				t.Errorf("%s: %q has %q, want %q", code, key, got, want)
+				t.Errorf("%s: %s: got arguments %q, want %q", code, key, got, want)
 			}
 		}
 		for key := range english.Texts {
 			if l.Texts[key] == "" {
-				t.Errorf("%s lacks %q", code, key)
+				t.Errorf("%s: got no text %q, want one", code, key)
 			}
 		}
 		if code == defaultLanguage {
@@ -41,13 +42,13 @@ func TestLanguagesAreComplete(t *testing.T) {
 		}
 		for _, reason := range reasons(t) {
 			if l.Texts["reason."+reason] == "" {
-				t.Errorf("%s lacks the reason %q", code, reason)
+				t.Errorf("%s: got no translation of %q, want one", code, reason)
 			}
 		}
 	}
 }
 
-// reasons returns those for which package credentials refuses what people type.
+// reasons returns the reasons of the InvalidErrors of package credentials.
 // Those about host names are in package mailtext.
 func reasons(t *testing.T) []string {
 	t.Helper()
@@ -70,13 +71,12 @@ func reasons(t *testing.T) []string {
 		}
 	}
 	if len(all) < 12 {
-		t.Fatalf("found only %q", all)
+		t.Fatalf("got %d reasons, want at least 12: %q", len(all), all)
 	}
 	return all
 }
 
-// Every text that a template or a file of Go asks for is there, and the other
-// way round.
+// Every text that the templates and the code use exists, and every text is used.
 func TestTextsAreUsed(t *testing.T) {
 	english := loadLanguages()[defaultLanguage].Texts
 	var source strings.Builder
@@ -93,13 +93,13 @@ func TestTextsAreUsed(t *testing.T) {
 	}
 	for _, found := range regexp.MustCompile(`(?:\.T |\.T\()"([a-z.-]+)"`).FindAllStringSubmatch(source.String(), -1) {
 		if _, ok := english[found[1]]; !ok && !strings.HasSuffix(found[1], ".") {
-			t.Errorf("no text %q", found[1])
+			t.Errorf("got no text %q, want one", found[1])
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(english)) {
 		name := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(key, "problem."), "done."), ".title"), ".detail")
 		if !strings.Contains(source.String(), `"`+key+`"`) && !strings.Contains(source.String(), `"`+name+`"`) && !strings.HasPrefix(key, "port.") {
-			t.Errorf("nobody uses %q", key)
+			t.Errorf("got the text %q, which is not used, want only used ones", key)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func must[V any](value V, err error) V {
 
 func TestChoose(t *testing.T) {
 	all := loadLanguages()
-	for accept, want := range map[string]string{
+	for accept, want := range sorted(map[string]string{
 		"":                               "en",
 		"de":                             "en",
 		"fr":                             "fr",
@@ -124,9 +124,9 @@ func TestChoose(t *testing.T) {
 		"en;q=0, fr;q=0.1":               "fr",
 		"fr;q=nonsense":                  "fr",
 		strings.Repeat("fr,", 1000) + "": "fr",
-	} {
+	}) {
 		if got := all.choose(accept).Code; got != want {
-			t.Errorf("choose(%.40q) is %s, want %s", accept, got, want)
+			t.Errorf("choose(%.40q) = %s, want %s", accept, got, want)
 		}
 	}
 }
@@ -166,25 +166,36 @@ func TestFrenchSpaces(t *testing.T) {
 	}
 }
 
-// Whatever accent an embedder chooses can be read.
+// Every accent colour gets enough contrast.
 func TestAccentsCanBeRead(t *testing.T) {
 	for _, text := range []string{"#000000", "#ffffff", "#ffcc00", "#3355d4", "#00ff00", "#ff0000", "#808080", "#7f7fff"} {
 		c := must(parseColour(text))
-		for name, pair := range map[string][2]colour{
-			"light":     {c.readable(lightGround, black), lightGround},
-			"on accent": {c.readable(lightGround, black), white},
-			"dark":      {c.readable(darkGround, white), darkGround},
-			"on dark":   {c.readable(darkGround, white), must(parseColour("#111214"))},
-		} {
+		for name, pair := range sorted(map[string][2]colour{
+			"light":     {c.readable(lightBackground, black), lightBackground},
+			"on accent": {c.readable(lightBackground, black), white},
+			"dark":      {c.readable(darkBackground, white), darkBackground},
+			"on dark":   {c.readable(darkBackground, white), must(parseColour("#111214"))},
+		}) {
 			if got := must(parseColour(pair[0].String())).contrast(pair[1]); got < 4.5 {
-				t.Errorf("%s, %s: %v on %v has contrast %.2f", text, name, pair[0], pair[1], got)
+				t.Errorf("%s, %s: got contrast %.2f of %v on %v, want 4.5", text, name, got, pair[0], pair[1])
 			}
 		}
 	}
 	if got := white.contrast(black); got != 21 {
-		t.Errorf("white on black has contrast %v", got)
+		t.Errorf("got contrast %v of white on black, want 21", got)
 	}
 	if got := must(parseColour("#3355d4")).readable(white, black).String(); got != "#3355d4" {
-		t.Errorf("a readable colour became %s", got)
+		t.Errorf("got %s for a readable colour, want the same colour", got)
+	}
+}
+
+// sorted ranges over a table in the order of its keys.
+func sorted[V any](table map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(table)) {
+			if !yield(key, table[key]) {
+				return
+			}
+		}
 	}
 }

@@ -21,7 +21,7 @@ func TestPasswordIsShownOnce(t *testing.T) {
 	password := passwordIn(page)
 	users := f.users()
 	if len(users) != 1 || !f.worksFor(users[0], password) {
-		t.Fatalf("%d users, and the password %q doesn't work", len(users), password)
+		t.Fatalf("got %d users and the password %q, want 1 user whose password works", len(users), password)
 	}
 	for _, setting := range []string{
 		"SMTP_PASSWORD=" + password,
@@ -34,20 +34,20 @@ func TestPasswordIsShownOnce(t *testing.T) {
 	}
 	// It is in that body and nowhere else.
 	if got := page.Header().Get("Cache-Control"); got != "no-store" {
-		t.Errorf("Cache-Control is %q", got)
+		t.Errorf("got Cache-Control %q, want no-store", got)
 	}
 	for name, values := range page.Header() {
 		if strings.Contains(strings.Join(values, " "), password) {
-			t.Errorf("the header %s has the password", name)
+			t.Errorf("got the password in the header %s, want it only in the body", name)
 		}
 	}
 	if strings.Contains(f.log.String(), password) {
-		t.Error("the log has the password")
+		t.Error("got the password in the log, want it only in the body")
 	}
 	for _, path := range []string{"", "domains/acme.example", addPath, userPath(users[0]), userPath(users[0]) + "/reset"} {
 		for _, change := range []as{program, header("Accept", "text/html")} {
 			if strings.Contains(f.get(path, change).body, password) {
-				t.Errorf("%s has the password", path)
+				t.Errorf("%s: got the password, want none", path)
 			}
 		}
 	}
@@ -59,17 +59,17 @@ func TestFormToAddIsGoodForOneUser(t *testing.T) {
 	f := newFixture(t)
 	key := f.hidden(f.get(addPath), "key")
 	if other := f.hidden(f.get(addPath), "key"); other == key {
-		t.Error("two forms have the same key")
+		t.Error("got the same key for two forms, want two keys")
 	}
 	password := passwordIn(f.post(addPath, []string{"name", "shop", "key", key}))
 	again := f.post(addPath, []string{"name", "shop", "key", key})
 	f.want(again, http.StatusConflict, "already added", "“shop”", "/reset")
 	if passwordIn(again) != "" || strings.Contains(again.body, password) {
-		t.Error("sent again, the form's answer has a password")
+		t.Error("got a password in the response to a repeated form, want none")
 	}
 	users := f.users()
 	if len(users) != 1 || !f.worksFor(users[0], password) {
-		t.Errorf("there are %d users, or the first password stopped working", len(users))
+		t.Errorf("got %d users, want 1 whose first password works", len(users))
 	}
 	// Another node knows it, too.
 	node := &console.Handler{
@@ -83,16 +83,16 @@ func TestFormToAddIsGoodForOneUser(t *testing.T) {
 	f.handler = one
 	// And after the user is deleted.
 	f.want(f.post(userPath(users[0])+"/delete", []string{"confirm", "shop"}), http.StatusSeeOther)
-	f.want(f.post(addPath, []string{"name", "shop", "key", key}), http.StatusConflict, "deleted since")
+	f.want(f.post(addPath, []string{"name", "shop", "key", key}), http.StatusConflict, "was deleted later")
 	if users := f.users(); len(users) != 0 {
-		t.Errorf("%d users, want none", len(users))
+		t.Errorf("got %d users, want none", len(users))
 	}
 	// A form that was refused is still good.
 	key = f.hidden(f.get(addPath), "key")
 	refused := f.post(addPath, []string{"name", " ", "key", key})
 	f.want(refused, http.StatusUnprocessableEntity, "it is empty", `aria-invalid="true"`)
 	if f.hidden(refused, "key") != key {
-		t.Error("the key changed")
+		t.Error("got another key, want the same one")
 	}
 	f.want(f.post(addPath, []string{"name", "shop", "key", key}), http.StatusCreated)
 	f.want(f.post(addPath, []string{"name", "shop"}), http.StatusUnprocessableEntity)
@@ -109,12 +109,12 @@ func TestFormToResetIsGoodForOneReset(t *testing.T) {
 	f.want(page, http.StatusOK, u.Username)
 	password := passwordIn(page)
 	again := f.post(path, []string{"generation", generation})
-	f.want(again, http.StatusConflict, "already reset", "nothing was changed", "Reset it again")
+	f.want(again, http.StatusConflict, "already reset", "Nothing was changed", "Reset it again")
 	if strings.Contains(again.body, password) || passwordIn(again) != "" {
-		t.Error("sent again, the form's answer has a password")
+		t.Error("got a password in the response to a repeated form, want none")
 	}
 	if !f.worksFor(u, password) || f.worksFor(u, old.Reveal()) {
-		t.Error("it should be the password of the first answer that works, alone")
+		t.Error("got another password that works, want only that of the first response")
 	}
 	f.want(f.post(path, nil), http.StatusBadRequest)
 }
@@ -127,17 +127,17 @@ func TestIdempotencyKey(t *testing.T) {
 	again, problem := f.call(addPath, `{"name":"shop"}`, key)
 	f.want(again, http.StatusConflict)
 	if problem["code"] != "added-before" {
-		t.Errorf("got %v", problem)
+		t.Errorf("got %v, want added-before", problem)
 	}
 	if got := len(f.users()); got != 1 {
-		t.Errorf("%d users, want 1", got)
+		t.Errorf("got %d users, want 1", got)
 	}
 	reset, _ := f.call(userPath(f.users()[0])+"/reset", `{"generation":1}`)
 	f.want(reset, http.StatusOK)
 	reset, problem = f.call(userPath(f.users()[0])+"/reset", `{"generation":1}`)
 	f.want(reset, http.StatusConflict)
 	if problem["code"] != "reset-before" {
-		t.Errorf("got %v", problem)
+		t.Errorf("got %v, want reset-before", problem)
 	}
 	reset, _ = f.call(userPath(f.users()[0])+"/reset", `{}`)
 	f.want(reset, http.StatusOK)

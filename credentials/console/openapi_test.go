@@ -13,7 +13,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials/console"
 )
 
-// An api is as much of openapi.json as the tests look at.
+// An api has the parts of openapi.json that the tests use.
 type api struct {
 	Paths      map[string]map[string]json.RawMessage
 	Components struct{ Schemas map[string]*schema }
@@ -50,7 +50,7 @@ func (a api) operation(t *testing.T, path, method string) operation {
 	t.Helper()
 	raw, ok := a.Paths[path][strings.ToLower(method)]
 	if !ok {
-		t.Fatalf("openapi.json has no %s %s", method, path)
+		t.Fatalf("got no %s %s in openapi.json, want one", method, path)
 	}
 	var o operation
 	if err := json.Unmarshal(raw, &o); err != nil {
@@ -59,7 +59,7 @@ func (a api) operation(t *testing.T, path, method string) operation {
 	return o
 }
 
-// check reports where a document differs from a schema.
+// check returns an error if a document does not match a schema.
 func (a api) check(s *schema, value any, where string) error {
 	if name, ok := strings.CutPrefix(s.Ref, "#/components/schemas/"); ok {
 		return a.check(a.Components.Schemas[name], value, where)
@@ -84,12 +84,12 @@ func (a api) check(s *schema, value any, where string) error {
 		kind = "object"
 		for _, name := range s.Required {
 			if _, ok := value[name]; !ok {
-				return fmt.Errorf("%s: no %s", where, name)
+				return fmt.Errorf("%s: got no member %s, want one", where, name)
 			}
 		}
 		for name, member := range value {
 			if s.Properties[name] == nil {
-				return fmt.Errorf("%s: %s is not in the schema", where, name)
+				return fmt.Errorf("%s: got the member %s, want only those of the schema", where, name)
 			}
 			if err := a.check(s.Properties[name], member, where+"."+name); err != nil {
 				return err
@@ -97,17 +97,16 @@ func (a api) check(s *schema, value any, where string) error {
 		}
 	}
 	if types, ok := s.Type.([]any); s.Type != kind && !(ok && slices.Contains(types, any(kind))) {
-		return fmt.Errorf("%s is %v, want %v", where, kind, s.Type)
+		return fmt.Errorf("%s: got %v, want %v", where, kind, s.Type)
 	}
 	if len(s.Enum) > 0 && !slices.Contains(s.Enum, value) {
-		return fmt.Errorf("%s is %v, want one of %v", where, value, s.Enum)
+		return fmt.Errorf("%s: got %v, want one of %v", where, value, s.Enum)
 	}
 	return nil
 }
 
-// Each line is a request, and the status that comes of it. Every operation and
-// every status of openapi.json that a request can bring about is among them, and
-// every answer is as the file says.
+// Each line is a request and the status of its response. Together they use every
+// operation of openapi.json. Every response matches the schema for its status.
 func TestOpenAPI(t *testing.T) {
 	f := newFixture(t)
 	a := loadAPI(t)
@@ -165,18 +164,18 @@ func TestOpenAPI(t *testing.T) {
 		seen[o.OperationID] = true
 		described, ok := o.Responses[fmt.Sprint(line.status)]
 		if !ok {
-			t.Errorf("%s: openapi.json doesn't have this status", name)
+			t.Errorf("%s: got a status that openapi.json does not have, want one that it has", name)
 			continue
 		}
 		content, ok := described.Content[r.Header().Get("Content-Type")]
 		if len(described.Content) == 0 {
 			if r.body != "" {
-				t.Errorf("%s: got a body: %s", name, r.body)
+				t.Errorf("%s: got body %q, want none", name, r.body)
 			}
 			continue
 		}
 		if !ok {
-			t.Errorf("%s: openapi.json doesn't have the type %s", name, r.Header().Get("Content-Type"))
+			t.Errorf("%s: got Content-Type %s, want one of openapi.json", name, r.Header().Get("Content-Type"))
 			continue
 		}
 		var document any
@@ -193,14 +192,14 @@ func TestOpenAPI(t *testing.T) {
 				continue
 			}
 			if id := a.operation(t, path, method).OperationID; !seen[id] {
-				t.Errorf("nothing here calls %s", id)
+				t.Errorf("got no request for %s in this test, want one", id)
 			}
 		}
 	}
 }
 
-// A problem names the member of the request that is to blame.
-func TestFieldToBlame(t *testing.T) {
+// A problem names the member of the request that is wrong.
+func TestProblemField(t *testing.T) {
 	f := newFixture(t)
 	f.domain(f.acme, "mine.example")
 	for _, test := range []struct{ path, body, key, field string }{
@@ -213,13 +212,12 @@ func TestFieldToBlame(t *testing.T) {
 	} {
 		_, problem := f.call(test.path, test.body, header("Idempotency-Key", test.key))
 		if problem["field"] != test.field {
-			t.Errorf("%s: %v is to blame, want %s", test.body, problem["field"], test.field)
+			t.Errorf("%s: got field %v, want %s", test.body, problem["field"], test.field)
 		}
 	}
 }
 
-// What the handler takes of programs is in openapi.json, and the other way
-// round; it is served beside the pages.
+// openapi.json describes exactly the JSON requests that the handler accepts.
 func TestOpenAPIHasEveryRoute(t *testing.T) {
 	f := newFixture(t)
 	a := loadAPI(t)
@@ -229,13 +227,13 @@ func TestOpenAPIHasEveryRoute(t *testing.T) {
 		for _, method := range []string{"GET", "POST"} {
 			_, described := a.Paths[path][strings.ToLower(method)]
 			if allowed := strings.Contains(r.Header().Get("Allow"), method); allowed != described {
-				t.Errorf("%s %s: described %v, allowed %v", method, path, described, allowed)
+				t.Errorf("%s %s: got described %v, want %v, as the handler allows", method, path, described, allowed)
 			}
 		}
 		delete(a.Paths, path)
 	}
 	if len(a.Paths) > 0 {
-		t.Errorf("openapi.json has more: %v", a.Paths)
+		t.Errorf("got the paths %v in openapi.json, want only those of the handler", a.Paths)
 	}
 	r := f.get("openapi.json")
 	f.want(r, 200, `"openapi": "3.1.0"`)

@@ -35,18 +35,18 @@ func (h *Handler) policy(w http.ResponseWriter, r *http.Request) (nonce, policy 
 	return nonce, fmt.Sprintf(defaultPolicy, nonce)
 }
 
-// header sets the headers that every response has. Those that protect passwords
-// replace what a handler around the console has set.
-func (v *visit) header() http.Header {
-	header := v.w.Header()
+// header sets the headers of every response. Headers that protect passwords
+// replace those that a handler around the console has set; others do not.
+func (req *request) header() http.Header {
+	header := req.w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	addVary(header, "Accept", "Accept-Language", "Content-Type")
 	if header.Get("Referrer-Policy") == "" {
 		header.Set("Referrer-Policy", "same-origin")
 	}
-	if v.policy != "" {
-		header.Set("Content-Security-Policy", v.policy)
+	if req.policy != "" {
+		header.Set("Content-Security-Policy", req.policy)
 	}
 	return header
 }

@@ -6,35 +6,35 @@ import (
 	"strings"
 )
 
-// A route is a path and what it does. The parts of its path in braces stand for
-// anything.
+// A route maps a path to the functions that answer it. A segment in braces
+// matches any segment.
 type route struct {
 	path string
 	get  screen
-	post screen // nil: nothing is changed here
+	post screen // nil: POST is not allowed
 
-	// form says that get is a form, which programs have no use for.
+	// form is set if get returns a form. JSON clients do not get forms.
 	form bool
 }
 
-// A screen answers a request of a visitor whose tenant is known.
-type screen func(*visit) (answer, error)
+// A screen answers a request whose tenant is known.
+type screen func(*request) (response, error)
 
 func routes() []route {
 	return []route{
-		{path: "/", get: (*visit).domains, post: (*visit).addDomain},
-		{path: "/domains/{domain}", get: (*visit).domain},
-		{path: "/domains/{domain}/delete", get: (*visit).askDeleteDomain, post: (*visit).deleteDomain, form: true},
-		{path: "/domains/{domain}/add", get: (*visit).askAddUser, post: (*visit).addUser, form: true},
-		{path: "/domains/{domain}/users/{username}", get: (*visit).user},
-		{path: "/domains/{domain}/users/{username}/rename", get: (*visit).askRename, post: (*visit).rename, form: true},
-		{path: "/domains/{domain}/users/{username}/reset", get: (*visit).askReset, post: (*visit).reset, form: true},
-		{path: "/domains/{domain}/users/{username}/delete", get: (*visit).askDeleteUser, post: (*visit).deleteUser, form: true},
+		{path: "/", get: (*request).domains, post: (*request).addDomain},
+		{path: "/domains/{domain}", get: (*request).domain},
+		{path: "/domains/{domain}/delete", get: (*request).deleteDomainForm, post: (*request).deleteDomain, form: true},
+		{path: "/domains/{domain}/add", get: (*request).addUserForm, post: (*request).addUser, form: true},
+		{path: "/domains/{domain}/users/{username}", get: (*request).user},
+		{path: "/domains/{domain}/users/{username}/rename", get: (*request).renameForm, post: (*request).rename, form: true},
+		{path: "/domains/{domain}/users/{username}/reset", get: (*request).resetForm, post: (*request).reset, form: true},
+		{path: "/domains/{domain}/users/{username}/delete", get: (*request).deleteUserForm, post: (*request).deleteUser, form: true},
 	}
 }
 
-// match returns the values of the parts in braces, if the path, which is escaped,
-// is the route's. An escaped slash doesn't part.
+// match reports whether an escaped path is the route's, and returns the values of
+// the segments in braces. An escaped slash does not separate segments.
 func (rt route) match(path string) (values map[string]string, ok bool) {
 	want, got := strings.Split(rt.path, "/"), strings.Split(path, "/")
 	if len(want) != len(got) {
@@ -55,10 +55,10 @@ func (rt route) match(path string) (values map[string]string, ok bool) {
 	return values, true
 }
 
-// allowed returns the methods of the route, for the kind of visitor.
-func (rt route) allowed(program bool) []string {
+// allowed returns the methods that the route allows.
+func (rt route) allowed(asJSON bool) []string {
 	var methods []string
-	if !program || !rt.form {
+	if !asJSON || !rt.form {
 		methods = append(methods, http.MethodGet, http.MethodHead)
 	}
 	if rt.post != nil {
@@ -67,11 +67,11 @@ func (rt route) allowed(program bool) []string {
 	return methods
 }
 
-// redirect returns where a request for another spelling of a path is sent, if it
-// is one: the path of the console without its slash, or of a page with a slash
-// too many. The address is relative, because only the embedder knows the path
-// that the console is mounted at.
-func (p *parts) redirect(r *http.Request) (to string, ok bool) {
+// redirect returns the address to redirect a request to, if its path is that of
+// the console without the slash at the end, or that of a page with one. The
+// address is relative, because only the embedder knows the path that the console
+// is mounted at.
+func (p *resources) redirect(r *http.Request) (to string, ok bool) {
 	requested, query, _ := strings.Cut(r.RequestURI, "?")
 	if query != "" {
 		query = "?" + query
@@ -87,7 +87,7 @@ func (p *parts) redirect(r *http.Request) (to string, ok bool) {
 }
 
 // find returns the route of an escaped path, or nil.
-func (p *parts) find(path string) *route {
+func (p *resources) find(path string) *route {
 	for i := range p.routes {
 		if _, ok := p.routes[i].match(path); ok {
 			return &p.routes[i]
@@ -96,8 +96,9 @@ func (p *parts) find(path string) *route {
 	return nil
 }
 
-// misplaced reports whether the console gets paths that cannot be right: without
-// the slash at the beginning, or with the path at which a [http.ServeMux] has it.
+// misplaced reports whether the console is mounted in a way that cannot work: its
+// paths lack the slash at the beginning, or still have the path at which an
+// [http.ServeMux] has the console.
 func misplaced(r *http.Request) bool {
 	if !strings.HasPrefix(r.URL.Path, "/") {
 		return true

@@ -21,19 +21,19 @@ func TestAddDomain(t *testing.T) {
 	r := f.post("", []string{"name", " MyCompany.com. "})
 	f.want(r, http.StatusSeeOther)
 	if got := r.Header().Get("Location"); got != "./domains/mycompany.com?done=domain-added" {
-		t.Errorf("Location is %q", got)
+		t.Errorf("got Location %q, want that of the domain", got)
 	}
 	f.want(f.get("domains/mycompany.com?done=domain-added", fromHere), 200, `data-gatepost-notice>The domain was added.`)
-	for name, want := range map[string]string{
+	for name, want := range sorted(map[string]string{
 		"me@mycompany.com": "it is a mail address, not a domain",
 		"192.0.2.1":        "it is an IP address",
 		"":                 "it is empty",
 		"localhost":        "it has only one label",
-	} {
+	}) {
 		f.want(f.post("", []string{"name", name}), http.StatusUnprocessableEntity, want, `aria-invalid="true"`, `value="`+name+`"`)
 	}
 	f.want(f.post("", []string{"name", "mycompany.com"}), http.StatusConflict, "You already have mycompany.com.")
-	f.want(f.post("", []string{"name", "rival.example"}), http.StatusConflict, "by somebody else")
+	f.want(f.post("", []string{"name", "rival.example"}), http.StatusConflict, "Someone else has already added rival.example.")
 }
 
 func TestDeleteDomain(t *testing.T) {
@@ -41,15 +41,15 @@ func TestDeleteDomain(t *testing.T) {
 	f.user(f.acme, "acme.example", "one")
 	f.user(f.acme, "acme.example", "two")
 	const path = "domains/acme.example/delete"
-	f.want(f.get(path), 200, "<strong>2</strong>", "can’t be undone")
+	f.want(f.get(path), 200, "<strong>2</strong>", "cannot be undone")
 	f.want(f.post(path, []string{"confirm", "other.example"}), http.StatusUnprocessableEntity, "Nothing was deleted")
 	r := f.post(path, []string{"confirm", "ACME.example "})
 	f.want(r, http.StatusSeeOther)
 	if got := r.Header().Get("Location"); got != "./../../?done=domain-deleted" {
-		t.Errorf("Location is %q", got)
+		t.Errorf("got Location %q, want that of the list", got)
 	}
 	f.want(f.get("?done=domain-deleted", fromHere), 200, "were deleted")
-	f.want(f.post(path, []string{"confirm", "acme.example"}), http.StatusNotFound, "nothing left to do")
+	f.want(f.post(path, []string{"confirm", "acme.example"}), http.StatusNotFound, "may have been deleted")
 }
 
 func TestRename(t *testing.T) {
@@ -60,11 +60,11 @@ func TestRename(t *testing.T) {
 	f.want(f.post(userPath(u)+"/rename", []string{"name", "new shop"}), http.StatusSeeOther)
 	f.want(f.get("domains/acme.example?done=renamed", fromHere), 200, "new shop", "was renamed")
 	if !f.worksFor(u, p.Reveal()) {
-		t.Error("the password stopped working")
+		t.Error("got a password that does not work, want one that works")
 	}
 }
 
-// Lists of any length are searched, and turned page by page.
+// A long list has a search field and several pages.
 func TestLists(t *testing.T) {
 	f := newFixture(t)
 	for i := range 120 {
@@ -83,7 +83,7 @@ func TestLists(t *testing.T) {
 		link := next.FindStringSubmatch(page.body)
 		if link == nil {
 			if pages != 3 || len(seen) != 120 {
-				t.Errorf("%d users on %d pages, want 120 on 3", len(seen), pages)
+				t.Errorf("got %d users on %d pages, want 120 on 3", len(seen), pages)
 			}
 			break
 		}
@@ -92,21 +92,22 @@ func TestLists(t *testing.T) {
 	one := f.get("domains/acme.example?search=SHOP+077")
 	f.want(one, 200, "Shop 077", `value="SHOP 077"`)
 	if found := names.FindAllString(one.body, -1); len(found) != 1 {
-		t.Errorf("found %q", found)
+		t.Errorf("got %q, want one user", found)
 	}
-	f.want(f.get("domains/acme.example?search=nothing"), 200, "Nothing here contains “nothing”.")
+	f.want(f.get("domains/acme.example?search=nothing"), 200, "No results for “nothing”.")
 	f.want(f.get("?search=ACME"), 200, "acme.example")
 	for _, path := range []string{"", "domains/acme.example"} {
-		f.want(f.get(path+"?after=zzz"), 200, "That was the last page.", "First page")
+		f.want(f.get(path+"?after=zzz"), 200, "There are no more entries.", "First page")
 	}
-	f.want(f.get("", header("Test-Tenant", "newcomer")), 200, "No domain yet.")
+	f.want(f.get("", header("Test-Tenant", "newcomer")), 200, "There are no domains yet.")
 	f.want(f.get("?search=%00%ff&after=%ff"), 200)
 	if strings.Contains(f.get("").body, `role="search"`) {
-		t.Error("a list of one domain has a search")
+		t.Error("got a search field for a list of one domain, want none")
 	}
 }
 
-// Every link and form of every page leads somewhere, wherever it is mounted.
+// Every link and form of every page has an address that exists, at any path that
+// the console is mounted at.
 func TestLinks(t *testing.T) {
 	f := newFixture(t)
 	u, _ := f.user(f.acme, "acme.example", "shop")
@@ -122,23 +123,23 @@ func TestLinks(t *testing.T) {
 			}
 			page := serve(h, http.MethodGet, base.String(), nil)
 			if strings.Contains(path, "%2F") && page.Code != http.StatusNotFound {
-				t.Errorf("%s: %d", base, page.Code)
+				t.Errorf("%s: got status %d, want 404", base, page.Code)
 			}
 			links := attribute.FindAllStringSubmatch(page.body, -1)
 			if len(links) < 4 {
-				t.Errorf("%s has %d links", base, len(links))
+				t.Errorf("%s: got %d links, want at least 4", base, len(links))
 			}
 			for _, link := range links {
 				to := base.ResolveReference(must(url.Parse(strings.ReplaceAll(link[1], "&amp;", "&"))))
 				if got := serve(h, http.MethodGet, to.String(), nil); got.Code != 200 {
-					t.Errorf("%s links to %s: %d", base, to, got.Code)
+					t.Errorf("%s: got status %d for the link %s, want 200", base, got.Code, to)
 				}
 			}
 		}
 	}
 	bare := serve(http.StripPrefix("/smtp", f.console), http.MethodGet, "https://product.example/smtp?x", nil)
 	if bare.Code != http.StatusPermanentRedirect || bare.Header().Get("Location") != "./smtp/?x" {
-		t.Errorf("without the slash: %d, to %q", bare.Code, bare.Header().Get("Location"))
+		t.Errorf("without the slash: got status %d and Location %q, want 308 and ./smtp/?x", bare.Code, bare.Header().Get("Location"))
 	}
 }
 
@@ -146,13 +147,13 @@ func TestAssets(t *testing.T) {
 	f := newFixture(t)
 	found := regexp.MustCompile(`assets/console\.(?:css|js)\?v=[0-9a-f]+`).FindAllString(f.get("").body, -1)
 	if len(found) != 2 {
-		t.Fatalf("the page has %q", found)
+		t.Fatalf("got %q, want two files", found)
 	}
 	for _, path := range found {
 		r := f.get(path, header("Test-Tenant", "nobody"))
 		f.want(r, 200)
 		if got := r.Header().Get("Cache-Control"); !strings.Contains(got, "immutable") {
-			t.Errorf("%s: Cache-Control is %q", path, got)
+			t.Errorf("%s: got Cache-Control %q, want immutable", path, got)
 		}
 		f.want(f.get(path, header("If-None-Match", r.Header().Get("ETag"))), http.StatusNotModified)
 		f.want(f.get(strings.Split(path, "?")[0]), 200)
@@ -173,31 +174,31 @@ func TestLayout(t *testing.T) {
 	page := f.get("", french)
 	f.want(page, 200, "<html lang=fr><title>Domaines – Utilisateurs SMTP</title>", "console.css", "<nav>Our product</nav>", `<div class="gatepost"`)
 	if got := page.Header().Get("Content-Security-Policy"); got != "default-src 'self'" {
-		t.Errorf("Content-Security-Policy is %q", got)
+		t.Errorf("got Content-Security-Policy %q, want that of the Handler", got)
 	}
 	broken := f.get("?fail")
 	f.want(broken, http.StatusInternalServerError)
 	if strings.Contains(broken.body, "sidebar") {
-		t.Error("the embedder's error is on the page")
+		t.Error("got the error of the Layout on the page, want it only in the log")
 	}
 }
 
-// The Layout may have a field called "name" and an element called "username".
-func TestIDsAreNoneOfTheLayouts(t *testing.T) {
+// A Layout may have elements with the ids "name" and "username".
+func TestIDsHaveAPrefix(t *testing.T) {
 	id := regexp.MustCompile(`\sid="([^"]*)"`)
 	reference := regexp.MustCompile(`\s(?:for|aria-labelledby|aria-describedby|data-copy)="([^"]*)"`)
 	for _, page := range newFixture(t).pages() {
 		ids := make(map[string]bool)
 		for _, found := range id.FindAllStringSubmatch(page.body, -1) {
 			if !strings.HasPrefix(found[1], "gatepost-") || ids[found[1]] {
-				t.Errorf("an element is called %q, or two are", found[1])
+				t.Errorf("got the id %q, want a unique one that begins with gatepost-", found[1])
 			}
 			ids[found[1]] = true
 		}
 		for _, found := range reference.FindAllStringSubmatch(page.body, -1) {
 			for _, to := range strings.Fields(found[1]) {
 				if !ids[to] {
-					t.Errorf("%s leads nowhere:\n%s", found[0], page.body)
+					t.Errorf("got %s, want the id of an element:\n%s", found[0], page.body)
 				}
 			}
 		}
@@ -230,9 +231,9 @@ func TestSettingsRequireSTARTTLS(t *testing.T) {
 	}
 }
 
-func TestMistakesOfTheEmbedder(t *testing.T) {
+func TestWrongFields(t *testing.T) {
 	good := newFixture(t).console
-	for name, h := range map[string]*console.Handler{
+	for name, h := range sorted(map[string]*console.Handler{
 		"nothing":     {},
 		"no store":    {Credentials: new(credentials.Manager), Tenant: good.Tenant, SMTPHost: "x"},
 		"no server":   {Credentials: good.Credentials, Tenant: good.Tenant},
@@ -240,46 +241,46 @@ func TestMistakesOfTheEmbedder(t *testing.T) {
 		"no port":     {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", PortSTARTTLS: -1, PortTLS: -1},
 		"bad colour":  {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", Accent: "red;}"},
 		"long colour": {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", Accent: "#12345678"},
-	} {
+	}) {
 		h.Logger = good.Logger
 		if got := serve(h, http.MethodGet, "/", nil); got.Code != http.StatusInternalServerError {
-			t.Errorf("%s: got %d", name, got.Code)
+			t.Errorf("%s: got status %d, want 500", name, got.Code)
 		}
 	}
 }
 
-// A store that fails shows nothing of how.
-func TestTrouble(t *testing.T) {
+// The error of a store is logged and not shown.
+func TestStoreError(t *testing.T) {
 	f := newFixture(t)
 	f.credentials.Store = broken{f.store}
 	page := f.get("")
 	f.want(page, http.StatusInternalServerError, "Something went wrong")
 	if strings.Contains(page.body, "10.0.0.7") || !strings.Contains(f.log.String(), "10.0.0.7") {
-		t.Error("the cause belongs in the log, and there alone")
+		t.Error("got the error on the page or not in the log, want it only in the log")
 	}
 }
 
 type broken struct{ store.Store }
 
-// One trouble is one line in the log.
-func TestTroubleIsLoggedOnce(t *testing.T) {
+// An error is logged once.
+func TestErrorIsLoggedOnce(t *testing.T) {
 	f := newFixture(t)
 	u, _ := f.user(f.acme, "acme.example", "shop")
 	f.credentials.Store = broken{f.store}
-	for path, inputs := range map[string][]string{
+	for path, inputs := range sorted(map[string][]string{
 		"":                      {"name", "new.example"},
 		addPath:                 {"name", "tool", "key", "k"},
 		userPath(u) + "/rename": {"name", "tool"},
-	} {
+	}) {
 		f.log.Reset()
 		f.want(f.post(path, inputs), http.StatusInternalServerError)
 		if n := strings.Count(f.log.String(), "10.0.0.7"); n != 1 {
-			t.Errorf("POST %q: logged %d times:\n%s", path, n, f.log)
+			t.Errorf("POST %q: got %d log lines, want 1:\n%s", path, n, f.log)
 		}
 	}
 }
 
-// To confirm, a name is typed as it is seen.
+// A name confirms a deletion if it is typed as people see it.
 func TestDeleteConfirmsTheNameAsSeen(t *testing.T) {
 	f := newFixture(t)
 	for _, test := range []struct{ name, typed string }{
@@ -299,13 +300,14 @@ func TestDeleteConfirmsTheNameAsSeen(t *testing.T) {
 			f.want(f.post(userPath(u)+"/delete", []string{"confirm", other}), http.StatusUnprocessableEntity)
 		}
 		if r := f.post(userPath(u)+"/delete", []string{"confirm", test.typed}); r.Code != http.StatusSeeOther {
-			t.Errorf("%+q, typed %+q: %d", test.name, test.typed, r.Code)
+			t.Errorf("%+q, typed %+q: got status %d, want 303", test.name, test.typed, r.Code)
 		}
 	}
 }
 
-// A rename that worked is no trouble, even if the user can't be read after it.
-func TestRenameBeforeTrouble(t *testing.T) {
+// A rename that succeeded is not an error, even if the user cannot be read
+// afterwards.
+func TestErrorAfterRename(t *testing.T) {
 	f := newFixture(t)
 	u, _ := f.user(f.acme, "acme.example", "shop")
 	f.credentials.Store = &brokenByRename{Store: f.store}
@@ -314,7 +316,7 @@ func TestRenameBeforeTrouble(t *testing.T) {
 	r, document := f.call(userPath(u)+"/rename", `{"name":"newer shop"}`)
 	f.want(r, http.StatusOK)
 	if document["name"] != "newer shop" {
-		t.Errorf("got %v", document)
+		t.Errorf("got %v, want the new name", document)
 	}
 }
 

@@ -9,41 +9,42 @@ import (
 	"time"
 )
 
-// What belongs to somebody else answers like what doesn't exist, byte for byte.
-func TestStrangersAre404(t *testing.T) {
+// Domains and users of other tenants get the same response as ones that do not
+// exist, byte for byte.
+func TestOtherTenantsAre404(t *testing.T) {
 	f := newFixture(t)
 	u, _ := f.user(f.acme, "acme.example", "shop")
-	stranger, _ := f.user(f.rival, "rival.example", "theirs")
-	for _, test := range []struct{ name, theirs, nobodys string }{
+	other, _ := f.user(f.rival, "rival.example", "theirs")
+	for _, test := range []struct{ name, theirs, missing string }{
 		{"domain", "domains/rival.example", "domains/nothing.example"},
 		{"no domain name", "domains/rival.example", "domains/x"},
-		{"user", "domains/rival.example/users/" + stranger.Username, "domains/nothing.example/users/smtpaaaaaaaaaaaaaaaa"},
-		{"user under one's own domain", "domains/acme.example/users/" + stranger.Username, "domains/acme.example/users/smtpaaaaaaaaaaaaaaaa"},
+		{"user", "domains/rival.example/users/" + other.Username, "domains/nothing.example/users/smtpaaaaaaaaaaaaaaaa"},
+		{"user under one's own domain", "domains/acme.example/users/" + other.Username, "domains/acme.example/users/smtpaaaaaaaaaaaaaaaa"},
 		{"one's own user under another domain", "domains/rival.example/users/" + u.Username, "domains/nothing.example/users/" + u.Username},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, action := range []string{"", "/add", "/delete", "/rename", "/reset"} {
-				for name, do := range map[string]func(path string) response{
+				for name, do := range sorted(map[string]func(path string) response{
 					"GET":      func(path string) response { return f.get(path) },
 					"GET JSON": func(path string) response { return f.get(path, program) },
 					"POST": func(path string) response {
 						return f.post(path, []string{"name", "x", "key", "k", "generation", "1", "confirm", "theirs"})
 					},
 					"POST JSON": func(path string) response { r, _ := f.call(path, `{"name":"x"}`); return r },
-				} {
-					theirs, nobodys := do(test.theirs+action), do(test.nobodys+action)
-					if theirs.Code != nobodys.Code || withoutNonce(theirs.body) != withoutNonce(nobodys.body) || len(theirs.Header()) != len(nobodys.Header()) {
-						t.Errorf("%s %s: the answers differ: %d, %d", name, action, theirs.Code, nobodys.Code)
+				}) {
+					theirs, missing := do(test.theirs+action), do(test.missing+action)
+					if theirs.Code != missing.Code || withoutNonce(theirs.body) != withoutNonce(missing.body) || len(theirs.Header()) != len(missing.Header()) {
+						t.Errorf("%s %s: got status %d for another tenant's, want the response with status %d for one that does not exist", name, action, theirs.Code, missing.Code)
 					}
 					if theirs.Code < 400 {
-						t.Errorf("%s %s: %d", name, action, theirs.Code)
+						t.Errorf("%s %s: got status %d, want an error", name, action, theirs.Code)
 					}
 				}
 			}
 		})
 	}
-	if got, err := f.rival.User(t.Context(), stranger.Username); err != nil || got != stranger {
-		t.Errorf("the stranger's user changed: %+v, %v", got, err)
+	if got, err := f.rival.User(t.Context(), other.Username); err != nil || got != other {
+		t.Errorf("got %+v (%v), want the other tenant's user as it was", got, err)
 	}
 }
 
@@ -54,29 +55,29 @@ func withoutNonce(body string) string {
 func TestOtherSitesAreRefused(t *testing.T) {
 	f := newFixture(t)
 	u, _ := f.user(f.acme, "acme.example", "shop")
-	for name, change := range map[string]as{
+	for name, change := range sorted(map[string]as{
 		"cross-site":     header("Sec-Fetch-Site", "cross-site"),
 		"same-site":      header("Sec-Fetch-Site", "same-site"),
 		"another origin": header("Origin", "https://evil.example"),
 		"no origin":      header("Origin", "null"),
-	} {
+	}) {
 		r := f.post(userPath(u)+"/delete", []string{"confirm", "shop"}, change)
 		f.want(r, http.StatusForbidden, "another site")
 		r, problem := f.call("", `{"name":"new.example"}`, change)
 		f.want(r, http.StatusForbidden)
 		if problem["code"] != "cross-origin" {
-			t.Errorf("%s: got %v", name, problem)
+			t.Errorf("%s: got %v, want cross-origin", name, problem)
 		}
 	}
 	if len(f.users()) != 1 {
-		t.Error("the user is gone")
+		t.Error("got no user, want the user that a request from another site tried to delete")
 	}
 	for _, change := range []as{header("Sec-Fetch-Site", "same-origin"), header("Origin", "https://product.example")} {
 		f.want(f.post(userPath(u)+"/rename", []string{"name", "x"}, change), http.StatusSeeOther)
 	}
 }
 
-func TestNobodyGetsNothing(t *testing.T) {
+func TestVisitorWithoutTenant(t *testing.T) {
 	f := newFixture(t)
 	for _, who := range []string{"nobody", "empty"} {
 		for _, path := range []string{"", "domains/acme.example", "nothing"} {
@@ -86,11 +87,11 @@ func TestNobodyGetsNothing(t *testing.T) {
 		}
 	}
 	if strings.Contains(f.get("", header("Test-Tenant", "nobody")).body, "session expired") {
-		t.Error("the embedder's error is on the page")
+		t.Error("got the error of Tenant on the page, want it only in the log")
 	}
 }
 
-// GET changes nothing, whatever the query says.
+// GET changes nothing, with any query.
 func TestGetChangesNothing(t *testing.T) {
 	f := newFixture(t)
 	u, p := f.user(f.acme, "acme.example", "shop")
@@ -102,7 +103,7 @@ func TestGetChangesNothing(t *testing.T) {
 	}
 	users := f.users()
 	if len(users) != 1 || users[0].Name != "shop" || !f.worksFor(u, p.Reveal()) {
-		t.Errorf("got %+v", users)
+		t.Errorf("got %+v, want the user as it was", users)
 	}
 }
 
@@ -112,43 +113,44 @@ func TestHeaders(t *testing.T) {
 	for _, path := range []string{"", "domains/acme.example", addPath, userPath(u), "nothing"} {
 		for _, change := range []as{program, french} {
 			h := f.get(path, change).Header()
-			for name, want := range map[string]string{
+			for name, want := range sorted(map[string]string{
 				"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Vary": "Accept, Accept-Language, Content-Type",
 				"Referrer-Policy": "same-origin",
-			} {
+			}) {
 				if got := strings.Join(h.Values(name), ", "); got != want {
-					t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+					t.Errorf("%s: got %s %q, want %q", path, name, got, want)
 				}
 			}
 			csp := h.Get("Content-Security-Policy")
 			if !strings.HasPrefix(csp, "default-src 'none';") || strings.Contains(csp, "unsafe") || !strings.Contains(csp, "frame-ancestors 'none'") {
-				t.Errorf("%s: Content-Security-Policy is %q", path, csp)
+				t.Errorf("%s: got Content-Security-Policy %q, want one without unsafe sources and framing", path, csp)
 			}
 			if len(h.Values("Set-Cookie")) > 0 {
-				t.Errorf("%s sets a cookie", path)
+				t.Errorf("%s: got a cookie, want none", path)
 			}
 		}
 	}
 }
 
-// Nothing on a page is inline or from elsewhere.
+// A page has no inline scripts or styles, and nothing of another host.
 func TestPagesStandAlone(t *testing.T) {
 	f := newFixture(t)
 	inline := regexp.MustCompile(`(?i)\sstyle=|<style|<script[^>]*>[^<]|\son[a-z]+=|(?:src|href|action)="(?:[a-z]+:|/)`)
 	for _, page := range f.pages() {
 		if found := inline.FindString(page.body); found != "" {
-			t.Errorf("a page has %q:\n%s", found, page.body)
+			t.Errorf("got %q on a page, want nothing inline and no other host:\n%s", found, page.body)
 		}
 	}
 }
 
-// A browser that translates the page sends it to a stranger, but not what says no.
-func TestWhatIsCopiedIsNotTranslated(t *testing.T) {
+// A browser that translates a page sends its text to a translation service.
+// Elements with translate="no" are left out.
+func TestValuesAreNotTranslated(t *testing.T) {
 	literal := regexp.MustCompile(`<(?:code|pre)[^>]*>`)
 	for _, page := range newFixture(t).pages() {
 		for _, tag := range literal.FindAllString(page.body, -1) {
 			if !strings.Contains(tag, ` translate="no"`) {
-				t.Errorf("%s is translated", tag)
+				t.Errorf("got %s, want translate=\"no\"", tag)
 			}
 		}
 	}
@@ -163,7 +165,7 @@ func TestNamesAreShownAsTyped(t *testing.T) {
 			page := f.get(path)
 			f.want(page, http.StatusOK, ">"+escaped+"<")
 			if strings.Contains(page.body, "<script>alert") || strings.Contains(page.body, "<img") {
-				t.Errorf("%s has markup of the name", path)
+				t.Errorf("%s: got markup from the name, want text", path)
 			}
 		}
 		f.want(f.post(userPath(u)+"/delete", []string{"confirm", "other"}), http.StatusUnprocessableEntity, "Nothing was deleted")
@@ -173,7 +175,7 @@ func TestNamesAreShownAsTyped(t *testing.T) {
 
 func TestBodies(t *testing.T) {
 	f := newFixture(t)
-	for name, test := range map[string]struct {
+	for name, test := range sorted(map[string]struct {
 		contentType, body string
 		change            as
 		status            int
@@ -198,10 +200,10 @@ func TestBodies(t *testing.T) {
 		"nothing, of a type":           {"application/json", "", program, 422},
 		"a generation in quotes":       {"application/json", `{"name":"z.example","generation":"1"}`, program, 400},
 		"a large form":                 {"application/x-www-form-urlencoded", "name=" + strings.Repeat("x", 70_000), browser, 413},
-	} {
+	}) {
 		r := f.send(http.MethodPost, "", test.contentType, strings.NewReader(test.body), test.change)
 		if r.Code != test.status {
-			t.Errorf("%s: got %d, want %d", name, r.Code, test.status)
+			t.Errorf("%s: got status %d, want %d", name, r.Code, test.status)
 		}
 	}
 }

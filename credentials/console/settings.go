@@ -13,13 +13,13 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A port is one that tools can reach the relay at.
+// A port is a port of the relay.
 type port struct {
 	Number     int
 	Encryption string // "starttls" or "tls"
 }
 
-// Name returns what tools call the encryption.
+// Name returns the name of the encryption in the settings of most tools.
 func (p port) Name() string {
 	if p.Encryption == "starttls" {
 		return "STARTTLS"
@@ -28,7 +28,7 @@ func (p port) Name() string {
 }
 
 // ports returns the ports that are offered, the recommended one first. That is
-// the TLS port (RFC 8314 section 3): many tools use STARTTLS only if the server
+// the TLS port (RFC 8314 section 3.3): many tools use STARTTLS only if the server
 // offers it, and an attacker on the network can remove the offer.
 func (h *Handler) ports() []port {
 	var list []port
@@ -60,10 +60,11 @@ func (a account) URL() string {
 	return u.String()
 }
 
-// A setting is how to set up one tool, or one way to write an account.
+// A setting is a text to copy with an account in it, for one tool or for any.
 type setting struct{ ID, Name, Text string }
 
-// tools are the tools in the order of the page, by the names of their files.
+// tools are the tools in the order of the page. ID is the name of a file in the
+// folder settings.
 var tools = []setting{
 	{ID: "wordpress", Name: "WordPress (WP Mail SMTP, FluentSMTP, Post SMTP)"},
 	{ID: "laravel", Name: "Laravel (.env)"},
@@ -86,64 +87,64 @@ func loadSettings() settings {
 func (s settings) text(name string, a account) string {
 	var b strings.Builder
 	if err := s.files.ExecuteTemplate(&b, name+".txt", a); err != nil {
-		panic("console: " + err.Error()) // a mistake in the file, which no test would miss
+		panic("console: " + err.Error()) // the file is wrong; tests render each file
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
 type credentialsData struct {
 	User     store.User
-	Lead     string // what has just happened
+	Lead     string // what was just done
 	Host     string
 	Ports    []port
 	Password string
-	All      []setting // the account as text to copy
+	All      []setting // for any tool
 	Tools    []setting
 }
 
-// credentials is the page that shows a password, once.
-func (v *visit) credentials(status int, lead string, u store.User, p credentials.Password) answer {
-	ports := v.h.ports()
+// credentials returns the page that shows a password.
+func (req *request) credentials(status int, lead string, u store.User, p credentials.Password) response {
+	ports := req.h.ports()
 	a := account{
-		Host: v.h.SMTPHost, Domain: u.Domain, Username: u.Username, Password: p.Reveal(),
+		Host: req.h.SMTPHost, Domain: u.Domain, Username: u.Username, Password: p.Reveal(),
 		Port: ports[0].Number, STARTTLS: ports[0].Encryption == "starttls",
 	}
 	data := credentialsData{
-		User: u, Lead: v.T(lead, u.Name), Host: a.Host, Ports: ports, Password: a.Password,
+		User: u, Lead: req.T(lead, u.Name), Host: a.Host, Ports: ports, Password: a.Password,
 		All: []setting{
-			{"plain", v.T("credentials.plain"), v.plain(a, ports)},
-			{"env", v.T("credentials.env"), v.h.parts.settings.text("env", a)},
+			{"plain", req.T("credentials.plain"), req.plain(a, ports)},
+			{"env", req.T("credentials.env"), req.h.resources.settings.text("env", a)},
 		},
 	}
 	if !a.STARTTLS { // no URL makes every tool require STARTTLS
-		data.All = append(data.All, setting{"url", v.T("credentials.url"), a.URL()})
+		data.All = append(data.All, setting{"url", req.T("credentials.url"), a.URL()})
 	}
 	for _, tool := range tools {
-		tool.Text = v.h.parts.settings.text(tool.ID, a)
+		tool.Text = req.h.resources.settings.text(tool.ID, a)
 		data.Tools = append(data.Tools, tool)
 	}
-	return answer{
+	return response{
 		status:   status,
 		template: "credentials",
-		title:    v.T("credentials.title", u.Name),
+		title:    req.T("credentials.title", u.Name),
 		data:     data,
-		document: v.h.documentOfCredentials(u, p),
+		document: req.h.documentOfCredentials(u, p),
 	}
 }
 
-// plain is the account for a person, in words.
-func (v *visit) plain(a account, ports []port) string {
+// plain returns the account in words, in the visitor's language.
+func (req *request) plain(a account, ports []port) string {
 	var b strings.Builder
-	line := func(label, value string) { b.WriteString(v.T("plain.line", label, value) + "\n") }
-	line(v.T("server"), a.Host)
+	line := func(label, value string) { b.WriteString(req.T("plain.line", label, value) + "\n") }
+	line(req.T("server"), a.Host)
 	for i, p := range ports {
-		label := v.T("port")
+		label := req.T("port")
 		if i > 0 {
-			label = v.T("port.other")
+			label = req.T("port.other")
 		}
 		line(label, fmt.Sprintf("%d (%s)", p.Number, p.Name()))
 	}
-	line(v.T("username"), a.Username)
-	line(v.T("password"), a.Password)
+	line(req.T("username"), a.Username)
+	line(req.T("password"), a.Password)
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -15,16 +15,16 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// What follows is called by the templates.
+// The templates call the exported methods of this file.
 
-// T returns a text in the visitor's language, with arguments in the places of
-// {0}, {1} and so on.
-func (v *visit) T(key string, args ...string) string {
+// T returns a text in the visitor's language. The arguments replace {0}, {1} and so
+// on.
+func (req *request) T(key string, args ...string) string {
 	isolated := make([]string, len(args))
 	for i, arg := range args {
 		isolated[i] = isolate(arg)
 	}
-	return v.lang.text(key, isolated)
+	return req.lang.text(key, isolated)
 }
 
 // isolate returns a text that does not change the direction of the text around
@@ -41,7 +41,7 @@ func isolate(text string) string {
 }
 
 // Unicode returns a domain's name with its international labels in Unicode.
-func (v *visit) Unicode(domain string) string {
+func (req *request) Unicode(domain string) string {
 	if !strings.Contains(domain, "xn--") {
 		return domain
 	}
@@ -55,52 +55,53 @@ func (v *visit) Unicode(domain string) string {
 	return name
 }
 
-// Both returns a domain's name in Unicode, and in the form that tools take if
-// that is another.
-func (v *visit) Both(domain string) string {
-	if name := v.Unicode(domain); name != domain {
+// Both returns a domain's name in Unicode, followed by its A-labels if they differ:
+// settings of tools need A-labels.
+func (req *request) Both(domain string) string {
+	if name := req.Unicode(domain); name != domain {
 		return isolate(name) + " (" + domain + ")"
 	}
 	return domain
 }
 
-// Root returns the way from this page to the console's first one. Links are
-// relative because nobody but the embedder, and perhaps a proxy, knows the
-// path that the handler is mounted at.
-func (v *visit) Root() string {
-	return "./" + strings.Repeat("../", max(0, strings.Count(v.r.URL.EscapedPath(), "/")-1))
+// Root returns the relative address of the console's first page. All links are
+// relative, because the console does not know the path that it is mounted at.
+func (req *request) Root() string {
+	return "./" + strings.Repeat("../", max(0, strings.Count(req.r.URL.EscapedPath(), "/")-1))
 }
 
-// Title returns the name of the whole.
-func (v *visit) Title() string {
-	if v.h.Title == "" {
-		return v.T("product")
+// Title returns the name of the console.
+func (req *request) Title() string {
+	if req.h.Title == "" {
+		return req.T("product")
 	}
-	return v.h.Title
+	return req.h.Title
 }
 
-// Logo returns the address of the logo, which the embedder answers for: else
-// html/template would refuse a data URL.
-func (v *visit) Logo() template.URL { return template.URL(v.h.Logo) }
+// Logo returns the address of the logo. Its type lets html/template accept a data
+// URL; the embedder has chosen it.
+func (req *request) Logo() template.URL { return template.URL(req.h.Logo) }
 
 // Nonce returns the nonce of the Content-Security-Policy, or "".
-func (v *visit) Nonce() string { return v.nonce }
+func (req *request) Nonce() string { return req.nonce }
 
 // Language returns the code of the visitor's language.
-func (v *visit) Language() string { return v.lang.Code }
+func (req *request) Language() string { return req.lang.Code }
 
-// Asset returns the address of a file, which changes with its content.
-func (v *visit) Asset(name string) string {
-	return v.Root() + "assets/" + name + "?v=" + v.h.parts.assets["/assets/"+name].version
+// Asset returns the address of a file, with the version of its content.
+func (req *request) Asset(name string) string {
+	return req.Root() + "assets/" + name + "?v=" + req.h.resources.assets["/assets/"+name].version
 }
 
 // Domain returns the address of a domain's page or of one below it.
-func (v *visit) Domain(name string, more ...string) string {
-	return v.Root() + domainPath(name, more...)
+func (req *request) Domain(name string, more ...string) string {
+	return req.Root() + domainPath(name, more...)
 }
 
 // User returns the address of a user's page or of one below it.
-func (v *visit) User(u store.User, more ...string) string { return v.Root() + userPath(u, more...) }
+func (req *request) User(u store.User, more ...string) string {
+	return req.Root() + userPath(u, more...)
+}
 
 func domainPath(name string, more ...string) string {
 	return strings.Join(append([]string{"domains", url.PathEscape(name)}, more...), "/")
@@ -110,7 +111,8 @@ func userPath(u store.User, more ...string) string {
 	return domainPath(u.Domain, append([]string{"users", url.PathEscape(u.Username)}, more...)...)
 }
 
-// query returns a query string of those of the pairs that have a value.
+// query returns a query string with the names and values of pairs. It leaves out
+// empty values.
 func query(pairs ...string) string {
 	q := make(url.Values)
 	for pair := range slices.Chunk(pairs, 2) {
@@ -121,73 +123,78 @@ func query(pairs ...string) string {
 	return "?" + q.Encode()
 }
 
-// Done returns what was just done, if a form of this site led to the page. A link
-// from elsewhere must not claim that something was deleted.
-func (v *visit) Done() string {
-	if !v.sameOrigin() {
+// Done returns the notice about what was just done, if a page of this site led to
+// the request. A link on another site must not claim that something was deleted.
+func (req *request) Done() string {
+	if !req.sameOrigin() {
 		return ""
 	}
-	switch done := v.r.URL.Query().Get("done"); done {
+	switch done := req.r.URL.Query().Get("done"); done {
 	case "domain-added", "domain-deleted", "user-deleted", "renamed":
-		return v.T("done." + done)
+		return req.T("done." + done)
 	}
 	return ""
 }
 
-// sameOrigin reports whether the browser says that a page of this origin led to
-// the request. Browsers send Sec-Fetch-Site over https only.
-func (v *visit) sameOrigin() bool {
-	if site := v.r.Header.Get("Sec-Fetch-Site"); site != "" {
+// sameOrigin reports whether a page of this origin led to the request, as the
+// browser says. Without https, browsers send Referer but not Sec-Fetch-Site.
+func (req *request) sameOrigin() bool {
+	if site := req.r.Header.Get("Sec-Fetch-Site"); site != "" {
 		return site == "same-origin"
 	}
-	from, err := url.Parse(v.r.Referer())
-	return err == nil && from.Host != "" && from.Host == v.r.Host
+	from, err := url.Parse(req.r.Referer())
+	return err == nil && from.Host != "" && from.Host == req.r.Host
 }
 
-// A moment is a time as pages show it.
+// A moment is a time in the forms that pages show.
 type moment struct {
-	Never                string // the word, if there was no such moment
+	Never                string // the text for the zero time, otherwise ""
 	Relative, Exact, ISO string
 }
 
-// Moment returns a time for the template of the same name.
-func (v *visit) Moment(t time.Time) moment {
+// Moment returns a time for the template "moment".
+func (req *request) Moment(t time.Time) moment {
 	if t.IsZero() {
-		return moment{Never: v.T("never")}
+		return moment{Never: req.T("never")}
 	}
 	t = t.UTC()
 	return moment{
-		Relative: v.relative(time.Since(t), t),
+		Relative: req.relative(time.Since(t), t),
 		Exact:    t.Format("2006-01-02 15:04:05 UTC"),
 		ISO:      t.Format(time.RFC3339),
 	}
 }
 
-// relative uses abbreviations, which have no plural in any language.
-func (v *visit) relative(ago time.Duration, t time.Time) string {
+// relative returns how long ago a time was. The texts use abbreviations, because
+// those need no plural.
+func (req *request) relative(ago time.Duration, t time.Time) string {
 	const day = 24 * time.Hour
 	switch {
 	case ago < time.Minute:
-		return v.T("ago.now")
+		return req.T("ago.now")
 	case ago < time.Hour:
-		return v.T("ago.minutes", fmt.Sprint(int(ago/time.Minute)))
+		return req.T("ago.minutes", fmt.Sprint(int(ago/time.Minute)))
 	case ago < day:
-		return v.T("ago.hours", fmt.Sprint(int(ago/time.Hour)))
+		return req.T("ago.hours", fmt.Sprint(int(ago/time.Hour)))
 	case ago < 30*day:
-		return v.T("ago.days", fmt.Sprint(int(ago/day)))
+		return req.T("ago.days", fmt.Sprint(int(ago/day)))
 	}
 	return t.Format(time.DateOnly)
 }
 
-// A copied is something with a button to copy it.
-type copied struct {
-	*visit
+// A copyable is a value with a button to copy it.
+type copyable struct {
+	*request
 	ID, Label, Value string
-	Secret           bool // holds the password
+	Secret           bool // whether the value has the password in it
 }
 
-// Copied returns the data for the templates "copy" and "value".
-func (v *visit) Copied(id, label, value string) copied { return copied{v, id, label, value, false} }
+// Copyable returns the data for the templates "copy" and "value".
+func (req *request) Copyable(id, label, value string) copyable {
+	return copyable{req, id, label, value, false}
+}
 
-// Secret is Copied for what holds a password.
-func (v *visit) Secret(id, label, value string) copied { return copied{v, id, label, value, true} }
+// Secret is like Copyable, for a value that has the password in it.
+func (req *request) Secret(id, label, value string) copyable {
+	return copyable{req, id, label, value, true}
+}

@@ -16,61 +16,61 @@ import (
 
 type addData struct {
 	Domain store.Domain
-	Key    string // makes the form good for one user; see credentials.Tenant.AddUserOnce
+	Key    string // identifies the form; see credentials.Tenant.AddUserOnce
 	Typed  string
 	Error  string
 }
 
-func (v *visit) askAddUser() (answer, error) {
-	d, err := v.theDomain()
-	return v.addPage(http.StatusOK, addData{Domain: d, Key: rand.Text()}), err
+func (req *request) addUserForm() (response, error) {
+	d, err := req.domainOfPath()
+	return req.addUserPage(http.StatusOK, addData{Domain: d, Key: rand.Text()}), err
 }
 
-func (v *visit) addPage(status int, data addData) answer {
-	return answer{status: status, template: "add", title: v.T("add.title"), data: data}
+func (req *request) addUserPage(status int, data addData) response {
+	return response{status: status, template: "add", title: req.T("add.title"), data: data}
 }
 
-func (v *visit) addUser() (answer, error) {
-	d, err := v.theDomain()
+func (req *request) addUser() (response, error) {
+	d, err := req.domainOfPath()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	name, key := v.inputs["name"], v.inputs["key"]
-	if v.program {
-		key = v.r.Header.Get("Idempotency-Key")
+	name, key := req.inputs["name"], req.inputs["key"]
+	if req.asJSON {
+		key = req.r.Header.Get("Idempotency-Key")
 	}
 	var u store.User
 	var password credentials.Password
-	if v.program && key == "" {
-		u, password, err = v.tenant.AddUser(v.ctx(), d.Name, name)
+	if req.asJSON && key == "" {
+		u, password, err = req.tenant.AddUser(req.ctx(), d.Name, name)
 	} else {
-		u, password, err = v.tenant.AddUserOnce(v.ctx(), d.Name, name, key)
+		u, password, err = req.tenant.AddUserOnce(req.ctx(), d.Name, name, key)
 	}
 	if errors.Is(err, store.ErrTaken) {
-		return answer{}, v.addedBefore(d, u)
+		return response{}, req.alreadyAdded(d, u)
 	}
 	if err == nil {
-		return v.credentials(http.StatusCreated, "credentials.added", u, password), nil
+		return req.credentials(http.StatusCreated, "credentials.added", u, password), nil
 	}
-	p := v.problemOf(err)
-	if !v.program && p.field == "name" {
-		return v.addPage(p.status, addData{d, key, name, v.T("problem.invalid.detail", p.args...)}), nil
+	p := req.problemOf(err)
+	if !req.asJSON && p.field == "name" {
+		return req.addUserPage(p.status, addData{d, key, name, req.T("problem.invalid.detail", p.args...)}), nil
 	}
-	return answer{}, p
+	return response{}, p
 }
 
-// addedBefore is what a request to add a user comes to that was here before.
-// The user may be deleted since.
-func (v *visit) addedBefore(d store.Domain, u store.User) error {
+// alreadyAdded returns the problem of a repeated request to add a user. The zero
+// User means that the user was deleted since.
+func (req *request) alreadyAdded(d store.Domain, u store.User) error {
 	if u.Username == "" {
 		return &problem{code: "added-and-deleted", status: http.StatusConflict, actions: []link{
-			{v.T("back-to", v.Unicode(d.Name)), domainPath(d.Name)},
-			{v.T("add.title"), domainPath(d.Name, "add")},
+			{req.T("back-to", req.Unicode(d.Name)), domainPath(d.Name)},
+			{req.T("add.title"), domainPath(d.Name, "add")},
 		}}
 	}
 	return &problem{code: "added-before", status: http.StatusConflict, args: []string{u.Name}, user: &u, actions: []link{
-		{v.T("user.details"), userPath(u)},
-		{v.T("user.reset"), userPath(u, "reset")},
+		{req.T("user.details"), userPath(u)},
+		{req.T("user.reset"), userPath(u, "reset")},
 	}}
 }
 
@@ -80,13 +80,13 @@ type userData struct {
 	Ports []port
 }
 
-func (v *visit) user() (answer, error) {
-	u, err := v.theUser()
-	return answer{
+func (req *request) user() (response, error) {
+	u, err := req.userOfPath()
+	return response{
 		template: "user",
 		title:    u.Name,
-		data:     userData{u, v.h.SMTPHost, v.h.ports()},
-		document: userAndServerDocument{documentOfUser(u), v.h.documentOfServer()},
+		data:     userData{u, req.h.SMTPHost, req.h.ports()},
+		document: userAndServerDocument{documentOfUser(u), req.h.documentOfServer()},
 	}, err
 }
 
@@ -96,101 +96,102 @@ type renameData struct {
 	Error string
 }
 
-func (v *visit) askRename() (answer, error) {
-	u, err := v.theUser()
-	return v.renamePage(http.StatusOK, renameData{User: u, Typed: u.Name}), err
+func (req *request) renameForm() (response, error) {
+	u, err := req.userOfPath()
+	return req.renamePage(http.StatusOK, renameData{User: u, Typed: u.Name}), err
 }
 
-func (v *visit) renamePage(status int, data renameData) answer {
-	return answer{status: status, template: "rename", title: v.T("rename.title", data.User.Name), data: data}
+func (req *request) renamePage(status int, data renameData) response {
+	return response{status: status, template: "rename", title: req.T("rename.title", data.User.Name), data: data}
 }
 
-func (v *visit) rename() (answer, error) {
-	u, err := v.theUser()
+func (req *request) rename() (response, error) {
+	u, err := req.userOfPath()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	name := v.inputs["name"]
-	err = v.tenant.RenameUser(v.ctx(), u.Username, name)
+	name := req.inputs["name"]
+	err = req.tenant.RenameUser(req.ctx(), u.Username, name)
 	if err == nil {
-		// It is done: what else there is to say of the user must not fail.
+		// The rename has succeeded, so an error from here on is ignored.
 		u.Name = name
-		if now, err := v.tenant.User(v.ctx(), u.Username); err == nil {
+		if now, err := req.tenant.User(req.ctx(), u.Username); err == nil {
 			u = now
 		}
-		return answer{location: domainPath(u.Domain) + query("done", "renamed"), document: documentOfUser(u)}, nil
+		return response{location: domainPath(u.Domain) + query("done", "renamed"), document: documentOfUser(u)}, nil
 	}
-	p := v.problemOf(err)
-	if !v.program && p.field == "name" {
-		return v.renamePage(p.status, renameData{u, name, v.T("problem.invalid.detail", p.args...)}), nil
+	p := req.problemOf(err)
+	if !req.asJSON && p.field == "name" {
+		return req.renamePage(p.status, renameData{u, name, req.T("problem.invalid.detail", p.args...)}), nil
 	}
-	return answer{}, p
+	return response{}, p
 }
 
-func (v *visit) askReset() (answer, error) {
-	u, err := v.theUser()
-	return answer{template: "reset", title: v.T("reset.title", u.Name), data: userData{User: u}}, err
+func (req *request) resetForm() (response, error) {
+	u, err := req.userOfPath()
+	return response{template: "reset", title: req.T("reset.title", u.Name), data: userData{User: u}}, err
 }
 
-func (v *visit) reset() (answer, error) {
-	u, err := v.theUser()
+func (req *request) reset() (response, error) {
+	u, err := req.userOfPath()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	// The number of the password that is to be replaced. A program that names
-	// none means whichever there is.
+	// The generation is that of the password to replace. JSON clients may
+	// omit it to replace any.
 	var password credentials.Password
-	if text, given := v.inputs["generation"]; given || !v.program {
+	if text, given := req.inputs["generation"]; given || !req.asJSON {
 		generation, badNumber := strconv.ParseInt(text, 10, 64)
 		if badNumber != nil {
-			return answer{}, errMalformed
+			return response{}, errMalformed
 		}
-		password, err = v.tenant.ResetPasswordOnce(v.ctx(), u.Username, generation)
+		password, err = req.tenant.ResetPasswordOnce(req.ctx(), u.Username, generation)
 	} else {
-		password, err = v.tenant.ResetPassword(v.ctx(), u.Username)
+		password, err = req.tenant.ResetPassword(req.ctx(), u.Username)
 	}
 	if errors.Is(err, store.ErrConflict) {
-		return answer{}, &problem{code: "reset-before", status: http.StatusConflict, args: []string{u.Name}, actions: []link{
-			{v.T("user.details"), userPath(u)},
-			{v.T("reset.again"), userPath(u, "reset")},
+		return response{}, &problem{code: "reset-before", status: http.StatusConflict, args: []string{u.Name}, actions: []link{
+			{req.T("user.details"), userPath(u)},
+			{req.T("reset.again"), userPath(u, "reset")},
 		}}
 	}
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	// The password is out: what else there is to say of the user must not fail.
-	if now, err := v.tenant.User(v.ctx(), u.Username); err == nil {
+	// The reset has succeeded, so an error from here on is ignored: the password
+	// must be shown.
+	if now, err := req.tenant.User(req.ctx(), u.Username); err == nil {
 		u = now
 	}
-	return v.credentials(http.StatusOK, "credentials.reset", u, password), nil
+	return req.credentials(http.StatusOK, "credentials.reset", u, password), nil
 }
 
-func (v *visit) askDeleteUser() (answer, error) {
-	u, err := v.theUser()
-	return v.deleteUserPage(http.StatusOK, deletion{User: u}), err
+func (req *request) deleteUserForm() (response, error) {
+	u, err := req.userOfPath()
+	return req.deleteUserPage(http.StatusOK, deletion{User: u}), err
 }
 
-func (v *visit) deleteUserPage(status int, d deletion) answer {
-	return answer{status: status, template: "delete-user", title: v.T("delete-user.title", d.User.Name), data: d}
+func (req *request) deleteUserPage(status int, d deletion) response {
+	return response{status: status, template: "delete-user", title: req.T("delete-user.title", d.User.Name), data: d}
 }
 
-func (v *visit) deleteUser() (answer, error) {
-	u, err := v.theUser()
+func (req *request) deleteUser() (response, error) {
+	u, err := req.userOfPath()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	if !v.program && seen(v.inputs["confirm"]) != seen(u.Name) {
-		return v.deleteUserPage(http.StatusUnprocessableEntity, deletion{User: u, Error: v.T("delete.mismatch", u.Name)}), nil
+	if !req.asJSON && asSeen(req.inputs["confirm"]) != asSeen(u.Name) {
+		return req.deleteUserPage(http.StatusUnprocessableEntity, deletion{User: u, Error: req.T("delete.mismatch", u.Name)}), nil
 	}
-	if err := v.tenant.DeleteUser(v.ctx(), u.Username); err != nil {
-		return answer{}, err
+	if err := req.tenant.DeleteUser(req.ctx(), u.Username); err != nil {
+		return response{}, err
 	}
-	return answer{location: domainPath(u.Domain) + query("done", "user-deleted")}, nil
+	return response{location: domainPath(u.Domain) + query("done", "user-deleted")}, nil
 }
 
-// seen returns a name as people see it, and so type it: composed (NFC), with
-// white space folded and without what is invisible.
-func seen(name string) string {
+// asSeen returns a name as people see and type it: in NFC, with single spaces and
+// without invisible characters.
+func asSeen(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
 			return -1

@@ -36,12 +36,12 @@ type look struct {
 	scale         float64
 }
 
-// A tab is one of a browser's, with what a test does in it.
+// A tab is a tab of a browser, for one test.
 type tab struct {
 	*testing.T
 	ctx     context.Context
-	dialogs chan string // the kinds of the browser's own dialogs, which are accepted
-	console chan string // what went wrong in the page
+	dialogs chan string // the types of the dialogs that the browser opened; they are accepted
+	console chan string // exceptions in the page
 }
 
 // open starts a browser, with one tab.
@@ -64,8 +64,8 @@ func open(t *testing.T, l look) *tab {
 	return newTab(t, ctx, l)
 }
 
-// profile returns a new directory. The browser's last process may still write to
-// it when the test is over, which t.TempDir would call a failure.
+// profile returns a new directory. With t.TempDir the test would fail, because the
+// last process of the browser may write to it after the test.
 func profile(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "consoletest")
@@ -142,7 +142,7 @@ func newTab(t *testing.T, ctx context.Context, l look) *tab {
 		for {
 			select {
 			case text := <-b.console:
-				t.Errorf("in the page: %s", text)
+				t.Errorf("got an exception in the page, want none: %s", text)
 			default:
 				return
 			}
@@ -151,7 +151,7 @@ func newTab(t *testing.T, ctx context.Context, l look) *tab {
 	return b
 }
 
-// do runs actions, which must be done within half a minute.
+// do runs actions, for at most 30 seconds.
 func (b *tab) do(actions ...chromedp.Action) {
 	b.Helper()
 	// The deadline is not on the context that may have to start the browser.
@@ -165,11 +165,11 @@ func (b *tab) do(actions ...chromedp.Action) {
 		look, cancel := context.WithTimeout(b.ctx, 2*time.Second)
 		defer cancel()
 		chromedp.Run(look, chromedp.Location(&where), chromedp.Text("body", &text, chromedp.ByQuery))
-		b.Fatalf("%v\nat %s:\n%s", err, where, text)
+		b.Fatalf("got %v, want no error; the page is %s:\n%s", err, where, text)
 	}
 }
 
-// history goes back (-1) or forward (1). What comes is for the test to wait for.
+// history goes back (-1) or forward (1). The caller waits for the page.
 func (b *tab) history(steps int) {
 	b.Helper()
 	b.do(chromedp.Evaluate(fmt.Sprintf("history.go(%d)", steps), nil), chromedp.Sleep(300*time.Millisecond))
@@ -187,7 +187,7 @@ func (b *tab) click(selector string) {
 	b.clickOn(`document.querySelector(` + quote(selector) + `)`)
 }
 
-// clickOn clicks with the mouse on an element, once it is to be seen.
+// clickOn waits until an element is visible, and clicks on it with the mouse.
 func (b *tab) clickOn(element string) {
 	b.Helper()
 	const at = `(e => { e.scrollIntoView({block: "center", behavior: "instant"}); const r = e.getClientRects()[0]; return [r.x + r.width / 2, r.y + r.height / 2] })`
@@ -216,7 +216,7 @@ func (b *tab) heading(text string) {
 	b.until(`document.readyState === "complete" && document.querySelector("h1")?.textContent === ` + quote(text))
 }
 
-// until waits until a JavaScript expression is true, on this page or the next.
+// until waits until a JavaScript expression is true, on this page or on the next one.
 func (b *tab) until(expression string) {
 	b.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -230,10 +230,10 @@ func (b *tab) until(expression string) {
 		}
 		if time.Now().After(deadline) {
 			b.do(chromedp.ActionFunc(func(context.Context) error {
-				return fmt.Errorf("never came true (%v): %s", err, expression)
+				return fmt.Errorf("expression is not true after 20 s (%v): %s", err, expression)
 			}))
 		}
-		time.Sleep(30 * time.Millisecond) // the page is another process, which tells nothing
+		time.Sleep(30 * time.Millisecond) // the browser does not notify the test
 	}
 }
 
@@ -245,7 +245,7 @@ func (b *tab) fill(label, text string) {
 	b.do(chromedp.Evaluate(field+`.select()`, nil), chromedp.KeyEvent(kb.Delete), input.InsertText(text))
 }
 
-// text returns what is to be seen of an element.
+// text returns the visible text of an element.
 func (b *tab) text(selector string) string {
 	b.Helper()
 	var text string

@@ -3,10 +3,13 @@ package consoletest_test
 import (
 	"context"
 	"encoding/json"
+	"iter"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/smtp"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -18,8 +21,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A product is what embeds both: a relay that runs, and its console below a
-// path of its own.
+// A product embeds a relay, which is running, and its console.
 type product struct {
 	*relaytest.Relay
 	url string // of the console, with the slash
@@ -57,7 +59,7 @@ func portOf(t *testing.T, addr string) int {
 	return n
 }
 
-// send sends mail as a tool would that was set up with what the page shows.
+// send sends mail with the settings that the page shows.
 func send(a account, from string) error {
 	c, err := smtp.Dial(net.JoinHostPort(a.server, a.port))
 	if err != nil {
@@ -99,4 +101,15 @@ func quote(s string) string {
 
 func withBrowser(ctx context.Context, c *chromedp.Context) context.Context {
 	return cdp.WithExecutor(ctx, c.Browser)
+}
+
+// sorted ranges over a table in the order of its keys.
+func sorted[V any](table map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(table)) {
+			if !yield(key, table[key]) {
+				return
+			}
+		}
+	}
 }

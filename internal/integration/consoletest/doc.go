@@ -1,5 +1,5 @@
-// Package consoletest uses the console (package credentials/console) as people
-// do: in a headless Chromium, on a relay that runs. It has nothing to import.
+// Package consoletest tests the console (package credentials/console) in a headless
+// Chromium, with a relay that is running. It has nothing to import.
 //
 // It needs these Debian packages; a test that misses one is skipped, or fails if
 // the environment has REQUIRE_SERVICES=1:

@@ -189,7 +189,7 @@ html, body { font-size: 16px !important; color-scheme: light !important }
 
 // computed is a script that returns the computed style of each element of the
 // console and of its pseudo-elements, one line for each.
-const computed = `[...document.querySelectorAll(".gatepost, .gatepost *")].filter(e => !(e instanceof SVGElement && !(e instanceof SVGSVGElement))).flatMap((e, i) =>
+const computed = `document.activeElement.blur(), [...document.querySelectorAll(".gatepost, .gatepost *")].filter(e => !(e instanceof SVGElement && !(e instanceof SVGSVGElement))).flatMap((e, i) =>
 	["", "::before", "::after", "::placeholder", "::marker"].map(pseudo => {
 		const style = getComputedStyle(e, pseudo || null);
 		if (pseudo && pseudo !== "::placeholder" && pseudo !== "::marker" && style.content === "none") return "";
@@ -233,7 +233,7 @@ func styles(t *testing.T, b *tab, h host) map[string][]string {
 	b = b.in(t, look{width: 1000})
 	all := make(map[string][]string)
 	b.walk(startIn(t, h, false, fixed), func(screen string) {
-		b.do(chromedp.Evaluate(`document.activeElement.blur(); scrollTo(0, 0)`, nil), chromedp.MouseEvent(input.MouseMoved, 1, 1))
+		b.do(chromedp.Evaluate(`scrollTo(0, 0)`, nil), chromedp.MouseEvent(input.MouseMoved, 1, 1))
 		all[screen] = eval[[]string](b, computed)
 	})
 	return all

@@ -37,7 +37,7 @@ func TestCopyButtons(t *testing.T) {
 	shown := b.showPassword(p)
 	ids := eval[[]string](b, `[...document.querySelectorAll("[data-gatepost-copy]")].map(b => b.dataset.gatepostCopy)`)
 	if len(ids) != 5+3+10 { // server, two ports, username, password; all in three ways; tools
-		t.Errorf("there are %d buttons: %q", len(ids), ids)
+		t.Errorf("got %d buttons, want 18: %q", len(ids), ids)
 	}
 	for _, id := range ids {
 		b.do(chromedp.Evaluate(`navigator.clipboard.writeText("nothing")`, nil))
@@ -45,24 +45,24 @@ func TestCopyButtons(t *testing.T) {
 		b.until(`document.querySelector("[data-gatepost-status]").textContent.startsWith("Copied: ")`)
 		want := eval[string](b, `document.getElementById(`+quote(id)+`).textContent`)
 		if got := eval[string](b, `navigator.clipboard.readText()`); got != want || want == "" {
-			t.Errorf("%s: copied %q, want %q", id, got, want)
+			t.Errorf("%s: got %q on the clipboard, want %q", id, got, want)
 		}
 		// The box is ticked from the password on, and not before.
 		before := id == "gatepost-server" || strings.HasPrefix(id, "gatepost-port-") || id == "gatepost-username"
 		if ticked := eval[bool](b, `document.querySelector(".gatepost-check input").checked`); ticked == before {
-			t.Errorf("after copying %s, the password counts as copied: %v", id, ticked)
+			t.Errorf("after copying %s: got the box ticked %v, want %v", id, ticked, !before)
 		}
 	}
 	b.follow("Done", p.Domain)
 	b.click(`[data-gatepost-copy="gatepost-` + shown.username + `"]`)
 	b.until(`document.querySelector("[data-gatepost-status]").textContent === "Copied: username of WordPress"`)
 	if got := eval[string](b, `navigator.clipboard.readText()`); got != shown.username {
-		t.Errorf("in the list: copied %q, want %q", got, shown.username)
+		t.Errorf("in the list: got %q on the clipboard, want %q", got, shown.username)
 	}
 }
 
-// Where the browser allows no clipboard API, as without https, folded texts are
-// copied all the same.
+// Without the clipboard API, which browsers offer over https only, folded texts can
+// still be copied.
 func TestCopyWithoutClipboardAPI(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	b.showPassword(p)
@@ -73,16 +73,16 @@ func TestCopyWithoutClipboardAPI(t *testing.T) {
 		b.until(`document.querySelector("[data-gatepost-status]").textContent === "Copied: " + document.querySelector('[data-gatepost-copy="` + id + `"]').dataset.gatepostLabel`)
 		want := eval[string](b, `document.getElementById(`+quote(id)+`).textContent`)
 		if got := eval[string](b, `navigator.clipboard.readText()`); got != want {
-			t.Errorf("%s: copied %q, want %q", id, got, want)
+			t.Errorf("%s: got %q on the clipboard, want %q", id, got, want)
 		}
 	}
 	if !eval[bool](b, `document.querySelector(".gatepost-check input").checked`) {
-		t.Error("the password doesn't count as copied")
+		t.Error("got an unticked box, want a ticked one")
 	}
 }
 
-// A link asks before it leaves an uncopied password; the browser asks for
-// itself. The focus goes into the question, and back.
+// A link asks before it leaves a password that was not copied, and the browser asks
+// before the page is closed. The focus moves to the question and back.
 func TestLeavingAnUncopiedPassword(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	b.showPassword(p)
@@ -102,10 +102,10 @@ func TestLeavingAnUncopiedPassword(t *testing.T) {
 	select {
 	case kind := <-b.dialogs:
 		if kind != "beforeunload" {
-			t.Errorf("the browser asked %q", kind)
+			t.Errorf("got the dialog %q, want beforeunload", kind)
 		}
 	case <-time.After(5 * time.Second):
-		t.Error("the browser didn't ask")
+		t.Error("got no dialog, want beforeunload")
 	}
 	b.until(`location.href === "about:blank"`)
 	b.showPassword(p)
@@ -118,12 +118,12 @@ func TestLeavingAnUncopiedPassword(t *testing.T) {
 	b.click(link)
 	b.heading("Domains")
 	if len(b.dialogs) > 0 {
-		t.Errorf("after copying, the browser asked: %q", <-b.dialogs)
+		t.Errorf("after copying: got the dialog %q, want none", <-b.dialogs)
 	}
 }
 
 func TestReloadAndBack(t *testing.T) {
-	for name, l := range map[string]look{"script": {}, "no script": {noScript: true}} {
+	for name, l := range sorted(map[string]look{"script": {}, "no script": {noScript: true}}) {
 		t.Run(name, func(t *testing.T) {
 			p, b := start(t), open(t, l)
 			shown := b.showPassword(p)
@@ -132,10 +132,10 @@ func TestReloadAndBack(t *testing.T) {
 				t.Helper()
 				b.until(`document.readyState === "complete"`)
 				if strings.Contains(eval[string](b, `document.documentElement.outerHTML`), shown.password) {
-					t.Errorf("%s, the password is shown again", when)
+					t.Errorf("%s: got the password again, want none", when)
 				}
 				if got := p.users(t); got != users {
-					t.Errorf("%s, there are %d users, want %d", when, got, users)
+					t.Errorf("%s: got %d users, want %d", when, got, users)
 				}
 			}
 			b.click(".gatepost-crumbs a")
@@ -160,7 +160,7 @@ func TestReloadAndBack(t *testing.T) {
 			b.history(1)
 			gone("after going forward")
 			if err := send(shown, "wordpress@"+p.Domain); err != nil {
-				t.Errorf("the password that was shown: %v", err)
+				t.Errorf("with the password that was shown: got %v, want no error", err)
 			}
 		})
 	}
@@ -177,15 +177,15 @@ func TestTwoTabsResetOneUser(t *testing.T) {
 	two.accessible("conflict")
 	two.shoot("7-reset-before")
 	if err := send(one.account(), "x@"+p.Domain); err != nil {
-		t.Errorf("the password that one tab shows: %v", err)
+		t.Errorf("with the password of the first tab: got %v, want no error", err)
 	}
 	two.follow("Reset it again", "Reset the password of test")
 	two.follow("Reset password", "Set up test")
 	if err := send(two.account(), "x@"+p.Domain); err != nil {
-		t.Errorf("the password that was set after it: %v", err)
+		t.Errorf("with the password of the second tab: got %v, want no error", err)
 	}
 	if err := send(one.account(), "x@"+p.Domain); err == nil {
-		t.Error("the first tab's password still works")
+		t.Error("with the old password of the first tab: got no error, want one")
 	}
 }
 
@@ -194,10 +194,10 @@ func TestNoScript(t *testing.T) {
 	p, b := start(t), open(t, look{noScript: true})
 	shown := b.showPassword(p)
 	if err := send(shown, "x@"+p.Domain); err != nil {
-		t.Errorf("the password that was shown: %v", err)
+		t.Errorf("with the password that was shown: got %v, want no error", err)
 	}
 	if n := eval[int](b, `[...document.querySelectorAll("[data-gatepost-copy]")].filter(b => b.checkVisibility()).length`); n > 0 {
-		t.Errorf("%d buttons are to be seen that need a script", n)
+		t.Errorf("got %d visible buttons that need a script, want none", n)
 	}
 	b.press("Done")
 	b.heading("Set up WordPress")
@@ -211,7 +211,7 @@ func TestNoScript(t *testing.T) {
 	b.follow("Reset password", "Reset the password of Blog")
 	b.follow("Reset password", "Set up Blog")
 	if err := send(b.account(), "x@"+p.Domain); err != nil {
-		t.Errorf("the new password: %v", err)
+		t.Errorf("with the new password: got %v, want no error", err)
 	}
 	b.click(".gatepost-check input")
 	b.follow("Done", p.Domain)
@@ -239,7 +239,7 @@ func TestKeyboard(t *testing.T) {
 	b.until(`document.querySelector(".gatepost-menu").open`)
 	b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab))
 	if got := eval[string](b, focus); got != "Rename" {
-		t.Errorf("the second entry is %q", got)
+		t.Errorf("got %q as the second entry, want Rename", got)
 	}
 	b.do(chromedp.KeyEvent(kb.Escape))
 	b.until(`!document.querySelector(".gatepost-menu").open && document.activeElement.tagName === "SUMMARY"`)

@@ -15,10 +15,10 @@ import (
 func TestGeneratedClient(t *testing.T) {
 	p := start(t)
 	dir := filepath.Dir(nodeModules(t))
-	for name, from := range map[string]string{
+	for name, from := range sorted(map[string]string{
 		"client.mjs":   filepath.Join("testdata", "client.mjs"),
 		"openapi.json": filepath.Join("..", "..", "..", "credentials", "console", "openapi.json"),
-	} {
+	}) {
 		content, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
-// TestPictures makes the pictures of the README, if it is told where to.
+// TestPictures writes the pictures of the README, with -readme.
 func TestPictures(t *testing.T) {
 	if *readme == "" {
 		t.Skip("only with -readme=DIR")
@@ -32,9 +32,9 @@ func TestPictures(t *testing.T) {
 	if _, err := acme.AddDomain(t.Context(), domain); err != nil {
 		t.Fatal(err)
 	}
-	for name, ago := range map[string]time.Duration{
+	for name, ago := range sorted(map[string]time.Duration{
 		"WordPress": 3 * time.Minute, "Invoices": 5 * time.Hour, "Newsletter": 2 * 24 * time.Hour, "Office printer": 40 * 24 * time.Hour, "CRM": 0,
-	} {
+	}) {
 		u, _, err := acme.AddUser(t.Context(), domain, name)
 		if err != nil {
 			t.Fatal(err)
@@ -57,14 +57,14 @@ func TestPictures(t *testing.T) {
 	b := open(t, look{width: 920, height: 720, scale: 1.5})
 	b.goTo(server.URL + "/domains/" + domain)
 	b.clickOn(`document.querySelectorAll(".gatepost-menu summary")[1]`)
-	b.crop("console-users", 690)
+	b.crop("console-users", 650)
 	b.goTo(server.URL + "/domains/" + domain + "/add")
 	b.fill("Name", "Contact form")
 	b.follow("Save", "Set up Contact form")
 	b.crop("console-password", 700)
 }
 
-// crop writes the upper part of the page, as small as PNG makes it.
+// crop writes the upper part of the page with the best compression.
 func (b *tab) crop(name string, height float64) {
 	b.Helper()
 	var shot []byte

@@ -10,15 +10,15 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// TestScreens goes the whole way of a person, by every screen: adds a domain and
-// a user, sends mail with the password that was shown, sees the connection on
-// the page, and resets and deletes. On the way it looks at each screen.
+// TestScreens uses every screen as a person does. It adds a domain and a user, sends
+// mail with the password that was shown, finds the connection on the page, resets
+// the password and deletes both. It checks each screen.
 func TestScreens(t *testing.T) {
-	for name, l := range map[string]look{
+	for name, l := range sorted(map[string]look{
 		"wide":  {},
 		"dark":  {dark: true},
 		"phone": {width: 360, height: 740},
-	} {
+	}) {
 		t.Run(name, func(t *testing.T) {
 			p, b := start(t), open(t, l)
 			see := func(screen string) {
@@ -46,7 +46,7 @@ func TestScreens(t *testing.T) {
 	}
 }
 
-// account is what the page shows of a user.
+// account has the settings that the page shows.
 type account struct{ server, port, username, password string }
 
 func (b *tab) account() account {
@@ -63,7 +63,7 @@ func (b *tab) addUser(see func(string)) account {
 	b.Helper()
 	b.follow("Add a user", "Add a user")
 	if focus := eval[string](b, `document.activeElement.id`); focus != "gatepost-name" {
-		b.Errorf("on the form the focus is on %q", focus)
+		b.Errorf("got the focus on %q, want gatepost-name", focus)
 	}
 	see("3-add")
 	b.fill("Name", "WordPress")
@@ -87,13 +87,13 @@ func (b *tab) addUser(see func(string)) account {
 func (b *tab) sendAndSee(p product, shown account, see func(string)) {
 	b.Helper()
 	if got := b.text(".gatepost-users tbody"); !strings.Contains(got, "Never") {
-		b.Errorf("before the first login: %q", got)
+		b.Errorf("before the first login: got %q, want Never", got)
 	}
 	if err := send(shown, "wordpress@shop.example"); err != nil {
-		b.Fatalf("with what the page shows: %v", err)
+		b.Fatalf("with the settings of the page: got %v, want no error", err)
 	}
 	if got := p.Messages(); len(got) != 1 || got[0].Identity.Username != shown.username {
-		b.Fatalf("the relay took %d messages", len(got))
+		b.Fatalf("got %d messages, want 1 of the new user", len(got))
 	}
 	b.do(chromedp.Reload())
 	b.until(`document.querySelector(".gatepost-users time")?.textContent.startsWith("just now")`)
@@ -112,11 +112,11 @@ func (b *tab) details(shown account, see func(string)) {
 	body := b.text("main")
 	for _, part := range []string{shown.username, shown.server, shown.port, "STARTTLS", "SSL/TLS", "Created", "Password set", "127.0.0.1"} {
 		if !strings.Contains(body, part) {
-			b.Errorf("the details lack %q:\n%s", part, body)
+			b.Errorf("got no %q in the details, want it:\n%s", part, body)
 		}
 	}
 	if strings.Contains(body, shown.password) {
-		b.Error("the details have the password")
+		b.Error("got the password in the details, want none")
 	}
 	see("4-details")
 	b.follow("Rename", "Rename WordPress")
@@ -132,20 +132,20 @@ func (b *tab) resetUser(p product, old account, see func(string)) {
 	b.click(".gatepost-menu summary")
 	b.follow("Reset password", "Reset the password of Old blog")
 	if got := b.text(".gatepost-facts"); !strings.Contains(got, "just now") || !strings.Contains(got, "127.0.0.1") {
-		b.Errorf("before a reset the page doesn't say who will be cut off: %q", got)
+		b.Errorf("before a reset: got %q, want the last connection", got)
 	}
 	see("5-reset")
 	b.follow("Reset password", "Set up Old blog")
 	see("5-credentials")
 	shown := b.account()
 	if err := session.Mail("wordpress@shop.example"); err == nil {
-		b.Error("the live session was not cut off")
+		b.Error("in the session with the old password: got no error, want one")
 	}
 	if err := send(old, "wordpress@shop.example"); err == nil {
-		b.Error("the old password works")
+		b.Error("with the old password: got no error, want one")
 	}
 	if err := send(shown, "wordpress@shop.example"); err != nil {
-		b.Errorf("the new password: %v", err)
+		b.Errorf("with the new password: got %v, want no error", err)
 	}
 	b.click(".gatepost-check input")
 	b.follow("Done", "shop.example")

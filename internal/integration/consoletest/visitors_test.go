@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A stranger's domain and user look exactly like ones that don't exist.
-func TestStrangers(t *testing.T) {
+// Domains and users of another tenant look like ones that do not exist.
+func TestOtherTenants(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	rival := p.Credentials.Tenant("rival")
 	if _, err := rival.AddDomain(t.Context(), "rival.example"); err != nil {
@@ -24,19 +24,19 @@ func TestStrangers(t *testing.T) {
 		b.heading("Not found")
 		return eval[string](b, `document.documentElement.outerHTML`)
 	}
-	for theirs, nobodys := range map[string]string{
+	for theirs, missing := range sorted(map[string]string{
 		"domains/rival.example":                                "domains/nothing.example",
 		"domains/rival.example/users/" + u.Username:            "domains/nothing.example/users/smtpaaaaaaaaaaaaaaaa",
 		"domains/acme.example/users/" + u.Username:             "domains/acme.example/users/smtpaaaaaaaaaaaaaaaa",
 		"domains/rival.example/users/" + u.Username + "/reset": "domains/nothing.example/users/x/reset",
-	} {
-		if page(theirs) != page(nobodys) {
-			t.Errorf("%s and %s differ", theirs, nobodys)
+	}) {
+		if page(theirs) != page(missing) {
+			t.Errorf("%s: got another page than %s, want the same", theirs, missing)
 		}
 	}
 }
 
-// Another site can't make a visitor's browser change anything.
+// A page of another site cannot change anything.
 func TestCrossSitePost(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,9 +46,9 @@ func TestCrossSitePost(t *testing.T) {
 	}))
 	t.Cleanup(evil.Close)
 	b.goTo(strings.Replace(evil.URL, "127.0.0.1", "localhost", 1))
-	b.follow("Win a prize", "Refused")
+	b.follow("Win a prize", "Request refused")
 	if p.users(t) != 1 {
-		t.Error("the user is gone")
+		t.Error("got no user, want the one that another site tried to delete")
 	}
 }
 
@@ -57,7 +57,7 @@ func TestFrench(t *testing.T) {
 	b.goTo(p.url)
 	b.heading("Domaines")
 	if got := eval[string](b, `document.documentElement.lang`); got != "fr" {
-		t.Errorf("the language is %q", got)
+		t.Errorf("got language %q, want fr", got)
 	}
 	b.fill("Ajouter un domaine", "info@shop.example")
 	b.press("Ajouter le domaine")
@@ -70,7 +70,7 @@ func TestFrench(t *testing.T) {
 	b.accessible("credentials")
 	b.shoot("french-3-credentials")
 	b.press(p.Domain)
-	b.follow("Partir", p.Domain)
+	b.follow("Quitter", p.Domain)
 	b.follow("Boutique", "Boutique")
 	b.shoot("french-4-details")
 	b.follow("Réinitialiser le mot de passe", "Réinitialiser le mot de passe de Boutique")
@@ -93,6 +93,6 @@ func TestNamesAsTyped(t *testing.T) {
 	b.accessible("list")
 	b.shoot("phone-2-names")
 	if len(b.dialogs) > 0 {
-		t.Error("a name ran as a script")
+		t.Error("got a dialog, want no script from a name")
 	}
 }

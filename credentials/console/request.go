@@ -1,0 +1,234 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A request is one HTTP request, with what the screens need to answer it.
+type request struct {
+	h          *Handler
+	w          http.ResponseWriter
+	r          *http.Request
+	asJSON     bool // the client wants JSON
+	lang       *language
+	nonce      string
+	policy     string // Content-Security-Policy; "" leaves the header as it is
+	tenant     credentials.Tenant
+	pathValues map[string]string
+	inputs     map[string]string // from the body
+}
+
+func (h *Handler) newRequest(w http.ResponseWriter, r *http.Request) *request {
+	req := &request{
+		h: h, w: w, r: r,
+		asJSON: wantsJSON(r.Header),
+		lang:   h.resources.languages.choose(r.Header.Get("Accept-Language")),
+	}
+	req.nonce, req.policy = h.policy(w, r)
+	return req
+}
+
+// handle checks the origin, the tenant and the method of the request, and calls
+// the screen of its path.
+func (req *request) handle() (response, error) {
+	// Browsers name the origin of a request. Other clients do not, but they
+	// have no cookies that an attacker could use.
+	if err := req.h.resources.origins.Check(req.r); err != nil {
+		return response{}, errCrossOrigin
+	}
+	id, err := req.h.Tenant(req.r)
+	if err == nil && id == "" {
+		err = errors.New("console: Handler.Tenant returned no tenant")
+	}
+	if err != nil {
+		req.h.logger().WarnContext(req.r.Context(), "console: visitor refused", "error", err)
+		return response{}, errForbidden
+	}
+	req.tenant = req.h.Credentials.Tenant(id)
+	for _, rt := range req.h.resources.routes {
+		values, ok := rt.match(req.r.URL.EscapedPath())
+		if !ok {
+			continue
+		}
+		req.pathValues = values
+		if allowed := rt.allowed(req.asJSON); !slices.Contains(allowed, req.r.Method) {
+			req.w.Header().Set("Allow", strings.Join(allowed, ", "))
+			return response{}, errMethod
+		}
+		if req.r.Method != http.MethodPost {
+			return rt.get(req)
+		}
+		if err := req.readInputs(); err != nil {
+			return response{}, err
+		}
+		return rt.post(req)
+	}
+	if misplaced(req.r) {
+		req.h.logger().WarnContext(req.ctx(), "console: the handler gets paths that it does not have; use http.StripPrefix, without a slash at the end of the prefix",
+			"path", req.r.URL.Path, "pattern", req.r.Pattern)
+	}
+	return response{}, errNotFound
+}
+
+func (req *request) ctx() context.Context { return req.r.Context() }
+
+// maxBody is the maximum size of a request body in bytes.
+const maxBody = 64 << 10
+
+// readInputs reads the fields of a form, or the members of a JSON object. An
+// empty body has none, whatever its type.
+func (req *request) readInputs() error {
+	req.inputs = make(map[string]string)
+	body, err := io.ReadAll(http.MaxBytesReader(req.w, req.r.Body, maxBody))
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		return errTooLarge
+	}
+	if err != nil {
+		return errMalformed
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	switch mediaType := contentType(req.r.Header); {
+	case req.asJSON && mediaType == "application/json":
+		return req.readJSON(body)
+	case !req.asJSON && mediaType == "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return errMalformed
+		}
+		for name := range form {
+			req.inputs[name] = form.Get(name)
+		}
+		return nil
+	}
+	return errMediaType
+}
+
+// readJSON reads the members that openapi.json describes and ignores others.
+func (req *request) readJSON(body []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		return errMalformed
+	}
+	if raw, ok := members["name"]; ok {
+		var name *string
+		if json.Unmarshal(raw, &name) != nil || name == nil {
+			return errMalformed
+		}
+		req.inputs["name"] = *name
+	}
+	if raw, ok := members["generation"]; ok {
+		var generation json.Number
+		if json.Unmarshal(raw, &generation) != nil || raw[0] == '"' || generation == "" {
+			return errMalformed
+		}
+		req.inputs["generation"] = generation.String()
+	}
+	return nil
+}
+
+// pageSize is the default number of entries on a page; a client may ask for up to
+// maxPageSize.
+const (
+	pageSize    = 50
+	maxPageSize = 1000
+)
+
+// page returns the part of a list that the query asks for, with a limit that is
+// one higher: an additional entry shows that there is a next page.
+func (req *request) page() (store.Page, error) {
+	q := req.r.URL.Query()
+	limit := pageSize
+	if q.Has("limit") {
+		var err error
+		if limit, err = strconv.Atoi(q.Get("limit")); err != nil || limit < 1 || limit > maxPageSize {
+			return store.Page{}, &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: "limit",
+				args: []string{req.T("reason.limit", strconv.Itoa(maxPageSize))}}
+		}
+	}
+	// Some databases return an error for bytes that are not text.
+	clean := func(s string) string {
+		s, _, _ = strings.Cut(strings.ToValidUTF8(s, ""), "\x00")
+		return s[:min(len(s), 1024)]
+	}
+	search := strings.TrimSpace(clean(q.Get("search")))
+	return store.Page{After: clean(q.Get("after")), Limit: limit + 1, Search: strings.ToValidUTF8(search, "")}, nil
+}
+
+// trimPage removes the additional entry of [request.page]. It returns the key
+// after which the next page begins, or "" on the last page.
+func trimPage[E any](list []E, page store.Page, key func(E) string) ([]E, string) {
+	if len(list) < page.Limit {
+		return list, ""
+	}
+	list = list[:page.Limit-1]
+	return list, key(list[len(list)-1])
+}
+
+// domainOfPath returns the domain that the path names.
+func (req *request) domainOfPath() (store.Domain, error) {
+	d, err := req.tenant.Domain(req.ctx(), req.pathValues["domain"])
+	var invalid *credentials.InvalidError
+	if errors.As(err, &invalid) { // no domain can have such a name
+		err = errNotFound
+	}
+	return d, err
+}
+
+// userOfPath returns the user that the path names.
+func (req *request) userOfPath() (store.User, error) {
+	u, err := req.tenant.User(req.ctx(), req.pathValues["username"])
+	if err != nil {
+		return u, err
+	}
+	if domain, err := credentials.NormalizeDomain(req.pathValues["domain"]); err != nil || domain != u.Domain {
+		return store.User{}, fmt.Errorf("%w in this domain", errNotFound)
+	}
+	return u, nil
+}
+
+// wantsJSON reports whether the response to a request is JSON. It is if the
+// request has JSON, or if its Accept header (RFC 9110 section 12.5.1) does not name
+// HTML or prefers JSON. Browsers name HTML when they open a page or send a form.
+func wantsJSON(header http.Header) bool {
+	if contentType(header) == "application/json" {
+		return true
+	}
+	var html, other float64
+	for _, part := range strings.Split(strings.Join(header.Values("Accept"), ","), ",") {
+		mediaType, params, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		q, err := strconv.ParseFloat(params["q"], 64)
+		if err != nil {
+			q = 1
+		}
+		switch mediaType {
+		case "application/json", "application/problem+json":
+			other = max(other, q)
+		case "text/html", "application/xhtml+xml":
+			html = max(html, q)
+		}
+	}
+	return html == 0 || other > html
+}
+
+func contentType(header http.Header) string {
+	mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	return mediaType
+}
