@@ -11,7 +11,8 @@ import (
 )
 
 // An Event is what became of one recipient of a message. It is one of
-// [*Queued], [*Delivered], [*Deferred], [*Bounced], [*Expired] and [*Held].
+// [*Queued], [*Delivered], [*Deferred], [*Bounced], [*Expired], [*Held], [*Released],
+// [*Retried], [*Canceled], [*Suspended] and [*Resumed].
 // Events are sent after the Spool has recorded what they say. If Settle failed and
 // was retried, another node may have taken the delivery in between; both nodes then
 // send an event. Later versions may add others.
@@ -62,9 +63,9 @@ type Delivered struct {
 	Reply Reply
 }
 
-// Deferred says that a recipient has to wait for the next attempt. While its
-// destination is closed, the event comes each time it would have been tried:
-// Attempt doesn't grow then, and Reason is why the destination is closed.
+// Deferred says that a recipient has to wait for the next attempt. If its sender was
+// told of the delay while its destination is suspended, Attempt doesn't grow, and
+// Reason is why the destination is suspended.
 type Deferred struct {
 	Subject
 	Reason  string // why, in one line
@@ -92,24 +93,32 @@ type Expired struct {
 	Attempt int // how often it was tried
 }
 
-// Held says that a delivery can't be worked on, for instance because its content is
-// missing. It stays in the Spool until a person releases or cancels it.
+// Held says that a delivery stays in the Spool until a person releases or cancels it:
+// a person wants that, or it can't be worked on, for instance because its content is
+// missing or the process died each time it was tried.
 type Held struct {
 	Subject
 	Reason string
+	By     string // the person; "" if the Queue found that it can't be worked on
 }
 
 func (e *Queued) event() (slog.Level, string)    { return slog.LevelDebug, "queued" }
 func (e *Delivered) event() (slog.Level, string) { return slog.LevelInfo, "delivered" }
 func (e *Deferred) event() (slog.Level, string) {
-	if e.untried { // one line says that its destination is closed
+	if e.untried { // one line says that its destination is suspended
 		return slog.LevelDebug, "deferred"
 	}
 	return slog.LevelInfo, "deferred"
 }
 func (e *Bounced) event() (slog.Level, string) { return slog.LevelWarn, "bounced" }
 func (e *Expired) event() (slog.Level, string) { return slog.LevelWarn, "expired" }
-func (e *Held) event() (slog.Level, string)    { return slog.LevelError, "held" }
+
+func (e *Held) event() (slog.Level, string) {
+	if e.By != "" {
+		return slog.LevelInfo, "held"
+	}
+	return slog.LevelError, "held"
+}
 
 func (s *Subject) attrs() []slog.Attr {
 	attrs := append(make([]slog.Attr, 0, 10), slog.String("id", s.ID), slog.String("tenant", string(s.Tenant)),
@@ -137,7 +146,11 @@ func (e *Expired) attrs() []slog.Attr {
 }
 
 func (e *Held) attrs() []slog.Attr {
-	return append(e.Subject.attrs(), slog.String("reason", e.Reason))
+	attrs := append(e.Subject.attrs(), slog.String("reason", e.Reason))
+	if e.By != "" {
+		attrs = append(attrs, slog.String("by", e.By))
+	}
+	return attrs
 }
 
 func subject(m *store.Mail, recipient string) Subject {

@@ -43,7 +43,7 @@ func (q *Queue) goesDown(r *run, j *job, cause error) {
 		return
 	}
 	if isNew {
-		q.logger().Warn("queue: destination can't be reached", "destination", destination, "error", cause)
+		q.emit(&Suspended{Destination: destination, Reason: reasonOf(cause)})
 	}
 	q.changeSuspension(r.settles, destination, func(s *store.Suspension) bool {
 		if s.Version != 0 && (s.By != "" || !j.probe) {
@@ -72,7 +72,7 @@ func (q *Queue) comesUp(r *run, destination string) {
 		return false
 	})
 	if q.dispatcher.setUp(destination) {
-		q.logger().Info("queue: destination is back", "destination", destination)
+		q.emit(&Resumed{Destination: destination})
 	}
 	q.noticed()
 }

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ func TestPoisonousMessageIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spool := new(memory.Store)
 		const neighbours = 300
+		var mu sync.Mutex
 		delivered := make(map[string]int)
 		next := func(l *life, m *relay.Message) error {
 			time.Sleep(100 * time.Millisecond)
@@ -24,6 +26,8 @@ func TestPoisonousMessageIsHeld(t *testing.T) {
 				l.dead.Store(true)
 				return nil
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if !l.dead.Load() {
 				delivered[m.To[0].Address]++
 			}

@@ -1,0 +1,336 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// An Admin lets a person see and change what a Queue's Spool holds. Its methods
+// work whether Run of that Queue works or not, and from another process too: a
+// program for operators makes a Queue with the same Spool, and an Admin for it.
+// All methods are safe for concurrent use. Each change makes an event.
+//
+// A delivery that a node has leased is being sent, or is about to be. Its outcome
+// is not known, so no method changes it: nothing is sent twice, and nothing that is
+// reported as cancelled is sent. Such deliveries are counted as Busy. They wait in
+// the Spool again when their destination or tenant is suspended.
+type Admin struct {
+	// Queue is the Queue. Its Spool is required, and for Cancel with a bounce
+	// all that a bounce needs.
+	Queue *Queue
+
+	// By is the name of the person, for events and suspensions. Empty means
+	// "operator".
+	By string
+}
+
+// A Selection names the deliveries to change.
+type Selection struct {
+	store.Filter
+
+	// All must be set for a Filter that selects everything, so that an empty
+	// field in a form doesn't.
+	All bool
+}
+
+// A Changed is how many deliveries a method of Admin has changed.
+type Changed struct {
+	Done int // changed
+	Busy int // selected, but leased by a node, and not changed
+}
+
+var errAll = errors.New("queue: the filter selects all mail: set a field of it, or All")
+
+// List lists deliveries with their mails, in the order of their keys. page.After is
+// the Key of the last delivery of the page before. [store.Delivery.State] says
+// whether a delivery waits, is held, or is being sent.
+func (a *Admin) List(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
+	return a.Queue.Spool.Deliveries(ctx, f, page)
+}
+
+// Count returns how many deliveries match the filter. It reads them all.
+func (a *Admin) Count(ctx context.Context, f store.Filter) (n int, err error) {
+	err = a.each(ctx, f, func(list []store.Leased) error {
+		n += len(list)
+		return nil
+	})
+	return n, err
+}
+
+// Backlogs returns how much mail of each tenant is for each destination.
+func (a *Admin) Backlogs(ctx context.Context) ([]store.Backlog, error) {
+	return a.Queue.Spool.Backlogs(ctx)
+}
+
+// Retry makes deliveries due now. It does not change held ones.
+func (a *Admin) Retry(ctx context.Context, s Selection) (Changed, error) {
+	now := a.Queue.now()
+	return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
+		o = asIs(&l.Delivery)
+		o.Next = now
+		return o, &Retried{Subject: a.subject(l), By: a.by()}, !l.Delivery.Held
+	})
+}
+
+// Hold holds deliveries until they are released. While a delivery is held it is not
+// tried and not given up.
+func (a *Admin) Hold(ctx context.Context, s Selection, reason string) (Changed, error) {
+	return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
+		o = asIs(&l.Delivery)
+		o.Held, o.Reason = true, safe(reason)
+		return o, &Held{Subject: a.subject(l), Reason: o.Reason, By: a.by()}, !l.Delivery.Held
+	})
+}
+
+// Release makes held deliveries due now.
+func (a *Admin) Release(ctx context.Context, s Selection) (Changed, error) {
+	now := a.Queue.now()
+	return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
+		o = asIs(&l.Delivery)
+		o.Held, o.Next = false, now
+		return o, &Released{Subject: a.subject(l), By: a.by()}, l.Delivery.Held
+	})
+}
+
+// Cancel removes deliveries that wait or are held. With bounce their senders are
+// told the reason, as when a server refuses a message; the deliveries are held
+// first, and stay held if the bounce can't be kept.
+func (a *Admin) Cancel(ctx context.Context, s Selection, reason string, bounce bool) (Changed, error) {
+	reason = safe(reason)
+	if !bounce {
+		return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
+			return removed(&l.Delivery), &Canceled{Subject: a.subject(l), Reason: reason, By: a.by()}, true
+		})
+	}
+	return a.selected(ctx, s, func(list []store.Leased) (all Changed, err error) {
+		for len(list) > 0 && err == nil {
+			n := 1 // the deliveries of one mail follow each other
+			for n < len(list) && list[n].Delivery.Mail == list[0].Delivery.Mail {
+				n++
+			}
+			var changed Changed
+			changed, err = a.bounce(ctx, list[:n], reason)
+			all.Done, all.Busy = all.Done+changed.Done, all.Busy+changed.Busy
+			list = list[n:]
+		}
+		return all, err
+	})
+}
+
+// Suspend suspends a tenant, or a destination if s has none: its mail stays in the
+// Spool, is not tried and not given up. Nodes notice within seconds; attempts under
+// way go on. It replaces a suspension of the relay's own.
+func (a *Admin) Suspend(ctx context.Context, s store.Suspension) error {
+	return a.suspension(ctx, s, func(now time.Time, old store.Suspension) error {
+		s.By, s.Since, s.Version = a.by(), now, old.Version
+		s.Until, s.Tried, s.Failures = time.Time{}, time.Time{}, 0
+		if err := a.Queue.Spool.Suspend(ctx, s); err != nil {
+			return err
+		}
+		a.Queue.emit(&Suspended{Tenant: s.Tenant, Destination: s.Destination, Reason: s.Reason, By: s.By})
+		return nil
+	})
+}
+
+// Resume ends the suspension of a tenant, or of a destination if s has none, whoever
+// made it. [store.ErrNotFound]: there is none.
+func (a *Admin) Resume(ctx context.Context, s store.Suspension) error {
+	return a.suspension(ctx, s, func(_ time.Time, old store.Suspension) error {
+		if old.Version == 0 {
+			return store.ErrNotFound
+		}
+		if err := a.Queue.Spool.Resume(ctx, old); err != nil {
+			return err
+		}
+		a.Queue.emit(&Resumed{Tenant: s.Tenant, Destination: s.Destination, By: a.by()})
+		a.Queue.noticed()
+		return nil
+	})
+}
+
+// Suspensions lists the tenants and destinations that are suspended, by a person or
+// by the relay because no server was reached.
+func (a *Admin) Suspensions(ctx context.Context) ([]store.Suspension, error) {
+	return a.Queue.Spool.Suspensions(ctx)
+}
+
+// suspension calls f with the suspension that there is, again if it changes at the
+// same time.
+func (a *Admin) suspension(ctx context.Context, s store.Suspension, f func(now time.Time, old store.Suspension) error) error {
+	for try := 1; ; try++ {
+		list, err := a.Queue.Spool.Suspensions(ctx)
+		if err != nil {
+			return err
+		}
+		var old store.Suspension
+		for _, other := range list {
+			if other.Tenant == s.Tenant && (s.Tenant != "" || other.Destination == s.Destination) {
+				old = other
+			}
+		}
+		if err := f(a.Queue.now(), old); !errors.Is(err, store.ErrConflict) || try == 10 {
+			return err
+		}
+	}
+}
+
+// change settles the selected deliveries as plan says; those for which ok is false
+// stay as they are.
+func (a *Admin) change(ctx context.Context, s Selection, plan func(*store.Leased) (o store.Outcome, e Event, ok bool)) (Changed, error) {
+	return a.selected(ctx, s, func(list []store.Leased) (Changed, error) {
+		var outcomes []store.Outcome
+		var events []Event
+		for i := range list {
+			if o, e, ok := plan(&list[i]); ok {
+				outcomes, events = append(outcomes, o), append(events, e)
+			}
+		}
+		return a.settle(ctx, outcomes, events)
+	})
+}
+
+// settle records outcomes and sends their events. An outcome that is lost belongs to
+// a delivery that a node has leased at the same moment.
+func (a *Admin) settle(ctx context.Context, outcomes []store.Outcome, events []Event) (Changed, error) {
+	if len(outcomes) == 0 {
+		return Changed{}, nil
+	}
+	lost, err := a.Queue.recordOnce(ctx, outcomes)
+	if err != nil {
+		return Changed{}, err
+	}
+	for i, o := range outcomes {
+		if _, gone := lost[recipientKey{o.Mail, o.N}]; !gone {
+			a.Queue.emit(events[i])
+		}
+	}
+	a.Queue.noticed()
+	return Changed{Done: len(outcomes) - len(lost), Busy: len(lost)}, nil
+}
+
+// selected calls f with the selected deliveries that no node has leased, a page at a
+// time, and adds up what it returns.
+func (a *Admin) selected(ctx context.Context, s Selection, f func([]store.Leased) (Changed, error)) (all Changed, err error) {
+	if s.Filter == (store.Filter{}) && !s.All {
+		return all, errAll
+	}
+	err = a.each(ctx, s.Filter, func(list []store.Leased) error {
+		var free []store.Leased
+		for _, l := range list {
+			if l.Delivery.Node != "" {
+				all.Busy++
+			} else {
+				free = append(free, l)
+			}
+		}
+		changed, err := f(free)
+		all.Done, all.Busy = all.Done+changed.Done, all.Busy+changed.Busy
+		return err
+	})
+	return all, err
+}
+
+// each calls f with the deliveries that match, a page at a time.
+func (a *Admin) each(ctx context.Context, f store.Filter, do func([]store.Leased) error) error {
+	for page := (store.Page{Limit: leaseBatch}); ; {
+		list, err := a.Queue.Spool.Deliveries(ctx, f, page)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		page.After = list[len(list)-1].Delivery.Key()
+		if err := do(list); err != nil || len(list) < page.Limit {
+			return err
+		}
+	}
+}
+
+// bounce cancels deliveries of one mail, and tells the sender.
+func (a *Admin) bounce(ctx context.Context, list []store.Leased, reason string) (Changed, error) {
+	q := a.Queue
+	list, busy, err := a.stop(ctx, list, "cancelled: "+reason)
+	if err != nil || len(list) == 0 {
+		return Changed{Busy: busy}, err
+	}
+	p := newParcel(&list[0].Mail)
+	p.mail.ID, p.jobs = list[0].Delivery.Mail, 1
+	j := &job{parcel: p, lane: store.Lane{Tenant: p.mail.Tenant}}
+	q.dispatcher.holdClaimed([]*job{j})
+	defer q.dispatcher.forget(j)
+	ends := make([]end, len(list))
+	events := make([]Event, len(list))
+	for i := range list {
+		ends[i] = end{
+			delivery: &list[i].Delivery, outcome: removed(&list[i].Delivery), notice: FailureNotice, byName: true,
+			err: &relay.ReplyError{Code: 554, Enhanced: "5.7.1", Text: "cancelled: " + reason},
+		}
+		events[i] = &Canceled{Subject: a.subject(&list[i]), Reason: reason, By: a.by()}
+	}
+	notices := q.notify(ctx, p, ends)
+	outcomes := make([]store.Outcome, len(ends))
+	for i := range ends {
+		if ends[i].event != nil { // set by postpone
+			return Changed{Busy: busy}, errors.New("queue: the bounce can't be kept, so the deliveries are held and not cancelled")
+		}
+		outcomes[i] = ends[i].outcome
+	}
+	changed, err := a.settle(ctx, outcomes, events)
+	changed.Busy += busy
+	if err == nil && len(notices) > 0 {
+		q.sendNotices(ctx, notices)
+	}
+	return changed, err
+}
+
+// stop holds deliveries of one mail, so that no node leases them, and returns those
+// that it has held, as they are now. busy is how many nodes had leased already.
+func (a *Admin) stop(ctx context.Context, list []store.Leased, reason string) (held []store.Leased, busy int, err error) {
+	ours := make(map[int]bool)
+	var outcomes []store.Outcome
+	for i := range list {
+		o := asIs(&list[i].Delivery)
+		o.Held, o.Reason = true, reason
+		outcomes = append(outcomes, o)
+		ours[o.N] = true
+	}
+	lost, err := a.Queue.recordOnce(ctx, outcomes)
+	if err != nil {
+		return nil, 0, err
+	}
+	for key := range lost {
+		delete(ours, key.n)
+	}
+	err = a.each(ctx, store.Filter{Mail: list[0].Delivery.Mail, State: store.StateHeld}, func(some []store.Leased) error {
+		for _, l := range some {
+			if ours[l.Delivery.N] {
+				held = append(held, l)
+			}
+		}
+		return nil
+	})
+	return held, len(lost), err
+}
+
+func (a *Admin) subject(l *store.Leased) Subject { return subject(&l.Mail, l.Delivery.Recipient) }
+
+func (a *Admin) by() string {
+	if a.By != "" {
+		return a.By
+	}
+	return "operator"
+}
+
+// asIs is the outcome that leaves a delivery as it is, if no node has leased it.
+func asIs(d *store.Delivery) store.Outcome {
+	o := untouched(d)
+	o.Attempts = d.Attempts
+	return o
+}
+
+// removed is the outcome that removes a delivery.
+func removed(d *store.Delivery) store.Outcome {
+	return store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease, Done: true}
+}
