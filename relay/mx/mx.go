@@ -152,12 +152,15 @@ func (f *Forwarder) Close() error {
 func (f *Forwarder) setup() {
 	f.pool = &outbound.Pool{
 		Dial:        f.dial,
-		MaxConns:    or(f.MaxConns, 10),
-		MaxMessages: or(f.MaxMessages, 100),
+		Limits:      f.limits,
 		IdleTimeout: or(f.IdleTimeout, 5*time.Second),
 	}
 	f.http = f.httpClient()
 	f.domains.max, f.tlsRecords.max = maxDomains, maxRecords
+}
+
+func (f *Forwarder) limits(string) outbound.Limits {
+	return outbound.Limits{Conns: or(f.MaxConns, 10), Messages: or(f.MaxMessages, 100)}
 }
 
 // or returns n, or if that is not set what it then means.

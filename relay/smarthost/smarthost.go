@@ -56,6 +56,11 @@ type Forwarder struct {
 	// that finds them all busy waits for its turn. Zero means 10.
 	MaxConns int
 
+	// MaxRate is how many messages a second go to the upstream. Zero means no
+	// limit. An upstream that answers that it gets too many is left alone for a
+	// second, and longer each time, up to half an hour.
+	MaxRate float64
+
 	// MaxMessages is how many messages go over one connection before it is
 	// closed. Zero means 100. An upstream may lower it with LIMITS MAILMAX
 	// (RFC 9422).
@@ -140,8 +145,9 @@ func (f *Forwarder) setup() {
 			c.NoChunking = c.NoChunking || noChunking
 			return c.Dial(ctx)
 		},
-		MaxConns:    or(f.MaxConns, 10),
-		MaxMessages: or(f.MaxMessages, 100),
+		Limits: func(string) outbound.Limits {
+			return outbound.Limits{Conns: or(f.MaxConns, 10), Messages: or(f.MaxMessages, 100), Rate: f.MaxRate}
+		},
 		IdleTimeout: or(f.IdleTimeout, 30*time.Second),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/lru"
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
@@ -20,13 +21,13 @@ type Pool struct {
 	// without CHUNKING.
 	Dial func(ctx context.Context, key string, noChunking bool) (*Conn, error)
 
-	MaxConns    int           // for each site, at least 1
-	MaxMessages int           // for each connection, at least 1
-	IdleTimeout time.Duration // how long a connection is kept for the next message
+	Limits      func(site string) Limits // Conns and Messages are at least 1
+	IdleTimeout time.Duration            // how long a connection is kept for the next message
 
 	mu     sync.Mutex
 	closed bool
-	sites  map[string]*site
+	sites  map[string]*site // those with connections
+	health lru.Cache[string, *health]
 	timer  *time.Timer // closes what was idle for too long; nil if nothing is idle
 }
 
@@ -34,8 +35,8 @@ type Pool struct {
 // temporary error.
 var errClosed = errors.New("already closed")
 
-// A site is what a Pool knows of a group of servers. It is forgotten when it has
-// no connections.
+// A site is a group of servers with connections, or calls that are about to make
+// one. It is forgotten when it has none; what is known of it stays in its health.
 type site struct {
 	name    string
 	open    int // connections: in use, idle, and being made
@@ -43,12 +44,7 @@ type site struct {
 	waiters []*waiter     // the one who waits the longest first
 	free    chan struct{} // closed when a slot may be free; nil if no BusyError has it
 
-	// What was learned from the servers' replies.
-	limit     int       // of connections; 0: MaxConns
-	limitedAt time.Time // when limit was learned, or raised
-	maxRcpt   int       // recipients in a transaction
-	rcptAt    time.Time // when maxRcpt was learned
-	noBDAT    bool      // CHUNKING is offered and doesn't work
+	health *health
 }
 
 // A waiter waits for one of a site's connections.
@@ -66,6 +62,14 @@ type waiter struct {
 // If all connections to the site are in use, Send waits, or returns a
 // *relay.BusyError if the message has NoWait.
 func (p *Pool) Send(ctx context.Context, siteName, key string, m *relay.Message) (answer string, err error) {
+	began, wait, err := p.admit(siteName, p.Limits(siteName), m.NoWait)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = p.judge(siteName, began, err, m.NoWait) }()
+	if err := pause(ctx, wait); err != nil {
+		return "", fmt.Errorf("waiting for the rate limit: %w", err)
+	}
 	c, err := p.get(ctx, siteName, key, m.NoWait)
 	if err != nil {
 		return "", err
@@ -91,6 +95,47 @@ func (p *Pool) Send(ctx context.Context, siteName, key string, m *relay.Message)
 		}
 	}
 	return s.answer, s.result(ctx, err)
+}
+
+// admit decides whether a message may go to a site now. See [site.admit].
+func (p *Pool) admit(name string, limits Limits, noWait bool) (began time.Time, wait time.Duration, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	began = time.Now()
+	if p.closed {
+		return began, 0, errClosed
+	}
+	s := p.site(name)
+	defer p.forget(s)
+	s.health.limits = limits
+	wait, err = s.admit(began, noWait)
+	return began, wait, err
+}
+
+// site returns a site; forget must follow. The caller must hold p.mu.
+func (p *Pool) site(name string) *site {
+	if s := p.sites[name]; s != nil {
+		return s
+	}
+	h, ok := p.health.Get(name)
+	if !ok {
+		h = new(health)
+		p.health.Max = maxSites
+		p.health.Put(name, h)
+	}
+	s := &site{name: name, health: h}
+	if p.sites == nil {
+		p.sites = make(map[string]*site)
+	}
+	p.sites[name] = s
+	return s
+}
+
+// forget removes a site that has no connections. The caller must hold p.mu.
+func (p *Pool) forget(s *site) {
+	if s.open == 0 && s.free == nil && p.sites[s.name] == s {
+		delete(p.sites, s.name)
+	}
 }
 
 // get returns a connection, and waits for one if there are too many.
@@ -148,12 +193,12 @@ func (p *Pool) dial(ctx context.Context, name, key string) (c *Conn, err error) 
 			p.put(name, nil)
 		}
 	}()
-	maxRcpt, noBDAT := p.learned(name)
+	maxMessages, maxRcpt, noBDAT := p.learned(name)
 	if c, err = p.Dial(ctx, key, noBDAT); err != nil {
 		return nil, err
 	}
 	c.key = key
-	c.maxMessages = min(c.maxMessages, p.MaxMessages)
+	c.maxMessages = min(c.maxMessages, maxMessages)
 	c.maxRcpt = min(c.maxRcpt, maxRcpt)
 	return c, nil
 }
@@ -166,14 +211,8 @@ func (p *Pool) take(name, key string, noWait bool) (*Conn, *waiter, error) {
 	if p.closed {
 		return nil, nil, errClosed
 	}
-	s := p.sites[name]
-	if s == nil {
-		s = &site{name: name}
-		if p.sites == nil {
-			p.sites = make(map[string]*site)
-		}
-		p.sites[name] = s
-	}
+	s := p.site(name)
+	defer p.forget(s)
 	for i := len(s.idle) - 1; i >= 0; i-- {
 		if c := s.idle[i]; c.key == key {
 			s.idle = slices.Delete(s.idle, i, i+1)
@@ -189,7 +228,7 @@ func (p *Pool) take(name, key string, noWait bool) (*Conn, *waiter, error) {
 		s.idle = slices.Delete(s.idle, 0, 1)
 		return c, nil, nil
 	case noWait:
-		return nil, nil, s.busy()
+		return nil, nil, s.busy(nil)
 	}
 	w := &waiter{ready: make(chan struct{})}
 	s.waiters = append(s.waiters, w)
@@ -269,9 +308,7 @@ func (p *Pool) tidy(s *site) {
 		close(s.free)
 		s.free = nil
 	}
-	if s.open == 0 {
-		delete(p.sites, s.name)
-	}
+	p.forget(s)
 }
 
 // next gives a place, and the connection in it, to the one who waits the longest.
@@ -280,14 +317,6 @@ func (s *site) next(c *Conn) {
 	s.waiters = s.waiters[1:]
 	w.conn = c
 	close(w.ready)
-}
-
-// busy returns the error that no slot is free.
-func (s *site) busy() *relay.BusyError {
-	if s.free == nil {
-		s.free = make(chan struct{})
-	}
-	return &relay.BusyError{Site: s.name, Free: s.free}
 }
 
 // sweep closes the connections that were idle for too long.

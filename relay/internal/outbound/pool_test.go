@@ -11,6 +11,10 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
+func limits(conns, messages int) func(string) outbound.Limits {
+	return func(string) outbound.Limits { return outbound.Limits{Conns: conns, Messages: messages} }
+}
+
 // Each destination has connections of its own: one that is busy, or down,
 // doesn't hold up another.
 func TestPoolDestinations(t *testing.T) {
@@ -31,7 +35,7 @@ func TestPoolDestinations(t *testing.T) {
 			d := &outbound.Dialer{Addr: key, TLS: outbound.Opportunistic, TLSConfig: stalling.ClientTLS()}
 			return d.Dial(ctx)
 		},
-		MaxConns: 1, MaxMessages: 100, IdleTimeout: time.Minute,
+		Limits: limits(1, 100), IdleTimeout: time.Minute,
 	}
 	defer p.Close()
 
@@ -68,8 +72,8 @@ func TestPoolDestinations(t *testing.T) {
 // A function of the embedder's that panics while connecting takes no place with it.
 func TestPanicInDial(t *testing.T) {
 	p := &outbound.Pool{
-		Dial:     func(context.Context, string, bool) (*outbound.Conn, error) { panic("AllowAddr") },
-		MaxConns: 1, MaxMessages: 1, IdleTimeout: time.Minute,
+		Dial:   func(context.Context, string, bool) (*outbound.Conn, error) { panic("AllowAddr") },
+		Limits: limits(1, 1), IdleTimeout: time.Minute,
 	}
 	defer p.Close()
 	for range 2 {

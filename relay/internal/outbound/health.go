@@ -1,0 +1,308 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+// Limits are what a site may be asked for. Zero means the Pool's default for
+// Conns and Messages, and no limit for Rate.
+type Limits struct {
+	Conns    int     // connections at the same time
+	Messages int     // messages over one connection
+	Rate     float64 // messages a second
+}
+
+const (
+	// raiseEvery is how often a limit of connections that was learned is raised
+	// by one.
+	raiseEvery = time.Minute
+
+	// learnTime is how long a limit of recipients that was learned counts.
+	learnTime = 10 * time.Minute
+
+	// maxSites is how many sites are remembered.
+	maxSites = 10_000
+
+	// maxPause is the longest pause after a site has asked to slow down.
+	maxPause = 30 * time.Minute
+
+	// rateSlack is for how long slots of Limits.Rate that nothing used may be
+	// used later.
+	rateSlack = 100 * time.Millisecond
+
+	// longPause is how long a pause may be for a message to wait for its end in
+	// memory. After a longer one it fails as the one before it did.
+	longPause = time.Minute
+)
+
+// health is what a Pool knows of a site, also when there is no connection. It is
+// guarded by Pool.mu.
+type health struct {
+	limits Limits
+
+	limit     int       // of connections, learned; 0: none was
+	limitedAt time.Time // when limit was learned, or raised
+	maxRcpt   int       // recipients in a transaction, learned
+	rcptAt    time.Time // when maxRcpt was learned
+	noBDAT    bool      // CHUNKING is offered and doesn't work
+
+	nextSlot time.Time // when Limits.Rate allows the next message
+
+	slowdowns int       // pauses in a row
+	pausedAt  time.Time // when the last pause began
+	until     time.Time // when it ends
+	cause     error     // what the site said
+	probing   bool      // the first message after a pause is under way
+}
+
+// maxConns returns how many connections to a site may be open. The caller must
+// hold p.mu.
+func (p *Pool) maxConns(s *site) int {
+	h := s.health
+	conns := h.limits.Conns
+	if h.limit == 0 {
+		return conns
+	}
+	if n := int(time.Since(h.limitedAt) / raiseEvery); n > 0 {
+		h.limit += n
+		h.limitedAt = h.limitedAt.Add(time.Duration(n) * raiseEvery)
+	}
+	if h.limit >= conns {
+		h.limit = 0
+		return conns
+	}
+	return h.limit
+}
+
+// admit decides whether a message may go to a site now. It returns how long to
+// wait for the rate limit, or an error if the site has asked to slow down. The
+// caller must hold p.mu.
+func (s *site) admit(now time.Time, noWait bool) (wait time.Duration, err error) {
+	h := s.health
+	if pause := h.until.Sub(now); pause > 0 {
+		var e *Error
+		if noWait && pause <= longPause && errors.As(h.cause, &e) && !e.Unreachable() {
+			return 0, s.busyFor(pause, h.cause)
+		}
+		return 0, h.cause
+	}
+	if h.slowdowns > 0 && h.probing {
+		if noWait {
+			return 0, s.busy(h.cause)
+		}
+		return 0, h.cause
+	}
+	if h.limits.Rate > 0 {
+		wait = h.nextSlot.Sub(now)
+		if wait > 0 && noWait {
+			return 0, s.busyFor(wait, nil)
+		}
+		// Slots that were missed a moment ago are made up for.
+		if earliest := now.Add(-rateSlack); h.nextSlot.Before(earliest) {
+			h.nextSlot = earliest
+		}
+		h.nextSlot = h.nextSlot.Add(time.Duration(float64(time.Second) / h.limits.Rate))
+	}
+	h.probing = h.slowdowns > 0
+	return max(wait, 0), nil
+}
+
+// busy returns the error that no slot is free. The caller must hold p.mu.
+func (s *site) busy(cause error) *relay.BusyError {
+	if s.free == nil {
+		s.free = make(chan struct{})
+	}
+	return &relay.BusyError{Site: s.name, Free: s.free, Err: cause}
+}
+
+// busyFor returns the error that no slot is free for some time.
+func (s *site) busyFor(wait time.Duration, cause error) *relay.BusyError {
+	free := make(chan struct{})
+	time.AfterFunc(wait, func() { close(free) })
+	return &relay.BusyError{Site: s.name, Free: free, Wait: wait, Err: cause}
+}
+
+// judge learns from how a message to a site ended that began at a time, and
+// returns the error for the caller.
+func (p *Pool) judge(name string, began time.Time, err error, noWait bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.site(name)
+	defer p.forget(s)
+	h := s.health
+	if h.probing && !began.Before(h.until) {
+		h.probing = false
+		defer p.tidy(s) // for those that wait for the probe's end
+	}
+	cause := slowdown(err)
+	switch {
+	case errors.As(err, new(*relay.BusyError)):
+		return err
+	case cause == nil:
+		if began.After(h.pausedAt) && reached(err) {
+			h.slowdowns = 0
+		}
+		return err
+	case time.Now().After(h.until): // otherwise another message has begun the pause
+		wait := min(time.Second<<min(h.slowdowns, 20), maxPause)
+		wait -= rand.N(wait/5 + 1)
+		h.slowdowns++
+		h.pausedAt = time.Now()
+		h.until, h.cause = h.pausedAt.Add(wait), cause
+	}
+	pause := time.Until(h.until)
+	if cause.Unreachable() || !noWait || pause > longPause {
+		return err
+	}
+	return replaced(err, s.busyFor(pause, cause))
+}
+
+// reached reports whether a message with this result was answered by a server.
+func reached(err error) bool {
+	var e *Error
+	return err == nil || errors.As(err, new(*relay.RefusedError)) || errors.As(err, &e) && e.Step >= Mail && e.Reply != nil
+}
+
+// replaced puts the BusyError in the place of every refusal that asks to slow down:
+// of the whole error, or of those recipients.
+func replaced(err error, busy *relay.BusyError) error {
+	var refused *relay.RefusedError
+	if !errors.As(err, &refused) {
+		return busy
+	}
+	c := *refused
+	c.Recipients = slices.Clone(c.Recipients)
+	for i, r := range c.Recipients {
+		if slowdown(r.Err) != nil {
+			c.Recipients[i].Err = busy
+		}
+	}
+	return &c
+}
+
+// slowdown returns the part of an error that says that the site wants less mail,
+// or connections, from us: a 421 or 4yz at the greeting, or a 421 or 4yz at any step
+// that speaks of a rate. Nil means that there is none.
+func slowdown(err error) *Error {
+	var refused *relay.RefusedError
+	if errors.As(err, &refused) {
+		for _, r := range refused.Recipients {
+			if e := slowdown(r.Err); e != nil {
+				return e
+			}
+		}
+		return nil
+	}
+	var e *Error
+	var re *relay.ReplyError
+	switch {
+	case errors.As(err, &e) && e.Reply != nil:
+		if e.Reply.Temporary() && (e.Step == Greeting || speaksOfRate(e.Reply)) {
+			return e
+		}
+	case errors.As(err, &re) && re.Host != "" && re.Temporary() && speaksOfRate(re):
+		return &Error{Host: re.Host, Step: Rcpt, Err: re, Reply: re}
+	}
+	return nil
+}
+
+// speaksOfRate reports whether a reply is about how much we send. A mailbox that gets
+// too much (X.2.x) is not.
+func speaksOfRate(re *relay.ReplyError) bool {
+	if len(re.Enhanced) > 2 && strings.HasPrefix(re.Enhanced[1:], ".2.") {
+		return false
+	}
+	text := strings.ToLower(re.Text)
+	for _, words := range []string{
+		"rate limit", "ratelimit", "rate-limit", "rate of", "sending rate", "message rate", "connection rate", "too much mail",
+		"too many messages", "too many recipients from", "too many connections", "too many concurrent", "too fast", "slow down",
+		"throttl", "unexpected volume", "unusual volume", "limit exceeded", "exceeded the limit", "quota exceeded",
+	} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// turnedAway reports whether a server didn't let a connection in. If others are
+// open, that is about their number.
+func turnedAway(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.Step >= Mail {
+		return false
+	}
+	if e.Step == Connect {
+		return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+	}
+	return e.Closing || errors.Is(err, errHungUp) || e.Step == Greeting && e.Reply != nil && e.Reply.Temporary()
+}
+
+// failed gives back the place of a connection that failed with err. If the server
+// turned it away while others are open, as many as are open become the site's
+// limit, and the caller gets a waiter for one of them. Otherwise, and with noWait,
+// it gets an error.
+func (p *Pool) failed(name string, err error, noWait bool) (*waiter, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.sites[name]
+	s.open--
+	if s.open == 0 || p.closed || !turnedAway(err) {
+		p.tidy(s)
+		return nil, err
+	}
+	s.health.limit, s.health.limitedAt = s.open, time.Now()
+	if noWait {
+		return nil, s.busy(nil)
+	}
+	w := &waiter{ready: make(chan struct{})}
+	s.waiters = append([]*waiter{w}, s.waiters...)
+	return w, nil
+}
+
+// learn keeps what a connection has found out about its site.
+func (p *Pool) learn(name string, c *Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.sites[name].health
+	if c.lowered {
+		h.maxRcpt, h.rcptAt, c.lowered = c.maxRcpt, time.Now(), false
+	}
+	h.noBDAT = h.noBDAT || c.badChunking
+}
+
+// learned returns what new connections to a site must heed.
+func (p *Pool) learned(name string) (maxMessages, maxRcpt int, noBDAT bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.sites[name]
+	maxRcpt = math.MaxInt
+	if h := s.health; h.maxRcpt > 0 && time.Since(h.rcptAt) < learnTime {
+		maxRcpt = h.maxRcpt
+	}
+	return s.health.limits.Messages, maxRcpt, s.health.noBDAT
+}
+
+// pause waits for the rate limit.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
