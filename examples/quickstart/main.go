@@ -4,145 +4,199 @@
 //
 //	go run ./examples/quickstart
 //
-// It says where its console is, which credentials it made, and shows commands
-// that send a message. To send mail for real, give it a server that takes your
-// mail:
+// It prints where its console is, which credentials it made, and a command that
+// sends a message. To send mail for real, give it a server that takes your mail:
 //
 //	export GATEPOST_UPSTREAM_PASSWORD=...
 //	go run ./examples/quickstart -upstream smtp://user@smtp.example.net:587
 //
-// The client is then told 250 as soon as the message is safe in SQLite; a queue
-// hands it on. Try what happens while that server can't be reached: -queue lists
-// what waits and why, and it goes out when the server is back.
-//
-// This file is what a product that embeds the relay has to write, too. The
-// others keep the example comfortable.
+// The client is then told 250 as soon as the message is in the queue in SQLite.
+// Stop the upstream to see an outage: -queue lists what waits and why, and the
+// queue delivers it when the server is back.
 package main
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+const (
+	hostname                = "localhost"
+	tenant   store.TenantID = "quickstart" // the only customer here; a product has many
+)
+
+var (
+	domain      = flag.String("domain", "mycompany.example", "the sending `domain`; it is added if it is new")
+	listenAddr  = flag.String("listen", "127.0.0.1:2587", "`address` for STARTTLS; port 0 is any free one")
+	listenTLS   = flag.String("listen-tls", "127.0.0.1:2465", "`address` for TLS from the first byte")
+	consoleAddr = flag.String("console", "127.0.0.1:2580", "`address` of the console; it has no login, so give a loopback address")
+	listQueue   = flag.Bool("queue", false, "list the recipients that wait in the queue, and end")
+	asJSON      = flag.Bool("json", false, "print JSON: a line when the relay is ready, then a line for each event")
+	upstreamURL = flag.String("upstream", "", "queue messages for the server of this `URL`: smtp://user@host:port for STARTTLS,\nsmtps://user@host:port for TLS from the first byte; the environment variable\n"+passwordVariable+" has the user's password. In private networks\n?tls=skip-verify accepts any certificate, and ?tls=none does without TLS")
 )
 
 func main() {
-	opts := parseFlags()
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "quickstart: unexpected argument %q (see -help)\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // so that a second Ctrl-C ends the program at once
-	var err error
-	if opts.command != nil {
-		err = runCommand(ctx, opts)
-	} else {
-		err = runRelay(ctx, opts)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "quickstart:", inWords(err))
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
-// hostname is the relay's name, in its greeting and in bounces.
-const hostname = "localhost"
-
-func runRelay(ctx context.Context, opts options) error {
-	// First the ports and files: a password that is shown once had better not
-	// be made in vain.
-	ports, err := listen(opts.listen, opts.listenTLS, opts.console)
+func run(ctx context.Context) error {
+	log := newLogger()
+	st, db, err := openDatabase(ctx)
 	if err != nil {
 		return err
 	}
-	defer ports.close()
+	defer db.Close()
+	if *listQueue {
+		return printQueue(ctx, st, log)
+	}
+	// The ports come before the first user: its password is shown only once.
+	ports, err := listen(*listenAddr, *listenTLS, *consoleAddr)
+	if err != nil {
+		return err
+	}
 	cert, err := certificate()
 	if err != nil {
 		return err
 	}
-	st, closeDatabase, err := openDatabase(ctx)
+	upstream, err := parseUpstream(*upstreamURL)
 	if err != nil {
-		return err
+		return fmt.Errorf("-upstream: %w", err)
 	}
-	defer closeDatabase()
-	out := printer{json: opts.json}
-	// What happens is printed, so the log is left with troubles.
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	dest, err := openDestination(ctx, opts.upstream, st, out, logger)
-	if err != nil {
-		return err
-	}
-	defer dest.close()
-	creds := &credentials.Manager{Store: st}
-	first, err := setUp(ctx, creds.Tenant(tenant), opts.domain)
+	creds := &credentials.Manager{Store: st, Logger: log}
+	first, err := firstUser(ctx, creds.Tenant(tenant), *domain)
 	if err != nil {
 		return err
 	}
 
-	starttls, implicit, web := ports[0], ports[1], ports[2]
-	access := accessTo(starttls.Addr().String(), implicit.Addr().String())
 	srv := &relay.Server{
 		Hostname:    hostname,
 		Credentials: creds,
-		Forwarder:   out.announce(dest),
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{cert}},
-		OnEvent:     out.event,
-		Logger:      logger,
+		Logger:      log,
 	}
-	pages := newConsole(creds, access, logger)
+	deliver := func(context.Context) error { return nil }
+	if upstream == nil {
+		srv.Forwarder = outbox(outboxDir)
+	} else {
+		defer upstream.Close()
+		q := &queue.Queue{Spool: st, Next: upstream, Hostname: hostname, Node: "quickstart", Retry: retry, Logger: log}
+		srv.Forwarder, deliver = q, q.Run
+	}
+	first.on(ports)
+	pages := &http.Server{Handler: newConsole(creds, first, log), ReadTimeout: time.Minute}
 	defer pages.Close()
-	ended := make(chan error, 3)
-	go func() { ended <- srv.Serve(starttls) }()
-	go func() { ended <- srv.ServeTLS(implicit) }()
-	go func() { ended <- serveConsole(pages, web) }()
-	out.print(ready{"http://" + web.Addr().String() + "/", access.with(first), dest})
-	endDelivery := dest.start()
 
+	delivering, endDelivery := context.WithCancel(context.Background())
+	delivered := make(chan error, 1)
+	go func() { delivered <- deliver(delivering) }()
+	ended := make(chan error, 3)
+	go func() { ended <- srv.Serve(ports[0]) }()
+	go func() { ended <- srv.ServeTLS(ports[1]) }()
+	go func() { ended <- pages.Serve(ports[2]) }()
+	first.print()
 	select {
 	case err = <-ended:
-		srv.Close()
 	case <-ctx.Done():
-		err = shutDown(srv)
 	}
-	// No more mail comes in. The database is closed when none goes out, either.
-	return errors.Join(err, endDelivery())
+	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err = errors.Join(err, srv.Shutdown(deadline), srv.Close()) // messages in progress finish
+	endDelivery()                                               // no more mail comes in
+	return errors.Join(err, <-delivered)
 }
 
-// listeners are what the program listens on.
-type listeners []net.Listener
-
-func listen(addrs ...string) (listeners, error) {
-	var ls listeners
+// listen opens the ports of the relay and the console.
+func listen(addrs ...string) (ports []net.Listener, err error) {
 	for _, addr := range addrs {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			ls.close()
 			return nil, err
 		}
-		ls = append(ls, l)
+		ports = append(ports, l)
 	}
-	return ls, nil
+	if !loopback(ports[2].Addr().String()) {
+		return nil, errors.New("-console: the console has no login, so give a loopback address such as 127.0.0.1:2580")
+	}
+	return ports, nil
 }
 
-func (ls listeners) close() {
-	for _, l := range ls {
-		l.Close()
+// firstUser adds the domain, and a user if the domain has none. Only a new user
+// has a password.
+func firstUser(ctx context.Context, t credentials.Tenant, domain string) (*ready, error) {
+	domain, err := credentials.NormalizeDomain(domain)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.AddDomain(ctx, domain); err != nil && !errors.Is(err, store.ErrTaken) {
+		return nil, err
+	}
+	users, err := t.Users(ctx, domain, store.Page{Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(users) > 0 {
+		return &ready{Domain: domain, Username: users[0].Username}, nil
+	}
+	user, password, err := t.AddUser(ctx, domain, "first tool")
+	return &ready{Domain: domain, Username: user.Username, Password: password.Reveal()}, err
+}
+
+// newConsole returns the pages of the one tenant. They share the relay's Manager,
+// so a reset on a page ends live sessions at once.
+func newConsole(creds *credentials.Manager, r *ready, log *slog.Logger) *console.Handler {
+	return &console.Handler{
+		Credentials:  creds,
+		SMTPHost:     r.Server,
+		PortSTARTTLS: r.PortSTARTTLS,
+		PortTLS:      r.PortTLS,
+		Logger:       log,
+		// A product looks at its session here. This one has no accounts and
+		// trusts this machine, under its own name: another site's name may lead
+		// here as well.
+		Tenant: func(r *http.Request) (store.TenantID, error) {
+			if !loopback(r.Host) {
+				return "", fmt.Errorf("the console is for this machine only, and was asked for as %q", r.Host)
+			}
+			return tenant, nil
+		},
 	}
 }
 
-// shutDown lets messages in progress finish, within reason.
-func shutDown(srv *relay.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if srv.Shutdown(ctx) == nil {
-		return nil
+// loopback reports whether a host, with or without a port, is this machine.
+func loopback(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
 	}
-	srv.Close()
-	return errors.New("a message took too long to arrive and was cut off; its sender knows that it wasn't accepted")
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
+
+// retry makes an outage short to try out: mail goes at most a minute after its
+// end. A product leaves Queue.Retry nil, which is easier on the upstream.
+func retry(attempt int) time.Duration { return min(time.Second<<min(attempt-1, 6), time.Minute) }

@@ -1,84 +1,96 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
+	"log/slog"
+	"net"
 	"os"
-	"text/tabwriter"
-	"time"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A document is something to print: as JSON, or as text for a person.
-type document interface{ text(b *bytes.Buffer) }
-
-// A printer prints documents. Several goroutines may.
-type printer struct{ json bool }
-
-func (p printer) print(d document) error {
-	var b bytes.Buffer
-	if !p.json {
-		d.text(&b)
-	} else if err := json.NewEncoder(&b).Encode(d); err != nil {
-		return err
-	}
-	_, err := os.Stdout.Write(b.Bytes())
-	return err
-}
-
-// ready says that the relay runs.
+// A ready says that the relay runs, and what a tool needs to send mail.
 type ready struct {
-	Console string `json:"console"` // where to manage users in a browser
-	access
-	destination
+	Console      string `json:"console"`
+	Server       string `json:"server"`
+	PortSTARTTLS int    `json:"port_starttls"`
+	PortTLS      int    `json:"port_tls"`
+	Certificate  string `json:"certificate"` // the file by which to verify the server
+	Domain       string `json:"domain"`
+	Username     string `json:"username"`
+	Password     string `json:"password,omitempty"` // of a new user
 }
 
-func (r ready) text(b *bytes.Buffer) {
-	fmt.Fprintf(b, "%s manages the SMTP users, in a browser.\n\n", r.Console)
-	fmt.Fprintf(b, "gatepost takes mail for %s; Ctrl-C stops it.\n\n", r.Domain)
-	r.access.text(b)
-	where := r.Outbox + "/ID.eml"
-	if r.Upstream != "" {
-		where = r.Upstream
+// on fills in what the listeners tell.
+func (r *ready) on(ports []net.Listener) {
+	r.Server = hostname
+	r.PortSTARTTLS = ports[0].Addr().(*net.TCPAddr).Port
+	r.PortTLS = ports[1].Addr().(*net.TCPAddr).Port
+	r.Console = "http://" + ports[2].Addr().String() + "/"
+	r.Certificate, _ = filepath.Abs(certificateFile)
+}
+
+// print prints a line of JSON, or text for a person.
+func (r *ready) print() {
+	if *asJSON {
+		json.NewEncoder(os.Stdout).Encode(r)
+		return
 	}
-	if r.Waiting > 0 {
-		fmt.Fprintf(b, "\nMail of an earlier run still waits for an -upstream (recipients: %d); -queue lists it.\n", r.Waiting)
+	fmt.Printf("The console manages SMTP users, in a browser: %s\n\n", r.Console)
+	fmt.Printf("server:   %s\n", r.Server)
+	fmt.Printf("ports:    %d with STARTTLS, %d with TLS from the first byte\n", r.PortSTARTTLS, r.PortTLS)
+	fmt.Printf("username: %s\n", r.Username)
+	if r.Password == "" {
+		fmt.Print("\nA password is shown once, when it is made. Make a new one in the console.\n")
+	} else {
+		fmt.Printf("password: %s\n\n", r.Password)
+		fmt.Print("The password is shown this once. Send a message from another terminal:\n\n")
+		fmt.Printf("  printf 'From: hello@%s\\nTo: you@example.com\\nSubject: Hello\\n\\nIt works.\\n' |\n", r.Domain)
+		fmt.Printf("    curl --silent --show-error --url smtp://%s:%d --ssl-reqd --cacert '%s' \\\n",
+			r.Server, r.PortSTARTTLS, strings.ReplaceAll(r.Certificate, "'", `'\''`))
+		fmt.Printf("      --user %s:%s \\\n", r.Username, r.Password)
+		fmt.Printf("      --mail-from hello@%s --mail-rcpt you@example.com --crlf --upload-file -\n", r.Domain)
 	}
-	fmt.Fprintf(b, "\nMessages go to %s. What happens:\n\n", where)
+	where := outboxDir + "/ID.eml"
+	if *upstreamURL != "" {
+		where = "the upstream"
+	}
+	fmt.Printf("\nMessages go to %s. Ctrl-C stops the relay. What happens:\n\n", where)
 }
 
-// deleted says that a user is gone.
-type deleted struct {
-	Username string `json:"deleted"`
+// newLogger returns a logger that prints every event of the relay and the queue
+// as a line: JSON, or what a person wants to see of it.
+func newLogger() *slog.Logger {
+	if *asJSON {
+		return slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	}
+	return slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			switch a.Key {
+			case slog.TimeKey, slog.LevelKey, "session", "tenant":
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
 }
 
-func (d deleted) text(b *bytes.Buffer) {
-	fmt.Fprintf(b, "deleted %s; its password works no more, and the username never comes back\n", d.Username)
-}
-
-// A listing shows users.
-type listing struct {
-	Users []listed `json:"users"`
-}
-
-type listed struct {
-	Name               string     `json:"name"`
-	Username           string     `json:"username"`
-	Domain             string     `json:"domain"`
-	LastConnection     time.Time  `json:"last_connection,omitzero"` // absent before the first
-	LastConnectionFrom netip.Addr `json:"last_connection_from,omitzero"`
-}
-
-func (l listing) text(b *bytes.Buffer) {
-	w := tabwriter.NewWriter(b, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "NAME\tUSERNAME\tDOMAIN\tLAST CONNECTION")
-	for _, u := range l.Users {
-		last := "never"
-		if !u.LastConnection.IsZero() {
-			last = u.LastConnection.Local().Format(time.DateTime) + " from " + u.LastConnectionFrom.String()
+// printQueue prints the recipients that wait.
+func printQueue(ctx context.Context, spool store.Spool, log *slog.Logger) error {
+	var page store.Page
+	for {
+		found, err := spool.Deliveries(ctx, store.Filter{Tenant: tenant}, page)
+		if err != nil || len(found) == 0 {
+			return err
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", u.Name, u.Username, u.Domain, last)
+		for _, f := range found {
+			d := f.Delivery
+			log.Info("waiting", "id", d.Mail, "from", f.Mail.From, "to", d.Recipient, "attempts", d.Attempts, "next_try", d.Next, "reason", d.Reason)
+		}
+		page.After = found[len(found)-1].Delivery.Key()
 	}
-	w.Flush()
 }

@@ -1,6 +1,6 @@
-// Package e2e sends mail through the built quickstart with the programs and
-// libraries that people have, and looks at what arrives and at what each of
-// them shows its user when the relay refuses.
+// Package e2e sends mail through a relay with the programs and libraries that
+// people have. It checks what arrives, and what each program shows its user when
+// the relay refuses. It also runs the program examples/quickstart.
 //
 // A test whose program is not installed is skipped, or fails if the environment
 // has REQUIRE_SERVICES=1. On Debian all of them come with

@@ -40,17 +40,16 @@ type submission struct {
 	Raw        []byte `json:"raw"`
 }
 
-// submission returns a message from the user's own domain to be sent through
-// the relay.
-func (r *relay) submission(implicitTLS bool) submission {
+// submission returns a message from the user's own domain.
+func (a access) submission(implicitTLS bool) submission {
 	s := submission{
-		Server: r.Server, Port: r.PortSTARTTLS, ImplicitTLS: implicitTLS, Certificate: r.Certificate,
-		Username: r.Username, Password: r.Password,
-		From: "shop@" + r.Domain, HeaderFrom: "shop@" + r.Domain, To: "customer@example.com",
+		Server: a.Server, Port: a.PortSTARTTLS, ImplicitTLS: implicitTLS, Certificate: a.Certificate,
+		Username: a.Username, Password: a.Password,
+		From: "shop@" + a.Domain, HeaderFrom: "shop@" + a.Domain, To: "customer@example.com",
 		Subject: "Your order", Text: "Thank you.\r\n",
 	}
 	if implicitTLS {
-		s.Port = r.PortTLS
+		s.Port = a.PortTLS
 	}
 	return s
 }
