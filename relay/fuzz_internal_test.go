@@ -97,6 +97,9 @@ func FuzzHeader(f *testing.F) {
 		m := &Message{ID: "id", Received: time.Unix(0, 0)}
 		m = m.WithContent(in.rest, in.restSize)
 		m.prefix = srv.complete(m, h, true)
+		if author, err := mailheader.Author(m.prefix); err != nil || author != h.From[0] {
+			t.Fatalf("a signer finds author %q and error %v, checked were %q", author, err, h.From)
+		}
 		if !bytes.HasSuffix(m.prefix, []byte("\r\n")) || bytes.Contains(bytes.ReplaceAll(m.prefix, []byte("\r\n"), nil), []byte("\n")) {
 			t.Fatalf("the header leaves as %q", m.prefix)
 		}

@@ -33,7 +33,7 @@ func addresses(field string, value []byte) ([]string, error) {
 	if err == nil {
 		err = p.list()
 	}
-	if err == nil && p.kinds&kindSyntax != 0 && p.kinds != kindSyntax {
+	if err == nil && p.kinds.isMisread() {
 		err = errMisleading
 	}
 	switch {
@@ -88,22 +88,11 @@ type addressParser struct {
 	rest  string
 	found []string
 
-	// kinds is the union over the whole field. A program that misreads the syntax
-	// of kindSyntax may take text of the other kinds for an address.
-	kinds kind
+	kinds kind // the union over the whole field
 
 	pieces int  // words and comments around the mailbox so far
 	at     bool // one of them has an @
 }
-
-// A kind is a set of what names, comments and local parts have.
-type kind uint8
-
-const (
-	kindAt      kind = 1 << iota // an @
-	kindQuoting                  // an escaped character in a quoted string, a quoted local part
-	kindSyntax                   // a special character in an encoded word, an angle bracket or quote in a comment, a group, two pieces with an @
-)
 
 // piece records the text of a word or comment.
 func (p *addressParser) piece(text string, kinds kind) {
@@ -116,14 +105,6 @@ func (p *addressParser) piece(text string, kinds kind) {
 	if p.at && p.pieces > 1 {
 		p.kinds |= kindSyntax
 	}
-}
-
-// ifAny returns k if text has one of chars, otherwise 0.
-func (k kind) ifAny(text, chars string) kind {
-	if strings.ContainsAny(text, chars) {
-		return k
-	}
-	return 0
 }
 
 // list reads mailboxes separated by commas, or one group, to the end of the text.
@@ -256,7 +237,7 @@ func (p *addressParser) phrase() (words int, err error) {
 			if err != nil {
 				return 0, err
 			}
-			p.piece(text, kindQuoting.ifAny(text, `\`))
+			p.piece(text, kindEscape.ifAny(text, `\`))
 			if strings.Contains(text, `\\`) {
 				return 0, errMisleading
 			}
@@ -311,7 +292,7 @@ func (p *addressParser) local() (string, error) {
 		if err != nil || p.rest == "" || p.rest[0] != '@' {
 			return "", err
 		}
-		p.kinds |= kindQuoting
+		p.kinds |= kindLocal
 		if isDotAtom(text) {
 			return text, nil
 		}

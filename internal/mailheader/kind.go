@@ -1,0 +1,31 @@
+package mailheader
+
+import (
+	"math/bits"
+	"strings"
+)
+
+// A kind is a set of things that names, comments and local parts may have.
+type kind uint8
+
+const (
+	kindAt     kind = 1 << iota // an @ in a name or comment
+	kindEscape                  // an escaped character in a quoted string
+	kindLocal                   // a quoted local part
+	kindSyntax                  // a special character in an encoded word, an angle bracket or quote in a comment, a group, two pieces with an @
+)
+
+// isMisread reports whether a program that misreads one of the kinds may take text of
+// another for an address. Every kind alone, and an @ in a quoted string with an
+// escaped character, was read alike by all programs that were tried.
+func (k kind) isMisread() bool {
+	return bits.OnesCount8(uint8(k)) > 1 && k != kindAt|kindEscape
+}
+
+// ifAny returns k if text has one of chars, otherwise 0.
+func (k kind) ifAny(text, chars string) kind {
+	if strings.ContainsAny(text, chars) {
+		return k
+	}
+	return 0
+}
