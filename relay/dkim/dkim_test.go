@@ -113,11 +113,11 @@ func TestSignaturesHold(t *testing.T) {
 			}
 			got := next.data[0]
 			if !strings.HasSuffix(got, content) {
-				t.Errorf("the message changed:\n%q", got)
+				t.Errorf("got a message that does not end in the original:\n%q", got)
 			}
 			found := verify(t, got)
 			if len(found) != 2 {
-				t.Fatalf("%d signatures, want 2:\n%s", len(found), got)
+				t.Fatalf("got %d signatures, want 2:\n%s", len(found), got)
 			}
 			for _, v := range found {
 				if v.Err != nil || v.Domain != "acme.example" {
@@ -166,7 +166,7 @@ func TestValidSignatureIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if next.data[1] != signed {
-		t.Errorf("a signed message was changed:\n%s", next.data[1])
+		t.Errorf("got a changed message, want it as it came:\n%s", next.data[1])
 	}
 	broken := strings.Replace(signed, "hello", "goodbye", 1)
 	if err := s.Forward(t.Context(), message("3", broken)); err != nil {
@@ -179,7 +179,7 @@ func TestValidSignatureIsLeftAlone(t *testing.T) {
 		}
 	}
 	if valid != 2 {
-		t.Errorf("a message with a broken signature got %d valid ones, want 2", valid)
+		t.Errorf("got %d valid signatures beside the broken ones, want 2", valid)
 	}
 }
 
@@ -201,12 +201,12 @@ func TestSignatureOfAKeyThatIsBeingTested(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := strings.Count(next.data[1], "DKIM-Signature:"); n != want {
-			t.Errorf("%q: %d signatures, want %d", flags, n, want)
+			t.Errorf("flags %q: got %d signatures, want %d", flags, n, want)
 		}
 	}
 }
 
-// Signatures that can't count, or cost much to verify, are not verified.
+// A signature is not verified if it cannot replace ours, or is expensive to verify.
 func TestSignaturesThatAreNotVerified(t *testing.T) {
 	from := "From: shop@acme.example\r\n"
 	for name, test := range map[string]struct{ fields, from string }{
@@ -220,7 +220,7 @@ func TestSignaturesThatAreNotVerified(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.LookupTXT = func(_ context.Context, name string) ([]string, error) {
-				t.Errorf("looked up: %s", name)
+				t.Errorf("got a look-up of %s, want none", name)
 				return dns(name)
 			}
 			again := strings.Replace(next.data[0], from, test.from, 1)
@@ -228,7 +228,7 @@ func TestSignaturesThatAreNotVerified(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := strings.Count(next.data[1], "DKIM-Signature:"); n != 4 {
-				t.Errorf("%d signatures", n)
+				t.Errorf("got %d signatures, want 4", n)
 			}
 		})
 	}
@@ -361,11 +361,11 @@ func TestSignedOncePerMessage(t *testing.T) {
 	}
 	wg.Wait()
 	if n := asked.Load(); n != 1 {
-		t.Errorf("the message was signed %d times, want once", n)
+		t.Errorf("got %d calls of Keys, want one", n)
 	}
 	for _, data := range next.data {
 		if data != next.data[0] {
-			t.Fatal("the copies of one message differ")
+			t.Fatal("got copies of one message that differ")
 		}
 	}
 	// The memory is bounded: the oldest message is forgotten.
@@ -377,11 +377,11 @@ func TestSignedOncePerMessage(t *testing.T) {
 	asked.Store(0)
 	s.Forward(t.Context(), message("same", "From: shop@acme.example\r\n\r\nhello\r\n"))
 	if asked.Load() != 1 {
-		t.Error("a message of 1100 messages ago is still remembered")
+		t.Error("got the outcome of 1100 messages ago, want it forgotten")
 	}
 }
 
-// Several messages that were made of one have a signature of their own each.
+// Several messages with one ID and different contents are signed one by one.
 func TestSignedForEachContent(t *testing.T) {
 	for _, id := range []string{"1", ""} {
 		var next sink

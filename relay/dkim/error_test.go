@@ -14,29 +14,29 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/dkim"
 )
 
-func TestTroubleWithKeysIsWorthARetry(t *testing.T) {
+func TestErrorOfKeysIsTemporary(t *testing.T) {
 	fail := true
 	var next sink
 	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
 		if fail {
-			return nil, &net.OpError{Op: "dial", Err: errors.New("database is away")}
+			return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 		}
 		return both(ctx, domain)
 	}}
 	m := message("1", "From: shop@acme.example\r\n\r\n")
 	if err := s.Forward(t.Context(), m); err == nil || !relay.Temporary(err) || len(next.data) != 0 {
-		t.Fatalf("Forward: %v with %d messages sent, want a temporary error and none", err, len(next.data))
+		t.Fatalf("got error %v and %d messages sent, want a temporary error and none", err, len(next.data))
 	} else if u := new(interface{ Unreachable() bool }); !errors.As(err, u) || (*u).Unreachable() {
-		t.Errorf("a trouble with keys is taken for one of the way to the next server: %v", err)
+		t.Errorf("got an error that says that the next server is unreachable: %v", err)
 	}
 	fail = false
 	if err := s.Forward(t.Context(), m); err != nil || !strings.Contains(next.data[0], "DKIM-Signature") {
-		t.Errorf("the next try: %v", err)
+		t.Errorf("second try: got error %v, want a signed message", err)
 	}
 }
 
 // A message is not sent unsigned because a read failed, whichever read it was.
-func TestTroubleWithReadingIsWorthARetry(t *testing.T) {
+func TestErrorOfReadingIsTemporary(t *testing.T) {
 	content := "From: shop@acme.example\r\n" + strings.Repeat("X: y\r\n", 3000) + "\r\nhello\r\n"
 	failed := 0
 	for n := range 30 {
@@ -46,25 +46,25 @@ func TestTroubleWithReadingIsWorthARetry(t *testing.T) {
 		m = m.WithContent(&failing{strings.NewReader(content), n}, int64(len(content)))
 		if err := s.Forward(t.Context(), m); err != nil {
 			if failed++; !relay.Temporary(err) || len(next.data) != 0 {
-				t.Errorf("read %d fails: %v, %d messages sent", n, err, len(next.data))
+				t.Errorf("read %d fails: got error %v and %d messages sent, want a temporary error and none", n, err, len(next.data))
 			}
 			if err := s.Forward(t.Context(), m); err != nil {
 				t.Error(err)
 			}
 		}
 		if len(next.data) != 1 || !strings.Contains(next.data[0], "DKIM-Signature") {
-			t.Errorf("read %d fails: the message went unsigned", n)
+			t.Errorf("read %d fails: got an unsigned message", n)
 		}
 	}
 	if failed < 3 {
-		t.Errorf("%d failures", failed)
+		t.Errorf("got %d failures, want at least 3", failed)
 	}
 }
 
-// failing is a content one of whose reads fails.
+// failing is a content of which one read fails.
 type failing struct {
 	io.ReaderAt
-	after int // reads that don't
+	after int // reads that succeed before
 }
 
 func (f *failing) ReadAt(b []byte, off int64) (int, error) {
@@ -74,7 +74,7 @@ func (f *failing) ReadAt(b []byte, off int64) (int, error) {
 	return f.ReaderAt.ReadAt(b, off)
 }
 
-// A panic in Keys must not make the next try go out unsigned.
+// After a panic in Keys the next try signs the message.
 func TestPanicInKeys(t *testing.T) {
 	var next sink
 	s := &dkim.Signer{Next: &next, Keys: func(context.Context, string) ([]dkim.Key, error) { panic("keys") }}
@@ -85,7 +85,7 @@ func TestPanicInKeys(t *testing.T) {
 	}()
 	s.Keys = both
 	if err := s.Forward(t.Context(), m); err != nil || len(next.data) != 1 || !strings.Contains(next.data[0], "DKIM-Signature") {
-		t.Errorf("the try after a panic: %v, %d messages", err, len(next.data))
+		t.Errorf("got error %v and %d messages, want one that is signed", err, len(next.data))
 	}
 }
 
@@ -110,7 +110,7 @@ func TestWaitersHaveTheirOwnContext(t *testing.T) {
 	<-begun
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if err := s.Forward(t.Context(), m); err != nil || len(next.data) != 1 {
-		t.Errorf("%v, %d messages", err, len(next.data))
+		t.Errorf("got error %v and %d messages, want one message", err, len(next.data))
 	}
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Error(err)
@@ -137,7 +137,7 @@ func TestFieldsThatAreMissingOrWrong(t *testing.T) {
 	} {
 		err := test.s.Forward(t.Context(), message("1", "From: shop@acme.example\r\n\r\n"))
 		if err == nil || !strings.Contains(err.Error(), test.want) || !relay.Temporary(err) {
-			t.Errorf("Forward: %v, want a temporary error that says %q", err, test.want)
+			t.Errorf("got error %v, want a temporary one with %q", err, test.want)
 		}
 	}
 }
