@@ -6,12 +6,14 @@
 //
 //	apt-get install chromium fonts-noto-core fonts-noto-mono fonts-noto-color-emoji nodejs npm
 //
-// Go modules bring the driver (chromedp), and npm brings axe-core, of the
-// version in package-lock.json.
+// The driver (chromedp) is a Go module. The npm packages in package-lock.json are
+// installed into a temporary directory: axe-core checks accessibility, Bootstrap,
+// Tailwind, Pico and Bulma are style sheets of pages around the console, and
+// openapi-typescript generates a client from openapi.json.
 //
-// A picture of each screen, in the light, in the dark and on a phone, is written
-// to the folder screens, beside this file, to be looked at. The two pictures of
-// the README are made by
+// The tests write a picture of each screen to the folder screens, beside this file:
+// in light, in dark, on a phone, inside each of those pages and on paper. Look at
+// them after a change of the style. This writes the two pictures of the README:
 //
 //	go test ./internal/integration/consoletest -run TestPictures -readme=../../../docs
 package consoletest
