@@ -23,3 +23,11 @@ const (
 
 // RetrySchedule is the default schedule.
 var RetrySchedule = retrySchedule
+
+// AwaitLock returns how long it took to get the dispatcher's lock.
+func (q *Queue) AwaitLock() time.Duration {
+	began := time.Now()
+	q.dispatcher.mu.Lock()
+	defer q.dispatcher.mu.Unlock()
+	return time.Since(began)
+}

@@ -10,14 +10,14 @@ import (
 
 // A poller decides when to look into the Spool.
 type poller struct {
-	backlog bool      // the spool may have more that is due
-	soonest time.Time // when the first of what was deferred since the last look is due
-	asleep  time.Time // until when the poller sleeps
-	unsure  bool      // the spool may have leased deliveries to this node that it doesn't know of
-	onTrial bool      // the spool may have deliveries that nodes died with
-	since   time.Time // when the last group of those began
-	looked  time.Time // when the suspensions were read last
-	swept   time.Time // when mail for suspended destinations was last looked at for its age
+	soonest time.Time          // when the first of what was deferred since the last look is due
+	asleep  time.Time          // until when the poller sleeps
+	unsure  bool               // the spool may have leased deliveries to this node that it doesn't know of
+	onTrial bool               // the spool may have deliveries that nodes died with
+	since   time.Time          // when the last group of those began
+	looked  time.Time          // when the suspensions were read last
+	aging   []store.Suspension // those whose mail is still to be looked at for its age
+	swept   time.Time          // when mail for suspended destinations was last looked at for its age
 }
 
 // Times of the poller.
@@ -81,8 +81,8 @@ func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
 		return false, nil
 	}
 	now := q.now()
+	q.backlog.Store(false)
 	q.polling(func(p *poller) {
-		p.backlog = false
 		if !p.soonest.After(now) {
 			p.soonest = time.Time{}
 		}
@@ -91,7 +91,9 @@ func (q *Queue) lease(ctx context.Context, r *run) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	q.polling(func(p *poller) { p.backlog = p.backlog || n == limit || len(skip) > 0 })
+	if n == limit || len(skip) > 0 {
+		q.backlog.Store(true)
+	}
 	return n == limit, nil
 }
 
@@ -185,14 +187,15 @@ func (q *Queue) pause() (wait time.Duration) {
 	now := q.now()
 	q.polling(func(p *poller) {
 		wait = pollTime
-		if p.backlog || p.onTrial {
+		if q.backlog.Load() || p.onTrial {
 			wait = backlogTime
 		}
 		if !p.soonest.IsZero() {
 			wait = min(wait, max(p.soonest.Sub(now), time.Millisecond))
 			if !p.soonest.After(now) { // it became due during the last Lease, or nothing could be leased
 				wait = min(wait, backlogTime)
-				p.soonest, p.backlog = time.Time{}, true
+				p.soonest = time.Time{}
+				q.backlog.Store(true)
 			}
 		}
 		p.asleep = now.Add(wait)
@@ -220,7 +223,7 @@ func (q *Queue) planned(outcomes ...store.Outcome) {
 
 // noticed says that the spool has something that is due.
 func (q *Queue) noticed() {
-	q.polling(func(p *poller) { p.backlog = true })
+	q.backlog.Store(true)
 	q.wake()
 }
 

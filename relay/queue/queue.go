@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -102,8 +103,9 @@ type Queue struct {
 	runMu   sync.Mutex
 	current *run // nil if Run doesn't work
 
-	pollMu sync.Mutex
-	poller poller
+	pollMu  sync.Mutex
+	poller  poller
+	backlog atomic.Bool // the spool may have more that is due
 }
 
 const (

@@ -70,7 +70,11 @@ func (q *Queue) open(r *run) error {
 	defer d.mu.Unlock()
 	d.limits = limits{total: q.workers(), perSite: q.perDestination(), memory: q.maxMemory()}
 	d.begin = func(j *job) { go q.work(r, j) }
-	d.hungry = r.wakeUp
+	d.hungry = func() {
+		if q.backlog.Load() {
+			r.wakeUp()
+		}
+	}
 	d.paused, d.stalled = true, false // until the node has joined
 	q.reminder.ran.Store(true)
 	return nil

@@ -17,6 +17,10 @@ import (
 // sweepTime is how often mail for suspended destinations is looked at for its age.
 const sweepTime = 10 * time.Minute
 
+// probesTime is how long a node may take at once to begin probes, and to look at
+// mail for its age.
+const probesTime = 250 * time.Millisecond
+
 // forgetTime is how long a suspension stays for which nothing waits.
 const forgetTime = time.Hour
 
@@ -146,7 +150,13 @@ func (q *Queue) refresh(ctx context.Context, r *run) error {
 	if q.isSkewed() {
 		return nil
 	}
+	// Many destinations may be down, and other mail must not wait for their probes.
+	began := time.Now()
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	for _, s := range list {
+		if time.Since(began) > probesTime {
+			break
+		}
 		if err := q.probe(ctx, r, s); err != nil {
 			return err
 		}
@@ -209,17 +219,19 @@ func ignoreConflict(err error) error {
 // already, and tells senders of the delay. A failed probe counts as an attempt of
 // everything that waits behind it, if it failed since this node has joined.
 func (q *Queue) age(ctx context.Context, r *run, list []store.Suspension) error {
-	due := false
+	var rest []store.Suspension
 	q.polling(func(p *poller) {
-		if due = time.Since(p.swept) >= sweepTime; due {
-			p.swept = time.Now()
+		if time.Since(p.swept) >= sweepTime {
+			p.swept, p.aging = time.Now(), list
 		}
+		rest = p.aging
 	})
-	if !due {
-		return nil
-	}
-	for _, s := range list {
-		if s.Tenant != "" || s.By != "" || s.Tried.Before(q.joined()) {
+	defer func() { q.polling(func(p *poller) { p.aging = rest }) }()
+	for began := time.Now(); len(rest) > 0 && time.Since(began) < probesTime; {
+		s := rest[0]
+		rest = rest[1:]
+		o := q.dispatcher.outage(s.Destination)
+		if s.Tenant != "" || s.By != "" || o == nil || s.Tried.Before(q.joined()) {
 			continue
 		}
 		for _, request := range []store.LeaseRequest{
@@ -228,7 +240,7 @@ func (q *Queue) age(ctx context.Context, r *run, list []store.Suspension) error 
 		} {
 			request.Node, request.Now, request.Limit = q.nodeID(), q.now(), leaseBatch
 			request.Probe, request.Destination = true, s.Destination
-			if err := q.giveUp(ctx, r, request, s); err != nil {
+			if err := q.giveUp(ctx, r, request, o.cause); err != nil {
 				return err
 			}
 		}
@@ -236,12 +248,8 @@ func (q *Queue) age(ctx context.Context, r *run, list []store.Suspension) error 
 	return nil
 }
 
-// giveUp settles what the request leases as if it had been tried in vain.
-func (q *Queue) giveUp(ctx context.Context, r *run, request store.LeaseRequest, s store.Suspension) error {
-	cause := suspendedError(s)
-	if o := q.dispatcher.outage(s.Destination); o != nil {
-		cause = o.cause
-	}
+// giveUp settles what the request leases as if an attempt had failed with cause.
+func (q *Queue) giveUp(ctx context.Context, r *run, request store.LeaseRequest, cause error) error {
 	for n := request.Limit; n == request.Limit; {
 		leased, err := q.Spool.Lease(ctx, request)
 		if err != nil {

@@ -12,11 +12,15 @@ import (
 // delivery alone. If a node dies again and again, that finds the delivery that kills
 // it, and blames no other.
 
-// groups is how many deliveries with so many Deaths are tried together. Those with
-// more are held.
-var groups = [...]int{1: 512, 2: 64, 3: 8, 4: 1}
+// groups is how many deliveries with so many Deaths are tried together. Deliveries
+// with more Deaths are held.
+var groups = [...]int{1: leaseBatch, 2: 64, 3: 8, 4: 1}
 
 const (
+	// waitFrom is the number of deaths from which on a group begins only when the
+	// one before has ended. After one death all goes on as usual.
+	waitFrom = 2
+
 	// aloneFrom is the number of deaths from which on nothing else is tried beside a
 	// group.
 	aloneFrom = 3
@@ -44,22 +48,29 @@ func (q *Queue) tryGroup(ctx context.Context, r *run) (busy bool, err error) {
 	if q.dispatcher.onTrial(time.Since(since) < trialTime) {
 		return q.dispatcher.isSolo(), nil
 	}
+	if limit, _ := q.dispatcher.demand(); limit <= 0 || q.isSkewed() {
+		return false, nil
+	}
 	if err := q.holdKillers(ctx, r); err != nil {
 		return false, err
 	}
 	for deaths := len(groups) - 1; deaths > 0; deaths-- {
 		request := store.LeaseRequest{Now: q.now(), Limit: groups[deaths], Deaths: deaths}
 		n, err := q.leaseJobs(ctx, r, request, func(j *job) {
-			j.trial, j.alone = true, deaths >= aloneFrom
+			j.trial, j.alone = deaths >= waitFrom, deaths >= aloneFrom
 			j.unsent = j.parcel.mail.Notice && j.due[0].Attempts == 1
 		})
 		if err != nil {
 			return false, err
 		}
-		if n > 0 {
-			q.polling(func(p *poller) { p.since = time.Now() })
-			return deaths >= aloneFrom, nil
+		switch {
+		case n == 0:
+			continue
+		case n == groups[deaths] && deaths < waitFrom:
+			q.noticed() // there may be more
 		}
+		q.polling(func(p *poller) { p.since = time.Now() })
+		return deaths >= aloneFrom, nil
 	}
 	q.polling(func(p *poller) { p.onTrial = false })
 	return false, nil

@@ -29,6 +29,13 @@ type result struct {
 
 // work tries a job, and records what came of it.
 func (q *Queue) work(r *run, j *job) {
+	if j.due[0].Node != q.nodeID() { // this node was taken for dead, and has joined again
+		q.dispatcher.leave(j)
+		if q.dispatcher.claim(j) {
+			q.giveBack(r, []*job{j})
+		}
+		return
+	}
 	if q.isStale() {
 		q.dispatcher.postpone(j)
 		q.dispatcher.pause(true) // until the node is renewed
