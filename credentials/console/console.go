@@ -100,6 +100,10 @@ type resources struct {
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.once.Do(h.prepare)
+	if a, ok := h.resources.assets[r.URL.Path]; ok {
+		a.serve(w, r)
+		return
+	}
 	req := h.newRequest(w, r)
 	if h.err != nil {
 		req.fail(h.err)
@@ -107,10 +111,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if to, ok := h.resources.redirect(r); ok {
 		req.redirect(to, http.StatusPermanentRedirect)
-		return
-	}
-	if a, ok := h.resources.assets[r.URL.Path]; ok {
-		a.serve(w, r)
 		return
 	}
 	res, err := req.handle()

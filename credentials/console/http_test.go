@@ -245,6 +245,12 @@ func TestDirectionOfNames(t *testing.T) {
 	f.want(f.post(userPath(u)+"/delete", []string{"confirm", "\u2068متجر\u2069"}), http.StatusSeeOther)
 }
 
+// The page around the console may be in another language and direction.
+func TestLanguageInsideAPage(t *testing.T) {
+	f := newFixture(t)
+	f.want(f.get("", french), 200, `<div class="gatepost" lang="fr" dir="ltr"`)
+}
+
 func TestInternationalDomains(t *testing.T) {
 	f := newFixture(t)
 	f.domain(f.acme, "café.example")
