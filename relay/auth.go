@@ -72,6 +72,10 @@ func (s *session) login(mech, username, password string) error {
 	return nil
 }
 
+// errNotAdded ends a login whose session was refused before it is recorded as the
+// user's last connection.
+var errNotAdded = errors.New("relay: the session was refused")
+
 // authenticate decides on a login and makes the user the connection's owner. A
 // refusal has nothing to do with the password: the connection is to end, or the
 // user has too many.
@@ -81,12 +85,23 @@ func (s *session) authenticate(username, password string) (id credentials.Identi
 	defer func() { s.conn.endLogin(check) }()
 	ctx, cancel := context.WithTimeout(s.conn.ctx, authTimeout)
 	defer cancel()
-	id, err = s.srv.Credentials.AuthenticateIf(ctx, username, credentials.NewPassword(password), s.conn.remote, s.allowLogin)
+	_, err = s.srv.Credentials.AuthenticateIf(ctx, username, credentials.NewPassword(password), s.conn.remote,
+		func(ctx context.Context, proved credentials.Identity) error {
+			if err := s.allowLogin(ctx, proved); err != nil {
+				return err
+			}
+			id = proved
+			if refusal = s.srv.addSession(s, id); refusal != (reply{}) {
+				return errNotAdded
+			}
+			return nil
+		})
 	if err != nil {
-		return id, s.conn.ending(), err
-	}
-	if refusal := s.srv.addSession(s, id); refusal != (reply{}) {
-		return id, refusal, nil
+		s.srv.undoSession(s)
+		if refusal == (reply{}) {
+			refusal = s.conn.ending()
+		}
+		return id, refusal, err
 	}
 	s.mu.Lock()
 	s.identity = id

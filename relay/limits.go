@@ -315,6 +315,22 @@ func (s *Server) addSession(ses *session, id credentials.Identity) (refusal repl
 	return reply{}
 }
 
+// undoSession reverses addSession, if that was called, for a login that failed
+// afterwards.
+func (s *Server) undoSession(ses *session) {
+	c := ses.conn
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.session == nil {
+		return
+	}
+	s.removeOwner(c)
+	c.owner = credentials.Identity{}
+	from := s.perAddr[mailtext.Network(c.remote)]
+	from.anonymous++
+	s.perAddr[mailtext.Network(c.remote)] = from
+}
+
 // idlest returns the user's connection that has been idle longest, or nil if none
 // has been idle for minIdle. The caller must hold s.mu.
 func (s *Server) idlest(username string) *conn {

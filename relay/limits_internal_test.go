@@ -104,6 +104,9 @@ func TestLimitsCount(t *testing.T) {
 			}
 		case op == 6:
 			c.body = !c.body
+		case op == 7 && c.session != nil && rnd.IntN(2) == 0:
+			s.undoSession(c.session)
+			c.endLogin(nil)
 		case op == 7 && c.session != nil:
 			s.removeSession(c.session) // revoked
 		default:

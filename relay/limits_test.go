@@ -251,6 +251,10 @@ func TestMaxConnsPerUser(t *testing.T) {
 			}
 		}
 		third.wantEnd("421 4.7.0 too many failed logins")
+		u, err := f.Credentials.Tenant(f.Tenant).User(t.Context(), f.Username)
+		if age := time.Since(u.LastConnection); err != nil || age < 9*time.Second {
+			t.Errorf("the last connection was %v ago, error %v; want 9s: a refused login does not count", age, err)
+		}
 		first.begin()
 		first.send(hello)
 		first.cmd(".")
