@@ -9,9 +9,9 @@ import (
 )
 
 // maxAddress is the longest address in an envelope, in bytes. RFC 5321 section
-// 4.5.3.1.3 limits a path to 256, angle brackets included. There is no limit of
-// its own for the local part: the relay is not the final host, and local parts of
-// list servers often have more than 64 bytes.
+// 4.5.3.1.3 limits a path to 256, angle brackets included. The local part may be
+// longer than the 64 bytes of RFC 5321: the relay is not the final host, and list
+// servers use long local parts.
 const maxAddress = 254
 
 // A path is what MAIL FROM and RCPT TO name (RFC 5321 section 4.1.2), not checked

@@ -135,7 +135,7 @@ func (s *session) loginFailed(mech, username string, err error) error {
 	if errors.As(err, &failed) {
 		claimed = failed.Claimed
 	}
-	cause, answer := CauseUnavailable, replyLoginTrouble
+	cause, answer := CauseUnavailable, replyLoginUnavailable
 	var refused *notAllowed
 	switch {
 	case errors.As(err, &refused):
@@ -189,7 +189,7 @@ func (s *session) stillValid(ctx context.Context, id credentials.Identity) reply
 		return replyRevoked
 	}
 	s.logger().Error("relay: checking a login failed", "username", id.Username, "error", err)
-	return replyTrouble
+	return replyUnavailable
 }
 
 // recheck is called now and then while the session is idle. It ends the session

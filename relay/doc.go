@@ -1,9 +1,9 @@
-// Package relay is an SMTP submission server for embedding (RFC 6409): it lets
-// a tenant's tools in over TLS, lets each send from its own domain only, and
-// hands their mail on without losing any.
+// Package relay is an SMTP submission server for embedding (RFC 6409). Tools of a
+// tenant log in over TLS and send from addresses at their own domain only. No
+// accepted message is lost.
 //
-// A [Server] is a struct to fill in. It asks a [credentials.Manager] who may log
-// in, and gives each message to a [Forwarder]:
+// A [Server] is a struct literal. It asks a [credentials.Manager] to decide on
+// logins, and passes each message to a [Forwarder]:
 //
 //	srv := &relay.Server{
 //		Hostname:    "smtp.example.com",
@@ -18,29 +18,30 @@
 //
 // # What 250 means
 //
-// The Forwarder's answer is the client's answer: nil becomes 250, and an error a
-// reply of the 4yz or 5yz class. So 250 means what the Forwarder makes it mean.
-// A smarthost in this place passes mail through and keeps none; a queue before
-// it keeps the mail until it is delivered. Forwarders that wrap another make a
-// chain: a queue, then a signer, then an upstream.
+// The Forwarder's result decides the reply: nil becomes 250, and an error becomes a
+// reply of the 4yz or 5yz class. With a smarthost as the Forwarder, 250 means that
+// the upstream server took the message. With a queue in front of the smarthost, 250
+// means that the message is in the spool, where it stays until it is delivered.
+// Forwarders that wrap another one form a chain: a queue, then a signer, then an
+// upstream.
 //
 // # What it accepts
 //
-// Nobody logs in before TLS, nobody sends before login. The envelope sender and
-// every address in From and Sender must be at exactly the user's domain, unless
-// ReplaceExactDomain says otherwise. A message is forwarded as it came, except for:
-//   - a Received line, which is added
-//   - a Message-ID and a Date, if they are missing or invalid
+// A client can log in only over TLS, and send only after login. The envelope sender
+// and every address in From and Sender must be at exactly the user's domain, unless
+// ReplaceExactDomain is set. The relay changes nothing in a message except:
+//   - a Received field, which is added
+//   - a Message-ID and a Date, which are added if they are missing or invalid
 //   - Bcc, Resent-Bcc and Return-Path, which are removed
 //   - fields that may appear once (RFC 5322 section 3.6): a repetition that adds
 //     nothing is removed, any other is refused
 //   - line ends, which become CRLF
 //
-// A bare CR or a NUL is refused: neither ever leaves the relay.
+// A message with a bare CR or a NUL is refused.
 //
-// After a reset or a deletion in package credentials a live session of that
-// password is cut off at once on this node, and gets no further message accepted
-// on any.
+// After a reset or a deletion in package credentials, this node ends the sessions
+// that used the old password at once. No node accepts a further message from such a
+// session.
 //
 // # Tests with real parts
 //

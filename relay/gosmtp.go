@@ -14,11 +14,10 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// This file holds what the relay does to go-smtp. go-smtp keeps the order of the
-// commands and runs AUTH, DATA and BDAT. It does not see the text of a client:
-// conn gives it one command at a time, in a fixed form, and the session parses the
-// argument of MAIL and RCPT itself. So its replies are known, and each is replaced
-// by one of ours.
+// This file adapts go-smtp, which checks the order of commands and runs AUTH, DATA
+// and BDAT. conn gives it one command at a time, in a fixed form without the text of
+// the client, and the session parses the arguments of MAIL and RCPT. So the set of
+// go-smtp's replies is known, and this file replaces each of them.
 
 // newSMTP returns the go-smtp server. Limits and timeouts are the relay's, except
 // for the size of a message sent with BDAT.
@@ -75,10 +74,10 @@ func (g smtpLog) Println(v ...any) { g.Printf("%s", fmt.Sprintln(v...)) }
 // 12,288 bytes for AUTH.
 const maxCommand = 12 << 10
 
-// nextCommand takes the next command line off what was read and returns it without
-// its CRLF. It reports false if the line is not complete. A line with a bare LF is
-// not a command, and it ends the connection: what follows the LF may be the text of
-// somebody else.
+// nextCommand removes the next command line from c.in and returns it without its
+// CRLF. It reports false if the line is not complete. A line with a bare LF ends the
+// connection: servers and clients that disagree on the end of a line disagree on
+// which text is a command (SMTP smuggling).
 func (c *conn) nextCommand() (line []byte, ok bool, final reply) {
 	b := c.in.Bytes()
 	end := bytes.IndexByte(b, '\n')

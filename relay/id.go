@@ -9,8 +9,9 @@ import (
 
 var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
-// NewID returns a new message ID: 26 letters and digits that no two messages
-// share. IDs sort by time to the millisecond, which keeps a queue's index compact.
+// NewID returns a new message ID of 26 letters and digits. It holds the time to the
+// millisecond and 80 random bits. IDs sort by time, which keeps a queue's index
+// compact. NewID may be called from many goroutines at once.
 func NewID() string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:], uint64(time.Now().UnixMilli())<<16)

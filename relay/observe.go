@@ -169,7 +169,7 @@ func causeOf(code int) LoginCause {
 	switch code {
 	case replyAuthNeedsTLS.code:
 		return CauseNoTLS
-	case replyTooManyTries.code, replyLoginTrouble.code:
+	case replyTooManyTries.code, replyLoginUnavailable.code:
 		return CauseUnavailable
 	}
 	return CauseProtocol

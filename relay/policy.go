@@ -148,7 +148,7 @@ func (s *session) answer(r *PolicyRequest, err error) reply {
 		if err != errPolicyPanic {
 			s.logger().Error("relay: a policy function failed", "field", string(r.Field), "error", err)
 		}
-		refusal := replyTrouble
+		refusal := replyUnavailable
 		refusal.field = r.Field
 		return refusal
 	}

@@ -327,7 +327,7 @@ var provokedElsewhere = map[string]string{
 	"too many connections, try again later":                            "TestConnRefused",
 	"too many connections of this user, try again later":               "TestTooManyConnsOfUser",
 	"too many connections of this user, the oldest idle one is closed": "TestMaxConnsPerUser",
-	"AUTH is not for the middle of a message":                          "go-smtp refuses a second AUTH before the session is asked",
+	"AUTH is not possible during a message":                            "go-smtp refuses a second AUTH before the session is asked",
 	"malformed AUTH parameter":                                         "like any malformed parameter",
 	"out of storage, try again later":                                  "needs a full disk",
 	"the server is closing":                                            "is not sent",

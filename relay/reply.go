@@ -10,40 +10,40 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
-// This file is the only one that turns anything into words for a client.
-// Nothing else of an error's text reaches the wire.
+// Only this file and gosmtp.go decide what a client is sent. The text of an internal
+// error is never sent.
 
-// A reply is an SMTP reply with its enhanced status code (RFC 3463). The zero
-// reply means that there is nothing to refuse.
+// A reply is an SMTP reply with its enhanced status code (RFC 3463). The zero reply
+// means that nothing was refused.
 type reply struct {
 	code     int
 	enhanced string
 	text     string
-	field    Field         // what was refused, if it is known better than by the command
-	blamed   *RefusedError // names the recipients, if field is that
+	field    Field         // what was refused; "" means the argument of the command
+	blamed   *RefusedError // names the refused recipients if field is FieldRcptTo
 }
 
 var (
-	replyTLSFirst     = reply{code: 530, enhanced: "5.7.0", text: "use STARTTLS first"}
-	replyLoginFirst   = reply{code: 530, enhanced: "5.7.0", text: "log in first"}
-	replyRequireTLS   = reply{code: 530, enhanced: "5.7.10", text: "REQUIRETLS is for TLS connections"}
-	replyAuthNeedsTLS = reply{code: 538, enhanced: "5.7.11", text: "use STARTTLS before AUTH"}
-	replyAuthInMail   = reply{code: 503, enhanced: "5.5.1", text: "AUTH is not for the middle of a message"}
-	replyNoMechanism  = reply{code: 504, enhanced: "5.5.4", text: "use AUTH PLAIN or AUTH LOGIN"}
-	replyBadAuth      = reply{code: 501, enhanced: "5.5.2", text: "malformed AUTH response"}
-	replyDenied       = reply{code: 535, enhanced: "5.7.8", text: "username or password is wrong"}
-	replyLoginBusy    = reply{code: 454, enhanced: "4.7.0", text: "too many logins at once, try again later"}
-	replyLoginTrouble = reply{code: 454, enhanced: "4.7.0", text: "login is not possible right now, try again later"}
-	replyTooManyTries = reply{code: 421, enhanced: "4.7.0", text: "too many failed logins"}
+	replyTLSFirst         = reply{code: 530, enhanced: "5.7.0", text: "use STARTTLS first"}
+	replyLoginFirst       = reply{code: 530, enhanced: "5.7.0", text: "log in first"}
+	replyRequireTLS       = reply{code: 530, enhanced: "5.7.10", text: "REQUIRETLS needs a TLS connection"}
+	replyAuthNeedsTLS     = reply{code: 538, enhanced: "5.7.11", text: "use STARTTLS before AUTH"}
+	replyAuthInMail       = reply{code: 503, enhanced: "5.5.1", text: "AUTH is not possible during a message"}
+	replyNoMechanism      = reply{code: 504, enhanced: "5.5.4", text: "use AUTH PLAIN or AUTH LOGIN"}
+	replyBadAuth          = reply{code: 501, enhanced: "5.5.2", text: "malformed AUTH response"}
+	replyDenied           = reply{code: 535, enhanced: "5.7.8", text: "username or password is wrong"}
+	replyLoginBusy        = reply{code: 454, enhanced: "4.7.0", text: "too many logins at once, try again later"}
+	replyLoginUnavailable = reply{code: 454, enhanced: "4.7.0", text: "login is not possible right now, try again later"}
+	replyTooManyTries     = reply{code: 421, enhanced: "4.7.0", text: "too many failed logins"}
 
-	replyRevoked  = reply{code: 421, enhanced: "4.7.0", text: "the password was reset or the user deleted, log in again"}
-	replyShutdown = reply{code: 421, enhanced: "4.3.2", text: "closing the connection, try again later"}
-	replyTooMany  = reply{code: 421, enhanced: "4.7.0", text: "too many connections, try again later"}
-	replyPanic    = reply{code: 421, enhanced: "4.3.0", text: "not possible right now, try again later"}
-	replyLongLine = reply{code: 421, enhanced: "4.5.2", text: "the line is too long"}
-	replyBareLF   = reply{code: 421, enhanced: "4.5.2", text: "a command holds a bare LF, commands end in CR LF"}
-	replyBadBDAT  = reply{code: 421, enhanced: "4.5.4", text: "malformed BDAT, use BDAT size or BDAT size LAST"}
-	replyCutShort = reply{code: 421, enhanced: "4.4.2", text: "the connection broke before the message was complete"}
+	replyRevoked    = reply{code: 421, enhanced: "4.7.0", text: "the password was reset or the user deleted, log in again"}
+	replyShutdown   = reply{code: 421, enhanced: "4.3.2", text: "closing the connection, try again later"}
+	replyTooMany    = reply{code: 421, enhanced: "4.7.0", text: "too many connections, try again later"}
+	replyPanic      = reply{code: 421, enhanced: "4.3.0", text: "not possible right now, try again later"}
+	replyLongLine   = reply{code: 421, enhanced: "4.5.2", text: "the line is too long"}
+	replyBareLF     = reply{code: 421, enhanced: "4.5.2", text: "a command holds a bare LF, commands end in CR LF"}
+	replyBadBDAT    = reply{code: 421, enhanced: "4.5.4", text: "malformed BDAT, use BDAT size or BDAT size LAST"}
+	replyIncomplete = reply{code: 421, enhanced: "4.4.2", text: "the connection broke before the message was complete"}
 
 	replyAfterStartTLS = reply{code: 421, enhanced: "4.7.0", text: "nothing may follow STARTTLS before the TLS handshake"}
 	replyTooManyOfUser = reply{code: 454, enhanced: "4.7.0", text: "too many connections of this user, try again later"}
@@ -53,12 +53,12 @@ var (
 
 	replyRecipient = reply{code: 250, enhanced: "2.1.5", text: "recipient accepted"}
 
-	replyNested       = reply{code: 503, enhanced: "5.5.1", text: "a message is in progress, use RSET to abandon it"}
-	replyBadMail      = reply{code: 501, enhanced: "5.1.7", text: "malformed sender, use MAIL FROM:<address>"}
-	replyBadSender    = reply{code: 501, enhanced: "5.1.7", text: "malformed sender address"}
-	replyBadRcpt      = reply{code: 501, enhanced: "5.1.3", text: "malformed recipient, use RCPT TO:<address>"}
-	replyBadRecipient = reply{code: 501, enhanced: "5.1.3", text: "malformed recipient address"}
-	replyLongAddress  = reply{code: 501, enhanced: "5.1.3", text: fmt.Sprintf("the address is longer than %d bytes", maxAddress)}
+	replyInTransaction = reply{code: 503, enhanced: "5.5.1", text: "a message is in progress, use RSET to abandon it"}
+	replyBadMail       = reply{code: 501, enhanced: "5.1.7", text: "malformed sender, use MAIL FROM:<address>"}
+	replyBadSender     = reply{code: 501, enhanced: "5.1.7", text: "malformed sender address"}
+	replyBadRcpt       = reply{code: 501, enhanced: "5.1.3", text: "malformed recipient, use RCPT TO:<address>"}
+	replyBadRecipient  = reply{code: 501, enhanced: "5.1.3", text: "malformed recipient address"}
+	replyLongAddress   = reply{code: 501, enhanced: "5.1.3", text: fmt.Sprintf("the address is longer than %d bytes", maxAddress)}
 
 	replyUnknownMailParam = reply{code: 555, enhanced: "5.5.4", text: "unknown MAIL parameter"}
 	replyUnknownRcptParam = reply{code: 555, enhanced: "5.5.4", text: "unknown RCPT parameter"}
@@ -66,15 +66,15 @@ var (
 	replyTooManyParams    = reply{code: 501, enhanced: "5.5.4", text: "too many parameters"}
 	replyNeedsUTF8        = reply{code: 553, enhanced: "5.6.7", text: "an address beyond ASCII needs the SMTPUTF8 parameter"}
 
-	replyLoop     = reply{code: 554, enhanced: "5.4.6", text: "the message loops: it has passed more than 100 servers"}
-	replyBareCR   = replyBadContent("a line holds a bare CR, lines end in CR LF")
-	replyNoSpace  = reply{code: 452, enhanced: "4.3.1", text: "out of storage, try again later"}
-	replyTrouble  = reply{code: 451, enhanced: "4.3.0", text: "not possible right now, try again later"}
-	replyGivenUp  = reply{code: 554, enhanced: "5.3.0", text: "the message can't be delivered"}
-	replyNoAnswer = reply{code: 451, enhanced: "4.4.1", text: "no answer in time, try again later"}
+	replyLoop          = reply{code: 554, enhanced: "5.4.6", text: "the message loops: it has passed more than 100 servers"}
+	replyBareCR        = replyBadContent("a line holds a bare CR, lines end in CR LF")
+	replyNoSpace       = reply{code: 452, enhanced: "4.3.1", text: "out of storage, try again later"}
+	replyUnavailable   = reply{code: 451, enhanced: "4.3.0", text: "not possible right now, try again later"}
+	replyUndeliverable = reply{code: 554, enhanced: "5.3.0", text: "the message can't be delivered"}
+	replyNoAnswer      = reply{code: 451, enhanced: "4.4.1", text: "no reply in time, try again later"}
 )
 
-// contentRefusals says what is wrong with a content that receive gave up on.
+// contentRefusals holds the replies for the errors of receive.
 var contentRefusals = map[error]reply{
 	errBareCR:      replyBareCR,
 	errNUL:         replyBadContent("the message holds a NUL byte"),
@@ -87,7 +87,7 @@ func replyBadContent(why string) reply {
 	return reply{code: 550, enhanced: "5.6.0", text: why}
 }
 
-// replyTooLarge is as RFC 1870 section 6.1 and 6.3 want it.
+// replyTooLarge refuses a message for its size (RFC 1870 sections 6.1 and 6.3).
 func (s *Server) replyTooLarge() reply {
 	return reply{code: 552, enhanced: "5.3.4", text: fmt.Sprintf("the message is larger than %d bytes", s.maxMessageBytes())}
 }
@@ -97,8 +97,8 @@ func replyTooSlow(what string) reply {
 	return reply{code: 421, enhanced: "4.4.2", text: what}
 }
 
-// params says what the value of a parameter has to be.
-var params = map[string]string{
+// paramValues says what the value of a parameter must be.
+var paramValues = map[string]string{
 	"SIZE":       "SIZE takes a number of bytes",
 	"BODY":       "BODY takes 7BIT or 8BITMIME",
 	"SMTPUTF8":   "SMTPUTF8 takes no value",
@@ -109,9 +109,9 @@ var params = map[string]string{
 	"ORCPT":      fmt.Sprintf("ORCPT takes type;address as xtext, at most %d characters", maxORCPT),
 }
 
-// replyBadParam refuses the value of a parameter that the server knows.
+// replyBadParam refuses the value of a known parameter.
 func replyBadParam(name string) reply {
-	return reply{code: 501, enhanced: "5.5.4", text: params[name]}
+	return reply{code: 501, enhanced: "5.5.4", text: paramValues[name]}
 }
 
 func (s *Server) replyTooManyRecipients() reply {
@@ -122,19 +122,19 @@ func replyAccepted(id string) reply {
 	return reply{code: 250, enhanced: "2.0.0", text: "accepted as " + id}
 }
 
-// line is the reply as it goes over the wire.
+// line returns the reply as it is sent, CRLF included.
 func (r reply) line() string {
 	return fmt.Sprintf("%d %s %s\r\n", r.code, r.enhanced, mailtext.OneLine(r.text, maxReplyText))
 }
 
-// smtp is the reply as go-smtp wants it.
+// smtp returns the reply as an error for go-smtp.
 func (r reply) smtp() *smtp.SMTPError {
 	e := &smtp.SMTPError{Code: r.code, EnhancedCode: smtp.EnhancedCode{r.code / 100, 0, 0}, Message: mailtext.OneLine(r.text, maxReplyText)}
 	fmt.Sscanf(r.enhanced, "%d.%d.%d", &e.EnhancedCode[0], &e.EnhancedCode[1], &e.EnhancedCode[2])
 	return e
 }
 
-// replyFor makes a reply of an error of a Forwarder or a policy function.
+// replyFor returns the reply for an error of a Forwarder or a policy function.
 func replyFor(err error) reply {
 	var refused *RefusedError
 	if errors.As(err, &refused) && len(refused.Recipients) > 0 {
@@ -147,16 +147,16 @@ func replyFor(err error) reply {
 	case isTimeout(err):
 		return replyNoAnswer
 	case !Temporary(err):
-		return replyGivenUp
+		return replyUndeliverable
 	}
-	return replyTrouble
+	return replyUnavailable
 }
 
-// isRefusal reports whether the error has a reply for the client.
+// isRefusal reports whether the error has a reply that a client can be sent.
 func (e *ReplyError) isRefusal() bool { return e.Code >= 400 && e.Code <= 599 }
 
-// replyRefused answers for the whole message. One recipient that is refused for
-// good means that the same message will never be taken, so that is said first.
+// replyRefused returns the reply for the whole message. It names a recipient that is
+// refused for good, if there is one: the same message will never be accepted then.
 func replyRefused(e *RefusedError) reply {
 	worst := e.Recipients[0]
 	for _, r := range e.Recipients {
@@ -175,8 +175,8 @@ func replyRefused(e *RefusedError) reply {
 	return r
 }
 
-// enhancedOf returns the error's enhanced code if it agrees with its code, and
-// otherwise the general one of the code's class (RFC 3463 section 2).
+// enhancedOf returns the enhanced code of the error. If that does not agree with the
+// error's code, it returns the general code of the class (RFC 3463 section 2).
 func enhancedOf(e *ReplyError) string {
 	if mailtext.IsEnhancedCode(e.Enhanced, e.Code) {
 		return e.Enhanced

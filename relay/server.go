@@ -23,14 +23,14 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Server takes mail from SMTP users over TLS and hands it to a [Forwarder].
+// A Server accepts mail from SMTP users over TLS and passes it to a [Forwarder].
 //
-// Fill in the fields, then call one or more of Serve, ServeTLS, ListenAndServe
-// and ListenAndServeTLS, each in a goroutine of its own; they return
-// [ErrServerClosed] after Shutdown or Close. The fields must not be changed
-// after that. A Server that was shut down can't be used again. Limits and
-// timeouts of less than zero count as zero. The largest values, such as
-// math.MaxInt64, mean that there is no limit.
+// Set the fields, then call one or more of Serve, ServeTLS, ListenAndServe and
+// ListenAndServeTLS, each in a goroutine of its own. They return
+// [ErrServerClosed] after Shutdown or Close. The fields must not be changed after
+// the first call. A Server cannot be used again after Shutdown or Close. A limit
+// or timeout below zero counts as zero. A very large one, such as math.MaxInt64,
+// switches the limit off.
 type Server struct {
 	// Hostname is the name of this server in greetings, Received lines and
 	// Message-IDs: a fully qualified domain name. Mail to <postmaster>, without
@@ -41,15 +41,15 @@ type Server struct {
 	// Credentials decides on logins. Required.
 	Credentials *credentials.Manager
 
-	// Forwarder takes the messages; what it answers is what the client is
-	// answered. Required.
+	// Forwarder takes the messages. Its result decides the reply to the client.
+	// Required.
 	Forwarder Forwarder
 
-	// TLSConfig holds the certificate, best as a GetCertificate function, so
-	// that it can be renewed without a restart. TLS versions before 1.2 are
-	// never used (RFC 8314 section 4.1). Errors of GetCertificate and
-	// GetConfigForClient are logged, at most ten a minute and none twice in a
-	// row. Required, unless InsecureAuth is set.
+	// TLSConfig holds the certificate. Set GetCertificate to renew the
+	// certificate without a restart. TLS versions before 1.2 are never used
+	// (RFC 8314 section 4.1). Errors of GetCertificate and GetConfigForClient
+	// are logged, at most ten a minute, and not twice in a row. Required, unless
+	// InsecureAuth is set.
 	TLSConfig *tls.Config
 
 	// AllowLogin, AllowUser, AllowSender and AllowRecipient each add a condition
@@ -75,26 +75,26 @@ type Server struct {
 	AllowRecipient func(ctx context.Context, r *PolicyRequest) error
 
 	// ReplaceExactDomain, if set, is asked about sender addresses instead of
-	// [ExactDomain]. Whatever it allows, users can send as: the server has no
-	// other rule that keeps one tenant from writing in the name of another.
+	// [ExactDomain]. Users can send as every address that it allows: no other
+	// rule stops one tenant from sending in the name of another.
 	ReplaceExactDomain func(ctx context.Context, r *PolicyRequest) error
 
-	// MaxMessageBytes is the largest message that is accepted, header
-	// included. Zero means 25 MiB.
+	// MaxMessageBytes is the maximum size of a message, header included. A
+	// larger one gets 552. Zero means 25 MiB.
 	MaxMessageBytes int64
 
 	// TempDir is the directory for temporary files. A message larger than 256
-	// KiB is kept in one until it has been forwarded. Empty means [os.TempDir].
-	// Serve fails if no file can be made there.
+	// KiB is kept in a file until it is forwarded. Empty means [os.TempDir].
+	// Serve returns an error if it cannot create a file there.
 	TempDir string
 
 	// MaxTempBytes is the maximum size of all temporary files together. A
 	// message beyond it gets 452. Zero means 4 GiB.
 	MaxTempBytes int64
 
-	// MaxRecipients is the largest number of recipients of one message. Zero
-	// means 1000; less than 100 breaks RFC 5321 section 4.5.3.1.8. Before the
-	// data, a message takes at most 2 KiB of memory for each recipient.
+	// MaxRecipients is the maximum number of recipients of one message. Further
+	// recipients get 452. Zero means 1000. RFC 5321 section 4.5.3.1.8 requires
+	// at least 100. A recipient takes at most 2 KiB of memory before the data.
 	MaxRecipients int
 
 	// MaxConns is the maximum number of connections served at once. Zero means
@@ -123,29 +123,29 @@ type Server struct {
 	// 128.
 	MaxConnsPerUser int
 
-	// MaxAuthTries is how many failed logins one connection may have. Zero
-	// means 3.
+	// MaxAuthTries is the maximum number of failed logins of one connection.
+	// The connection is closed after the last one. Zero means 3.
 	MaxAuthTries int
 
-	// LoginTimeout is how long a client may take from connecting to having
-	// logged in. Zero means one minute.
+	// LoginTimeout is the maximum time from the start of a connection to the
+	// login. Zero means one minute.
 	LoginTimeout time.Duration
 
-	// IdleTimeout is how long a client may send nothing at all. Zero means
-	// five minutes, the least RFC 5321 section 4.5.3.2.7 wants.
+	// IdleTimeout is the maximum time without a byte from the client. Zero means
+	// five minutes, the minimum of RFC 5321 section 4.5.3.2.7.
 	IdleTimeout time.Duration
 
-	// MessageTimeout is how long a message may take from MAIL to the end of
-	// its data. Zero means 30 minutes.
+	// MessageTimeout is the maximum time from MAIL to the end of the data. Zero
+	// means 30 minutes.
 	MessageTimeout time.Duration
 
-	// MinBodyRate is the least average speed of a message's data, in bytes a
-	// second; a message may lag behind it by IdleTimeout. Zero means 256.
+	// MinBodyRate is the minimum average rate of a message's data, in bytes per
+	// second. A message may be late by IdleTimeout. Zero means 256.
 	MinBodyRate int
 
-	// InsecureAuth allows login and mail without TLS. It is for tests and for
-	// private networks whose tools can't do TLS: passwords then cross the
-	// network in the clear.
+	// InsecureAuth allows login and mail without TLS. Passwords then cross the
+	// network in the clear. It is for tests, and for private networks with tools
+	// that do not support TLS.
 	InsecureAuth bool
 
 	// OnEvent, if set, is called for every event. It is called from many
@@ -174,20 +174,21 @@ type Server struct {
 	listeners map[*net.Listener]struct{}
 	emptied   bool // empty was closed
 
-	// Connections and who they belong to, see limits.go.
+	// Connections and their owners, see limits.go.
 	conns     map[*conn]struct{}
-	served    int                // those of conns that are not evicted
-	evicted   int                // those that are
-	refused   map[*conn]struct{} // they are in the TLS handshake
+	served    int                // how many of conns are not evicted
+	evicted   int                // how many of conns are evicted
+	refused   map[*conn]struct{} // refused connections in the TLS handshake
 	perAddr   map[netip.Prefix]addrConns
 	sessions  map[string]ownedSessions // by username
 	perTenant map[store.TenantID]int
 
-	tlsFaults    tlsFaults
+	tlsErrors    tlsErrors
 	connsRefused time.Time // when a refused connection was last logged as a warning
 }
 
-// ErrServerClosed is returned by Serve and its kin after Shutdown or Close.
+// ErrServerClosed is returned by Serve, ServeTLS, ListenAndServe and
+// ListenAndServeTLS after Shutdown or Close.
 var ErrServerClosed = errors.New("relay: server closed")
 
 // ListenAndServe listens on the TCP address addr and serves clients that begin
@@ -260,7 +261,7 @@ func (s *Server) setUp() error {
 	if s.host == "" {
 		name, err := os.Hostname()
 		if err != nil {
-			return fmt.Errorf("relay: Server.Hostname is empty and the system has none: %w", err)
+			return fmt.Errorf("relay: Server.Hostname is empty, and the system reports no name: %w", err)
 		}
 		s.host = name
 	}
@@ -283,16 +284,16 @@ func (s *Server) setUp() error {
 // says 1000, but many programs write a whole document in one line.
 const maxLine = 64 << 10
 
-// Shutdown stops the server gently: it closes the listeners, tells idle clients
-// 421, lets messages in progress finish, and returns when the last connection is
-// gone. If ctx ends first, it returns ctx's error; the connections that are
-// left stay until they are done, or until Close.
+// Shutdown closes the listeners, sends 421 to idle clients, lets messages in
+// progress finish, and returns when the last connection has ended. If ctx ends
+// first, Shutdown returns the error of ctx. The remaining connections then go on
+// until they are done, or until Close.
 func (s *Server) Shutdown(ctx context.Context) error {
 	for _, c := range s.stop() {
 		c.drain()
 	}
 	select {
-	case <-s.gone():
+	case <-s.drained():
 		s.release()
 		return nil
 	case <-ctx.Done():
@@ -300,9 +301,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close stops the server at once: it closes listeners and connections and ends
-// the context of every Forward in progress. Messages that were not answered
-// with 250 were not accepted.
+// Close closes the listeners and all connections at once, and cancels the context
+// of every Forward call in progress. A message is accepted only if its client was
+// sent 250.
 func (s *Server) Close() error {
 	conns := s.stop()
 	s.release()
@@ -312,8 +313,8 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// stop closes the listeners, so that nobody new comes in, and returns the
-// connections there are.
+// stop closes the listeners and returns the connections. There are no new ones after
+// that.
 func (s *Server) stop() []*conn {
 	s.start.Do(func() { s.startErr = ErrServerClosed })
 	s.mu.Lock()
@@ -325,8 +326,8 @@ func (s *Server) stop() []*conn {
 	return slices.AppendSeq(slices.Collect(maps.Keys(s.conns)), maps.Keys(s.refused))
 }
 
-// gone returns a channel that is closed once the last connection has ended.
-func (s *Server) gone() <-chan struct{} {
+// drained returns a channel that is closed when the last connection has ended.
+func (s *Server) drained() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.empty == nil {
@@ -336,7 +337,7 @@ func (s *Server) gone() <-chan struct{} {
 	return s.empty
 }
 
-// release ends what setUp started. It may be called more than once.
+// release stops what setUp started. It may be called more than once.
 func (s *Server) release() {
 	if s.handoff == nil {
 		return // never started
@@ -358,7 +359,7 @@ func (s *Server) messageTimeout() time.Duration { return or(s.MessageTimeout, 30
 func (s *Server) minBodyRate() int              { return or(s.MinBodyRate, 256) }
 func (s *Server) maxTempBytes() int64           { return or(s.MaxTempBytes, 4<<30) }
 
-// or returns the limit v, or the default if v is not set. A limit is cut at noLimit,
+// or returns the limit v, or the default if v is not set. It returns at most noLimit,
 // so that sums of limits do not overflow.
 func or[T int | int64 | time.Duration](v, def T) T {
 	if v <= 0 {

@@ -120,7 +120,7 @@ func TestForwarderErrorsAsReplies(t *testing.T) {
 	}{
 		{"plain", errors.New("secret detail"), "451 4.3.0 not possible right now, try again later"},
 		{"final", final, "554 5.3.0 the message can't be delivered"},
-		{"timeout", fmt.Errorf("secret: %w", context.DeadlineExceeded), "451 4.4.1 no answer in time, try again later"},
+		{"timeout", fmt.Errorf("secret: %w", context.DeadlineExceeded), "451 4.4.1 no reply in time, try again later"},
 		{"remote", fmt.Errorf("secret: %w", remote(552, "5.2.2", "mailbox full")), "552 5.2.2 mailbox full"},
 		{"made safe", remote(550, "4.1.1", "no\r\n250 \x00\x80user"), "550 5.0.0 no 250 ??user"},
 		{"no text", remote(550, "5.1.1", ""), "550 5.1.1 "},

@@ -233,7 +233,7 @@ func TestForwardTimeout(t *testing.T) {
 			c.begin()
 			start := time.Now()
 			c.send(hello)
-			if got, want := c.cmd("."), "451 4.4.1 no answer in time"; !strings.HasPrefix(got, want) {
+			if got, want := c.cmd("."), "451 4.4.1 no reply in time"; !strings.HasPrefix(got, want) {
 				t.Errorf("the server answered %q, want %q", got, want)
 			}
 			took(t, start, 9*time.Minute)

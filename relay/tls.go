@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// setUpTLS checks TLSConfig and makes the server's own of it.
+// setUpTLS checks TLSConfig and sets s.tls to a copy.
 func (s *Server) setUpTLS() error {
 	c := s.TLSConfig.Clone()
 	switch {
@@ -27,8 +27,8 @@ func (s *Server) setUpTLS() error {
 	return nil
 }
 
-// logged has a function of TLSConfig log its errors: those may be the server's, and
-// clients can't tell.
+// logged returns f with its errors logged. They may be faults of the server, which no
+// client would report. It returns nil if f is nil.
 func logged[T any](s *Server, name string, f func(*tls.ClientHelloInfo) (T, error)) func(*tls.ClientHelloInfo) (T, error) {
 	if f == nil {
 		return nil
@@ -36,31 +36,31 @@ func logged[T any](s *Server, name string, f func(*tls.ClientHelloInfo) (T, erro
 	return func(hello *tls.ClientHelloInfo) (T, error) {
 		v, err := f(hello)
 		if err != nil {
-			s.logTLSFault(name, err)
+			s.logTLSError(name, err)
 		}
 		return v, err
 	}
 }
 
-// tlsFaults are those of the last minute.
-type tlsFaults struct {
+// tlsErrors counts the errors logged since the beginning of a minute.
+type tlsErrors struct {
 	since time.Time
 	n     int
-	last  string
+	last  string // the last error logged, which is not repeated
 }
 
-// maxTLSFaults is how many errors are logged in a minute. Every client may run into
-// the same, which is logged once; one that asks for names at random makes new ones.
-const maxTLSFaults = 10
+// maxTLSErrors is how many errors are logged in a minute. An error that every client
+// gets is logged once, but a client that asks for random names causes new ones.
+const maxTLSErrors = 10
 
-func (s *Server) logTLSFault(name string, err error) {
+func (s *Server) logTLSError(name string, err error) {
 	now, text := time.Now(), name+" "+err.Error()
 	s.mu.Lock()
-	f := &s.tlsFaults
+	f := &s.tlsErrors
 	if now.Sub(f.since) >= time.Minute {
-		*f = tlsFaults{since: now}
+		*f = tlsErrors{since: now}
 	}
-	due := text != f.last && f.n < maxTLSFaults
+	due := text != f.last && f.n < maxTLSErrors
 	if due {
 		f.n++
 		f.last = text
@@ -71,14 +71,13 @@ func (s *Server) logTLSFault(name string, err error) {
 	}
 }
 
-// handshake makes a TLS server of a connection. The new conn takes the place
-// of the old one.
+// handshake does the TLS handshake and returns the conn above TLS, which replaces c.
 func (s *Server) handshake(c *conn) (*conn, error) {
 	if !c.armHandshake() {
 		return nil, net.ErrClosed
 	}
 	tc := tls.Server(c.Conn, s.tls)
-	if err := s.shake(tc); err != nil {
+	if err := s.runHandshake(tc); err != nil {
 		c.rec.handshakeFailed()
 		s.emit(&HandshakeFailed{Client: c.client(), Reason: err.Error()})
 		return nil, err
@@ -101,9 +100,9 @@ func (s *Server) handshake(c *conn) (*conn, error) {
 	return next, nil
 }
 
-// shake does the handshake. go-smtp recovers from a panic only while it runs a
-// command, so one in a function of TLSConfig would end the process.
-func (s *Server) shake(tc *tls.Conn) (err error) {
+// runHandshake does the handshake. A panic in a function of TLSConfig becomes an
+// error. go-smtp recovers only from panics in commands.
+func (s *Server) runHandshake(tc *tls.Conn) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.logPanic("TLSConfig", p)
@@ -114,12 +113,12 @@ func (s *Server) shake(tc *tls.Conn) (err error) {
 		return err
 	}
 	if tc.ConnectionState().Version < tls.VersionTLS12 {
-		return errors.New("GetConfigForClient allows TLS before 1.2") // MinVersion isn't asked then
+		return errors.New("GetConfigForClient allows TLS before 1.2") // it overrides MinVersion
 	}
 	return nil
 }
 
-// tlsVersion names the TLS version for events, "" without TLS.
+// tlsVersion returns the TLS version for events, or "" without TLS.
 func (c *conn) tlsVersion() string {
 	if t, ok := c.Conn.(*tls.Conn); ok {
 		return tls.VersionName(t.ConnectionState().Version)
