@@ -54,7 +54,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // so that a second signal ends the program at once
-	if err := run(ctx, set, &mx.Forwarder{Hostname: set.hostname, Logger: log}, log); err != nil {
+	out := &mx.Forwarder{Hostname: set.hostname, Logger: log}
+	go func() {
+		if err := out.CheckSelf(ctx); err != nil {
+			log.Warn("other hosts may refuse mail from here", "error", err)
+		}
+	}()
+	if err := run(ctx, set, out, log); err != nil {
 		log.Error(err.Error())
 		os.Exit(1)
 	}

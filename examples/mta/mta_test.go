@@ -54,6 +54,10 @@ func (r resolver) LookupTXT(_ context.Context, name string) ([]string, error) {
 	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 }
 
+func (r resolver) LookupAddr(_ context.Context, addr string) ([]string, error) {
+	return nil, &net.DNSError{Err: "no such host", Name: addr, IsNotFound: true}
+}
+
 // newSettings makes settings for a server in a directory of its own.
 func newSettings(t *testing.T) settings {
 	t.Helper()

@@ -2,11 +2,13 @@ package mx
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/internal/outbound"
 )
 
 // A domainState is what is remembered of a domain.
@@ -14,7 +16,7 @@ type domainState struct {
 	once   sync.Once
 	holder chan struct{} // holds one thing while somebody uses what follows
 
-	hosts    []string
+	hosts    hostList
 	err      error     // instead of hosts
 	lookedUp time.Time // when hosts or err was learned
 	sts      stsState
@@ -42,6 +44,7 @@ func (d *domainState) unlock() { <-d.holder }
 // A route is where a domain's mail goes, and how.
 type route struct {
 	hosts  []string // best first
+	site   string   // whose limits apply
 	policy *policy  // nil means none
 	unsure bool     // whether there is a policy isn't known
 }
@@ -63,7 +66,7 @@ func (f *Forwarder) route(ctx context.Context, domain string) (route, error) {
 	if err := ctx.Err(); err != nil {
 		return route{}, err
 	}
-	return route{hosts: d.hosts, policy: d.sts.valid(time.Now()), unsure: d.sts.unsure}, nil
+	return route{hosts: d.hosts.names, site: d.hosts.site, policy: d.sts.valid(time.Now()), unsure: d.sts.unsure}, nil
 }
 
 // updateHosts brings the domain's hosts up to date.
@@ -72,7 +75,7 @@ func (f *Forwarder) updateHosts(ctx context.Context, domain string, d *domainSta
 	switch {
 	case d.err != nil && age < failTime:
 		return d.err
-	case d.hosts != nil && age < routeTime:
+	case d.hosts.names != nil && age < routeTime:
 		return nil
 	}
 	hosts, err := f.lookupHosts(ctx, domain)
@@ -99,18 +102,22 @@ func (r *route) requireTLS(domain string) error {
 }
 
 // deliver asks one host after the other.
-func (f *Forwarder) deliver(ctx context.Context, m *relay.Message, domain string, r route) error {
-	var result error
-	best := unfit + 1
-	tried := 0
-	for _, host := range r.hosts {
-		if tried == or(f.MaxHosts, 5) {
+func (f *Forwarder) deliver(ctx context.Context, m *relay.Message, domain string, r route) (err error) {
+	t, err := f.pool.Admit(ctx, r.site, m.NoWait)
+	if err != nil {
+		return err
+	}
+	defer func() { err = t.Done(err) }()
+	var result failure
+	tried, more := 0, or(f.MaxHosts, 5)
+	for _, host := range last(&f.silence, r.hosts, func(h string) string { return h }) {
+		if tried == more {
 			break
 		}
 		p, err := f.protect(ctx, m, domain, host, r.policy)
 		if err == nil {
 			tried++
-			err = f.send(ctx, m, p, host)
+			err = f.send(ctx, t, m, p, host)
 		}
 		if err == nil {
 			return nil
@@ -121,11 +128,37 @@ func (f *Forwarder) deliver(ctx context.Context, m *relay.Message, domain string
 		}
 		f.logger().LogAttrs(ctx, slog.LevelDebug, "mx: host failed",
 			slog.String("message", m.ID), slog.String("host", host), slog.String("error", err.Error()))
-		if v < best {
-			best, result = v, err
+		result.add(v, err)
+		if outbound.Throttled(err) {
+			more = min(more, tried+1)
 		}
 	}
-	return result
+	return result.err
+}
+
+// A failure is what is reported if no host takes a message: of the errors with the
+// smallest verdict, the one of the furthest step.
+type failure struct {
+	err     error
+	verdict verdict
+}
+
+func (f *failure) add(v verdict, err error) {
+	if f.err == nil || v < f.verdict || v == f.verdict && stepOf(err) > stepOf(f.err) {
+		f.verdict, f.err = v, err
+	}
+}
+
+// stepOf returns how far the dialogue with a host came; -1 if none began.
+func stepOf(err error) outbound.Step {
+	var e *outbound.Error
+	if errors.As(err, &e) {
+		return e.Step
+	}
+	if errors.As(err, new(*relay.RefusedError)) {
+		return outbound.Rcpt
+	}
+	return -1
 }
 
 // protect decides how a connection to a host must be protected, and refuses a
@@ -150,8 +183,12 @@ func (f *Forwarder) protect(ctx context.Context, m *relay.Message, domain, host 
 }
 
 // send hands the message to one host.
-func (f *Forwarder) send(ctx context.Context, m *relay.Message, p protection, host string) error {
-	answer, err := f.pool.Send(ctx, p.key(host), p.key(host), m)
+func (f *Forwarder) send(ctx context.Context, t *outbound.Ticket, m *relay.Message, p protection, host string) error {
+	answer, err := t.Send(ctx, p.key(host), m)
+	var e *outbound.Error
+	if ctx.Err() == nil {
+		f.silence.note(host, errors.As(err, &e) && e.Silent())
+	}
 	switch {
 	case err == nil:
 		f.logger().LogAttrs(ctx, slog.LevelDebug, "mx: message delivered",

@@ -48,6 +48,8 @@ func judge(err error, m *relay.Message) verdict {
 		re      *relay.ReplyError
 	)
 	switch {
+	case errors.As(err, new(*relay.BusyError)):
+		return settled // no slot at the site: another host would have none either
 	case errors.As(err, &refused):
 		return judgeRefused(refused, m)
 	case errors.As(err, &e):

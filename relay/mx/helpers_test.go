@@ -25,7 +25,8 @@ type zone struct {
 	mx    map[string][]string
 	addrs map[string][]string
 	txt   map[string][]string
-	fail  map[string]error // under "MX name", "ip4 name", "ip6 name", "TXT name"
+	ptr   map[string][]string // by address
+	fail  map[string]error    // under "MX name", "ip4 name", "ip6 name", "TXT name"
 
 	mu    sync.Mutex
 	asked map[string]int // the same keys
@@ -104,6 +105,13 @@ func (z *zone) LookupTXT(ctx context.Context, name string) ([]string, error) {
 		return nil, notFound(name)
 	}
 	return z.txt[name], nil
+}
+
+func (z *zone) LookupAddr(ctx context.Context, addr string) ([]string, error) {
+	if z.ptr[addr] == nil {
+		return nil, notFound(addr)
+	}
+	return z.ptr[addr], nil
 }
 
 const localhost = "127.0.0.1"

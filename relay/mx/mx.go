@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -33,12 +34,17 @@ type Forwarder struct {
 	// Port is the port of mail hosts. Zero means 25.
 	Port int
 
-	// AllowAddr says which addresses may be connected to: whoever owns a domain
-	// decides where its names point. Nil means public ones only: none that the
-	// IANA registries set aside for private networks, carriers, loopback, links,
-	// tests, multicast or the future. An IPv6 address made of one of those isn't
-	// public either.
+	// AllowAddr says which addresses may be connected to: the owner of a domain
+	// decides where its names point. Nil means [IsPublic]; a function that
+	// restricts addresses further should call that too.
 	AllowAddr func(netip.Addr) bool
+
+	// Network is "ip4" or "ip6" to connect over that only. Empty means both.
+	Network string
+
+	// Dial makes the connections to mail hosts, for instance from a certain
+	// address; addr is an IP address and a port. Nil means a [net.Dialer].
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// RequireTLS means that nothing is sent in plaintext: mail waits for hosts
 	// whose TLS is missing or broken. Whose certificate it is doesn't matter
@@ -57,16 +63,27 @@ type Forwarder struct {
 	// to four addresses. Zero means 5.
 	MaxHosts int
 
-	// MaxConns is how many connections to one host are open at the same time,
-	// of each kind: with a certificate that must be valid, or only looked at,
-	// or neither. A Forward that finds them all busy waits for its turn. Zero
-	// means 10.
+	// MaxConns is how many connections to one site are open at the same time. A
+	// site is the group of mail hosts with the best preference, whatever domain
+	// they take mail for; its name is their names, sorted, with commas between
+	// them. If all connections are in use, Forward waits, or returns a
+	// *relay.BusyError if the message has NoWait. Zero means 10. A site that
+	// allows fewer gets no more than it allows.
 	MaxConns int
 
 	// MaxMessages is how many messages go over one connection before it is
 	// closed. Zero means 100. A host may lower it with LIMITS MAILMAX (RFC
 	// 9422).
 	MaxMessages int
+
+	// MaxRate is how many messages a second go to one site. Zero means no
+	// limit. A site that answers that it gets too many is left alone for a
+	// second, and longer each time, up to half an hour.
+	MaxRate float64
+
+	// Limits, if set, returns other limits for some sites. It is called with
+	// each message.
+	Limits func(site string) Limits
 
 	// MaxRecipients is how many recipients of a message behind a queue go into
 	// one transaction; the rest follows at once in the next. Zero means 100,
@@ -99,16 +116,18 @@ type Forwarder struct {
 	once       sync.Once
 	pool       *outbound.Pool
 	http       *http.Client
-	domains    lru[domainState]
-	tlsRecords lru[tlsRecord]
+	domains    table[domainState]
+	tlsRecords table[tlsRecord]
+	silence    silence
 }
 
-// What is remembered is bounded: by domains, with their hosts and MTA-STS policy,
-// and by hosts.
-const (
-	maxDomains = 5_000
-	maxRecords = 10_000
-)
+// Limits are what a site may be asked for. Zero means the Forwarder's MaxConns,
+// MaxMessages and MaxRate.
+type Limits struct {
+	MaxConns    int     // connections at the same time
+	MaxMessages int     // messages over one connection
+	MaxRate     float64 // messages a second
+}
 
 // Forward delivers m, whose recipients are of one domain, to one of the domain's
 // mail hosts; see the package's documentation for what the errors mean. It ends
@@ -128,6 +147,9 @@ func (f *Forwarder) forward(ctx context.Context, m *relay.Message) error {
 	domain, err := oneDomain(m.To)
 	if err != nil {
 		return err
+	}
+	if f.Network != "" && f.Network != "ip4" && f.Network != "ip6" {
+		return fmt.Errorf("Forwarder.Network is %q, it has to be ip4, ip6 or empty", f.Network)
 	}
 	r, err := f.route(ctx, domain)
 	if err != nil {
@@ -156,11 +178,24 @@ func (f *Forwarder) setup() {
 		IdleTimeout: or(f.IdleTimeout, 5*time.Second),
 	}
 	f.http = f.httpClient()
-	f.domains.max, f.tlsRecords.max = maxDomains, maxRecords
+	f.domains.cache.Max, f.tlsRecords.cache.Max, f.silence.cache.Max = maxDomains, maxRecords, maxRecords
 }
 
-func (f *Forwarder) limits(string) outbound.Limits {
-	return outbound.Limits{Conns: or(f.MaxConns, 10), Messages: or(f.MaxMessages, 100)}
+// limits returns the limits of a site.
+func (f *Forwarder) limits(site string) outbound.Limits {
+	var l Limits
+	if f.Limits != nil {
+		l = f.Limits(site)
+	}
+	rate := l.MaxRate
+	if rate <= 0 {
+		rate = f.MaxRate
+	}
+	return outbound.Limits{
+		Conns:    or(l.MaxConns, or(f.MaxConns, 10)),
+		Messages: or(l.MaxMessages, or(f.MaxMessages, 100)),
+		Rate:     rate,
+	}
 }
 
 // or returns n, or if that is not set what it then means.

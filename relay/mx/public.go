@@ -2,10 +2,8 @@ package mx
 
 import "net/netip"
 
-// notPublic are the addresses that can't be reached from everywhere, by the IANA
-// registries of special-purpose addresses (RFC 6890), and those that lead to an IPv4
-// address by way of somebody else: 6to4 and Teredo. Of IPv6 nothing but 2000::/3
-// has been given out.
+// notPublic are the ranges that IsPublic leaves out. Of IPv6 only 2000::/3 has been
+// assigned.
 var (
 	notPublic = prefixes(
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
@@ -25,10 +23,13 @@ func prefixes(list ...string) []netip.Prefix {
 	return all
 }
 
-// public reports whether an address can be reached from everywhere. One that is
-// made of an IPv4 address counts as that: in a network without IPv4, all hosts that
-// have no other are found so (RFC 6052, RFC 6147).
-func public(a netip.Addr) bool {
+// IsPublic reports whether an address can be reached from everywhere: whether it is
+// in none of the ranges that the IANA registries set aside for private networks,
+// carriers, loopback, links, tests, multicast or the future (RFC 6890), and does not
+// lead to an IPv4 address through another network (6to4, Teredo). An address of NAT64
+// counts as the IPv4 address in it: in a network without IPv4, all hosts that have no
+// other are found so (RFC 6052, RFC 6147). It is the default of Forwarder.AllowAddr.
+func IsPublic(a netip.Addr) bool {
 	a = a.Unmap()
 	if nat64.Contains(a) {
 		b := a.As16()

@@ -58,7 +58,7 @@ func TestPublic(t *testing.T) {
 			t.Errorf("%s: %v", addr, got)
 		}
 	}
-	if public(netip.Addr{}) {
+	if IsPublic(netip.Addr{}) {
 		t.Error("no address is public")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type Resolver interface {
 	LookupMX(ctx context.Context, name string) ([]*net.MX, error)
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) // network is "ip4" or "ip6"
 	LookupTXT(ctx context.Context, name string) ([]string, error)
+	LookupAddr(ctx context.Context, addr string) ([]string, error) // only for CheckSelf
 }
 
 const (
@@ -51,9 +53,15 @@ func (f *Forwarder) resolver() Resolver {
 	return f.Resolver
 }
 
+// A hostList is the hosts that take a domain's mail.
+type hostList struct {
+	names []string // best first
+	site  string   // names those with the best preference
+}
+
 // lookupHosts returns the hosts that take a domain's mail, best first (RFC 5321
 // section 5.1).
-func (f *Forwarder) lookupHosts(ctx context.Context, domain string) ([]string, error) {
+func (f *Forwarder) lookupHosts(ctx context.Context, domain string) (hostList, error) {
 	ctx, cancel := context.WithTimeout(ctx, dnsTime)
 	defer cancel()
 	records, err := f.resolver().LookupMX(ctx, domain+".")
@@ -61,24 +69,24 @@ func (f *Forwarder) lookupHosts(ctx context.Context, domain string) ([]string, e
 	case len(records) > 0: // an error is then about others, which are malformed
 		return f.pickHosts(domain, records)
 	case err != nil && !isNotFound(err):
-		return nil, dnsTrouble(domain, err)
+		return hostList{}, dnsTrouble(domain, err)
 	}
 	// Only if there are no MX records, the domain is its own host.
 	if _, err := f.lookupAddrs(ctx, domain); isNotFound(err) {
-		return nil, final(550, "5.1.2", "the domain "+domain+" doesn't exist or takes no mail")
+		return hostList{}, final(550, "5.1.2", "the domain "+domain+" doesn't exist or takes no mail")
 	} else if err != nil {
-		return nil, dnsTrouble(domain, err)
+		return hostList{}, dnsTrouble(domain, err)
 	}
 	if domain == f.ownName() {
-		return nil, loops(domain)
+		return hostList{}, loops(domain)
 	}
-	return []string{domain}, nil
+	return hostList{names: []string{domain}, site: domain}, nil
 }
 
 // pickHosts makes an ordered list of MX records.
-func (f *Forwarder) pickHosts(domain string, records []*net.MX) ([]string, error) {
+func (f *Forwarder) pickHosts(domain string, records []*net.MX) (hostList, error) {
 	if len(records) == 1 && records[0].Host == "." {
-		return nil, final(556, "5.1.10", "the domain "+domain+" takes no mail (null MX)") // RFC 7505 section 4
+		return hostList{}, final(556, "5.1.10", "the domain "+domain+" takes no mail (null MX)") // RFC 7505 section 4
 	}
 	// Equals in random order; the list may not be ours to change.
 	records = slices.Clone(records)
@@ -86,7 +94,8 @@ func (f *Forwarder) pickHosts(domain string, records []*net.MX) ([]string, error
 	slices.SortStableFunc(records, func(a, b *net.MX) int { return cmp.Compare(a.Pref, b.Pref) })
 
 	own, limit := f.ownName(), 1<<16
-	var hosts []string
+	var hosts, best []string
+	bestPref := 0
 	seen := make(map[string]bool)
 	for _, r := range records {
 		host, ok := hostName(r.Host) // which also leaves out IP addresses
@@ -101,15 +110,22 @@ func (f *Forwarder) pickHosts(domain string, records []*net.MX) ([]string, error
 		if ok && int(r.Pref) < limit && !seen[host] && len(hosts) < keepHosts {
 			seen[host] = true
 			hosts = append(hosts, host)
+			if len(hosts) == 1 {
+				bestPref = int(r.Pref)
+			}
+			if int(r.Pref) == bestPref {
+				best = append(best, host)
+			}
 		}
 	}
 	switch {
 	case !usable:
-		return nil, final(550, noAddress, "the MX records of "+domain+" name no host")
+		return hostList{}, final(550, noAddress, "the MX records of "+domain+" name no host")
 	case len(hosts) == 0:
-		return nil, loops(domain)
+		return hostList{}, loops(domain)
 	}
-	return hosts, nil
+	slices.Sort(best)
+	return hostList{names: hosts, site: strings.Join(best, ",")}, nil
 }
 
 // loops is the refusal of mail that would come back to where it is (RFC 5321
@@ -159,9 +175,9 @@ func (f *Forwarder) lookupAddrs(ctx context.Context, host string) ([]netip.Addr,
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		six, sixErr = f.resolver().LookupNetIP(ctx, "ip6", host+".")
+		six, sixErr = f.lookupFamily(ctx, "ip6", host)
 	}()
-	four, fourErr := f.resolver().LookupNetIP(ctx, "ip4", host+".")
+	four, fourErr := f.lookupFamily(ctx, "ip4", host)
 	<-done
 
 	all := make([]netip.Addr, 0, len(six)+len(four))
@@ -183,12 +199,20 @@ func (f *Forwarder) lookupAddrs(ctx context.Context, host string) ([]netip.Addr,
 	return nil, &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
 }
 
+// lookupFamily looks up the addresses of one family, if Network allows it.
+func (f *Forwarder) lookupFamily(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	if f.Network != "" && f.Network != network {
+		return nil, nil
+	}
+	return f.resolver().LookupNetIP(ctx, network, host+".")
+}
+
 // allowed reports whether an address may be connected to.
 func (f *Forwarder) allowed(a netip.Addr) bool {
 	if f.AllowAddr != nil {
 		return f.AllowAddr(a)
 	}
-	return public(a)
+	return IsPublic(a)
 }
 
 func isNotFound(err error) bool {

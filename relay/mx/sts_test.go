@@ -104,6 +104,7 @@ func TestPolicyInTestingModeIsOnlyLogged(t *testing.T) {
 			f := start(t, test.up, z)
 			f.Logger = log.logger()
 			publish(t, f, z, "testing", test.pattern)
+			f.TLSFailedEarlier(badHost, 5*time.Minute)
 			mustForward(t, f, message())
 			wantHosts(t, test.up, test.want)
 			if !log.has(test.says) {

@@ -43,6 +43,8 @@ func (s *site) LookupMX(context.Context, string) ([]*net.MX, error) {
 
 func (s *site) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) { return nil, nil }
 
+func (s *site) LookupAddr(context.Context, string) ([]string, error) { return nil, nil }
+
 func (s *site) RoundTrip(*http.Request) (*http.Response, error) {
 	if s.fetched++; s.down {
 		return nil, errors.New("down")
@@ -288,17 +290,32 @@ func TestMemoryOfTLSEnds(t *testing.T) {
 				t.Errorf("%s: mode %d, want %d", what, got, mode)
 			}
 		}
+		fails := func(plaintext bool) {
+			t.Helper()
+			if got := r.failedAt(time.Now()); got != plaintext {
+				t.Errorf("plaintext is %v, want %v", got, plaintext)
+			}
+		}
 		want("at first", outbound.Opportunistic)
-		r.note(false, time.Now())
-		want("after a failure", outbound.None)
+		fails(false)
+		want("after a failure", outbound.Opportunistic)
+		time.Sleep(plainAfter - time.Second)
+		fails(false)
+		time.Sleep(time.Second)
+		fails(true)
+		want("after a failure five minutes later", outbound.None)
 		time.Sleep(plainMemory)
 		want("an hour later", outbound.Opportunistic)
-		r.note(true, time.Now())
+		fails(true)
+		r.succeeded(time.Now())
 		want("after a success", outbound.Required)
 		time.Sleep(tlsMemory - time.Second)
 		want("a day later", outbound.Required)
 		time.Sleep(time.Second)
 		want("more than a day later", outbound.Opportunistic)
+		fails(false)
+		time.Sleep(tlsMemory + time.Second)
+		fails(false) // the failure before is forgotten
 	})
 }
 
@@ -310,23 +327,5 @@ func TestVerifiedTLSIsNotOld(t *testing.T) {
 	}
 	if got := f.tlsConfig(opportunistic, "h.example").MinVersion; got != tls.VersionTLS10 {
 		t.Errorf("opportunistic: %x", got)
-	}
-}
-
-func TestLRUForgetsWhatWasUsedLeast(t *testing.T) {
-	c := lru[int]{max: 3}
-	for _, key := range []string{"a", "b", "c", "a", "d"} {
-		*c.get(key)++
-	}
-	for key, want := range map[string]int{"a": 2, "c": 1, "d": 1} {
-		if got := *c.get(key); got != want {
-			t.Errorf("%s: %d, want %d", key, got, want)
-		}
-	}
-	if got := *c.get("b"); got != 0 {
-		t.Errorf("b wasn't forgotten")
-	}
-	if len(c.byKey) != 3 || c.order.Len() != 3 {
-		t.Errorf("it holds %d and %d", len(c.byKey), c.order.Len())
 	}
 }

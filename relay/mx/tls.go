@@ -36,7 +36,11 @@ const (
 	// tlsMemory is how long a host with which TLS worked gets nothing without.
 	tlsMemory = 24 * time.Hour
 
-	// plainMemory is how long a host with which TLS failed isn't tried with it.
+	// plainAfter is how long after a first failure of TLS a second one means
+	// plaintext. In between mail waits: an attacker, or a restart, may be why.
+	plainAfter = 5 * time.Minute
+
+	// plainMemory is how long TLS isn't tried then.
 	plainMemory = time.Hour
 )
 
@@ -44,7 +48,8 @@ const (
 type tlsRecord struct {
 	mu     sync.Mutex
 	worked time.Time // the last time
-	failed time.Time // when it was given up for plaintext
+	failed time.Time // the first time since it worked
+	plain  time.Time // until when the host gets plaintext
 }
 
 // mode returns how to connect when TLS is wished, but not required.
@@ -54,24 +59,36 @@ func (t *tlsRecord) mode(now time.Time) outbound.TLSMode {
 	switch {
 	case !t.worked.IsZero() && now.Sub(t.worked) < tlsMemory:
 		return outbound.Required
-	case !t.failed.IsZero() && now.Sub(t.failed) < plainMemory:
+	case now.Before(t.plain):
 		return outbound.None
 	}
 	return outbound.Opportunistic
 }
 
-func (t *tlsRecord) note(secure bool, now time.Time) {
+// succeeded records that TLS worked.
+func (t *tlsRecord) succeeded(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if secure {
-		t.worked = now
-	} else {
+	t.worked, t.failed, t.plain = now, time.Time{}, time.Time{}
+}
+
+// failedAt records that TLS failed, and reports whether the host gets plaintext.
+func (t *tlsRecord) failedAt(now time.Time) (plaintext bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed.IsZero() || now.Sub(t.failed) > tlsMemory {
 		t.failed = now
 	}
+	if now.Sub(t.failed) < plainAfter {
+		return false
+	}
+	t.plain = now.Add(plainMemory)
+	return true
 }
 
 // dial connects to a host for the Pool: to one of its addresses. The error is that
-// of the first, but for one that lacks TLS: another may have had it.
+// of the furthest step, but one that lacks TLS is the last choice: another address
+// might have had it.
 func (f *Forwarder) dial(ctx context.Context, key string, noChunking bool) (*outbound.Conn, error) {
 	p, host := splitKey(key)
 	addrs, err := f.addrs(ctx, host)
@@ -79,29 +96,40 @@ func (f *Forwarder) dial(ctx context.Context, key string, noChunking bool) (*out
 		return nil, err
 	}
 	var result error
-	for _, a := range addrs {
+	for _, a := range last(&f.silence, addrs, netip.Addr.String) {
 		c, err := f.connect(ctx, p, host, a, noChunking)
 		if err == nil {
+			f.silence.note(a.String(), false)
 			if p == observed && !c.Secure() {
 				f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: plaintext is against the MTA-STS policy, which is in testing mode",
 					slog.String("host", host))
 			}
 			return c, nil
 		}
-		if result == nil || lacksTLS(result) && !lacksTLS(err) {
-			result = err
-		}
 		if ctx.Err() != nil {
-			break
+			return nil, err
+		}
+		var e *outbound.Error
+		f.silence.note(a.String(), errors.As(err, &e) && e.Silent())
+		if result == nil || worse(result, err) {
+			result = err
 		}
 	}
 	return nil, result
 }
 
+// worse reports whether the error of one address says less than that of another.
+func worse(a, b error) bool {
+	if lacksTLS(a) != lacksTLS(b) {
+		return lacksTLS(a)
+	}
+	return stepOf(a) < stepOf(b)
+}
+
 // connect connects to one address of a host.
 func (f *Forwarder) connect(ctx context.Context, p protection, host string, a netip.Addr, noChunking bool) (*outbound.Conn, error) {
 	d := &outbound.Dialer{
-		Addr: net.JoinHostPort(a.String(), strconv.Itoa(f.port())), Host: host,
+		Addr: net.JoinHostPort(a.String(), strconv.Itoa(f.port())), Host: host, DialContext: f.Dial,
 		TLS: outbound.Required, TLSConfig: f.tlsConfig(p, host),
 		Hostname: f.Hostname, Timeout: f.Timeout, EndTimeout: f.EndTimeout,
 		MaxRecipients: f.MaxRecipients, NoChunking: f.NoChunking || noChunking,
@@ -112,18 +140,18 @@ func (f *Forwarder) connect(ctx context.Context, p protection, host string, a ne
 	}
 	c, err := d.Dial(ctx)
 	if err == nil && c.Secure() {
-		record.note(true, time.Now())
+		record.succeeded(time.Now())
 	}
 	if err == nil || d.TLS != outbound.Opportunistic || !tlsFailed(err) || ctx.Err() != nil {
 		return c, err
 	}
-	f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: TLS failed, sending in plaintext",
+	if !record.failedAt(time.Now()) {
+		return nil, err
+	}
+	f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: TLS failed again, sending in plaintext",
 		slog.String("host", host), slog.String("error", err.Error()))
 	d.TLS = outbound.None
-	if c, err = d.Dial(ctx); err == nil {
-		record.note(false, time.Now())
-	}
-	return c, err
+	return d.Dial(ctx)
 }
 
 // tlsConfig returns the configuration for connections to a host.

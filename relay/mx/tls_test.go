@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
@@ -42,8 +43,8 @@ func TestPlaintextWhenTLSIsNotOffered(t *testing.T) {
 	wantHosts(t, up, "plaintext")
 }
 
-// A host with broken TLS gets its mail, and isn't troubled with TLS again for a
-// while.
+// A host with broken TLS gets its mail in plaintext if TLS fails again five minutes
+// later, and then no TLS is tried with it for a while.
 func TestPlaintextWhenTLSFails(t *testing.T) {
 	for name, script := range map[string]func(relaytest.Command) relaytest.Answer{
 		"handshake":        brokenTLS(),
@@ -54,13 +55,18 @@ func TestPlaintextWhenTLSFails(t *testing.T) {
 			up := &relaytest.Upstream{Script: script}
 			f := start(t, up, mailFor(badHost))
 			f.Logger, f.MaxMessages = log.logger(), 1
-			mustForward(t, f, message())
+			for range 2 {
+				wantTemporary(t, forward(t, f, message()), badHost)
+			}
 			wantConnections(t, up, 2)
-			if !log.has("TLS failed, sending in plaintext") {
+			f.TLSFailedEarlier(badHost, 5*time.Minute)
+			mustForward(t, f, message())
+			wantConnections(t, up, 4)
+			if !log.has("TLS failed again, sending in plaintext") {
 				t.Error("nothing was logged")
 			}
 			mustForward(t, f, message())
-			wantConnections(t, up, 3)
+			wantConnections(t, up, 5)
 			wantHosts(t, up, "plaintext plaintext")
 		})
 	}

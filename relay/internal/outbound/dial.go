@@ -28,6 +28,10 @@ const (
 // in use.
 type Dialer struct {
 	Addr string // host and port to connect to
+
+	// DialContext makes the connection; nil means a net.Dialer.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	Host string // the server's name, for its certificate and for errors; "" means the host of Addr
 
 	TLS       TLSMode
@@ -55,8 +59,7 @@ func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 		host, _, _ = net.SplitHostPort(d.Addr)
 	}
 	times := timeouts{d.Timeout, d.EndTimeout}
-	dialer := net.Dialer{Timeout: times.of(Connect)}
-	raw, err := dialer.DialContext(ctx, "tcp", d.Addr)
+	raw, err := d.connect(ctx, times.of(Connect))
 	if err != nil {
 		return nil, &Error{Host: host, Step: Connect, Err: err, Lost: true}
 	}
@@ -72,6 +75,20 @@ func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// connect makes the TCP connection.
+func (d *Dialer) connect(ctx context.Context, limit time.Duration) (net.Conn, error) {
+	if d.DialContext == nil {
+		return (&net.Dialer{Timeout: limit}).DialContext(ctx, "tcp", d.Addr)
+	}
+	dialCtx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	raw, err := d.DialContext(dialCtx, "tcp", d.Addr)
+	if err != nil && ctx.Err() == nil && dialCtx.Err() != nil {
+		return nil, timeoutError(limit)
+	}
+	return raw, err
 }
 
 // setup does everything from the greeting to the login.

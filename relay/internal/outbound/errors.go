@@ -114,6 +114,17 @@ func (e *Error) Temporary() bool {
 // can't connect.
 func (e *Error) Unreachable() bool { return e.Step < Mail }
 
+// Silent reports whether the server did not answer in time.
+func (e *Error) Silent() bool {
+	var t interface{ Timeout() bool }
+	return e.Lost && errors.As(e.Err, &t) && t.Timeout() &&
+		!errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled)
+}
+
+// Throttled reports whether err says that the site wants less mail, or fewer
+// connections, from us.
+func Throttled(err error) bool { return slowdown(err) != nil }
+
 // resendable reports whether err means that a connection failed before the
 // server could have taken the message.
 func resendable(err error) bool {
