@@ -25,8 +25,16 @@ import (
 
 var (
 	authorSeed  = flag.Uint64("author-seed", 1, "seed of the From fields that TestAuthors makes")
-	authorCount = flag.Int("author-count", 3000, "number of accepted From fields that TestAuthors compares")
+	authorCount = flag.Int("author-count", defaultCount(), "number of accepted From fields that TestAuthors compares")
 )
+
+// defaultCount is how many From fields TestAuthors compares if no flag says it.
+func defaultCount() int {
+	if services.Long() {
+		return 3000
+	}
+	return 300
+}
 
 func TestMain(m *testing.M) { services.Main(m) }
 

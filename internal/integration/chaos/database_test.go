@@ -11,6 +11,7 @@ import (
 // TestDatabaseStopped takes the database away for ten seconds under load. Clients
 // are told to come back, and everything goes on by itself.
 func TestDatabaseStopped(t *testing.T) {
+	services.OnlyLong(t)
 	t.Parallel()
 	db := services.NewPostgresServer(t, nil)
 	s := newSink(t, nil)

@@ -19,6 +19,7 @@ import (
 // files on. Clients are told that there is no room, and when there is some again
 // everything goes on by itself.
 func TestDiskFull(t *testing.T) {
+	services.OnlyLong(t)
 	t.Parallel()
 	dir := t.TempDir()
 	needSmallDisk(t, dir)

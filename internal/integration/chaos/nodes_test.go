@@ -13,6 +13,7 @@ import (
 // TestNodeKilled kills one of three relays on one database. The others go on, and
 // take over what it had to do when its leases have ended, and not before.
 func TestNodeKilled(t *testing.T) {
+	services.OnlyLong(t)
 	t.Parallel()
 	s := newSink(t, nil)
 	dsn := services.Postgres(t)

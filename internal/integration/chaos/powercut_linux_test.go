@@ -21,6 +21,7 @@ import (
 // still writes what the process had handed over, it takes with it what wasn't
 // flushed to the disk. What was answered with 250 arrives all the same.
 func TestPowerCut(t *testing.T) {
+	services.OnlyLong(t)
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
 		s, d := newSink(t, nil), newDisk(t)
@@ -76,6 +77,7 @@ func powerCuts(t *testing.T, s *sink, n *node, times int, cut, over func()) {
 // TestPowerCutLosesWhatIsNotFlushed shows that the cuts are real: a store that
 // answers before its data is on the disk would lose it.
 func TestPowerCutLosesWhatIsNotFlushed(t *testing.T) {
+	services.OnlyLong(t)
 	t.Parallel()
 	const flushed = "flushed\n"
 	d := newDisk(t)

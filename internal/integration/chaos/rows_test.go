@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
@@ -53,6 +54,7 @@ const injection = "x@example.net>\r\nRCPT TO:<injected@example.net"
 // TestDamagedRows damages rows of the spool by hand. Those messages are held,
 // or given up, and the rest goes on.
 func TestDamagedRows(t *testing.T) {
+	services.OnlyLong(t)
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()

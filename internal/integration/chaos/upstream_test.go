@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
@@ -45,6 +46,7 @@ func TestUpstreamDropsLine(t *testing.T) {
 // TestUpstreamRefusesForAWhile has an upstream that answers 4xx to everything,
 // from the greeting on, for some seconds. Clients don't notice.
 func TestUpstreamRefusesForAWhile(t *testing.T) {
+	services.OnlyLong(t)
 	t.Parallel()
 	var well atomic.Bool
 	s := newSink(t, func(c relaytest.Command) relaytest.Answer {
@@ -89,6 +91,7 @@ func TestUpstreamRefusesForAWhile(t *testing.T) {
 // TestUpstreamIsSlow has an upstream that takes long over a few messages. The
 // others don't wait for them.
 func TestUpstreamIsSlow(t *testing.T) {
+	services.OnlyLong(t)
 	t.Parallel()
 	const long = 5 * time.Second
 	slow := []string{"t000001", "t000002", "t000003", "t000004"}
@@ -125,6 +128,7 @@ func TestUpstreamIsSlow(t *testing.T) {
 // at once, one at the second try, and one never. Each gets what it deserves, and
 // the sender one bounce for the third.
 func TestUpstreamAcceptsOneInThree(t *testing.T) {
+	services.OnlyLong(t)
 	t.Parallel()
 	var tries sync.Map
 	s := newSink(t, func(c relaytest.Command) relaytest.Answer {

@@ -8,12 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
 // The log of a SQLite database that is written to without a pause stays short
 // without SQLite's own checkpoints, which commits would have to wait for.
 func TestCheckpoint(t *testing.T) {
+	services.OnlyLong(t)
 	const (
 		mails = 1500
 		size  = 64 << 10 // the largest content that is kept in a row

@@ -6,12 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
 // A SQLite file is whole as soon as the database is closed: whoever copies it
 // then, for a backup say, has everything.
 func TestCopyAfterClose(t *testing.T) {
+	services.OnlyLong(t)
 	const size = 64 << 10
 	for _, b := range sqlite() {
 		t.Run(b.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
@@ -14,6 +15,7 @@ import (
 // PostgreSQL, before the database has analyzed the table anew: no call reads what
 // it isn't about.
 func TestPostgresPlansForAQueueThatFills(t *testing.T) {
+	services.OnlyLong(t)
 	const others = 50_000
 	for _, b := range databases() {
 		if b.dialect != sqlstore.Postgres {

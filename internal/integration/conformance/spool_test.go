@@ -231,6 +231,7 @@ func TestContentsNotSet(t *testing.T) {
 
 // A large content passes through without being held.
 func TestSpoolMemory(t *testing.T) {
+	services.OnlyLong(t)
 	const size, most = 64 << 20, 16 << 20
 	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -129,6 +130,7 @@ func startIn(t *testing.T, h host, dark bool, extra string) product {
 // TestHosts shows the console inside pages with common style sheets, in light and
 // dark. It can be read and used in all of them.
 func TestHosts(t *testing.T) {
+	services.OnlyLong(t)
 	browser := open(t, look{})
 	for _, h := range hosts {
 		for _, dark := range []bool{false, true} {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
@@ -14,6 +15,7 @@ import (
 // mail with the password that was shown, finds the connection on the page, resets
 // the password and deletes both. It checks each screen.
 func TestScreens(t *testing.T) {
+	services.OnlyLong(t)
 	for name, l := range sorted(map[string]look{
 		"wide":  {},
 		"dark":  {dark: true},

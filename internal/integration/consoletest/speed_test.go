@@ -17,12 +17,14 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
 // Pages of a domain with 10,000 users take less than 100 ms of processor time.
 func TestTenThousandUsers(t *testing.T) {
+	services.OnlyLong(t)
 	const users, most = 10_000, 100 * time.Millisecond
 	if raceDetector {
 		t.Skip("the race detector slows a SQLite that is written in Go sixty times")
