@@ -23,9 +23,10 @@ race: ## the same with the race detector, in random order
 	go test -race -shuffle=on work
 
 .PHONY: lint
-lint: ## gofmt, vet, staticcheck, and tidy go.mod files
+lint: ## gofmt, vet, staticcheck, plain words, and tidy go.mod files
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet work
+	go run ./internal/plainwords
 	go run $(STATICCHECK) ./... ./examples/... ./internal/integration/...
 	go mod tidy -diff
 	cd examples && go mod tidy -diff

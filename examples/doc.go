@@ -12,6 +12,6 @@
 //     the promises of package store.
 //
 // They are a module of their own, so that drivers are not requirements of the
-// library. What tests them with databases and mail programs is in
+// library. Their tests with databases and mail programs are in
 // internal/integration.
 package examples

@@ -129,7 +129,7 @@ func serve(ctx context.Context, set settings, srv *relay.Server, log *slog.Logge
 }
 
 func openDatabase(file string) (*sql.DB, error) {
-	// Nobody else is to read it. SQLite gives the files beside it the same mode.
+	// Only the user may read it. SQLite gives the files beside it the same mode.
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

@@ -251,7 +251,7 @@ func verify(t *testing.T, content []byte, ks keys) (domains []string) {
 	return domains
 }
 
-// What a host doesn't take for now waits in the database, and goes out after a
+// A message that a host defers waits in the database, and is delivered after a
 // restart.
 func TestRestart(t *testing.T) {
 	busy := &relaytest.Upstream{Script: func(relaytest.Command) relaytest.Answer { return relaytest.Answer{Text: "421 4.3.2 Later"} }}
@@ -272,7 +272,7 @@ func TestRestart(t *testing.T) {
 	if err != nil || len(found) != 1 {
 		t.Fatalf("the queue holds %+v, %v", found, err)
 	}
-	// Nobody wants to wait for the next try.
+	// The test does not wait for the next attempt.
 	d := found[0].Delivery
 	if _, err := st.Settle(t.Context(), []store.Outcome{{Mail: d.Mail, N: d.N, Lease: d.Lease, Next: d.Next.Add(-time.Hour)}}); err != nil {
 		t.Fatal(err)

@@ -36,8 +36,7 @@ func runProgram(t *testing.T, args ...string) (stderr string, status int) {
 	return b.String(), cmd.ProcessState.ExitCode()
 }
 
-// Whoever asks is told what the settings are, and nothing is taken for one that
-// isn't.
+// -help prints the settings. Any other argument is an error.
 func TestArguments(t *testing.T) {
 	for arg, want := range map[string]struct {
 		status int

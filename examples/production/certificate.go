@@ -27,9 +27,9 @@ func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 	return c, nil
 }
 
-// get is for [tls.Config.GetCertificate]. Looking at two files costs next to
-// nothing in a handshake. What can't be read is logged once, and changes
-// nothing: a renewal writes one file after the other.
+// get is for [tls.Config.GetCertificate]. It looks at the two files in each
+// handshake, which is cheap. If they cannot be read, it logs that once and keeps
+// the old certificate: a renewal writes one file after the other.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,7 +62,7 @@ func (c *certificate) stat() (infos [2]os.FileInfo) {
 	return infos
 }
 
-// same reports whether a file was neither written nor replaced meanwhile.
+// same reports whether a file was neither written nor replaced.
 func same(a, b os.FileInfo) bool {
 	if a == nil || b == nil {
 		return a == b

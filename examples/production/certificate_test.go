@@ -76,7 +76,8 @@ func served(t *testing.T, c *certificate) int64 {
 	return cert.Leaf.SerialNumber.Int64()
 }
 
-// What can't be used keeps the certificate there is, and is logged once.
+// If the new files cannot be used, the old certificate stays, and the log says so
+// once.
 func TestBrokenCertificate(t *testing.T) {
 	cert2, key2 := newCertificate(t, 2)
 	for name, breakIt := range map[string]func(t *testing.T, f files){

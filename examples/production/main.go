@@ -123,8 +123,8 @@ func serve(ctx context.Context, set settings, srv *relay.Server, log *slog.Logge
 	}
 }
 
-// shutDown lets messages in progress finish, within the time there is. What is
-// cut off then was not accepted, and its sender knows that.
+// shutDown lets messages in progress finish within the timeout. A message that is
+// cut off was not accepted, and its sender knows that.
 func shutDown(srv *relay.Server, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -53,7 +53,7 @@ func CompareFor(b *testing.B, turn time.Duration, yardstick, ours func(n int) er
 	}
 	b.ReportMetric(median(o.rates), "ours/s")
 	b.ReportMetric(median(y.rates), "yardstick/s")
-	b.ReportMetric(0, "ns/op") // of both together: says nothing
+	b.ReportMetric(0, "ns/op") // of both together, which is of no use
 }
 
 // A side is one of the two that are compared.

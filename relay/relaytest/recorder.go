@@ -27,8 +27,8 @@ type Message struct {
 // goes in. It must not be copied. Its methods may be called from several
 // goroutines.
 type Recorder struct {
-	// Next is asked first. What it refuses is refused, and not recorded. Nil
-	// means that every message is taken.
+	// Next is called first. The Recorder returns its error, and records only the
+	// recipients that Next has taken. Nil means that every message is taken.
 	Next relay.Forwarder
 
 	mu       sync.Mutex

@@ -10,7 +10,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// What goes into a Forwarder and what leaves it can be seen side by side.
+// A message can be seen as it goes into a Forwarder and as it leaves it.
 func TestRecorderBesideRelay(t *testing.T) {
 	out := new(relaytest.Recorder)
 	r := relaytest.NewUnstartedRelay(t)

@@ -33,7 +33,7 @@ func TestRelayRecords(t *testing.T) {
 	}
 }
 
-// What is missing for Serve fails the test, and says what it is.
+// If a field that Serve needs is missing, the test fails with its name.
 func TestRelayServeFails(t *testing.T) {
 	for _, test := range []struct {
 		want   string

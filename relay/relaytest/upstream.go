@@ -113,7 +113,7 @@ type Received struct {
 	Conn     int                  // the number of the connection, from 1
 	TLS      *tls.ConnectionState // nil without TLS
 	Hello    string               // the name the client gave with EHLO
-	Username string               // who was logged in; "" for nobody
+	Username string               // of the login; "" without one
 
 	From    string   // the reverse-path, without the angle brackets
 	Params  []string // of MAIL, such as "SIZE=1024"

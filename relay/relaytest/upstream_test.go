@@ -11,7 +11,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// Somebody else's client gets along with it, and what it sent is remembered.
+// net/smtp can send to it, and it records the message.
 func TestUpstream(t *testing.T) {
 	up := &relaytest.Upstream{Username: "user", Password: "secret"}
 	up.Start()
@@ -176,7 +176,7 @@ func ExampleUpstream() {
 	// bob@example.com: "Subject: Hi\r\n\r\nHi.\r\n"
 }
 
-// An outage: what the code under test does meanwhile, and after it.
+// An outage: Close begins it, and Start ends it at the same address.
 func ExampleUpstream_Close() {
 	up := &relaytest.Upstream{NoTLS: true}
 	up.Start()

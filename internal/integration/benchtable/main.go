@@ -102,7 +102,7 @@ func read(r io.Reader) (found []result, err error) {
 }
 
 // write writes the table, and reports whether everything reached its target.
-// What wasn't measured is left out: one may run a few of the benchmarks.
+// It leaves out rows that were not measured, so that a few benchmarks may be run.
 func write(w io.Writer, found []result) (ok bool) {
 	ok = true
 	fmt.Fprintln(w, "| what | ours | yardstick | ratio | target | ok |\n|---|--:|--:|--:|--:|---|")

@@ -16,7 +16,7 @@ func TestDatabaseStopped(t *testing.T) {
 	db := services.NewPostgresServer(t, nil)
 	s := newSink(t, nil)
 	n := nodeOn(backend{driver: "pgx", dialect: sqlstore.Postgres}, db.DSN, s)
-	n.Lease = 3 * time.Second // every lease ends meanwhile
+	n.Lease = 3 * time.Second // every lease ends during the outage
 	n.start(t)
 	l := &load{conns: 6, pause: 20 * time.Millisecond, large: 40}
 	stop := l.run(t, n)

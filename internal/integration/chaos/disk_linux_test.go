@@ -15,9 +15,9 @@ import (
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
-// TestDiskFull fills the disk that a relay has its database and its temporary
-// files on. Clients are told that there is no room, and when there is some again
-// everything goes on by itself.
+// TestDiskFull fills the disk that holds a relay's database and temporary files.
+// Clients are told that the disk is full. When it has space again, the relay goes
+// on by itself.
 func TestDiskFull(t *testing.T) {
 	services.OnlyLong(t)
 	t.Parallel()
@@ -56,8 +56,8 @@ func TestDiskFull(t *testing.T) {
 	t.Logf("%d messages sent, %d got 250, refused: %v", l.sent.Load(), l.accepted(), l.stages)
 }
 
-// onSmallDisk makes cmd run with a small file system of its own on dir, which
-// nobody else sees and which goes with the process.
+// onSmallDisk makes cmd run with a small file system of its own on dir. Other
+// processes do not see it, and it ends with the process.
 func onSmallDisk(cmd *exec.Cmd, dir string) {
 	cmd.Args = append([]string{"sh", "-c", `mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"`, dir}, cmd.Args...)
 	cmd.Path = "/bin/sh"

@@ -8,8 +8,8 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/integration/services"
 )
 
-// TestKill kills a relay at any moment, again and again. What it had answered
-// with 250 arrives, and nothing arrives twice but what was just being delivered.
+// TestKill kills a relay at any moment, again and again. Each message that got a
+// 250 arrives. Only messages that were being delivered at a kill arrive twice.
 func TestKill(t *testing.T) {
 	kills, backends := 20, backends
 	if !services.Long() {

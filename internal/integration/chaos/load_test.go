@@ -147,8 +147,8 @@ func content(token string, size int) []byte {
 	return []byte(b.String())
 }
 
-// failed counts a reply other than 250. What else can happen to a connection is
-// no reply.
+// failed counts a reply other than 250. Other errors of a connection are not
+// replies.
 func (l *load) failed(err error) {
 	var reply *textproto.Error
 	if !errors.As(err, &reply) {

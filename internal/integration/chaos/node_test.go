@@ -50,7 +50,7 @@ func (s settings) inFlight() int { return 2 * s.Workers }
 
 // A report is what a relay tells its test: a line of JSON on its standard output.
 type report struct {
-	Addr, Username, Password string `json:",omitempty"` // it is ready; the user is said by who made it
+	Addr, Username, Password string `json:",omitempty"` // it is ready; the user is given by the node that added it
 
 	Event, Recipient string `json:",omitempty"` // "delivered", "deferred", "bounced", "expired" or "held"
 }

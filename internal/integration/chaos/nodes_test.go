@@ -25,7 +25,7 @@ func TestNodeKilled(t *testing.T) {
 		_, nodes[i].username, nodes[i].password = nodes[0].account()
 	}
 	s.shut()                                           // so that there is work to take over
-	l := &load{conns: 6, pause: 20 * time.Millisecond} // a large message is nobody's at first
+	l := &load{conns: 6, pause: 20 * time.Millisecond} // a large message is not leased at first
 	stop := l.run(t, nodes...)
 	dead := nodes[0]
 	eventually(t, "each node has work", func() bool {

@@ -17,9 +17,9 @@ import (
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
-// TestPowerCut cuts the power at any moment. Unlike a kill, after which the kernel
-// still writes what the process had handed over, it takes with it what wasn't
-// flushed to the disk. What was answered with 250 arrives all the same.
+// TestPowerCut cuts the power at any moment. After a kill the kernel still writes
+// the data that the process has handed over. A power cut loses all data that was
+// not flushed to the disk. Each message that got a 250 arrives all the same.
 func TestPowerCut(t *testing.T) {
 	services.OnlyLong(t)
 	t.Run("SQLite", func(t *testing.T) {
@@ -108,9 +108,9 @@ func TestPowerCutLosesWhatIsNotFlushed(t *testing.T) {
 	}
 }
 
-// freeze stops the process where it is, so that it says nothing after the cut. Its
-// calls of fsync go on meanwhile, and one that is under way when Linux shuts the
-// file system down may report success, although nothing was written.
+// freeze stops the process where it is, so that it sends no reply after the cut.
+// Its calls of fsync continue. One that is under way when Linux shuts the file
+// system down may report success although nothing was written.
 func (n *node) freeze(t *testing.T) {
 	t.Helper()
 	if err := n.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -123,8 +123,8 @@ func (n *node) freeze(t *testing.T) {
 	}
 }
 
-// frozen reports whether a thread of the process has stopped. Then all have, but
-// for those that will when they come back from the kernel.
+// frozen reports whether a thread of the process has stopped. Then all threads
+// have, except those that stop when they return from the kernel.
 func (n *node) frozen() bool {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", n.cmd.Process.Pid))
 	return slices.ContainsFunc(threads, func(path string) bool {
@@ -231,7 +231,7 @@ func (d *disk) wantEmptySpool(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(d.seen())); err != nil {
-			return false // it changes meanwhile
+			return false // the relay changed it during the copy
 		}
 		db := (&node{settings: settings{Driver: "sqlite", DSN: sqliteIn(dir)}}).open(t)
 		depth, err := sqlstore.New(db, sqlstore.SQLite).Depth(t.Context())

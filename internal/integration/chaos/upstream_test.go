@@ -14,7 +14,7 @@ import (
 )
 
 // TestUpstreamDropsLine has an upstream that drops the line after the final dot
-// of some messages, so that nobody can know whether it took them.
+// of some messages, so that the relay cannot know whether it took them.
 func TestUpstreamDropsLine(t *testing.T) {
 	t.Parallel()
 	var messages atomic.Int64

@@ -24,8 +24,8 @@ import (
 
 // BenchmarkLookup measures a login's look-up on SQLite, of any user among
 // 1,000,000. The yardstick is the same among 1,000, which are all in SQLite's
-// cache. Of a million, most look-ups read two pages into it and evict two. A
-// larger cache, larger pages, or a table with a row id were no faster; a memory
+// cache. With a million, most look-ups read two pages into it and evict two. A
+// larger cache, larger pages, or a table with a row id did not help; a memory
 // map is.
 func BenchmarkLookup(b *testing.B) {
 	for _, backend := range sqlite() {

@@ -23,7 +23,7 @@ var user = store.User{
 	Created: domain.Created, PasswordSet: domain.Created,
 }
 
-// What a process wrote is there when it was killed right after.
+// A write that has returned survives a kill right after it.
 func TestKilled(t *testing.T) {
 	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestDeadlock(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			// Somebody else holds the user's row, having written more than
+			// Another transaction holds the user's row, having written more than
 			// the Store will: MariaDB ends the transaction that wrote least.
 			tx, err := b.openDB(t, dsn).BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 			if err != nil {

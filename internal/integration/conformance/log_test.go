@@ -15,10 +15,10 @@ import (
 )
 
 // BenchmarkLog submits messages to a relay that makes them durable and does
-// nothing else: it appends their contents to a file, and callers who come
-// meanwhile share a sync. Nothing could be found or removed again. The yardstick
-// is the relay that discards, as in BenchmarkAccept, so the two side by side say
-// how much of the cost is SQLite's, and how much the disk's and the waiting.
+// nothing else. It appends their contents to a file, with one sync for all callers
+// that wait (group commit). A message could not be found or removed again. The
+// yardstick is the relay that discards, as in BenchmarkAccept. The two benchmarks
+// side by side show how much of the cost is SQLite's, and how much the disk's.
 func BenchmarkLog(b *testing.B) {
 	for _, conns := range []int{10, 100} {
 		b.Run(fmt.Sprintf("%d", conns), func(b *testing.B) {
@@ -36,15 +36,15 @@ func BenchmarkLog(b *testing.B) {
 
 // A bareLog is a Forwarder that appends contents to a file.
 type bareLog struct {
-	writing sync.Mutex // held by whoever writes
+	writing sync.Mutex // held while writing
 	file    *os.File
 	size    int
 
 	mu   sync.Mutex
-	next *logged // gathers; nil if nobody waits
+	next *logged // the group that forms; nil if no caller waits
 }
 
-// What is logged together.
+// A logged is a group of contents that are written together.
 type logged struct {
 	content []byte
 	err     error
@@ -80,7 +80,7 @@ func (l *bareLog) Forward(_ context.Context, m *relay.Message) error {
 	return g.err
 }
 
-// write begins anew after 32 MB, as SQLite's log does.
+// write starts at the beginning again after 32 MB, as SQLite's log does.
 func (l *bareLog) write(content []byte) error {
 	if l.size += len(content); l.size > 32<<20 {
 		if _, err := l.file.Seek(0, io.SeekStart); err != nil {

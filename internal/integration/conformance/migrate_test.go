@@ -198,8 +198,8 @@ func TestMigrateNotMade(t *testing.T) {
 	}
 }
 
-// What the database says of another's SQL is puzzling, unless it is known whose
-// that is.
+// The error names the dialect: a database's message about the SQL of another one
+// is puzzling without it.
 func TestMigrateWrongDialect(t *testing.T) {
 	b := sqliteModernc
 	err := sqlstore.New(b.openDB(t, b.create(t)), sqlstore.Postgres).Migrate(t.Context())
@@ -208,7 +208,7 @@ func TestMigrateWrongDialect(t *testing.T) {
 	}
 }
 
-// What else is wrong with a database in memory needn't be put right first.
+// A database in memory is refused before any other mistake is reported.
 func TestMigrateInMemory(t *testing.T) {
 	for _, b := range []backend{sqliteModernc, sqliteNcruces} {
 		for _, dsn := range []string{":memory:", "file::memory:?cache=shared"} {

@@ -11,9 +11,9 @@ import (
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
-// A queue that was empty for long and then fills costs no more for it on
-// PostgreSQL, before the database has analyzed the table anew: no call reads what
-// it isn't about.
+// A queue that was empty for long and then fills stays cheap on PostgreSQL, before
+// the database has analyzed the table again: no call reads rows that it does not
+// need.
 func TestPostgresPlansForAQueueThatFills(t *testing.T) {
 	services.OnlyLong(t)
 	const others = 50_000

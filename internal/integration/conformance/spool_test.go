@@ -49,7 +49,7 @@ func TestSpoolOneConnection(t *testing.T) {
 	}
 }
 
-// What is wrong with one mail is no harm to others.
+// A broken mail does not affect the others.
 func TestSpoolBroken(t *testing.T) {
 	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
@@ -256,8 +256,8 @@ func TestSpoolMemory(t *testing.T) {
 	}
 }
 
-// A meter reads nothing in particular, takes whatever is written, and watches
-// the heap meanwhile.
+// A meter is a reader and a writer of any bytes. It measures the heap at each
+// call.
 type meter struct{ base, peak uint64 }
 
 func newMeter() *meter {

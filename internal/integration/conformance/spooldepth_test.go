@@ -41,7 +41,7 @@ func BenchmarkSpoolDepth(b *testing.B) {
 					}
 				}
 			}
-			b.ReportMetric(0, "ns/op") // of both together: says nothing
+			b.ReportMetric(0, "ns/op") // of both together, which is of no use
 			for k, name := range []string{"put", "lease", "settle", "settle-one"} {
 				b.ReportMetric(float64(median(took[1][k]))/float64(median(took[0][k])), name+"-ratio")
 			}

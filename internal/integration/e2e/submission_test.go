@@ -76,7 +76,7 @@ func (s submission) raw() []byte {
 	return b.Bytes()
 }
 
-// tlsConfig trusts the relay and nobody else.
+// tlsConfig trusts the relay only.
 func (s submission) tlsConfig() (*tls.Config, error) {
 	pem, err := os.ReadFile(s.Certificate)
 	if err != nil {

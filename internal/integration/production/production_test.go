@@ -191,8 +191,8 @@ func TestTermination(t *testing.T) {
 	p.delivered(t, 1)
 }
 
-// What was accepted while the upstream was down is there after a restart, with
-// the reason, and goes out when it is due.
+// A message that was accepted while the upstream was down is there after a
+// restart, with the reason, and is delivered when it is due.
 func TestOutage(t *testing.T) {
 	p := newProgram(t)
 	p.upDown.Store(true)
@@ -225,7 +225,7 @@ func TestOutage(t *testing.T) {
 	if d.Node != "" || !strings.Contains(d.Reason, "the server closed the connection") {
 		t.Errorf("after the end there is %+v", d)
 	}
-	// Nobody wants to wait a minute.
+	// The test does not wait a minute for the next attempt.
 	now := []store.Outcome{{Mail: d.Mail, N: d.N, Lease: d.Lease, Next: d.Next.Add(-time.Hour), Attempts: d.Attempts, Reason: d.Reason}}
 	if lost, err := spool.Settle(t.Context(), now); err != nil || len(lost) > 0 {
 		t.Fatal(lost, err)
@@ -331,8 +331,7 @@ func TestMissingSettings(t *testing.T) {
 	}
 }
 
-// Whoever asks is told what the settings are, and nothing is taken for one that
-// isn't.
+// -help prints the settings. Any other argument is an error.
 func TestArguments(t *testing.T) {
 	for arg, want := range map[string]struct {
 		status int

@@ -63,7 +63,7 @@ func newProgram(t *testing.T) *program {
 	return p
 }
 
-// freeAddrs returns two addresses that nobody listens on.
+// freeAddrs returns two addresses that are not in use.
 func freeAddrs(t *testing.T) (a, b string) {
 	t.Helper()
 	var addrs [2]string

@@ -62,8 +62,8 @@ type server struct {
 	databases int
 }
 
-// start calls launch, once, which makes the data and calls run. It ends the
-// test if there is no server then.
+// start calls launch once, which makes the data and calls run. If the server
+// cannot run, start ends the test.
 func (s *server) start(t testing.TB, launch func(*server) error) {
 	t.Helper()
 	s.once.Do(func() { s.err = launch(s) })
@@ -113,7 +113,7 @@ func (s *server) database() string {
 	return fmt.Sprintf("test%d", s.databases)
 }
 
-// makeDir makes the server's directory, owned by whoever it runs as.
+// makeDir makes the server's directory, owned by the user that it runs as.
 func (s *server) makeDir() error {
 	dir, err := os.MkdirTemp("", "gatepost-*")
 	if err != nil {
