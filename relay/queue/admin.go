@@ -121,7 +121,7 @@ func (a *Admin) Cancel(ctx context.Context, s Selection, reason string, bounce b
 	})
 }
 
-// Suspend suspends a tenant, or a destination if s has none: its mail stays in the
+// Suspend suspends a tenant, or a destination if s has no Tenant: its mail stays in the
 // Spool, is not tried and not given up. Nodes notice within seconds; attempts under
 // way go on. It replaces a suspension of the relay's own.
 func (a *Admin) Suspend(ctx context.Context, s store.Suspension) error {
@@ -136,8 +136,9 @@ func (a *Admin) Suspend(ctx context.Context, s store.Suspension) error {
 	})
 }
 
-// Resume ends the suspension of a tenant, or of a destination if s has none, whoever
-// made it. [store.ErrNotFound]: there is none.
+// Resume ends the suspension of a tenant, or of a destination if s has no Tenant. It
+// ends suspensions by any person and by the relay. [store.ErrNotFound]: there is no
+// such suspension.
 func (a *Admin) Resume(ctx context.Context, s store.Suspension) error {
 	return a.suspension(ctx, s, func(_ time.Time, old store.Suspension) error {
 		if old.Version == 0 {

@@ -57,7 +57,7 @@ func BenchmarkQueue(b *testing.B) {
 			b.ReportMetric(float64(base)/float64(settled), "settled-ratio")
 			b.ReportMetric(float64(b.N)/base.Seconds(), "yardstick/s")
 			b.ReportMetric(float64(b.N)/settled.Seconds(), "settled-ours/s")
-			b.ReportMetric(0, "ns/op") // of both together: says nothing
+			b.ReportMetric(0, "ns/op") // the time of both together is of no use
 		})
 	}
 }

@@ -45,8 +45,8 @@ func (k NoticeKind) words() (notify, action, subject string) {
 	return "FAILURE", "failed", "Your message could not be delivered"
 }
 
-// wanted reports whether the sender wants to be told. Who didn't say does, but
-// not of success.
+// wanted reports whether the sender wants to be told. Without NOTIFY the sender gets
+// failure and delay notices, but no success report.
 func (k NoticeKind) wanted(notify string) bool {
 	if notify == "" {
 		return k != RelayedNotice

@@ -69,8 +69,8 @@ func parse(t *testing.T, data string) parsed {
 	return p
 }
 
-// bounce sends m to a Next that refuses everybody but the sender with err, and
-// returns the bounces.
+// bounce sends m to a Next that refuses all recipients except the sender with
+// err, and returns the bounces.
 func bounce(t *testing.T, m *relay.Message, err error) (notices []sent) {
 	t.Helper()
 	inBubble(t, func(b *bench) { b.sink.script = failing(err) }, func(b *bench) {

@@ -16,7 +16,7 @@ func withText(m *relay.Message, text string) *relay.Message {
 	return m.WithContent(bytes.NewReader([]byte(text)), int64(len(text)))
 }
 
-// What a bounce returns is what every server between here and the sender takes.
+// A bounce returns only what every server between here and the sender takes.
 func TestBounceReturnsNoMoreThanArrives(t *testing.T) {
 	const header = "From: shop@acme.example\r\nSubject: hello\r\n"
 	for _, test := range []struct {

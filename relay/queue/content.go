@@ -21,8 +21,8 @@ const maxInMemory = 256 << 10
 // errUnworkable means that the spool has a mail that no attempt can help.
 var errUnworkable = errors.New("queue: held")
 
-// An unread is why a mail can't be read right now. That is trouble of our own: it
-// costs the mail time, but no attempt, and never its life.
+// An unread is why a mail can't be read right now. The cause is on this side, so it
+// counts as no attempt, and no mail is given up for it.
 type unread struct{ error }
 
 func (e unread) Unwrap() error { return e.error }

@@ -159,8 +159,8 @@ func TestBacklogForOneDestination(t *testing.T) {
 	})
 }
 
-// What fits into memory is never read back from the spool, and a queue that
-// flows makes room for more. What doesn't fit is read back, and delivered, too.
+// A message that fits into memory is never read back from the spool. A message that
+// doesn't fit is read back, and delivered too.
 func TestMemoryBudget(t *testing.T) {
 	for _, test := range []struct {
 		name        string

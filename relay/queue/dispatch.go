@@ -11,8 +11,8 @@ import (
 
 // A dispatcher decides which job begins next. Tenants take turns, and so do the
 // destinations of a tenant. It has a lock of its own, and knows neither the Spool
-// nor Next nor the log. Methods whose comment doesn't say so must be called without
-// the lock.
+// nor Next nor the log. If a method needs the lock, its comment says so; all others
+// must be called without it.
 type dispatcher struct {
 	mu     sync.Mutex
 	limits limits
@@ -21,7 +21,7 @@ type dispatcher struct {
 
 	sites   map[string]*site
 	tenants map[store.TenantID]*tenant
-	turns   []*tenant // those with a lane that may begin; the one that began longest ago comes first
+	turns   []*tenant // tenants with a lane that may begin, in the order of served
 	served  uint64    // counts the attempts that began
 	lanes   map[store.Lane]*lane
 	held    map[*job]struct{} // all jobs
@@ -70,7 +70,7 @@ type tenant struct {
 	id      store.TenantID
 	running int
 	memory  int64
-	ready   []*lane // lanes with a job that may begin; which was served longest ago comes first
+	ready   []*lane // lanes with a job that may begin, in the order of served
 	served  uint64  // dispatcher.served when an attempt of it began last
 	inTurn  bool    // is in dispatcher.turns
 	paused  bool    // by a person

@@ -42,10 +42,10 @@
 // older than [Queue].Expire. Even then it is given up only after one more try by
 // the process that gives it up, or when its destination is known to be down.
 //
-// A message arrives twice if nobody can know that it has arrived: when the
-// process is killed between the other server's 250 and the record of it, or can't
-// reach the Spool for half a lease or more during an attempt; or when Put's reply was
-// lost and the message had been delivered by the time Put was repeated.
+// A message arrives twice in three cases. The process is killed between the other
+// server's 250 and the record of it. Or the process can't reach the Spool for half a
+// lease or more during an attempt. Or Put's reply was lost, and the message had been
+// delivered by the time Put was repeated.
 //
 // A Next that doesn't return when its context ends counts as under way until it does.
 //

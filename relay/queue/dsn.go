@@ -18,7 +18,7 @@ import (
 type report struct {
 	notice   *Notice
 	mail     *store.Mail
-	original *relay.Message // nil if there is no content
+	original *relay.Message // nil if the content is missing
 	text     string
 	id       string
 	now      time.Time

@@ -56,8 +56,8 @@ func (r Reply) String() string {
 // Queued says that a message was accepted for a recipient, and is durable.
 type Queued struct{ Subject }
 
-// Delivered says that the next server has taken a message for a recipient. If Next
-// doesn't tell what the server answered, Reply has the Code 0.
+// Delivered says that the next server has taken a message for a recipient. If the
+// server's answer is not known, Reply has the Code 0.
 type Delivered struct {
 	Subject
 	Reply Reply

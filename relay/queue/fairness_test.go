@@ -61,7 +61,7 @@ func TestTenantsTakeTurns(t *testing.T) {
 	}
 }
 
-// What many tenants left in the spool is delivered in turns.
+// Mail of many tenants in the spool is delivered in turns.
 func TestTenantsTakeTurnsAfterARestart(t *testing.T) {
 	var start time.Time
 	inBubble(t, func(b *bench) {

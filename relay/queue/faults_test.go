@@ -21,7 +21,7 @@ type errorThatPanics struct{}
 
 func (errorThatPanics) Error() string { panic("no text") }
 
-// Whatever Next returns, the message is tried again and the process lives.
+// With each of these errors of Next the message is tried again and the process lives.
 func TestErrorsOfEveryShape(t *testing.T) {
 	var none *relay.ReplyError
 	for name, err := range map[string]error{
@@ -112,8 +112,8 @@ func TestSettleWhoseAnswerIsLost(t *testing.T) {
 	}
 }
 
-// What this node can't read just now costs the mail no attempt, and isn't a
-// reason to give it up, however old it is.
+// A mail that this node can't read just now loses no attempt, and is not given up,
+// however old it is.
 func TestTroubleOfOurOwnExpiresNothing(t *testing.T) {
 	for name, from := range map[string]string{"from somebody": "a@acme.example", "from nobody": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestTroubleOfOurOwnIsNoAttempt(t *testing.T) {
 	})
 }
 
-// What falls due while the poller is asking for what was due before is leased next.
+// A delivery that falls due during a call of Lease is leased next.
 func TestWhatFallsDueDuringALease(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.q.Retry = func(int) time.Duration { return time.Second }
@@ -239,8 +239,8 @@ func TestRunEndsDuringALease(t *testing.T) {
 	}
 }
 
-// A bounce that can't be kept is no reason to ask the other server again and
-// again, nor to forget the message.
+// If a bounce can't be kept, the other server is not asked again and again, and the
+// message is not forgotten.
 func TestBounceThatCanNeverBeKept(t *testing.T) {
 	for name, test := range map[string]struct {
 		retry       func(int) time.Duration

@@ -13,13 +13,14 @@ import (
 )
 
 // Forward keeps m in the Spool. When it returns nil, the message is durable and
-// will be delivered or bounced, whatever happens to this process. It doesn't wait
-// for the delivery, and works whether Run does or not. If the Spool has another
-// message of this ID, the error matches [store.ErrTaken]; see
-// [relay.Message.WithRecipients] for how to split a message. An error means that the
-// message was not taken, and that the same may work later; it carries the reply
-// 452 4.3.1 if the Spool is full, else 451 4.3.0. If the Spool fails twice, or ctx
-// ends while it works, nobody knows: such a message may be delivered after all.
+// will be delivered or bounced, even if this process is killed. It doesn't wait for
+// the delivery, and works without Run too.
+//
+// An error means that the message was not taken, and that the same may work later.
+// It carries the reply 452 4.3.1 if the Spool is full, and otherwise 451 4.3.0. If
+// the Spool fails twice, or ctx ends during the call, the message may be delivered
+// all the same. If the Spool has another message of this ID, the error matches
+// [store.ErrTaken]; see [relay.Message.WithRecipients] for how to split a message.
 func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	if err := q.check(); err != nil {
 		return err

@@ -107,7 +107,7 @@ func TestNodeThatWasTakenForDead(t *testing.T) {
 	})
 }
 
-// A database that stalls for everyone makes no node look dead.
+// If a database stalls for all nodes, none of them is taken for dead.
 func TestSpoolThatStallsForAllNodes(t *testing.T) {
 	var away atomic.Bool
 	inBubble(t, func(b *bench) {
@@ -134,7 +134,7 @@ func TestSpoolThatStallsForAllNodes(t *testing.T) {
 	})
 }
 
-// What a dead node had leased is another's after the lease, and not before.
+// Another node takes over from a dead one within the lease, and not at once.
 func TestWhatADeadNodeLeft(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

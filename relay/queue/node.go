@@ -127,8 +127,8 @@ func (q *Queue) join(ctx context.Context) (id string, err error) {
 	return id, q.Spool.Join(ctx, store.Node{ID: id, Name: name})
 }
 
-// lostNode handles that other nodes took this one for dead, or that another process
-// has joined under its name. What waits here is no longer this node's.
+// lostNode is called when other nodes took this one for dead, or when another process
+// has joined under its name. It gives up the jobs that wait.
 func (q *Queue) lostNode(ctx context.Context, r *run) error {
 	q.dispatcher.pause(true)
 	q.node.mu.Lock()

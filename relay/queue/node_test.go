@@ -17,14 +17,14 @@ import (
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
-// A life is a process with a queue that can be killed: its Spool can't be reached
-// any more, and what it was doing comes to nothing.
+// A life is a process with a queue that can be killed. Then it can't reach its Spool
+// any more, and its attempts fail.
 type life struct {
 	*bench
 	dead atomic.Bool
 }
 
-// born starts a process on the spool. What it hands on goes to next.
+// born starts a process on the spool. next is its Forwarder.
 func born(t *testing.T, spool *memory.Store, name string, next func(*life, *relay.Message) error) *life {
 	l := &life{bench: newBench(t)}
 	l.spool = spool

@@ -125,9 +125,9 @@ func (q *Queue) leaseJobs(ctx context.Context, r *run, request store.LeaseReques
 	return len(leased), nil
 }
 
-// sendLater gives back a notice that a node had not released when it died. What it
-// reports may not be recorded yet. Then that is tried again, and leads to the same
-// notice, which must still be there.
+// sendLater gives back a notice that a node had not released when it died. The outcome
+// that it reports may not be recorded yet. Then another attempt leads to the same
+// notice, and this one must still be in the spool.
 func (q *Queue) sendLater(r *run, j *job) {
 	for i := range j.due {
 		j.due[i].Next = q.now().Add(2 * q.leaseFor()).Truncate(time.Microsecond)

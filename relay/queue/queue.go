@@ -25,14 +25,14 @@ import (
 // Fill in the fields, and call Run in a goroutine of its own. The fields must not
 // be changed after that. If Run is not called, the log says so a minute after the
 // first message. Any number of Queues, in any number of processes, may
-// share a Spool. Limits and times of less than zero count as zero, but for
+// share a Spool. Limits and times of less than zero count as zero, except
 // MaxMemory.
 type Queue struct {
 	// Spool keeps the messages. Required.
 	Spool store.Spool
 
-	// Next delivers them. What its errors mean is said at [relay.Forwarder];
-	// the package's documentation says what the Queue makes of them. Required.
+	// Next delivers them. [relay.Forwarder] says what its errors mean, and the
+	// package's documentation how the Queue treats them. Required.
 	Next relay.Forwarder
 
 	// Hostname names this server in bounces: a fully qualified domain name.
@@ -55,8 +55,9 @@ type Queue struct {
 	PerDestination int
 
 	// Retry returns how long to wait after the attempt of this number, the
-	// first being 1; no time at all counts as a second. Nil means a minute,
-	// then twice as long each time up to three hours, give or take a fifth.
+	// first being 1. Zero and less count as a second. Nil means a minute, then
+	// twice as long each time up to three hours, each time up to a fifth more or
+	// less.
 	Retry func(attempt int) time.Duration
 
 	// Node names this process among those that share the Spool: at most 255 bytes,
@@ -77,8 +78,8 @@ type Queue struct {
 	Expire time.Duration
 
 	// MaxMemory bounds the bytes of messages that wait for their delivery in
-	// memory. What comes on top is read back from the Spool when its turn
-	// comes. Zero means 64 MiB; less than zero means none.
+	// memory. Messages beyond this limit stay in the Spool and are read back when
+	// they are tried. Zero means 64 MiB; less than zero means none.
 	MaxMemory int64
 
 	// Bounce, if set, writes the text of bounces and of the other notices to
@@ -90,7 +91,7 @@ type Queue struct {
 	// from many goroutines at once and delays the message it is about.
 	OnEvent func(Event)
 
-	// Logger gets the same events, and troubles. Nil means slog.Default().
+	// Logger gets the same events, and errors. Nil means slog.Default().
 	Logger *slog.Logger
 
 	dispatcher dispatcher

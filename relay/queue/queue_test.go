@@ -82,7 +82,7 @@ func TestLargeMessagesComeFromAFile(t *testing.T) {
 	})
 }
 
-// What a Forwarder is given in a file is gone after Forward.
+// A content in a file is gone after Forward.
 func TestContentThatCannotBeKeptComesFromTheSpool(t *testing.T) {
 	inBubble(t, nil, func(b *bench) {
 		f, err := os.CreateTemp(t.TempDir(), "")
@@ -162,8 +162,8 @@ func TestThousandRecipients(t *testing.T) {
 	})
 }
 
-// What can't be recorded would be delivered again after a crash, so only so much
-// is delivered meanwhile.
+// After a crash, deliveries that were not recorded are repeated. So their number is
+// limited while the spool fails.
 func TestLittleIsDeliveredThatCannotBeRecorded(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		for i := range 1000 { // nothing runs yet

@@ -102,7 +102,7 @@ func (row successRow) run(w *wire, dsn bool) {
 	}
 }
 
-// Those who asked are in one report; what failed is in another.
+// Recipients with NOTIFY=SUCCESS are in one report, failed ones in another.
 func TestRelayedReport(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.sink.taken = noDSN

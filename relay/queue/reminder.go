@@ -9,7 +9,7 @@ import (
 // remindAfter is how long after the first message a Queue without Run is logged.
 const remindAfter = time.Minute
 
-// A reminder logs once that Run has never been called.
+// A reminder logs once that Run was never called.
 type reminder struct {
 	ran  atomic.Bool // Run was called
 	once sync.Once

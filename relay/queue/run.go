@@ -15,16 +15,17 @@ import (
 // A run is one call of Run.
 type run struct {
 	attempts context.Context // of the calls of Next
-	settles  context.Context // of what has to be recorded afterwards
+	settles  context.Context // of recording outcomes
 	wake     chan struct{}   // wakes the poller
-	left     atomic.Int64    // messages whose leases were neither settled nor released
+	left     atomic.Int64    // messages that were neither settled nor released
 }
 
 // Run delivers what is in the Spool until ctx ends. It then begins nothing new,
 // gives deliveries under way ten seconds to end by themselves and five more
-// after their context is cancelled, and returns nil when every lease is settled
-// or released. An error means that Run couldn't begin, or that some leases were
-// left to run out. It may be called again after it has returned.
+// after their context is cancelled, and returns nil when every delivery is settled
+// or released. An error means that Run couldn't begin, that some deliveries were not
+// released, or that another process has started under the same Node name. Run may be
+// called again after it has returned.
 func (q *Queue) Run(ctx context.Context) error {
 	if err := q.check(); err != nil {
 		return err
@@ -91,7 +92,7 @@ func (q *Queue) running() *run {
 const (
 	graceTime  = 10 * time.Second // for attempts to end by themselves
 	cancelTime = 5 * time.Second  // for attempts to end once they are cancelled
-	recordTime = 5 * time.Second  // to record what came of them
+	recordTime = 5 * time.Second  // to record their outcomes
 )
 
 // drain ends the work.

@@ -10,13 +10,12 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A settler has outcomes that arrive together recorded together: while one call
-// of Settle is under way, the outcomes for the next one gather, and a little
-// longer if it was short: clients wait for a Put, which each Settle delays, and
-// nobody for a Settle.
+// A settler batches outcomes. While one call of Settle runs, later outcomes collect
+// for the next. Calls begin at least settlePace apart, because each Settle delays the
+// Puts that clients wait for.
 type settler struct {
 	mu    sync.Mutex
-	next  *batch        // gathers; nil if nobody waits
+	next  *batch        // collects outcomes; nil if there are none
 	last  chan struct{} // closed when the batch before the next one is done
 	began time.Time     // when that batch was
 }
@@ -42,8 +41,8 @@ type recipientKey struct {
 	n    int
 }
 
-// settle records outcomes. It tries again until it succeeds or ctx ends. Those
-// whose lease was lost are returned.
+// settle records outcomes. It tries again until it succeeds or ctx ends. It returns
+// the outcomes whose lease was lost.
 func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (lostLeases, error) {
 	s := &q.settler
 	s.mu.Lock()
@@ -111,7 +110,7 @@ func (q *Queue) recordOnce(ctx context.Context, outcomes []store.Outcome) (lostL
 	return keys, nil
 }
 
-// finish settles the results of a job, and tells everybody concerned.
+// finish settles the results of a job, and sends events and notices.
 func (q *Queue) finish(r *run, j *job, results []result) {
 	defer q.dispatcher.forget(j)
 	m := &j.parcel.mail
@@ -157,11 +156,11 @@ type end struct {
 	taken    *relay.NextHop // by whom it was
 	expired  bool
 	byName   bool       // it was refused by name, so the content is not why
-	notice   NoticeKind // what the sender may have to be told; 0: nothing
+	notice   NoticeKind // the notice that the sender may get; 0: none
 }
 
-// judge decides what a result means. plan holds when what was tried so often is
-// due: recipients that fail together are tried again together.
+// judge decides what a result means. plan maps an attempt number to its next retry
+// time, so that recipients that failed together are retried together.
 func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 	d := &r.Delivery
 	who := subject(m, d.Recipient)

@@ -110,7 +110,7 @@ func TestDestinationThatIsDownForDays(t *testing.T) {
 	})
 }
 
-// What is known of a destination outlives the process, and other nodes know it too.
+// A suspension outlives the process, and other nodes know it too.
 func TestSuspensionsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spool := new(memory.Store)

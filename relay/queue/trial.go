@@ -12,8 +12,8 @@ import (
 // delivery alone. If a node dies again and again, that finds the delivery that kills
 // it, and blames no other.
 
-// groups is how many deliveries with so many Deaths are tried together. Deliveries
-// with more Deaths are held.
+// groups is how many deliveries with so many Deaths are tried together. A delivery
+// with more Deaths is held.
 var groups = [...]int{1: leaseBatch, 2: 64, 3: 8, 4: 1}
 
 const (

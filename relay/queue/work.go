@@ -27,7 +27,7 @@ type result struct {
 	taken   relay.NextHop
 }
 
-// work tries a job, and records what came of it.
+// work tries a job, and records the results.
 func (q *Queue) work(r *run, j *job) {
 	if j.due[0].Node != q.nodeID() { // this node was taken for dead, and has joined again
 		q.dispatcher.leave(j)
