@@ -98,7 +98,7 @@ func (t *spooler) fails(err, want error, format string, args ...any) {
 	}
 }
 
-// node is the ID of the node that leases, if a case doesn't say otherwise.
+// node is the ID of the node that leases in most cases.
 const node = "n1"
 
 // lease leases for node what is due at now.

@@ -244,7 +244,7 @@ func (t *spooler) everythingOrNothing(m store.Mail, err error) {
 		if (count == 0) == (bodyErr != nil) {
 			break
 		}
-		// Perhaps a commit whose caller has left was done between the looks.
+		// A commit whose caller has left may have ended between the looks.
 		time.Sleep(10 * time.Millisecond)
 		count, body, bodyErr = t.look(m.ID)
 	}

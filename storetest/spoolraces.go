@@ -205,7 +205,7 @@ var spoolRacePromises = []spoolPromise{
 		name:  "Race/OneBadCall",
 		words: "each method is atomic and safe for concurrent use",
 		check: func(t *spooler) {
-			// A call that fails makes no other call fail, even if both share a
+			// If a call fails, no other call fails with it, even if both share a
 			// commit.
 			for i := range rounds {
 				var good atomic.Int32

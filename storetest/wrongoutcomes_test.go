@@ -91,7 +91,7 @@ func (s early) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
 	return s.Spool.Body(ctx, mail)
 }
 
-// What tokens look like is an adapter's own affair.
+// An adapter chooses its tokens.
 func TestOtherTokens(t *testing.T) {
 	storetest.RunSpool(t, func(*testing.T) func() store.Spool {
 		s := otherTokens{new(memory.Store)}

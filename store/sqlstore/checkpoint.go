@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// A checkpointer has SQLite's log copied back into the database file now and
-// then, beside those who write, by a caller whose own work is done. Left alone
-// SQLite does it in one of the commits, and everybody who writes waits until
-// megabytes are copied and on disk.
+// A checkpointer copies SQLite's log back into the database file now and then. A
+// caller whose own commit is done does it, while other callers write. By default
+// SQLite checkpoints inside a commit, which blocks all writers until megabytes are
+// copied and on disk.
 type checkpointer struct {
 	logged  atomic.Int64 // roughly how much was written to the log since it began
 	running atomic.Bool
@@ -31,11 +31,11 @@ const (
 // written counts what was written to the log.
 func (s *Store) written(bytes int) { s.checkpoints.logged.Add(int64(bytes) + commitCost) }
 
-// checkpoint copies the log if it is long: while others write, and then, while
-// they wait, the little that they have added meanwhile. SQLite begins the log
-// anew only when all of it was copied. If that fails, the next commits will say
-// what is wrong; if others read for so long that it can't be done, or ctx ends,
-// the next checkpoint, or SQLite's own, does the rest.
+// checkpoint copies the log if it is long. It copies most of it while other callers
+// write, and then the rest, which is little, while they wait. SQLite starts the log
+// again only when all of it was copied. If copying fails, the next commits return
+// the error. If a reader keeps the log in use, or ctx ends, a later checkpoint does
+// the rest.
 func (s *Store) checkpoint(ctx context.Context) {
 	c := &s.checkpoints
 	if s.dialect != SQLite || ctx.Err() != nil || c.logged.Load() < checkpointEvery || !c.running.CompareAndSwap(false, true) {
@@ -51,12 +51,12 @@ func (s *Store) checkpoint(ctx context.Context) {
 	s.write(ctx, func() error { return s.copyLog(ctx) })
 }
 
-// copyLog copies as much of the log as it can without waiting for anybody.
+// copyLog copies as much of the log as it can without waiting for a reader or writer.
 func (s *Store) copyLog(ctx context.Context) error {
 	st, err := s.prepared(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
 	if err != nil {
 		return err
 	}
-	var busy, frames, copied sql.NullInt64 // who is busy is another checkpoint
+	var busy, frames, copied sql.NullInt64 // busy: another checkpoint runs
 	return st.QueryRowContext(ctx).Scan(&busy, &frames, &copied)
 }

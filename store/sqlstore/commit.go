@@ -23,14 +23,14 @@ type operation struct {
 
 	// Settle
 	outcomes []store.Outcome
-	stale    []bool          // for each outcome: somebody else holds the lease
+	stale    []bool          // for each outcome: its token is not the delivery's
 	lost     []store.Outcome // those that are stale, or repeat another
 
 	err error
 }
 
 // commit does operations in one transaction. If one of them makes it fail,
-// each is done by itself. Their err says what came of them.
+// each is done by itself. Their err is the result of each.
 func (s *Store) commit(ctx context.Context, ops []*operation) {
 	defer func() { s.written(bytesOf(ops)) }()
 	apart, err := s.together(ctx, ops)
@@ -159,9 +159,9 @@ func (b *batch) isSingle() bool {
 	return len(b.writes) == 1 && !b.strict && b.rest == nil && len(b.tidy) == 0
 }
 
-// single runs a statement that is a transaction of its own, which spares the
-// way to the database and back for its beginning and its end. What an error
-// means is easier to tell when it is tried again in a transaction.
+// single runs a statement that is a transaction of its own, which saves the round
+// trips for its beginning and its end. After an error the statement is tried again
+// in a transaction, where the cause is easier to tell.
 func (s *Store) single(ctx context.Context, st statement) error {
 	return s.write(ctx, func() error {
 		n, err := rowsAffected(st.prepared.ExecContext(ctx, st.args...))

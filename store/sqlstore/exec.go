@@ -35,7 +35,7 @@ func (s *Store) prepare(ctx context.Context, key any, query string) (*sql.Stmt, 
 		return nil, err
 	}
 	if first, ok := s.stmts.LoadOrStore(key, st); ok {
-		st.Close() // another goroutine has prepared it meanwhile
+		st.Close() // another goroutine has prepared it in between
 		return first.(*sql.Stmt), nil
 	}
 	return st, nil

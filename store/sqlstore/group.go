@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// A group lets concurrent callers share their transactions. A caller that
-// finds nobody at work leads: it does its own work and that of all who wait,
-// in one go. Those who come meanwhile wait, and when it is done the first of
-// them leads. So there is no goroutine that would have to be stopped. One at a
-// time is faster than several, on every database: there are fewer commits.
+// A group lets concurrent callers share their transactions (group commit). A caller
+// that finds no leader becomes the leader: it does its own work and that of all
+// waiting callers in one transaction. Later callers wait, and the first of them leads
+// next. So a Store has no goroutine that must be stopped. One transaction at a time is
+// faster than several, on every database, because there are fewer commits.
 type group struct {
 	mu      sync.Mutex
-	busy    bool // somebody leads
+	busy    bool // there is a leader
 	waiting []*member
 }
 
@@ -34,15 +34,14 @@ const (
 	maxTogetherBytes = 4 << 20
 )
 
-// commitTime is how long the work of a group may take. It takes milliseconds,
-// unless another process keeps a SQLite file locked, or a connection has died
-// without a sign; then those who wait needn't wait for longer than that. (Some
-// drivers can't end a COMMIT, see the package's documentation.)
+// commitTime is how long the work of a group may take. It takes milliseconds, unless
+// another process keeps a SQLite file locked, or a connection has died without a
+// sign. (Some drivers can't end a COMMIT, see the package's documentation.)
 const commitTime = 30 * time.Second
 
-// do has op done by run, together with others, and returns op's error. If ctx
-// ends while others do it, nothing is known about the outcome. Who leads others
-// stays until the work is done, or its time is up, whatever becomes of ctx.
+// do runs op, together with others, and returns op's error. If ctx ends while another
+// caller runs op, the outcome is unknown. A leader that carries other callers' work
+// ignores the end of its ctx and finishes, after at most commitTime.
 func (g *group) do(ctx context.Context, op *operation, run func(context.Context, []*operation)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -79,7 +78,7 @@ func (g *group) enter(m *member) bool {
 // busy machine more callers come by then, on an idle one it takes no time.
 const yields = 10
 
-// lead does the work of m and of those who wait.
+// lead does the work of m and of the waiting members.
 func (g *group) lead(m *member, run func(context.Context, []*operation)) {
 	for range yields {
 		runtime.Gosched()
@@ -90,7 +89,7 @@ func (g *group) lead(m *member, run func(context.Context, []*operation)) {
 		ops = append(ops, other.op)
 	}
 	ctx := m.ctx
-	if len(others) > 0 { // nobody's haste is another's failure
+	if len(others) > 0 { // the end of one caller's context must not fail the others
 		ctx = context.WithoutCancel(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
@@ -111,10 +110,10 @@ func (g *group) lead(m *member, run func(context.Context, []*operation)) {
 	done = true
 }
 
-// errUnfinished is what others are told if run panics.
-var errUnfinished = errors.New("whoever committed for all panicked")
+// errUnfinished is what the other callers get if run panics.
+var errUnfinished = errors.New("the caller that committed for this one panicked")
 
-// take removes those from the waiting whose work is done with m's.
+// take removes from the waiting members those whose work is done together with m's.
 func (g *group) take(m *member) []*member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -130,7 +129,8 @@ func (g *group) take(m *member) []*member {
 	return taken
 }
 
-// next makes the first of those who wait a leader in the caller's place.
+// next makes the first waiting member the leader in the caller's place. The caller
+// must hold g.mu.
 func (g *group) next() {
 	if len(g.waiting) == 0 {
 		g.busy = false
@@ -142,8 +142,8 @@ func (g *group) next() {
 	m.turn <- true
 }
 
-// leave removes a member whose context has ended. If it was just made a
-// leader, somebody else is.
+// leave removes a member whose context has ended. If it was just made the leader,
+// another member is.
 func (g *group) leave(m *member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -53,7 +53,7 @@ func TestGroupShares(t *testing.T) {
 	})
 }
 
-// Who gives up while waiting is left out, and its error is its context's.
+// A caller that gives up while it waits is left out, and its error is its context's.
 func TestGroupLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slow{goOn: make(chan bool)}
@@ -82,7 +82,7 @@ func TestGroupLeave(t *testing.T) {
 	})
 }
 
-// Whoever gives up at the moment it is made the leader passes that on.
+// A caller that gives up at the moment it is made the leader passes that on.
 func TestGroupLeaderLeaves(t *testing.T) {
 	var g group
 	g.busy = true
@@ -147,7 +147,7 @@ func TestGroupContext(t *testing.T) {
 	}
 }
 
-// If the driver panics, and a server recovers that, nobody is told of success
+// If the driver panics, and a server recovers that, no caller is told of success
 // and others go on.
 func TestGroupPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -61,8 +61,8 @@ var (
 	updateLease = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, list = ?, tried = ?, attempts = attempts + 1 WHERE (mail, n) IN (...)`, 2)
 )
 
-// selectLeased reads deliveries and their mails. Of a list of keys PostgreSQL
-// expects more rows than there are, and would read all mails.
+// selectLeased reads deliveries and their mails. For a list of keys PostgreSQL expects
+// more rows than there are, and would read all mails.
 func (s *Store) selectLeased() rowsQuery {
 	if s.dialect == Postgres {
 		return rowsQuery{`SELECT ` + leasedColumns + ` FROM (VALUES ...) AS v JOIN {deliveries} AS d ON d.mail = column1 AND d.n = column2

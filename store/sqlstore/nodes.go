@@ -81,8 +81,8 @@ func (s *Store) Nodes(ctx context.Context) ([]store.Node, error) {
 }
 
 func (s *Store) nodes(ctx context.Context) ([]store.Node, error) {
-	// What leased something is read first: a node that is removed in between is
-	// listed once more, and one that joins is not taken for a removed one.
+	// The lists of leased deliveries are read first. So a node that is removed in
+	// between is listed once more, and one that joins is not taken for a removed one.
 	lists, err := s.lists(ctx, leasedPrefix, time.UnixMicro(1<<62))
 	if err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ func (s *Store) outsideContents(ctx context.Context, name string) (store.Content
 	return contents, err
 }
 
-// dropSettled drops contents whose mails are gone. What fails is left to sweep.
+// dropSettled drops contents whose mails are gone. The rest is left to sweep.
 func (s *Store) dropSettled(ctx context.Context, names []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTime)
 	defer cancel()

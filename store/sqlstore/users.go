@@ -191,7 +191,7 @@ func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, 
 // change calls update, which changes one user and returns the number of changed
 // rows. If update changes no row, change calls look, which returns an error, or
 // true if the user already is as wanted; MySQL does not count such a row. If look
-// returns false, another caller has changed the user meanwhile, and change calls
+// returns false, another caller has changed the user in between, and change calls
 // update again.
 func (s *Store) change(update func() (int64, error), look func() (bool, error)) error {
 	for range maxTries {
