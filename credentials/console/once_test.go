@@ -32,7 +32,7 @@ func TestPasswordIsShownOnce(t *testing.T) {
 	} {
 		f.want(page, http.StatusCreated, setting)
 	}
-	// It is in that body and nowhere else.
+	// No header, log line or other page has the password.
 	if got := page.Header().Get("Cache-Control"); got != "no-store" {
 		t.Errorf("got Cache-Control %q, want no-store", got)
 	}
@@ -71,7 +71,7 @@ func TestFormToAddIsGoodForOneUser(t *testing.T) {
 	if len(users) != 1 || !f.worksFor(users[0], password) {
 		t.Errorf("got %d users, want 1 whose first password works", len(users))
 	}
-	// Another node knows it, too.
+	// Another node refuses the form, too.
 	node := &console.Handler{
 		Credentials: &credentials.Manager{Store: f.store, Cost: credentials.Cost{MemoryKiB: 64, Time: 1, Threads: 1}},
 		Tenant:      func(*http.Request) (store.TenantID, error) { return "acme", nil },
@@ -81,13 +81,13 @@ func TestFormToAddIsGoodForOneUser(t *testing.T) {
 	f.handler = http.StripPrefix(strings.TrimSuffix(mount, "/"), node)
 	f.want(f.post(addPath, []string{"name", "shop", "key", key}), http.StatusConflict, "already added")
 	f.handler = one
-	// And after the user is deleted.
+	// The form is also refused after the user is deleted.
 	f.want(f.post(userPath(users[0])+"/delete", []string{"confirm", "shop"}), http.StatusSeeOther)
 	f.want(f.post(addPath, []string{"name", "shop", "key", key}), http.StatusConflict, "was deleted later")
 	if users := f.users(); len(users) != 0 {
 		t.Errorf("got %d users, want none", len(users))
 	}
-	// A form that was refused is still good.
+	// A form with a wrong name can be sent again.
 	key = f.hidden(f.get(addPath), "key")
 	refused := f.post(addPath, []string{"name", " ", "key", key})
 	f.want(refused, http.StatusUnprocessableEntity, "it is empty", `aria-invalid="true"`)

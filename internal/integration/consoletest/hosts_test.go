@@ -49,8 +49,8 @@ func npm(path string) func(*testing.T) string {
 
 func css(text string) func(*testing.T) string { return func(*testing.T) string { return text } }
 
-// worst has the rules that pages really have, all together: a reset, styles of
-// elements below an ID, important sizes, and classes with common names.
+// worst combines rules that real pages have: a reset, a small root font, styles of
+// elements below an ID, and classes and data attributes with common names.
 const worst = `
 html { font-size: 62.5% } body { font-size: 1.6rem }
 * { margin: 0; padding: 0; border: 0; outline: 0; list-style: none }
@@ -127,8 +127,8 @@ func startIn(t *testing.T, h host, dark bool, extra string) product {
 	return product{r, server.URL + "/admin/smtp/"}
 }
 
-// TestHosts shows the console inside pages with common style sheets, in light and
-// dark. It can be read and used in all of them.
+// TestHosts shows the console inside pages with common style sheets, in light and in
+// dark. axe-core must find no violation.
 func TestHosts(t *testing.T) {
 	services.OnlyLong(t)
 	browser := open(t, look{})
@@ -179,8 +179,9 @@ func (b *tab) walk(p product, see func(screen string)) {
 	see("5-leave")
 }
 
-// fixed gives all hosts the same place and text for the console, so that what is
-// left of a difference is one that the host's other rules make.
+// fixed sets the width and the inherited text styles of the element around the
+// console, which the console takes from the page on purpose. Any other difference
+// between two hosts is an error.
 const fixed = `
 html, body { font-size: 16px !important; color-scheme: light !important }
 #content { display: block !important; box-sizing: border-box !important; width: 900px !important; max-width: none !important; margin: 0 !important; padding: 20px !important;

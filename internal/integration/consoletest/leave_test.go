@@ -32,7 +32,7 @@ func TestLinksThatAsk(t *testing.T) {
 		{`href="/manual" target="help"`, false},
 		{`href="/export.csv" download`, false},
 	} {
-		// Nothing is followed: what happens would depend on the browser.
+		// The test cancels each click, so that the browser follows no link.
 		asks := eval[bool](b, `new Promise(done => {
 			const place = document.createElement("p");
 			place.innerHTML = `+quote("<a "+test.link+">x</a>")+`;

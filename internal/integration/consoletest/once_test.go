@@ -47,7 +47,7 @@ func TestCopyButtons(t *testing.T) {
 		if got := eval[string](b, `navigator.clipboard.readText()`); got != want || want == "" {
 			t.Errorf("%s: got %q on the clipboard, want %q", id, got, want)
 		}
-		// The box is ticked from the password on, and not before.
+		// The first copy that has the password in it ticks the box.
 		before := id == "gatepost-server" || strings.HasPrefix(id, "gatepost-port-") || id == "gatepost-username"
 		if ticked := eval[bool](b, `document.querySelector(".gatepost-check input").checked`); ticked == before {
 			t.Errorf("after copying %s: got the box ticked %v, want %v", id, ticked, !before)
@@ -189,7 +189,7 @@ func TestTwoTabsResetOneUser(t *testing.T) {
 	}
 }
 
-// Everything but copying works without a script.
+// Without JavaScript everything works except copying.
 func TestNoScript(t *testing.T) {
 	p, b := start(t), open(t, look{noScript: true})
 	shown := b.showPassword(p)
@@ -224,7 +224,7 @@ func TestNoScript(t *testing.T) {
 	b.follow("Delete domain", "Domains")
 }
 
-// The menu of a row, by keyboard alone.
+// The menu of a row works with the keyboard.
 func TestKeyboard(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	b.goTo(p.url + "domains/" + p.Domain)

@@ -125,8 +125,8 @@ func withSmtplib(t *testing.T, s snippet) (string, error) {
 	return s.run(t, "", "python3", filepath.Join("testdata", "settings", "with_smtplib.py"), s.file(t), s.from)
 }
 
-// withPostfix takes the two files out of the text and moves them to a directory
-// of the test. It runs none of the commands.
+// withPostfix writes the two files of the text to a directory of the test. It does
+// not run the commands of the text.
 func withPostfix(t *testing.T, s snippet) (string, error) {
 	parts := regexp.MustCompile(`(?s)^# /etc/postfix/main\.cf\n(.*)\n# (/etc/postfix/sasl_passwd)\n(.*)\n# then, as root\n`).FindStringSubmatch(s.text)
 	if parts == nil {
@@ -215,9 +215,8 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestSettingsRequireTLS has each mailer connect to a server without TLS, as an
-// attacker on the network can make one of ours look. The password must not be
-// sent.
+// TestSettingsRequireTLS connects each mailer to a server without TLS. An attacker
+// on the network can make a relay look like that. No mailer may send the password.
 func TestSettingsRequireTLS(t *testing.T) {
 	for _, m := range mailers {
 		t.Run(m.name, func(t *testing.T) {
@@ -260,7 +259,7 @@ func TestSettingsRequireTLS(t *testing.T) {
 	}
 }
 
-// TestLeakIsNoticed sends with a URL that doesn't require TLS, to show that the
+// TestLeakIsNoticed sends with a URL that does not require TLS, to show that the
 // test above would fail.
 func TestLeakIsNoticed(t *testing.T) {
 	server := startStripped(t, "")
