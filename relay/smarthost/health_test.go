@@ -1,9 +1,11 @@
 package smarthost_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 // afterMessages returns a script that answers a command so on each connection
@@ -279,4 +282,56 @@ func wantBusy(t *testing.T, err error) *relay.BusyError {
 		t.Errorf("temporary %v, unreachable %v: %v", relay.Temporary(err), relay.Unreachable(err), err)
 	}
 	return busy
+}
+
+// An upstream that refuses the mail of one tenant refuses that tenant. One that
+// refuses the mail of every tenant refuses this relay, and mail waits.
+func TestUpstreamThatRefusesEverybody(t *testing.T) {
+	var blocked atomic.Bool
+	up := &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
+		if c.Verb == "MAIL" && (blocked.Load() || strings.Contains(c.Line, "<bad@")) {
+			return relaytest.Answer{Text: "550 5.7.1 blocked"}
+		}
+		return relaytest.Answer{}
+	}}
+	f := start(t, up)
+	var log bytes.Buffer
+	f.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	send := func(tenant, from string) error {
+		m := message(hello, "b@example.com")
+		m.Identity.Tenant, m.From = store.TenantID(tenant), from
+		return forward(t, f, m)
+	}
+	for range 5 {
+		wantReply(t, send("one", "bad@example.org"), 550, "5.7.1")
+	}
+	for _, tenant := range []string{"two", "three", "four"} { // each after one that is taken
+		wantReply(t, send(tenant, "bad@example.org"), 550, "5.7.1")
+		if err := send("one", "a@example.org"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", &log)
+	}
+	blocked.Store(true)
+	for _, tenant := range []string{"one", "two"} {
+		wantReply(t, send(tenant, "a@example.org"), 550, "5.7.1")
+	}
+	for _, tenant := range []string{"three", "one", "four"} {
+		err := send(tenant, "a@example.org")
+		wantTemporary(t, err, "refuses MAIL of every tenant", "550 5.7.1 blocked")
+		if !relay.Unreachable(err) || errors.As(err, new(*relay.ReplyError)) {
+			t.Errorf("%v", err)
+		}
+	}
+	if !strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("logged: %s", &log)
+	}
+	blocked.Store(false)
+	if err := send("one", "a@example.org"); err != nil {
+		t.Error(err)
+	}
+	blocked.Store(true)
+	wantReply(t, send("one", "a@example.org"), 550, "5.7.1")
 }

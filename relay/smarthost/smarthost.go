@@ -97,8 +97,9 @@ type Forwarder struct {
 	// means [slog.Default].
 	Logger *slog.Logger
 
-	once sync.Once
-	pool *outbound.Pool
+	once     sync.Once
+	pool     *outbound.Pool
+	refusals refusals
 }
 
 // Forward hands m to the upstream; see the package's documentation for what the
@@ -106,6 +107,7 @@ type Forwarder struct {
 func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 	f.once.Do(f.setup)
 	answer, err := f.pool.Send(ctx, f.Addr, "", m)
+	err = f.refusals.judge(m.Identity.Tenant, err)
 	if err == nil {
 		f.logger().LogAttrs(ctx, slog.LevelDebug, "smarthost: message handed to the upstream",
 			slog.String("message", m.ID), slog.String("upstream", f.Addr), slog.String("reply", answer))
@@ -175,6 +177,11 @@ func (f *Forwarder) mode() outbound.TLSMode {
 
 // report logs failures that stay until a person does something.
 func (f *Forwarder) report(ctx context.Context, err error) {
+	if errors.As(err, new(ourFault)) {
+		f.logger().ErrorContext(ctx, "smarthost: the upstream refuses the mail of every tenant: check the account, and whether this server's address is blocked; mail waits",
+			"upstream", f.Addr, "error", err.Error())
+		return
+	}
 	var e *outbound.Error
 	if !errors.As(err, &e) || ctx.Err() != nil {
 		return

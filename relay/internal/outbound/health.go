@@ -152,7 +152,7 @@ func (p *Pool) judge(name string, began time.Time, err error, noWait bool) error
 			h.slowdowns = 0
 		}
 		return err
-	case time.Now().After(h.until): // otherwise another message has begun the pause
+	case !time.Now().Before(h.until): // otherwise another message has begun the pause
 		wait := min(time.Second<<min(h.slowdowns, 20), maxPause)
 		wait -= rand.N(wait/5 + 1)
 		h.slowdowns++
