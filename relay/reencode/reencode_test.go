@@ -75,6 +75,7 @@ func TestForward(t *testing.T) {
 		{"the other part", multipart("alternative", "\r\nshort\r\n--b 1\r\n"+text+"\r\n"+long), multipart("alternative", "\r\nshort\r\n--b 1\r\n"+text+quoted+"\r\n"+qp(""))},
 		{"a part in a part", multipart("mixed", "Content-Type: multipart/related; boundary=c\r\n\r\n--c\r\n\r\n"+long+"\r\n--c--"), multipart("mixed", "Content-Type: multipart/related; boundary=c\r\n\r\n--c\r\n"+quoted+"\r\n"+qp("")+"\r\n--c--")},
 		{"an inner multipart without an end", multipart("mixed", "Content-Type: multipart/related; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--b 1\r\n\r\n"+long), multipart("mixed", "Content-Type: multipart/related; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--b 1\r\n"+quoted+"\r\n"+qp(""))},
+		{"a part without an empty line", multipart("mixed", "Content-Type: text/plain\r\n--b 1\r\nContent-Type: multipart/signed; boundary=c\r\n\r\n--c\r\n\r\n"+long+"\r\n--c--"), ""},
 		{"signed", multipart("signed", text+"\r\n"+long), ""},
 		{"encrypted", multipart("encrypted", text+"\r\n"+long), ""},
 		{"signed in mixed, a part behind", multipart("mixed", "Content-Type: multipart/signed; boundary=c\r\n\r\n--c\r\n\r\n"+long+"\r\n--c--\r\n--b 1\r\n\r\n"+long), multipart("mixed", "Content-Type: multipart/signed; boundary=c\r\n\r\n--c\r\n\r\n"+long+"\r\n--c--\r\n--b 1\r\n"+quoted+"\r\n"+qp(""))},

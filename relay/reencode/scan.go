@@ -91,10 +91,10 @@ func (s *scanner) take(line []byte, long bool) {
 	start, first := s.at, !s.inLine
 	s.at += int64(len(line))
 	s.inLine = line[len(line)-1] != '\n'
+	if first && bytes.HasPrefix(line, []byte("--")) && s.boundary(line, start) {
+		return
+	}
 	if !s.inHeader {
-		if first && bytes.HasPrefix(line, []byte("--")) && s.boundary(line, start) {
-			return
-		}
 		p := &s.part
 		p.long = p.long || long
 		p.eightBit = p.eightBit || bytes.ContainsFunc(line, func(r rune) bool { return r >= utf8.RuneSelf })
