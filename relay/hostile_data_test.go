@@ -158,8 +158,8 @@ func TestStallWithinBody(t *testing.T) {
 	}
 }
 
-// TestDisconnectWithinBody ends the client's side before the body's end has
-// come. The reply, which the client can still read, is no 250.
+// TestDisconnectWithinBody closes the client's side before the end of the body.
+// The client can still read the reply, which is not 250.
 func TestDisconnectWithinBody(t *testing.T) {
 	for name, begun := range map[string]string{
 		"DATA":                  "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
