@@ -60,7 +60,12 @@ func (s *Store) migrate(ctx context.Context) error {
 		check, migrate = checkPostgres, s.migratePostgres
 	}
 	if err := check(ctx, conn); err != nil {
-		return err
+		return explainPooler(err)
+	}
+	if s.dialect == Postgres {
+		if err := s.checkPooler(ctx, conn); err != nil {
+			return explainPooler(err)
+		}
 	}
 	if done, err := s.isCurrent(ctx, conn, steps); done || err != nil {
 		return err

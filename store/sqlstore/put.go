@@ -25,7 +25,7 @@ func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delive
 }
 
 // maxInline is the size of a content that is kept in its mail's row. SQLite
-// writes the whole row anew whenever the delivery changes.
+// rewrites the whole row whenever the delivery changes.
 const maxInline = 64 << 10
 
 func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) (err error) {

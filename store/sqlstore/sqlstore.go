@@ -67,6 +67,10 @@
 // durable: Migrate refuses synchronous_commit=off. Leave fsync on, which is the
 // default. Tested with github.com/jackc/pgx/v5/stdlib and github.com/lib/pq.
 //
+// Behind PgBouncer in transaction mode, version 1.21 or later is needed with
+// max_prepared_statements set. Migrate refuses a pooler that loses prepared
+// statements.
+//
 // # MySQL and MariaDB
 //
 // MySQL 8 or MariaDB 10.6, or later, with InnoDB. Tested with
