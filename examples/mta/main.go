@@ -3,13 +3,14 @@
 // it (DKIM), and delivers it to the recipients' own hosts (MX). All settings come
 // from the environment:
 //
-//	GATEPOST_HOSTNAME     the server's name; its address has this name in the DNS, and the name this address
-//	GATEPOST_CERTIFICATE  file with the certificate chain for that name, in PEM
-//	GATEPOST_KEY          file with its key
-//	GATEPOST_DATABASE     file of the SQLite database (default gatepost.db)
-//	GATEPOST_DKIM         directory of the DKIM keys, a file SELECTOR.pem for each (default dkim)
-//	GATEPOST_LISTEN       address for STARTTLS (default :587)
-//	GATEPOST_LISTEN_TLS   address for TLS from the first byte (default :465)
+//	GATEPOST_HOSTNAME          the server's name; its address has this name in the DNS, and the name this address
+//	GATEPOST_CERTIFICATE       file with the certificate chain for that name, in PEM
+//	GATEPOST_KEY               file with its key
+//	GATEPOST_DATABASE          file of the SQLite database (default gatepost.db)
+//	GATEPOST_DKIM              directory of the DKIM keys, a file SELECTOR.pem for each (default dkim)
+//	GATEPOST_LISTEN            address for STARTTLS (default :587)
+//	GATEPOST_LISTEN_TLS        address for TLS from the first byte (default :465)
+//	GATEPOST_SHUTDOWN_TIMEOUT  how long messages in progress may take after SIGTERM (default 10s)
 //
 // A first DKIM key is made if there is none. The log says which TXT records the
 // DNS must have for the keys; all domains have the same.
@@ -24,17 +25,15 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
-	"errors"
+	_ "embed"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
-	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/examples/internal/daemon"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/dkim"
 	"github.com/gatepost-mail/gatepost/relay/mx"
@@ -42,34 +41,38 @@ import (
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
+// source begins with the comment that -help prints.
+//
+//go:embed main.go
+var source string
+
+// settings are what the environment says.
+type settings struct {
+	daemon.Settings
+	database string
+	keyDir   string // of DKIM
+}
+
+func readSettings(env *daemon.Env) settings {
+	return settings{env.Settings(), env.Get("GATEPOST_DATABASE", "gatepost.db"), env.Get("GATEPOST_DKIM", "dkim")}
+}
+
 func main() {
-	parseArguments()
-	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	set, wrong := readSettings()
-	for _, text := range wrong {
-		log.Error(text)
-	}
-	if len(wrong) > 0 {
-		os.Exit(1)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // so that a second signal ends the program at once
-	out := &mx.Forwarder{Hostname: set.hostname, Logger: log}
-	go func() {
-		if err := out.CheckSelf(ctx); err != nil {
-			log.Warn("other hosts may refuse mail from here", "error", err)
-		}
-	}()
-	if err := run(ctx, set, out, log); err != nil {
-		log.Error(err.Error())
-		os.Exit(1)
-	}
+	daemon.Main(source, readSettings, func(ctx context.Context, set settings, log *slog.Logger) error {
+		out := &mx.Forwarder{Hostname: set.Hostname, Logger: log}
+		go func() {
+			if err := out.CheckSelf(ctx); err != nil {
+				log.Warn("other hosts may refuse mail from here", "error", err)
+			}
+		}()
+		return run(ctx, set, out, log)
+	})
 }
 
 // run runs the server until ctx ends. Mail goes out by way of out.
 func run(ctx context.Context, set settings, out *mx.Forwarder, log *slog.Logger) error {
 	defer out.Close()
-	cert, err := tls.LoadX509KeyPair(set.certFile, set.keyFile)
+	cert, err := tls.LoadX509KeyPair(set.CertFile, set.KeyFile)
 	if err != nil {
 		return fmt.Errorf("GATEPOST_CERTIFICATE and GATEPOST_KEY: %w", err)
 	}
@@ -91,41 +94,15 @@ func run(ctx context.Context, set settings, out *mx.Forwarder, log *slog.Logger)
 	}
 
 	signer := &dkim.Signer{Keys: keys.of, Next: out, Logger: log}
-	q := &queue.Queue{Spool: st, Next: signer, Destination: mx.Destination, Hostname: set.hostname, Node: "mta", Logger: log}
+	q := &queue.Queue{Spool: st, Next: signer, Destination: mx.Destination, Hostname: set.Hostname, Node: "mta", Logger: log}
 	srv := &relay.Server{
-		Hostname:    set.hostname,
+		Hostname:    set.Hostname,
 		Credentials: &credentials.Manager{Store: st, Logger: log},
 		Forwarder:   q,
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{cert}},
 		Logger:      log,
 	}
-	delivery, endDelivery := context.WithCancel(context.Background())
-	delivered := make(chan error, 1)
-	go func() { delivered <- q.Run(delivery) }()
-	err = serve(ctx, set, srv, log)
-	endDelivery() // now that no more mail comes in
-	return errors.Join(err, <-delivered)
-}
-
-// serve takes mail until ctx ends.
-func serve(ctx context.Context, set settings, srv *relay.Server, log *slog.Logger) error {
-	starttls, implicit, err := set.open()
-	if err != nil {
-		return err
-	}
-	log.Info("listening", "STARTTLS", starttls.Addr().String(), "TLS", implicit.Addr().String())
-	defer srv.Close()
-	ended := make(chan error, 2)
-	go func() { ended <- srv.Serve(starttls) }()
-	go func() { ended <- srv.ServeTLS(implicit) }()
-	select {
-	case err := <-ended: // it can't
-		return err
-	case <-ctx.Done():
-		deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		return srv.Shutdown(deadline) // messages in progress are let in
-	}
+	return set.Serve(ctx, srv, q, log)
 }
 
 func openDatabase(file string) (*sql.DB, error) {

@@ -21,6 +21,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/examples/internal/daemon"
 	"github.com/gatepost-mail/gatepost/relay/mx"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/store"
@@ -63,11 +64,14 @@ func newSettings(t *testing.T) settings {
 	t.Helper()
 	dir := t.TempDir()
 	s := settings{
-		hostname: hostname,
-		certFile: filepath.Join(dir, "server.crt"), keyFile: filepath.Join(dir, "server.key"),
+		Settings: daemon.Settings{
+			Hostname: hostname,
+			CertFile: filepath.Join(dir, "server.crt"), KeyFile: filepath.Join(dir, "server.key"),
+			ShutdownTimeout: 10 * time.Second,
+		},
 		database: filepath.Join(dir, "gatepost.db"), keyDir: filepath.Join(dir, "dkim"),
 	}
-	for _, addr := range []*string{&s.listen, &s.listenTLS} {
+	for _, addr := range []*string{&s.Listen, &s.ListenTLS} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -80,8 +84,8 @@ func newSettings(t *testing.T) settings {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writePEM(t, s.certFile, "CERTIFICATE", cert.Certificate[0])
-	writePEM(t, s.keyFile, "PRIVATE KEY", key)
+	writePEM(t, s.CertFile, "CERTIFICATE", cert.Certificate[0])
+	writePEM(t, s.KeyFile, "PRIVATE KEY", key)
 	return s
 }
 
@@ -97,7 +101,7 @@ func (s settings) start(t *testing.T, host *relaytest.Upstream, domains ...strin
 	t.Helper()
 	_, port, _ := net.SplitHostPort(host.Addr())
 	out := &mx.Forwarder{
-		Hostname: s.hostname, Resolver: resolver(domains), Logger: slog.New(slog.DiscardHandler),
+		Hostname: s.Hostname, Resolver: resolver(domains), Logger: slog.New(slog.DiscardHandler),
 		AllowAddr: func(a netip.Addr) bool { return a.IsLoopback() },
 	}
 	out.Port, _ = strconv.Atoi(port)
@@ -105,7 +109,7 @@ func (s settings) start(t *testing.T, host *relaytest.Upstream, domains ...strin
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, s, out, slog.New(slog.DiscardHandler)) }()
 	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		c, err := net.Dial("tcp", s.listen)
+		c, err := net.Dial("tcp", s.Listen)
 		if err == nil {
 			c.Close()
 			break
@@ -149,7 +153,7 @@ func (s settings) addUser(t *testing.T) smtp.Auth {
 // send sends a message to several recipients.
 func (s settings) send(t *testing.T, auth smtp.Auth, to ...string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.listen)
+	conn, err := net.Dial("tcp", s.Listen)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func TestArguments(t *testing.T) {
 		status int
 		says   string
 	}{
-		"-h":     {0, "\tGATEPOST_KEY          file with its key\n"},
+		"-h":     {0, "\tGATEPOST_KEY               file with its key\n"},
 		"--help": {0, "Mta is a whole sending server"},
 		"-x":     {2, "flag provided but not defined: -x\n"},
 		"listen": {2, `unexpected argument "listen" (see -help)`},
@@ -80,11 +80,11 @@ func TestErrors(t *testing.T) {
 	}
 	defer taken.Close()
 	for want, change := range map[string]func(*settings){
-		"GATEPOST_CERTIFICATE and GATEPOST_KEY: open ": func(s *settings) { s.keyFile += ".missing" },
-		"GATEPOST_DKIM: ":                  func(s *settings) { s.keyDir = s.certFile },
-		"GATEPOST_DATABASE: ":              func(s *settings) { s.database = s.certFile },
-		"GATEPOST_LISTEN: listen tcp ":     func(s *settings) { s.listen = taken.Addr().String() },
-		"GATEPOST_LISTEN_TLS: listen tcp ": func(s *settings) { s.listenTLS = taken.Addr().String() },
+		"GATEPOST_CERTIFICATE and GATEPOST_KEY: open ": func(s *settings) { s.KeyFile += ".missing" },
+		"GATEPOST_DKIM: ":                  func(s *settings) { s.keyDir = s.CertFile },
+		"GATEPOST_DATABASE: ":              func(s *settings) { s.database = s.CertFile },
+		"GATEPOST_LISTEN: listen tcp ":     func(s *settings) { s.Listen = taken.Addr().String() },
+		"GATEPOST_LISTEN_TLS: listen tcp ": func(s *settings) { s.ListenTLS = taken.Addr().String() },
 	} {
 		s := newSettings(t)
 		change(&s)

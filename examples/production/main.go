@@ -27,40 +27,53 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
-	"errors"
+	_ "embed"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
-	"os/signal"
-	"syscall"
-	"time"
 
+	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/examples/internal/daemon"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
-func main() {
-	parseArguments()
-	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	set, wrong := readSettings()
-	for _, text := range wrong {
-		log.Error(text)
-	}
-	if len(wrong) > 0 {
-		os.Exit(1)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // so that a second signal ends the program at once
-	if err := run(ctx, set, log); err != nil {
-		log.Error(err.Error())
-		os.Exit(1)
-	}
+// source begins with the comment that -help prints.
+//
+//go:embed main.go
+var source string
+
+// settings are what the environment says.
+type settings struct {
+	daemon.Settings
+	databaseURL        string
+	upstream, username string
+	password           credentials.Password
 }
+
+func readSettings(env *daemon.Env) settings {
+	s := settings{databaseURL: env.Need("GATEPOST_DATABASE_URL", "the URL of a PostgreSQL database")}
+	if _, err := pgx.ParseConfig(s.databaseURL); err != nil && s.databaseURL != "" {
+		env.Wrong("GATEPOST_DATABASE_URL is not understood: it has to be like postgres://user:password@host/name")
+	}
+	s.Settings = env.Settings()
+	s.upstream = env.Need("GATEPOST_UPSTREAM", "the host:port that takes the mail")
+	if _, _, err := net.SplitHostPort(s.upstream); err != nil && s.upstream != "" {
+		env.Wrong("GATEPOST_UPSTREAM is not understood: it has to be like smtp.example.net:587")
+	}
+	if s.username = env.Get("GATEPOST_UPSTREAM_USERNAME", ""); s.username != "" {
+		s.password = credentials.NewPassword(env.Need("GATEPOST_UPSTREAM_PASSWORD", "the password of GATEPOST_UPSTREAM_USERNAME"))
+	}
+	return s
+}
+
+func main() { daemon.Main(source, readSettings, run) }
 
 func run(ctx context.Context, set settings, log *slog.Logger) error {
 	db, err := sql.Open("pgx", set.databaseURL)
@@ -74,13 +87,13 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	if err := st.Migrate(ctx); err != nil {
 		return fmt.Errorf("GATEPOST_DATABASE_URL: %w", err)
 	}
-	cert, err := loadCertificate(set.certFile, set.keyFile, log)
+	cert, err := loadCertificate(set.CertFile, set.KeyFile, log)
 	if err != nil {
 		return err
 	}
 	upstream := &smarthost.Forwarder{
 		Addr: set.upstream, Username: set.username, Password: set.password,
-		Hostname: set.hostname, Logger: log,
+		Hostname: set.Hostname, Logger: log,
 	}
 	defer upstream.Close()
 
@@ -88,50 +101,13 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	q := &queue.Queue{Spool: st, Next: upstream, Hostname: set.hostname, Node: machine, Logger: log}
+	q := &queue.Queue{Spool: st, Next: upstream, Hostname: set.Hostname, Node: machine, Logger: log}
 	srv := &relay.Server{
-		Hostname:    set.hostname,
+		Hostname:    set.Hostname,
 		Credentials: &credentials.Manager{Store: st, Logger: log},
 		Forwarder:   q,
 		TLSConfig:   &tls.Config{GetCertificate: cert.get},
 		Logger:      log,
 	}
-	delivery, endDelivery := context.WithCancel(context.Background())
-	delivered := make(chan error, 1)
-	go func() { delivered <- q.Run(delivery) }()
-	err = serve(ctx, set, srv, log)
-	endDelivery() // now that no more mail comes in
-	return errors.Join(err, <-delivered)
-}
-
-// serve takes mail until ctx ends.
-func serve(ctx context.Context, set settings, srv *relay.Server, log *slog.Logger) error {
-	starttls, implicit, err := set.open()
-	if err != nil {
-		return err
-	}
-	log.Info("listening", "STARTTLS", starttls.Addr().String(), "TLS", implicit.Addr().String())
-	ended := make(chan error, 2)
-	go func() { ended <- srv.Serve(starttls) }()
-	go func() { ended <- srv.ServeTLS(implicit) }()
-	select {
-	case err := <-ended: // it can't
-		srv.Close()
-		return err
-	case <-ctx.Done():
-		return shutDown(srv, set.shutdownTimeout)
-	}
-}
-
-// shutDown lets messages in progress finish within the timeout. A message that is
-// cut off was not accepted, and its sender knows that.
-func shutDown(srv *relay.Server, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	err := srv.Shutdown(ctx)
-	srv.Close()
-	if err != nil {
-		return fmt.Errorf("messages in progress were cut off after %v", timeout)
-	}
-	return nil
+	return set.Serve(ctx, srv, q, log)
 }

@@ -1,7 +1,6 @@
-package main
+package daemon
 
 import (
-	_ "embed"
 	"flag"
 	"fmt"
 	"os"
@@ -9,14 +8,10 @@ import (
 	"strings"
 )
 
-// source begins with the comment that says how to use the program.
-//
-//go:embed main.go
-var source string
-
-// parseArguments ends the program, unless there are none.
-func parseArguments() {
-	flag.Usage = func() { fmt.Fprintln(flag.CommandLine.Output(), usage()) }
+// arguments ends the program, unless there are none. With -help it prints the
+// comment that the source begins with.
+func arguments(source string) {
+	flag.Usage = func() { fmt.Fprintln(flag.CommandLine.Output(), usage(source)) }
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "unexpected argument %q (see -help)\n", flag.Arg(0))
@@ -24,7 +19,7 @@ func parseArguments() {
 	}
 }
 
-func usage() string {
+func usage(source string) string {
 	comment, _, _ := strings.Cut(source, "\npackage main")
 	return regexp.MustCompile(`(?m)^// ?`).ReplaceAllString(comment, "")
 }
