@@ -8,12 +8,12 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
-// safePath is RFC 5321's Mailbox with RFC 6531's characters in the local part.
+// safePath matches a Mailbox of RFC 5321, with RFC 6531's characters in the local part.
 var safePath = regexp.MustCompile(`^([^\x00-\x20\x7f<>()\[\]\\,;:@"]+|"([^\x00-\x1f\x7f"\\]|\\[\x20-\x7e])*")@(\[[0-9A-Za-z:.]+\]|[0-9a-z_.-]+)$`)
 
-// FuzzCommands parses arguments of MAIL and RCPT. What is accepted fits into a
-// spool, holds nothing that could break a command, and is accepted again, as the
-// same, if it is sent on.
+// FuzzCommands parses arguments of MAIL and RCPT. Every accepted text fits into a
+// spool and cannot break a command. An accepted address, sent in a command again, is
+// accepted unchanged.
 func FuzzCommands(f *testing.F) {
 	for _, s := range []string{
 		"<a@b.c>", "<>", "a@b.c", "< a@b.c>", "<a b@c.d>", `<"a b"@c.d>`, `<"a>b"@c.d>`, `<"a\"b\\"@c.d>`, "<a@b@c.d>", `<"a@b"@c.d>`,

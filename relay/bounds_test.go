@@ -15,7 +15,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// The largest value of each limit means that there is no limit.
+// The largest value of a limit switches the limit off.
 func TestLargestLimits(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) {
 		s.MaxMessageBytes, s.MaxTempBytes = math.MaxInt64, math.MaxInt64
@@ -24,23 +24,23 @@ func TestLargestLimits(t *testing.T) {
 		s.LoginTimeout, s.IdleTimeout, s.MessageTimeout = math.MaxInt64, math.MaxInt64, math.MaxInt64
 	})
 	c := login(t, r)
-	for _, way := range []string{"DATA", "BDAT", "BDAT, chunks"} {
+	for _, way := range ways[:3] {
 		c.cmd("MAIL FROM:<shop@acme.example> SIZE=9223372036854775807", "552")
 		c.cmd("MAIL FROM:<shop@acme.example> SIZE=1000000000", "250")
 		c.cmd("RCPT TO:<bob@example.com>", "250")
-		c.send(ways[way](sized(300_000)))
+		c.send(way.send(sized(300_000)))
 		last := c.reply()
 		for strings.HasPrefix(last, "354") || strings.HasSuffix(last, "chunk received") {
 			last = c.reply()
 		}
 		if !strings.HasPrefix(last, "250 2.0.0 accepted") {
-			t.Errorf("%s: got %q, want 250", way, last)
+			t.Errorf("%s: got %q, want 250", way.name, last)
 		}
 	}
 	accepted(t, r, 3)
 }
 
-// A Forwarder that calls runtime.Goexit, as t.FailNow does, keeps no client waiting.
+// If a Forwarder calls runtime.Goexit, as t.FailNow does, the client gets a reply.
 func TestForwarderGoexit(t *testing.T) {
 	exit := true
 	logged := new(syncBuilder)
@@ -72,7 +72,7 @@ func TestForwarderGoexit(t *testing.T) {
 	c.deliver()
 }
 
-// Large messages are kept in TempDir, and in no more than MaxTempBytes.
+// Large messages are kept in files in TempDir, which hold at most MaxTempBytes.
 func TestTempFiles(t *testing.T) {
 	dir := t.TempDir()
 	forwarding, release := make(chan struct{}), make(chan struct{})
@@ -137,8 +137,8 @@ func TestTempDirIsChecked(t *testing.T) {
 	}
 }
 
-// The longest envelopes take little memory before their data, and every text of
-// them fits into a spool.
+// The longest envelope takes at most 2 KiB per recipient before the data, and each of
+// its texts fits into a spool.
 func TestEnvelopeMemory(t *testing.T) {
 	const conns, recipients, perRecipient, maxText = 20, 1000, 2 << 10, 1024
 	r := startRelay(t, func(s *relay.Server) { s.MaxConnsPerAddr = conns })
@@ -183,8 +183,8 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// A command of 12 KiB is taken, and a longer one is refused. The session goes on
-// until a line has 64 KiB.
+// A command of 12 KiB is accepted. A longer one is refused, and one above 64 KiB ends
+// the session.
 func TestCommandLength(t *testing.T) {
 	const limit = 12 << 10
 	r := startRelay(t, nil)
@@ -203,7 +203,7 @@ func TestCommandLength(t *testing.T) {
 	c.wantCodes("421 4.5.2 the line is too long")
 }
 
-// A client that sends a bare LF is told at once, not when it has been idle.
+// A client that sends a bare LF gets the reply at once, not after IdleTimeout.
 func TestBareLFInCommands(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) { s.IdleTimeout = time.Hour })
 	for _, send := range []string{

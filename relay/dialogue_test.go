@@ -24,12 +24,12 @@ import (
 //	# text          a comment
 //	C: text         the client sends the line, ending in CRLF
 //	C| "text"       the client sends exactly the text, a Go string
-//	S: text         the server answers the line; * stands for anything
+//	S: text         the server sends the line; * matches any text
 //	== starttls     the client does the TLS handshake
 //	== closed       the server has closed the connection
 //	== mail "text"  the next accepted message has exactly this content
-//	== no mail      no further message was accepted
-//	== envelope f -> t u  the next accepted message is from f to t and u
+//	== no mail      no further message is accepted
+//	== envelope f -> t u  the next accepted message has sender f and recipients t, u
 //
 // In any text $user, $pass, $plain (the AUTH PLAIN response), $user64 and
 // $pass64 stand for the credentials; $pasted is $plain with the username in
@@ -39,7 +39,7 @@ import (
 func TestDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/dialogues/*.txt")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no dialogues: %v", err)
+		t.Fatalf("got no dialogues, error %v", err)
 	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
@@ -71,7 +71,7 @@ func TestDialogues(t *testing.T) {
 type dialogue struct {
 	t    *testing.T
 	r    *relaytest.Relay
-	seen int // messages
+	seen int // how many messages the dialogue has checked
 
 	replies []string // every line the server sent
 	*client
@@ -92,12 +92,12 @@ func (d *dialogue) step(line string) {
 		d.replies = append(d.replies, got)
 		want := "^" + strings.ReplaceAll(regexp.QuoteMeta(text), `\*`, ".*") + "$"
 		if !regexp.MustCompile(want).MatchString(got) {
-			d.t.Fatalf("%s: the server answered\n   %q, want\n   %q", d.line, got, text)
+			d.t.Fatalf("%s: got\n   %q, want\n   %q", d.line, got, text)
 		}
 	case "==":
 		d.event(text)
 	default:
-		d.t.Fatalf("%s: can't read %q", d.line, line)
+		d.t.Fatalf("%s: unknown step %q", d.line, line)
 	}
 }
 
@@ -109,16 +109,16 @@ func (d *dialogue) event(text string) {
 		d.startTLS()
 	case text == "closed":
 		if got := d.readLine(); got != "EOF" {
-			d.t.Fatalf("%s: the connection isn't closed, the server said %q", d.line, got)
+			d.t.Fatalf("%s: got %q, want the end of the connection", d.line, got)
 		}
 	case text == "no mail":
 		if n := len(d.r.Messages()); n != d.seen {
-			d.t.Fatalf("%s: %d messages were accepted, want %d", d.line, n, d.seen)
+			d.t.Fatalf("%s: got %d messages, want %d", d.line, n, d.seen)
 		}
 	case strings.HasPrefix(text, "envelope "):
 		messages := d.r.Messages()
 		if len(messages) <= d.seen {
-			d.t.Fatalf("%s: the message was not accepted", d.line)
+			d.t.Fatalf("%s: got no message", d.line)
 		}
 		m := messages[d.seen]
 		got := "envelope " + m.From + " ->"
@@ -132,15 +132,15 @@ func (d *dialogue) event(text string) {
 	case isMail:
 		messages := d.r.Messages()
 		if len(messages) <= d.seen {
-			d.t.Fatalf("%s: the message was not accepted", d.line)
+			d.t.Fatalf("%s: got no message", d.line)
 		}
 		got, want := string(withoutTrace(messages[d.seen].Data)), d.unquote(mail)
 		if got != want {
-			d.t.Fatalf("%s: the message arrived as\n   %q, want\n   %q", d.line, got, want)
+			d.t.Fatalf("%s: got the message\n   %q, want\n   %q", d.line, got, want)
 		}
 		d.seen++
 	default:
-		d.t.Fatalf("%s: can't read %q", d.line, text)
+		d.t.Fatalf("%s: unknown step %q", d.line, text)
 	}
 }
 
@@ -148,7 +148,7 @@ func (d *dialogue) unquote(s string) string {
 	d.t.Helper()
 	text, err := strconv.Unquote(s)
 	if err != nil {
-		d.t.Fatalf("%s: %q is no Go string", d.line, s)
+		d.t.Fatalf("%s: %q is not a Go string", d.line, s)
 	}
 	return text
 }
@@ -166,7 +166,7 @@ func expand(r *relaytest.Relay, s string) string {
 var trace = regexp.MustCompile(`(?s)\AReceived: from \[127\.0\.0\.1\]\r\n\tby relay\.test with [A-Z0-9]+ id [0-9a-z]{26};\r\n\t[^\r]*\r\n`)
 var added = regexp.MustCompile(`\A(Message-ID: <[0-9a-z]{26}@relay\.test>\r\n)?(Date: [^\r]*\r\n)?`)
 
-// withoutTrace takes the Received line off a message, and what was added to it.
+// withoutTrace removes the Received field and the other fields that the relay added.
 func withoutTrace(data []byte) []byte {
 	loc := trace.FindIndex(data)
 	if loc == nil {
@@ -176,7 +176,7 @@ func withoutTrace(data []byte) []byte {
 	return data[added.FindIndex(data)[1]:]
 }
 
-// A client speaks SMTP as literally as a test wants.
+// A client sends exactly the bytes of a test.
 type client struct {
 	t    testing.TB
 	line string // of the dialogue, for messages
@@ -233,9 +233,9 @@ func (c *client) readLine() string {
 	case err == nil && strings.HasSuffix(line, "\r\n"):
 		return line[:len(line)-2]
 	case err == nil:
-		c.t.Fatalf("%s: the server ended a line with a bare LF: %q", c.line, line)
+		c.t.Fatalf("%s: got a line with a bare LF, want CR LF: %q", c.line, line)
 	case isTimeout(err):
-		c.t.Fatalf("%s: the server doesn't answer", c.line)
+		c.t.Fatalf("%s: got no reply in 20 seconds", c.line)
 	}
 	return line + "EOF"
 }
@@ -258,7 +258,7 @@ func (c *client) reply() string {
 	}
 }
 
-// cmd sends a line and wants the reply to begin with the given text.
+// cmd sends a line and checks that the reply begins with want.
 func (c *client) cmd(line, want string) string {
 	c.t.Helper()
 	c.send(line + "\r\n")
@@ -269,12 +269,12 @@ func (c *client) want(want string) string {
 	c.t.Helper()
 	got := c.reply()
 	if !strings.HasPrefix(got, want) {
-		c.t.Fatalf("the server answered %q, want %q", got, want)
+		c.t.Fatalf("got the reply %q, want %q", got, want)
 	}
 	return got
 }
 
-// login brings a new TLS connection to where MAIL is next.
+// login returns a new TLS connection that is logged in.
 func login(t testing.TB, r *relaytest.Relay) *client {
 	t.Helper()
 	return loginAs(t, r, expand(r, "$plain"))
@@ -317,7 +317,7 @@ func (c *client) beginData() {
 
 const hello = "From: shop@acme.example\r\nSubject: hi\r\n\r\nhello\r\n"
 
-// deliver sends a whole message and wants it accepted.
+// deliver sends a whole message and checks that it is accepted.
 func (c *client) deliver() {
 	c.t.Helper()
 	c.envelope()

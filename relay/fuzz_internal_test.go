@@ -30,7 +30,7 @@ func FuzzReceive(f *testing.F) {
 		for _, r := range []io.Reader{bytes.NewReader(data), &pieces{data, int(first), int(then)}} {
 			c, err := receive(r, limit, int64(then), &tempSpace{limit: limit})
 			if (err != nil) != bad {
-				t.Fatalf("the error is %v for %q", err, data)
+				t.Fatalf("got the error %v for %q, want one only for a bad content", err, data)
 			}
 			if err != nil {
 				c.Close()
@@ -39,10 +39,10 @@ func FuzzReceive(f *testing.F) {
 			got := contentBytes(t, c)
 			c.Close()
 			if !bytes.Equal(got, want) || c.size != int64(len(want)) {
-				t.Fatalf("%q arrived as %q (%d bytes), want %q", data, got, c.size, want)
+				t.Fatalf("%q: got %q (%d bytes), want %q", data, got, c.size, want)
 			}
 			if i := bytes.Index(want, []byte("\r\n\r\n")); i >= 0 && !bytes.HasPrefix(want, []byte("\r\n")) && len(c.header) != i+4 {
-				t.Fatalf("the header of %q is %q", want, c.header)
+				t.Fatalf("%q: got the header %q", want, c.header)
 			}
 		}
 	})
@@ -98,26 +98,30 @@ func FuzzHeader(f *testing.F) {
 		m = m.WithContent(in.rest, in.restSize)
 		m.prefix = srv.complete(m, h, true)
 		if author, err := mailheader.Author(m.prefix); err != nil || author != h.From[0] {
-			t.Fatalf("a signer finds author %q and error %v, checked were %q", author, err, h.From)
+			t.Fatalf("got the author %q and error %v from a signer, want one of %q", author, err, h.From)
 		}
 		if !bytes.HasSuffix(m.prefix, []byte("\r\n")) || bytes.Contains(bytes.ReplaceAll(m.prefix, []byte("\r\n"), nil), []byte("\n")) {
-			t.Fatalf("the header leaves as %q", m.prefix)
+			t.Fatalf("got the header %q, want lines that end in CR LF", m.prefix)
 		}
 		for _, field := range anyFrom.FindAllString(string(m.prefix), -1) {
 			if name := strings.ToLower(strings.TrimRight(field, " \t:")); strings.HasSuffix(name, "bcc") || name == "return-path" {
-				t.Fatalf("%q is left in %q", field, m.prefix)
+				t.Fatalf("got the field %q in %q, want it removed", field, m.prefix)
 			}
 		}
 		read, err := mail.ReadMessage(io.MultiReader(m.Content(), strings.NewReader("\r\n\r\n")))
 		if err != nil {
 			return // other programs cannot read it either
 		}
-		for field, checked := range map[string][]string{"From": h.From, "Sender": h.Sender} {
+		for _, test := range []struct {
+			field   string
+			checked []string
+		}{{"From", h.From}, {"Sender", h.Sender}} {
+			field, checked := test.field, test.checked
 			for _, value := range read.Header[field] {
 				list, _ := mail.ParseAddressList(value)
 				for _, a := range list {
 					if !slices.Contains(checked, a.Address) && !slices.Contains(checked, a.String()[1:len(a.String())-1]) {
-						t.Fatalf("%s shows %q, checked were %q", field, a.Address, checked)
+						t.Fatalf("%s: net/mail got %q, want one of the checked %q", field, a.Address, checked)
 					}
 				}
 			}
@@ -125,8 +129,8 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// FuzzUnstuff takes the dots out of a message whose end is added, in pieces of
-// any size: from one buffer to another, and in place.
+// FuzzUnstuff removes the dots from a message in pieces of any size, from one buffer to
+// another and in place.
 func FuzzUnstuff(f *testing.F) {
 	for _, s := range []string{
 		"", ".", "..", ".\r", "..\r\n", "a\r\n..\r\n.b\r\n", "\r\n.", "\r.\r\n", "\n.\n", "\r\r\n..\r\n", "a\r\n.\r", "a\r\n.\rb\r\n..c",
@@ -155,11 +159,11 @@ func FuzzUnstuff(f *testing.F) {
 				got = append(got, dst[:n]...)
 				chunk = append([]byte(nil), chunk[used:]...)
 				if k == 0 && !end {
-					t.Fatalf("%q has no end", data)
+					t.Fatalf("%q: got no end", data)
 				}
 			}
 			if left := append(chunk, rest...); !bytes.Equal(got, want) || !bytes.Equal(left, next) {
-				t.Fatalf("%q became %q and %q, want %q and %q (in place: %v)", data, got, left, want, next, inPlace)
+				t.Fatalf("%q: got %q and %q, want %q and %q (in place: %v)", data, got, left, want, next, inPlace)
 			}
 		}
 	})

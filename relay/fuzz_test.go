@@ -15,10 +15,9 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// FuzzDialogue sends what the fuzzer makes to a live server, after login.
-// Nothing panics, the server goes on serving, no 250 is given for a message
-// that wasn't forwarded, and what is forwarded is well formed and of the user's
-// domain.
+// FuzzDialogue logs in to a real server and sends it random input. The server neither
+// panics nor stops. It sends 250 only for messages that were forwarded. Every forwarded
+// message is well-formed and from the user's domain.
 func FuzzDialogue(f *testing.F) {
 	for _, end := range endsOfData {
 		body := "From: shop@acme.example\r\n\r\nfirst" + end + smuggled
@@ -42,7 +41,7 @@ func FuzzDialogue(f *testing.F) {
 	})
 }
 
-// A fuzzServer keeps nothing between two runs, as a recording relay would.
+// A fuzzServer is a relay that forgets its messages after each run.
 type fuzzServer struct {
 	r    *relaytest.Relay
 	logs syncBuilder
@@ -89,7 +88,7 @@ func (s *fuzzServer) play(t *testing.T, data []byte) {
 	s.got = nil
 	s.mu.Unlock()
 	if n := strings.Count(answers, "accepted as"); n > len(got) {
-		t.Errorf("%d messages were answered 250, %d were forwarded", n, len(got))
+		t.Errorf("got 250 for %d messages, want at most the %d that were forwarded", n, len(got))
 	}
 	for _, m := range got {
 		wellFormed(t, m)
@@ -97,10 +96,10 @@ func (s *fuzzServer) play(t *testing.T, data []byte) {
 			t.Error(err)
 		}
 		if !bytes.HasPrefix(m, []byte("Received: from [127.0.0.1]\r\n\tby relay.test with ESMTPA id ")) {
-			t.Errorf("the message has no Received line: %.300q", m)
+			t.Errorf("got no Received line: %.300q", m)
 		}
 	}
 	if l := s.logs.String(); l != "" {
-		t.Errorf("what a client sends is no trouble of the server's: %.1000s", l)
+		t.Errorf("got the error log %.1000s, want none for what a client sends", l)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// TestNothingBeforeTLS plays a whole submission in the clear, with the right
-// password: nobody's is taken off the wire there.
+// TestNothingBeforeTLS sends a whole submission in the clear, with the right
+// password. Every step of it is refused.
 func TestNothingBeforeTLS(t *testing.T) {
 	r := startRelay(t, nil)
 	c := dial(t, r, false)
@@ -37,8 +37,8 @@ func TestNothingBeforeTLS(t *testing.T) {
 	accepted(t, r, 0)
 }
 
-// TestMalformedAuth tries what is no proper AUTH. None of it logs in, and the
-// session goes on where it can.
+// TestMalformedAuth sends malformed AUTH commands and responses. None of them logs
+// in, and the session goes on.
 func TestMalformedAuth(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) { s.MaxAuthTries = 1000 })
 	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
@@ -91,20 +91,23 @@ func TestMalformedAuth(t *testing.T) {
 	}
 }
 
-// TestOversizedAuth sends responses that no mechanism could want.
+// TestOversizedAuth sends responses longer than any mechanism needs.
 func TestOversizedAuth(t *testing.T) {
 	huge := base64.StdEncoding.EncodeToString([]byte("\x00" + strings.Repeat("u", 75000) + "\x00x"))
 	r := startRelay(t, nil)
-	for name, send := range map[string]string{
-		"initial response":    "AUTH PLAIN " + huge,
-		"response":            "AUTH PLAIN\r\n" + huge,
-		"username":            "AUTH LOGIN\r\n" + huge,
-		"password":            "AUTH LOGIN\r\nAAAA\r\n" + huge,
-		"mechanism":           "AUTH " + huge,
-		"without a line end":  "AUTH PLAIN " + strings.Repeat("A", 1<<20),
-		"only blanks":         "AUTH" + strings.Repeat(" ", 100000),
-		"then a proper login": "AUTH PLAIN " + huge + expand(r, "\r\nAUTH PLAIN $plain"),
+	for _, test := range []struct {
+		name, send string
+	}{
+		{"initial response", "AUTH PLAIN " + huge},
+		{"response", "AUTH PLAIN\r\n" + huge},
+		{"username", "AUTH LOGIN\r\n" + huge},
+		{"password", "AUTH LOGIN\r\nAAAA\r\n" + huge},
+		{"mechanism", "AUTH " + huge},
+		{"without a line end", "AUTH PLAIN " + strings.Repeat("A", 1<<20)},
+		{"only blanks", "AUTH" + strings.Repeat(" ", 100000)},
+		{"then a proper login", "AUTH PLAIN " + huge + expand(r, "\r\nAUTH PLAIN $plain")},
 	} {
+		name, send := test.name, test.send
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := dial(t, r, true)
@@ -113,7 +116,7 @@ func TestOversizedAuth(t *testing.T) {
 			c.sendAnyway(send + "\r\nMAIL FROM:<shop@acme.example>\r\n")
 			for _, line := range c.rest() {
 				if strings.HasPrefix(line, "2") || strings.HasPrefix(line, "530") {
-					t.Errorf("the server answered %q", line)
+					t.Errorf("got the reply %q, want no success", line)
 				}
 			}
 			stillServes(t, r)
@@ -121,8 +124,8 @@ func TestOversizedAuth(t *testing.T) {
 	}
 }
 
-// TestForeignIdentity logs in with the right password and asks to act for
-// somebody else (RFC 4616).
+// TestForeignIdentity logs in with the right password, but with an authorization
+// identity other than the username (RFC 4616).
 func TestForeignIdentity(t *testing.T) {
 	for _, identity := range []string{"root", "shop@acme.example", "\xff", " "} {
 		r := startRelay(t, nil)
@@ -137,7 +140,7 @@ func TestForeignIdentity(t *testing.T) {
 	}
 }
 
-// TestDisconnectWithinAuth leaves in the middle of a login.
+// TestDisconnectWithinAuth closes the connection in the middle of a login.
 func TestDisconnectWithinAuth(t *testing.T) {
 	r := startRelay(t, nil)
 	for _, send := range []string{"AUTH PLAIN\r\n", "AUTH LOGIN\r\n", "AUTH LOGIN AAAA\r\n", "AUTH PLAIN AG5", "AUTH"} {
@@ -148,15 +151,15 @@ func TestDisconnectWithinAuth(t *testing.T) {
 		c.closeWrite()
 		for _, line := range c.rest() {
 			if strings.HasPrefix(line, "235") {
-				t.Errorf("%q: the server answered %q", send, line)
+				t.Errorf("%q: got the reply %q, want no success", send, line)
 			}
 		}
 	}
 	stillServes(t, r)
 }
 
-// TestEndlessLoginFailures guesses on one connection, all in one packet with
-// the right password at the end.
+// TestEndlessLoginFailures sends many wrong passwords and then the right one, all in
+// one packet. The connection ends before the right one.
 func TestEndlessLoginFailures(t *testing.T) {
 	var refused atomic.Int32
 	r := startRelay(t, func(s *relay.Server) {
@@ -172,19 +175,22 @@ func TestEndlessLoginFailures(t *testing.T) {
 	c.wantCodes("220", "250", "535", "535", "535", "421 4.7.0 too many failed logins")
 	accepted(t, r, 0)
 	if n := refused.Load(); n != 3 {
-		t.Errorf("%d logins were refused on one connection, want 3", n)
+		t.Errorf("got %d refused logins on one connection, want 3", n)
 	}
 }
 
 // TestCommandsWithSTARTTLS sends commands in the same packet as STARTTLS; after
 // the handshake they would seem to have come over TLS.
 func TestCommandsWithSTARTTLS(t *testing.T) {
-	for name, send := range map[string]string{
-		"a whole submission": "EHLO evil.test\r\nSTARTTLS\r\nEHLO evil.test\r\nAUTH PLAIN $plain\r\n" + smuggled + ".\r\n",
-		"one byte":           "STARTTLS\r\n\x16",
-		"an empty line":      "STARTTLS\r\n\r\n",
-		"STARTTLS again":     "STARTTLS\r\nSTARTTLS\r\n",
+	for _, test := range []struct {
+		name, send string
+	}{
+		{"a whole submission", "EHLO evil.test\r\nSTARTTLS\r\nEHLO evil.test\r\nAUTH PLAIN $plain\r\n" + smuggled + ".\r\n"},
+		{"one byte", "STARTTLS\r\n\x16"},
+		{"an empty line", "STARTTLS\r\n\r\n"},
+		{"STARTTLS again", "STARTTLS\r\nSTARTTLS\r\n"},
 	} {
+		name, send := test.name, test.send
 		t.Run(name, func(t *testing.T) {
 			r := startRelay(t, nil)
 			c := dial(t, r, false)
@@ -192,7 +198,7 @@ func TestCommandsWithSTARTTLS(t *testing.T) {
 			c.send(expand(r, send))
 			got := c.rest()
 			if last := got[len(got)-1]; !strings.HasPrefix(last, "421 4.7.0") {
-				t.Errorf("the server answered %q", last)
+				t.Errorf("got the last reply %q, want 421 4.7.0", last)
 			}
 			accepted(t, r, 0)
 		})
@@ -201,19 +207,22 @@ func TestCommandsWithSTARTTLS(t *testing.T) {
 
 var replyLine = regexp.MustCompile(`[245][0-9][0-9][ -]`)
 
-// TestFailedHandshake sends something else where a TLS handshake should begin.
-// The connection ends there; what follows in the clear is never run.
+// TestFailedHandshake sends other bytes instead of a TLS handshake. The connection
+// ends, and commands that follow in the clear are not run.
 func TestFailedHandshake(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) { s.LoginTimeout = 2 * time.Second })
 	commands := expand(r, "EHLO evil.test\r\nAUTH PLAIN $plain\r\n"+smuggled+".\r\nQUIT\r\n")
-	for name, send := range map[string]string{
-		"commands":           commands,
-		"garbage":            strings.Repeat("\xff\x00\x7f", 1000),
-		"a record too large": "\x16\x03\x01\xff\xff" + strings.Repeat("x", 70000),
-		"a fatal alert":      "\x15\x03\x01\x00\x02\x02\x28" + commands,
-		"a cut ClientHello":  "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00" + commands,
-		"nothing at all":     "",
+	for _, test := range []struct {
+		name, send string
+	}{
+		{"commands", commands},
+		{"garbage", strings.Repeat("\xff\x00\x7f", 1000)},
+		{"a record too large", "\x16\x03\x01\xff\xff" + strings.Repeat("x", 70000)},
+		{"a fatal alert", "\x15\x03\x01\x00\x02\x02\x28" + commands},
+		{"a cut ClientHello", "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00" + commands},
+		{"nothing at all", ""},
 	} {
+		name, send := test.name, test.send
 		for _, implicit := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s implicit=%v", name, implicit), func(t *testing.T) {
 				t.Parallel()
@@ -227,7 +236,7 @@ func TestFailedHandshake(t *testing.T) {
 				c.sendAnyway(commands)
 				for _, line := range c.rest() {
 					if replyLine.MatchString(line) {
-						t.Errorf("the server answered %q", line)
+						t.Errorf("got the reply %q, want no success", line)
 					}
 				}
 				accepted(t, r, 0)
@@ -242,12 +251,12 @@ func TestFailedHandshake(t *testing.T) {
 			cfg := relaytest.ClientTLS()
 			cfg.MinVersion, cfg.MaxVersion = version, version
 			if err := tls.Client(c.conn, cfg).Handshake(); err == nil {
-				t.Fatal("the handshake succeeded")
+				t.Fatal("got a handshake, want an error")
 			}
 			c.sendAnyway(commands)
 			for _, line := range c.rest() {
 				if replyLine.MatchString(line) {
-					t.Errorf("the server answered %q", line)
+					t.Errorf("got the reply %q, want no success", line)
 				}
 			}
 			accepted(t, r, 0)

@@ -12,7 +12,7 @@ import (
 
 const envelope = "MAIL FROM:<shop@acme.example>\r\nRCPT TO:<bob@example.com>\r\n"
 
-// chunk is a BDAT command with its data.
+// chunk returns a BDAT command with its data.
 func chunk(data string, last bool) string {
 	cmd := fmt.Sprintf("BDAT %d", len(data))
 	if last {
@@ -21,8 +21,8 @@ func chunk(data string, last bool) string {
 	return cmd + "\r\n" + data
 }
 
-// TestEndOfDataOverBDAT sends the sequences in chunks, cut at every byte of
-// theirs: in BDAT nothing but the size ends a message.
+// TestEndOfDataOverBDAT sends each sequence in two chunks, split at every byte of the
+// sequence. With BDAT, only the size ends a message.
 func TestEndOfDataOverBDAT(t *testing.T) {
 	r := startRelay(t, func(s *relay.Server) { s.InsecureAuth = true })
 	c := loginPlain(t, r)
@@ -50,15 +50,15 @@ func TestEndOfDataOverBDAT(t *testing.T) {
 	c.cmd("QUIT", "221")
 }
 
-// TestAbandonedBDAT abandons a message and begins the next in the same packet.
-// Each is answered for itself, and what was abandoned leaves nothing behind.
+// TestAbandonedBDAT abandons a message and begins the next one in the same packet.
+// The next message gets its own reply and holds nothing of the abandoned one.
 func TestAbandonedBDAT(t *testing.T) {
 	for _, abandoned := range []string{chunk("From: shop@acme.example\r\n\r\n", false), chunk("", false), chunk("x", false) + chunk("", false)} {
 		for _, by := range []string{"RSET", "EHLO again.test"} {
 			t.Run(fmt.Sprintf("%.12q %s", abandoned, by), func(t *testing.T) {
 				t.Parallel()
-				// The result of what was abandoned comes late, while the next
-				// message is with the Forwarder.
+				// The result of the abandoned message comes late, while the
+				// Forwarder handles the next one.
 				r := startRelay(t, func(s *relay.Server) {
 					s.OnEvent = func(e relay.Event) {
 						if _, ok := e.(*relay.MessageRefused); ok {
@@ -83,11 +83,11 @@ func TestAbandonedBDAT(t *testing.T) {
 						took++
 					}
 					if line[0] == '4' || line[0] == '5' {
-						t.Errorf("the server answered %q", line)
+						t.Errorf("got the reply %q, want none of 4yz or 5yz", line)
 					}
 				}
 				if took != messages {
-					t.Errorf("%d messages were accepted, want %d", took, messages)
+					t.Errorf("got 250 for %d messages, want %d", took, messages)
 				}
 				accepted(t, r, messages)
 			})

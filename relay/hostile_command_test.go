@@ -9,28 +9,31 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// TestCommandsAfterTheEnd pipelines a submission behind what ends the session.
-// None of it is run, and none of it makes the server stumble.
+// TestCommandsAfterTheEnd pipelines a submission after a command that ends the
+// session. No command of the submission is run, and the server logs no error.
 func TestCommandsAfterTheEnd(t *testing.T) {
 	after := "EHLO again.test\r\nAUTH PLAIN $plain\r\n" + smuggled + ".\r\n"
 	bdat := "EHLO again.test\r\nAUTH PLAIN $plain\r\n" + envelope + chunk(hello, true)
-	for name, send := range map[string]string{
-		"QUIT":                      "QUIT\r\n",
-		"QUIT after data":           envelope + "DATA\r\nno header\r\n.\r\nQUIT\r\n",
-		"QUIT within BDAT":          envelope + chunk("x", false) + "QUIT\r\n",
-		"QUIT after BDAT":           envelope + chunk("x", true) + "QUIT\r\n",
-		"QUIT in a transaction":     envelope + "QUIT\r\n",
-		"a line that is too long":   strings.Repeat("x", 70000) + "\r\n",
-		"four errors":               strings.Repeat("FOO BAR\r\n", 4),
-		"BDAT of no size":           envelope + "BDAT\r\n",
-		"BDAT of a malformed size":  envelope + "BDAT 12x LAST\r\n",
-		"BDAT of a negative size":   envelope + "BDAT -1 LAST\r\n",
-		"BDAT of more than 4 GiB":   envelope + "BDAT 5000000000 LAST\r\n",
-		"BDAT of more than 2^64":    envelope + "BDAT 99999999999999999999 LAST\r\n",
-		"BDAT FIRST":                envelope + "BDAT 12 FIRST\r\n",
-		"BDAT LAST and more":        envelope + "BDAT 12 LAST 12\r\n",
-		"BDAT that is in the wrong": envelope + chunk("x", false) + "BDAT x\r\n",
+	for _, test := range []struct {
+		name, send string
+	}{
+		{"QUIT", "QUIT\r\n"},
+		{"QUIT after data", envelope + "DATA\r\nno header\r\n.\r\nQUIT\r\n"},
+		{"QUIT within BDAT", envelope + chunk("x", false) + "QUIT\r\n"},
+		{"QUIT after BDAT", envelope + chunk("x", true) + "QUIT\r\n"},
+		{"QUIT in a transaction", envelope + "QUIT\r\n"},
+		{"a line that is too long", strings.Repeat("x", 70000) + "\r\n"},
+		{"four errors", strings.Repeat("FOO BAR\r\n", 4)},
+		{"BDAT of no size", envelope + "BDAT\r\n"},
+		{"BDAT of a malformed size", envelope + "BDAT 12x LAST\r\n"},
+		{"BDAT of a negative size", envelope + "BDAT -1 LAST\r\n"},
+		{"BDAT of more than 4 GiB", envelope + "BDAT 5000000000 LAST\r\n"},
+		{"BDAT of more than 2^64", envelope + "BDAT 99999999999999999999 LAST\r\n"},
+		{"BDAT FIRST", envelope + "BDAT 12 FIRST\r\n"},
+		{"BDAT LAST and more", envelope + "BDAT 12 LAST 12\r\n"},
+		{"BDAT that is in the wrong", envelope + chunk("x", false) + "BDAT x\r\n"},
 	} {
+		name, send := test.name, test.send
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			logged := new(syncBuilder)
@@ -40,20 +43,20 @@ func TestCommandsAfterTheEnd(t *testing.T) {
 				c.sendAnyway(send + expand(r, more))
 				for _, line := range c.rest() {
 					if strings.Contains(line, "accepted as") || strings.HasPrefix(line, "235") {
-						t.Errorf("%.20q: the server answered %q", more, line)
+						t.Errorf("%.20q: got the reply %q, want no success", more, line)
 					}
 				}
 			}
 			accepted(t, r, 0)
-			time.Sleep(50 * time.Millisecond) // what is run after the end is run a moment later
+			time.Sleep(50 * time.Millisecond) // a command that is run after the end is run a moment later
 			if s := logged.String(); s != "" {
-				t.Errorf("what a client sends is no trouble of the server's: %.500s", s)
+				t.Errorf("got the error log %.500s, want none for what a client sends", s)
 			}
 		})
 	}
 }
 
-// TestEHLONames sends names that could break a reply or a header.
+// TestEHLONames sends client names that could break a reply or a header.
 func TestEHLONames(t *testing.T) {
 	r := startRelay(t, nil)
 	for _, name := range []string{
@@ -65,11 +68,11 @@ func TestEHLONames(t *testing.T) {
 				c := login(t, r)
 				for _, line := range strings.Split(c.cmd(verb+" "+name, "250"), "\n") {
 					if len(line) > 510 {
-						t.Errorf("a reply line of %d bytes", len(line))
+						t.Errorf("got a reply line of %d bytes, want at most 510", len(line))
 					}
 					for i := range len(line) {
 						if line[i] < ' ' || line[i] > '~' {
-							t.Fatalf("the reply holds a %q: %.100q", line[i], line)
+							t.Fatalf("got %q in a reply, want printable ASCII: %.100q", line[i], line)
 						}
 					}
 				}
@@ -80,13 +83,13 @@ func TestEHLONames(t *testing.T) {
 	}
 	for _, m := range r.Messages() {
 		if strings.Contains(string(m.Data), "nnnn") || strings.Contains(string(m.Data), "\x1b") {
-			t.Errorf("the message holds the client's name: %.300q", m.Data)
+			t.Errorf("got the client's name in a message: %.300q", m.Data)
 		}
 	}
 }
 
-// TestEnvelopeAddresses sends addresses with which a command could be broken,
-// here or further on. What is accepted is safe between angle brackets.
+// TestEnvelopeAddresses sends addresses that could break a command, here or on the
+// next server. Every accepted address is safe between angle brackets.
 func TestEnvelopeAddresses(t *testing.T) {
 	r := startRelay(t, nil)
 	c := login(t, r)
@@ -135,7 +138,7 @@ func TestEnvelopeAddresses(t *testing.T) {
 		c.cmd("MAIL FROM:<shop@acme.example>", "250")
 		got := c.cmd("RCPT TO:"+test.path, test.want)
 		if strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r > '~' }) {
-			t.Errorf("RCPT TO:%q: the reply holds what isn't printable: %q", test.path, got)
+			t.Errorf("RCPT TO:%q: got the reply %q, want printable ASCII", test.path, got)
 		}
 		if test.want != "250" {
 			c.cmd("RSET", "250")
@@ -145,7 +148,7 @@ func TestEnvelopeAddresses(t *testing.T) {
 		c.cmd(hello+".", "250")
 		messages := r.Messages()
 		if got := messages[len(messages)-1].To[0].Address; got != test.accepted {
-			t.Errorf("RCPT TO:%q arrived as %q, want %q", test.path, got, test.accepted)
+			t.Errorf("RCPT TO:%q: got the recipient %q, want %q", test.path, got, test.accepted)
 		}
 	}
 	for _, path := range []string{
@@ -153,12 +156,12 @@ func TestEnvelopeAddresses(t *testing.T) {
 		"<shop@evil.example@acme.example>", "<shop@acme.example@evil.example>", "<shop@acme.example>x", "<shop @acme.example>",
 	} {
 		if got := c.cmd("MAIL FROM:"+path, "5"); strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r > '~' }) {
-			t.Errorf("MAIL FROM:%q: the reply holds what isn't printable: %q", path, got)
+			t.Errorf("MAIL FROM:%q: got the reply %q, want printable ASCII", path, got)
 		}
 	}
 }
 
-// TestSecondMAIL begins a message within a message.
+// TestSecondMAIL sends MAIL within a transaction.
 func TestSecondMAIL(t *testing.T) {
 	r := startRelay(t, nil)
 	c := login(t, r)
@@ -178,7 +181,7 @@ func TestSecondMAIL(t *testing.T) {
 	accepted(t, r, 2)
 	for _, m := range r.Messages() {
 		if m.From != "shop@acme.example" || len(m.To) != 1 || m.To[0].Address != "bob@example.com" {
-			t.Errorf("the envelope arrived as %q to %v", m.From, m.To)
+			t.Errorf("got the envelope %q to %v, want shop@acme.example to bob@example.com", m.From, m.To)
 		}
 	}
 }
@@ -197,11 +200,11 @@ func TestChunks(t *testing.T) {
 		go c.sendAnyway(stream.String() + chunk("", true) + "QUIT\r\n")
 		for _, line := range c.rest() {
 			if !strings.HasPrefix(line, "2") {
-				t.Errorf("the server answered %q", line)
+				t.Errorf("got the reply %q, want 2yz", line)
 			}
 		}
 		if got := accepted(t, r, 1); len(got) == 1 && got[0] != body {
-			t.Errorf("the message of %d bytes arrived with %d", len(body), len(got[0]))
+			t.Errorf("got a message of %[2]d bytes, want %[1]d", len(body), len(got[0]))
 		}
 	})
 	t.Run("of nothing", func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// endsOfData are byte sequences that some server somewhere takes for the end of
-// a message, or that could confuse one about where a line ends.
+// endsOfData holds byte sequences that some servers take for the end of a message or
+// of a line.
 var endsOfData = []string{
 	"\n.\n", "\n.\r\n", "\n.\r", "\n\n.\r\n", "\n\r.\r\n", "\r\n\n.\n", "\r\n\n.\r\n",
 	"\r\n.\n", "\r\n.\n\r\n", "\r\n..\n", "\r\n.\x0b\r\n", "\r\n. \r\n", "\r\n.\t\n",
@@ -22,12 +22,12 @@ var endsOfData = []string{
 	"\x85.\x85", "\xe2\x80\xa8.\xe2\x80\xa8", "\r\n=2E\r\n", "\r\n\\.\r\n",
 }
 
-// smuggled is what an attacker hopes to have run as commands.
+// smuggled holds the commands that an attacker wants a server to run.
 const smuggled = "MAIL FROM:<ceo@acme.example>\r\nRCPT TO:<victim@example.com>\r\n" +
 	"DATA\r\nFrom: ceo@acme.example\r\n\r\nsmuggled\r\n"
 
-// unstuffed is the content a client sent with DATA, and whether it is one that
-// may be accepted: the definition of RFC 5321 section 4.5.2 and no more.
+// unstuffed returns the content that a client sent with DATA, as RFC 5321 section
+// 4.5.2 defines it, and whether it may be accepted.
 func unstuffed(body string) (content string, ok bool) {
 	if strings.Contains(body, "\x00") || strings.Contains(strings.ReplaceAll(body, "\r\n", ""), "\r") {
 		return "", false
@@ -43,24 +43,27 @@ func crlf(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\r\n")
 }
 
-// TestEndOfDataOverDATA sends each sequence within a body, followed by commands,
-// and at its end. One message is one message, whatever it holds.
+// TestEndOfDataOverDATA sends each sequence within a body, followed by commands, and
+// at the end of the body. The server sees exactly one message each time.
 func TestEndOfDataOverDATA(t *testing.T) {
 	const head = "MAIL FROM:<shop@acme.example>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\n"
 	for _, end := range endsOfData {
-		for what, body := range map[string]string{
-			"within":           "From: shop@acme.example\r\n\r\nfirst" + end + smuggled,
-			"first in body":    "From: shop@acme.example\r\n\r\n" + end + smuggled,
-			"at the end":       "From: shop@acme.example\r\n\r\nlast" + end + "\r\n",
-			"before the end":   "From: shop@acme.example\r\n\r\nlast" + end,
-			"at the beginning": end + "From: shop@acme.example\r\n\r\n" + smuggled,
+		for _, test := range []struct {
+			what, body string
+		}{
+			{"within", "From: shop@acme.example\r\n\r\nfirst" + end + smuggled},
+			{"first in body", "From: shop@acme.example\r\n\r\n" + end + smuggled},
+			{"at the end", "From: shop@acme.example\r\n\r\nlast" + end + "\r\n"},
+			{"before the end", "From: shop@acme.example\r\n\r\nlast" + end},
+			{"at the beginning", end + "From: shop@acme.example\r\n\r\n" + smuggled},
 		} {
+			what, body := test.what, test.body
 			if !strings.HasSuffix(body, "\r\n") {
 				body += "\r\n"
 			}
 			stream := body + ".\r\n"
 			if strings.Index(stream, "\r\n.\r\n") != len(body)-2 || strings.HasPrefix(stream, ".\r\n") {
-				continue // the sequence makes an end that is valid
+				continue // the sequence is a valid end of the message
 			}
 			want, ok := unstuffed(body)
 			for _, packets := range []string{"in one packet", "in two", "a byte at a time"} {
@@ -116,7 +119,7 @@ func playEndOfData(t *testing.T, head, stream, packets, want string, ok bool) {
 }
 
 // TestStallWithinBody stops sending in the middle of a body until the server has
-// ended the session, and then goes on with what would be commands.
+// ended the session, and then sends text that looks like commands.
 func TestStallWithinBody(t *testing.T) {
 	for _, tt := range []struct{ name, begun string }{
 		{"DATA", "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n"},
@@ -161,20 +164,23 @@ func TestStallWithinBody(t *testing.T) {
 // TestDisconnectWithinBody closes the client's side before the end of the body.
 // The client can still read the reply, which is not 250.
 func TestDisconnectWithinBody(t *testing.T) {
-	for name, begun := range map[string]string{
-		"DATA":                  "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
-		"DATA in the end":       "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n.\r",
-		"DATA after bare LF":    "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\n.\n",
-		"BDAT":                  "BDAT 500\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
-		"BDAT LAST":             "BDAT 500 LAST\r\nFrom: shop@acme.example\r\n\r\nhello\r\n",
-		"BDAT LAST, one short":  fmt.Sprintf("BDAT %d LAST\r\n%s", len(hello)+1, hello),
-		"BDAT LAST, nothing":    "BDAT 500 LAST\r\n",
-		"BDAT LAST, 2nd chunk":  chunk(hello, false) + "BDAT 1 LAST\r\n",
-		"BDAT LAST, large":      "BDAT 9000000 LAST\r\nFrom: shop@acme.example\r\n\r\n" + strings.Repeat(filler, 5000),
-		"BDAT, all but LAST":    chunk(hello, false),
-		"BDAT, half of command": chunk(hello, false) + "BDAT 0 LAS",
-		"BDAT, LAST without LF": chunk(hello, false) + "BDAT 0 LAST",
+	for _, test := range []struct {
+		name, begun string
+	}{
+		{"DATA", "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n"},
+		{"DATA in the end", "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\r\n.\r"},
+		{"DATA after bare LF", "DATA\r\nFrom: shop@acme.example\r\n\r\nhello\n.\n"},
+		{"BDAT", "BDAT 500\r\nFrom: shop@acme.example\r\n\r\nhello\r\n"},
+		{"BDAT LAST", "BDAT 500 LAST\r\nFrom: shop@acme.example\r\n\r\nhello\r\n"},
+		{"BDAT LAST, one short", fmt.Sprintf("BDAT %d LAST\r\n%s", len(hello)+1, hello)},
+		{"BDAT LAST, nothing", "BDAT 500 LAST\r\n"},
+		{"BDAT LAST, 2nd chunk", chunk(hello, false) + "BDAT 1 LAST\r\n"},
+		{"BDAT LAST, large", "BDAT 9000000 LAST\r\nFrom: shop@acme.example\r\n\r\n" + strings.Repeat(filler, 5000)},
+		{"BDAT, all but LAST", chunk(hello, false)},
+		{"BDAT, half of command", chunk(hello, false) + "BDAT 0 LAS"},
+		{"BDAT, LAST without LF", chunk(hello, false) + "BDAT 0 LAST"},
 	} {
+		name, begun := test.name, test.begun
 		for _, secure := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s secure=%v", name, secure), func(t *testing.T) {
 				t.Parallel()
@@ -187,7 +193,7 @@ func TestDisconnectWithinBody(t *testing.T) {
 				c.closeWrite()
 				for _, line := range c.rest() {
 					if strings.Contains(line, "accepted as") {
-						t.Errorf("the server answered %q", line)
+						t.Errorf("got the reply %q, want no success", line)
 					}
 				}
 				accepted(t, r, 0)

@@ -155,22 +155,25 @@ func TestNoTemporaryFileIsLeft(t *testing.T) {
 		})
 	})
 	large := sized(600_000)
-	for name, send := range map[string]string{
-		"accepted":            "DATA\r\n" + large + ".\r\nQUIT\r\n",
-		"accepted, BDAT":      chunk(large, true) + "QUIT\r\n",
-		"too large":           "DATA\r\n" + large + large + ".\r\nQUIT\r\n",
-		"too large, BDAT":     chunk(large, false) + chunk(large, true) + "QUIT\r\n",
-		"foreign":             chunk("Sender: x@evil.example\r\n"+large, true) + "QUIT\r\n",
-		"bare CR":             chunk(large+"\r", true) + "QUIT\r\n",
-		"NUL":                 chunk(large+"\x00", true) + "QUIT\r\n",
-		"stalled":             "DATA\r\n" + large,
-		"stalled, BDAT":       chunk(large, false),
-		"abandoned by RSET":   chunk(large, false) + "RSET\r\nQUIT\r\n",
-		"abandoned by EHLO":   chunk(large, false) + "EHLO x\r\nQUIT\r\n",
-		"abandoned by QUIT":   chunk(large, false) + "QUIT\r\n",
-		"a line too long":     "DATA\r\n" + large + strings.Repeat("x", 100_000),
-		"a BDAT that's wrong": chunk(large, false) + "BDAT x\r\n",
+	for _, test := range []struct {
+		name, send string
+	}{
+		{"accepted", "DATA\r\n" + large + ".\r\nQUIT\r\n"},
+		{"accepted, BDAT", chunk(large, true) + "QUIT\r\n"},
+		{"too large", "DATA\r\n" + large + large + ".\r\nQUIT\r\n"},
+		{"too large, BDAT", chunk(large, false) + chunk(large, true) + "QUIT\r\n"},
+		{"foreign", chunk("Sender: x@evil.example\r\n"+large, true) + "QUIT\r\n"},
+		{"bare CR", chunk(large+"\r", true) + "QUIT\r\n"},
+		{"NUL", chunk(large+"\x00", true) + "QUIT\r\n"},
+		{"stalled", "DATA\r\n" + large},
+		{"stalled, BDAT", chunk(large, false)},
+		{"abandoned by RSET", chunk(large, false) + "RSET\r\nQUIT\r\n"},
+		{"abandoned by EHLO", chunk(large, false) + "EHLO x\r\nQUIT\r\n"},
+		{"abandoned by QUIT", chunk(large, false) + "QUIT\r\n"},
+		{"a line too long", "DATA\r\n" + large + strings.Repeat("x", 100_000)},
+		{"a BDAT that's wrong", chunk(large, false) + "BDAT x\r\n"},
 	} {
+		name, send := test.name, test.send
 		t.Run(name, func(t *testing.T) {
 			c := login(t, r)
 			c.envelope()

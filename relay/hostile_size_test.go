@@ -11,7 +11,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// sized is a message of exactly n bytes.
+// sized returns a message of exactly n bytes.
 func sized(n int) string {
 	const head = "From: shop@acme.example\r\n\r\n"
 	n -= len(head)
@@ -19,23 +19,26 @@ func sized(n int) string {
 	return head + strings.Repeat(filler, lines) + strings.Repeat("x", n-lines*len(filler)-2) + "\r\n"
 }
 
-// ways to send a message that has no line that begins with a dot.
-var ways = map[string]func(string) string{
-	"DATA":         func(m string) string { return "DATA\r\n" + m + ".\r\n" },
-	"BDAT":         func(m string) string { return chunk(m, true) },
-	"BDAT, chunks": func(m string) string { return chunk(m[:len(m)/2], false) + chunk(m[len(m)/2:], true) },
-	"BDAT, last 0": func(m string) string { return chunk(m, false) + chunk("", true) },
+// ways holds the ways to send a message in which no line begins with a dot.
+var ways = []struct {
+	name string
+	send func(string) string
+}{
+	{"DATA", func(m string) string { return "DATA\r\n" + m + ".\r\n" }},
+	{"BDAT", func(m string) string { return chunk(m, true) }},
+	{"BDAT, chunks", func(m string) string { return chunk(m[:len(m)/2], false) + chunk(m[len(m)/2:], true) }},
+	{"BDAT, last 0", func(m string) string { return chunk(m, false) + chunk("", true) }},
 }
 
 // TestMessageSize sends messages of exactly the limit, and of one byte more.
 func TestMessageSize(t *testing.T) {
-	const limit = 300_000 // more than is kept in memory
+	const limit = 300_000 // larger than the part that is kept in memory
 	r := startRelay(t, func(s *relay.Server) { s.MaxMessageBytes = limit })
-	for name, send := range ways {
+	for _, way := range ways {
+		name, send := way.name, way.send
 		for _, test := range []struct {
-			size     int
-			declared string
-			want     string
+			size           int
+			declared, want string
 		}{
 			{limit, "", "250 2.0.0 accepted"},
 			{limit, fmt.Sprintf(" SIZE=%d", limit), "250 2.0.0 accepted"},
@@ -59,7 +62,7 @@ func TestMessageSize(t *testing.T) {
 					last = c.reply()
 				}
 				if !strings.HasPrefix(last, test.want) {
-					t.Errorf("the server answered %q, want %q", last, test.want)
+					t.Errorf("got the reply %q, want %q", last, test.want)
 				}
 				if name == "BDAT, last 0" && test.want[0] == '5' {
 					c.want("503") // to the second chunk
@@ -68,7 +71,7 @@ func TestMessageSize(t *testing.T) {
 				c.deliver()   // the session goes on
 				messages := r.Messages()[before:]
 				if test.want[0] == '2' && string(withoutTrace(messages[0].Data)) != m {
-					t.Error("the message arrived changed")
+					t.Error("got another message than was sent")
 				}
 			})
 		}
@@ -89,8 +92,13 @@ func TestMessageSize(t *testing.T) {
 func TestHeaderSize(t *testing.T) {
 	const limit = 256 << 10
 	r := startRelay(t, nil)
-	for name, send := range ways {
-		for size, want := range map[int]string{limit: "250 2.0.0 accepted", limit + 1: "552 5.3.4 the header is larger"} {
+	for _, way := range ways {
+		name, send := way.name, way.send
+		for _, test := range []struct {
+			size int
+			want string
+		}{{limit, "250 2.0.0 accepted"}, {limit + 1, "552 5.3.4 the header is larger"}} {
+			size, want := test.size, test.want
 			t.Run(fmt.Sprintf("%s %d", name, size), func(t *testing.T) {
 				const from = "From: shop@acme.example\r\n"
 				h := from + strings.Repeat("X: "+strings.Repeat("x", 507)+"\r\n", limit/512-1)
@@ -103,7 +111,7 @@ func TestHeaderSize(t *testing.T) {
 					last = c.reply()
 				}
 				if !strings.HasPrefix(last, want) {
-					t.Errorf("the server answered %q, want %q", last, want)
+					t.Errorf("got the reply %q, want %q", last, want)
 				}
 			})
 		}
@@ -114,9 +122,9 @@ func TestHeaderSize(t *testing.T) {
 func TestHugeHeader(t *testing.T) {
 	t.Parallel()
 	r := startRelay(t, nil)
-	for _, name := range []string{"DATA", "BDAT"} {
-		t.Run(name, func(t *testing.T) {
-			send := ways[name]
+	for _, way := range ways[:2] {
+		t.Run(way.name, func(t *testing.T) {
+			send := way.send
 			c := login(t, r)
 			for _, m := range []string{
 				"From: shop@acme.example\r\n" + strings.Repeat("X: "+filler, 130_000) + "\r\nhello\r\n",
@@ -129,7 +137,7 @@ func TestHugeHeader(t *testing.T) {
 					last = c.reply()
 				}
 				if !strings.HasPrefix(last, "552 5.3.4 the header is larger") {
-					t.Fatalf("the server answered %q", last)
+					t.Fatalf("got the reply %q, want 552 5.3.4", last)
 				}
 			}
 			c.deliver()
@@ -162,7 +170,7 @@ func TestManyRecipients(t *testing.T) {
 	c.want("354")
 	c.want("250 2.0.0 accepted")
 	if to := r.Messages()[0].To; len(to) != 1000 {
-		t.Errorf("the message has %d recipients, want 1000", len(to))
+		t.Errorf("got %d recipients, want 1000", len(to))
 	}
 }
 
@@ -180,7 +188,8 @@ func TestLongLines(t *testing.T) {
 		}
 	}
 	content := "From: shop@acme.example\r\n\r\n" + long + "\r\n"
-	for name, data := range map[string]string{"DATA": "DATA\r\n" + content + ".\r\n", "BDAT": chunk(content, true)} {
+	for _, way := range ways[:2] {
+		name, data := way.name, way.send(content)
 		t.Run(name, func(t *testing.T) {
 			c := login(t, r)
 			c.envelope()
@@ -195,25 +204,29 @@ func TestLongLines(t *testing.T) {
 	accepted(t, r, 0)
 }
 
-// TestEndlessBody sends a body that doesn't end. It is cut, not read forever.
+// TestEndlessBody sends a body without an end. The server ends the connection instead
+// of reading on.
 func TestEndlessBody(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	r := startRelay(t, func(s *relay.Server) { s.MaxMessageBytes = 100_000 })
-	for name, begin := range map[string]string{
-		"DATA":           "DATA\r\nFrom: shop@acme.example\r\n\r\n",
-		"DATA, bare CR":  "DATA\r\nFrom: shop@acme.example\r\n\r\n\r",
-		"DATA, header":   "DATA\r\n",
-		"BDAT":           "BDAT 4000000000 LAST\r\nFrom: shop@acme.example\r\n\r\n",
-		"BDAT, bare CR":  "BDAT 4000000000 LAST\r\nFrom: shop@acme.example\r\n\r\n\r",
-		"BDAT, no RCPT":  "RSET\r\nBDAT 4000000000 LAST\r\n",
-		"BDAT, a chunks": chunk("From: shop@acme.example\r\n\r\n", false) + "BDAT 4000000000 LAST\r\n",
+	for _, test := range []struct {
+		name, begin string
+	}{
+		{"DATA", "DATA\r\nFrom: shop@acme.example\r\n\r\n"},
+		{"DATA, bare CR", "DATA\r\nFrom: shop@acme.example\r\n\r\n\r"},
+		{"DATA, header", "DATA\r\n"},
+		{"BDAT", "BDAT 4000000000 LAST\r\nFrom: shop@acme.example\r\n\r\n"},
+		{"BDAT, bare CR", "BDAT 4000000000 LAST\r\nFrom: shop@acme.example\r\n\r\n\r"},
+		{"BDAT, no RCPT", "RSET\r\nBDAT 4000000000 LAST\r\n"},
+		{"BDAT, a chunks", chunk("From: shop@acme.example\r\n\r\n", false) + "BDAT 4000000000 LAST\r\n"},
 	} {
+		name, begin := test.name, test.begin
 		t.Run(name, func(t *testing.T) {
 			c := login(t, r)
 			c.envelope()
 			c.send(begin)
 			if strings.Contains(name, "no RCPT") {
-				return // the client has a right to that; the timeouts bound it
+				return // allowed: timeouts limit it
 			}
 			sent := make(chan int)
 			go func() {
@@ -230,10 +243,10 @@ func TestEndlessBody(t *testing.T) {
 			}()
 			got := strings.Join(c.rest(), "\n")
 			if strings.Contains(got, "accepted as") {
-				t.Errorf("the server answered %q", got)
+				t.Errorf("got the reply %q, want no success", got)
 			}
 			if n := <-sent; n >= 64<<20 {
-				t.Errorf("the server read %d bytes of a message that may have 100,000", n)
+				t.Errorf("got %d bytes read, want little more than the limit of 100,000", n)
 			}
 		})
 	}
@@ -241,8 +254,8 @@ func TestEndlessBody(t *testing.T) {
 	noFiles(t)
 }
 
-// noFiles wants the directory for temporary files empty, and none that was there
-// open still.
+// noFiles checks that the directory for temporary files is empty, and that the process
+// has no deleted file of it open.
 func noFiles(t testing.TB) {
 	t.Helper()
 	files, err := os.ReadDir(os.TempDir())
@@ -250,12 +263,12 @@ func noFiles(t testing.TB) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		t.Errorf("the temporary file %s is left", f.Name())
+		t.Errorf("got the temporary file %s, want none left", f.Name())
 	}
-	open, _ := os.ReadDir("/proc/self/fd") // where there is such a thing
+	open, _ := os.ReadDir("/proc/self/fd") // on Linux only
 	for _, f := range open {
 		if name, _ := os.Readlink("/proc/self/fd/" + f.Name()); strings.HasPrefix(name, os.TempDir()+"/") {
-			t.Errorf("the temporary file %s is still open", name)
+			t.Errorf("got the temporary file %s open, want none", name)
 		}
 	}
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// What the hostile tests share.
+// Helpers of the hostile tests.
 
-// startRelay starts a relay after change was made to its server.
+// startRelay starts a relay. If change is not nil, it changes the server first.
 func startRelay(t testing.TB, change func(*relay.Server)) *relaytest.Relay {
 	t.Helper()
 	r := relaytest.NewUnstartedRelay(t)
@@ -26,20 +26,21 @@ func startRelay(t testing.TB, change func(*relay.Server)) *relaytest.Relay {
 	return r
 }
 
-// rest returns every line the server still sends until it closes, which it has
-// to do soon. A line that was reset instead of closed holds what came before.
+// rest returns the lines that the server sends until it closes the connection. It
+// fails the test if that takes more than ten seconds. If the connection is reset, rest
+// returns the lines before that.
 func (c *client) rest() []string {
 	c.t.Helper()
 	c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	all, err := io.ReadAll(c.r)
 	if isTimeout(err) {
-		c.t.Fatalf("the server neither answers nor closes; so far it said %q", all)
+		c.t.Fatalf("got %q and then neither a reply nor the end of the connection", all)
 	}
 	return strings.Split(strings.TrimSuffix(string(all), "\r\n"), "\r\n")
 }
 
-// wantCodes wants the server to send replies that begin with exactly these, and
-// to close then.
+// wantCodes checks that the server sends one reply for each of want, which is its
+// beginning, and then closes the connection.
 func (c *client) wantCodes(want ...string) {
 	c.t.Helper()
 	var got []string
@@ -53,11 +54,11 @@ func (c *client) wantCodes(want ...string) {
 		ok = ok && strings.HasPrefix(got[i], want[i])
 	}
 	if !ok {
-		c.t.Fatalf("the server answered\n   %s\nwant\n   %s", strings.Join(got, "\n   "), strings.Join(want, "\n   "))
+		c.t.Fatalf("got the replies\n   %s\nwant\n   %s", strings.Join(got, "\n   "), strings.Join(want, "\n   "))
 	}
 }
 
-// closeWrite ends the client's side of the line, in TLS by close_notify.
+// closeWrite closes the client's side of the connection, with TLS by close_notify.
 func (c *client) closeWrite() {
 	c.t.Helper()
 	if err := c.conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
@@ -65,24 +66,25 @@ func (c *client) closeWrite() {
 	}
 }
 
-// wellFormed checks what no accepted message may ever hold.
+// wellFormed checks that a message holds no bare CR, no bare LF and no NUL.
 func wellFormed(t testing.TB, data []byte) {
 	t.Helper()
 	lines := bytes.Split(data, []byte("\r\n"))
 	for _, line := range lines {
 		if i := bytes.IndexAny(line, "\r\n\x00"); i >= 0 {
-			t.Errorf("an accepted message holds a bare %q: %.200q", line[i], line)
+			t.Errorf("got a bare %q in an accepted message: %.200q", line[i], line)
 			return
 		}
 	}
 }
 
-// accepted wants n messages, all well formed, and returns them without trace.
+// accepted checks that n messages were accepted and are well-formed. It returns their
+// contents without the trace fields.
 func accepted(t testing.TB, r *relaytest.Relay, n int) []string {
 	t.Helper()
 	messages := r.Messages()
 	if len(messages) != n {
-		t.Errorf("%d messages were accepted, want %d", len(messages), n)
+		t.Errorf("got %d accepted messages, want %d", len(messages), n)
 		for _, m := range messages[:min(3, len(messages))] {
 			t.Logf("accepted from %q to %v: %.300q", m.From, m.To, m.Data)
 		}
@@ -95,7 +97,7 @@ func accepted(t testing.TB, r *relaytest.Relay, n int) []string {
 	return all
 }
 
-// stillServes sends one good message.
+// stillServes checks that the relay accepts a message.
 func stillServes(t testing.TB, r *relaytest.Relay) {
 	t.Helper()
 	before := len(r.Messages())
@@ -103,7 +105,7 @@ func stillServes(t testing.TB, r *relaytest.Relay) {
 	c.deliver()
 	c.cmd("QUIT", "221")
 	if n := len(r.Messages()); n <= before {
-		t.Errorf("%d messages after a good one was sent, before it were %d", n, before)
+		t.Errorf("got %d messages after a good one, want more than the %d before", n, before)
 	}
 }
 
@@ -112,13 +114,13 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !ok(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited for: %s", what)
+			t.Fatalf("got no %s in 20 seconds", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-// loginPlain is as login, in the clear, on a server with InsecureAuth.
+// loginPlain is login in the clear, on a server with InsecureAuth.
 func loginPlain(t testing.TB, r *relaytest.Relay) *client {
 	t.Helper()
 	c := dial(t, r, false)
@@ -128,16 +130,16 @@ func loginPlain(t testing.TB, r *relaytest.Relay) *client {
 	return c
 }
 
-// lines joins SMTP lines, each ended by CRLF.
+// lines joins SMTP lines, with CRLF after each.
 func lines(l ...string) string { return strings.Join(l, "\r\n") + "\r\n" }
 
-// sendAnyway sends what the server may not want to read to its end.
+// sendAnyway is send for text that the server may not read to its end.
 func (c *client) sendAnyway(s string) {
 	c.conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
 	io.WriteString(c.conn, s)
 }
 
-// dialRaw is as dial, without the TLS handshake.
+// dialRaw is dial without the TLS handshake.
 func dialRaw(t testing.TB, r *relaytest.Relay, implicitTLS bool) *client {
 	t.Helper()
 	addr := r.Addr
@@ -152,7 +154,7 @@ func dialRaw(t testing.TB, r *relaytest.Relay, implicitTLS bool) *client {
 	return newClient(t, nc)
 }
 
-// errorLog returns a logger that writes what is logged as an error to w.
+// errorLog returns a logger that writes errors to w, and nothing else.
 func errorLog(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelError}))
 }

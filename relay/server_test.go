@@ -43,7 +43,7 @@ func TestServeSaysWhatIsMissing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			err := test.srv.ListenAndServe("127.0.0.1:0")
 			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("ListenAndServe: %v, want an error with %q", err, test.want)
+				t.Errorf("ListenAndServe: got %v, want an error with %q", err, test.want)
 			}
 		})
 	}
@@ -52,7 +52,7 @@ func TestServeSaysWhatIsMissing(t *testing.T) {
 func TestPortInUse(t *testing.T) {
 	r := relaytest.NewRelay(t)
 	if err := new(relay.Server).ListenAndServe(r.Addr); err == nil || errors.Is(err, relay.ErrServerClosed) {
-		t.Errorf("ListenAndServe on a port in use: %v, want an error", err)
+		t.Errorf("ListenAndServe on a port in use: got %v, want an error", err)
 	}
 }
 
@@ -60,14 +60,14 @@ func TestServeAfterClose(t *testing.T) {
 	r := relaytest.NewRelay(t)
 	r.Server.Close()
 	if err := r.Server.ListenAndServe("127.0.0.1:0"); !errors.Is(err, relay.ErrServerClosed) {
-		t.Errorf("ListenAndServe after Close: %v, want ErrServerClosed", err)
+		t.Errorf("ListenAndServe after Close: got %v, want ErrServerClosed", err)
 	}
 	var unused relay.Server
 	if err := unused.Shutdown(t.Context()); err != nil {
-		t.Errorf("Shutdown of a server that never served: %v", err)
+		t.Errorf("Shutdown of a server that never served: got %v, want nil", err)
 	}
 	if err := unused.ListenAndServe("127.0.0.1:0"); !errors.Is(err, relay.ErrServerClosed) {
-		t.Errorf("ListenAndServe after Shutdown: %v, want ErrServerClosed", err)
+		t.Errorf("ListenAndServe after Shutdown: got %v, want ErrServerClosed", err)
 	}
 }
 
@@ -82,32 +82,31 @@ func TestMessageCarriesTheEnvelope(t *testing.T) {
 	reply := c.cmd(hello+".", "250 2.0.0 accepted as ")
 	m := r.Messages()[0]
 	if want := "250 2.0.0 accepted as " + m.ID; reply != want {
-		t.Errorf("the reply is %q, want %q", reply, want)
+		t.Errorf("got the reply %q, want %q", reply, want)
 	}
 	if want := "id " + m.ID + ";"; !bytes.Contains(m.Data, []byte(want)) {
-		t.Errorf("the Received line doesn't hold %q:\n%s", want, m.Data)
+		t.Errorf("got no %q in the Received line:\n%s", want, m.Data)
 	}
 	if m.From != "shop@acme.example" || m.Identity.Username != r.Username || m.Identity.Domain != r.Domain || !m.Remote.IsLoopback() {
-		t.Errorf("message is from %q, %+v, %v", m.From, m.Identity, m.Remote)
+		t.Errorf("got a message from %q, %+v, %v", m.From, m.Identity, m.Remote)
 	}
 	wantTo := []relay.Recipient{
 		{Address: `"b b"@example.com`, Notify: []string{"SUCCESS", "FAILURE"}, OriginalRecipient: "RFC822;bob+1@example.com"},
 		{Address: "carol@example.com", Notify: []string{"NEVER"}},
 	}
 	if !reflect.DeepEqual(m.To, wantTo) {
-		t.Errorf("recipients are\n%+v, want\n%+v", m.To, wantTo)
+		t.Errorf("got the recipients\n%+v, want\n%+v", m.To, wantTo)
 	}
 	want := relay.Options{Body: "8BITMIME", UTF8: true, Return: "HDRS", EnvelopeID: "q+1"}
 	if m.Options != want {
-		t.Errorf("options are %+v, want %+v", m.Options, want)
+		t.Errorf("got the options %+v, want %+v", m.Options, want)
 	}
 	if !bytes.Contains(m.Data, []byte("with UTF8SMTPSA id")) {
-		t.Errorf("the Received line names another protocol:\n%s", m.Data)
+		t.Errorf("got another protocol in the Received line:\n%s", m.Data)
 	}
 }
 
-// A Forwarder's error is the client's reply, and nothing of an internal error
-// is.
+// A Forwarder's ReplyError is sent to the client. The text of any other error is not.
 func TestForwarderErrorsAsReplies(t *testing.T) {
 	remote := func(code int, enhanced, text string) error {
 		return &relay.ReplyError{Code: code, Enhanced: enhanced, Text: text, Host: "mx.example.com"}
@@ -147,21 +146,21 @@ func TestForwarderErrorsAsReplies(t *testing.T) {
 			c.cmd("DATA", "354")
 			c.send(hello + ".\r\n")
 			if got := c.reply(); got != test.want {
-				t.Errorf("the client was answered %q, want %q", got, test.want)
+				t.Errorf("got the reply %q, want %q", got, test.want)
 			}
 			field, to := relay.FieldData, []string{"bob@example.com"}
 			if test.name == "recipients" {
 				field, to = relay.FieldRcptTo, []string{"a@example.com", "b@example.com"}
 			}
 			if e := <-refused; e.Field != field || !slices.Equal(e.To, to) {
-				t.Errorf("the event names %s %q, want %s %q", e.Field, e.To, field, to)
+				t.Errorf("got an event about %s %q, want %s %q", e.Field, e.To, field, to)
 			}
 			c.cmd("NOOP", "250")
 		})
 	}
 }
 
-// The event about a malformed address names it, made safe.
+// The event about a malformed address names the address in printable ASCII.
 func TestEventsNameMalformedAddresses(t *testing.T) {
 	r := relaytest.NewUnstartedRelay(t)
 	refused := refusals(r.Server)
@@ -172,17 +171,17 @@ func TestEventsNameMalformedAddresses(t *testing.T) {
 	c.cmd("RCPT TO:<bob\x1b@ex&ample.com>", "501 5.1.3")
 	c.cmd("RCPT TO:<bob@"+strings.Repeat("x", 300)+">", "501 5.1.3")
 	if e := <-refused; e.From != "shop@acme..example" {
-		t.Errorf("the event names the sender %q", e.From)
+		t.Errorf("got an event about the sender %q, want shop@acme..example", e.From)
 	}
 	if e := <-refused; !slices.Equal(e.To, []string{"bob?@ex&ample.com"}) || e.From != "shop@acme.example" {
-		t.Errorf("the event names the recipient %q, from %q", e.To, e.From)
+		t.Errorf("got an event about the recipient %q, from %q", e.To, e.From)
 	}
 	if e := <-refused; len(e.To) != 1 || len(e.To[0]) != 254 {
-		t.Errorf("the event names the recipients %q, want one of 254 bytes", e.To)
+		t.Errorf("got an event about the recipients %q, want one of 254 bytes", e.To)
 	}
 }
 
-// refusals sends what the server, which isn't started yet, refuses.
+// refusals returns the MessageRefused events of a server that is not started yet.
 func refusals(s *relay.Server) <-chan *relay.MessageRefused {
 	c := make(chan *relay.MessageRefused, 10)
 	s.OnEvent = func(e relay.Event) {
@@ -197,8 +196,8 @@ type finalError struct{ error }
 
 func (finalError) Temporary() bool { return false }
 
-// A reset or a deletion cuts the live session off at once, and a password that
-// was reset elsewhere gets no further message accepted.
+// A reset or a deletion ends the session at once. After a reset on another node no
+// further message of the session is accepted.
 func TestRevokedSessions(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -256,7 +255,7 @@ func TestRevokedSessions(t *testing.T) {
 			}
 			c.cmd(hello+".", "421 4.7.0")
 			if n := len(r.Messages()); n != 0 {
-				t.Errorf("%d messages were accepted, want none", n)
+				t.Errorf("got %d messages, want none", n)
 			}
 		})
 	}
@@ -304,7 +303,7 @@ func TestEvents(t *testing.T) {
 		`*relay.SessionEnded code=421 | reason="the password was reset or the user deleted, log in again" | commands=8 | logins_refused=2 | accepted=1 | refused=1`,
 	}
 	if len(events) != len(want) {
-		t.Fatalf("there were %d events, want %d:\n%s", len(events), len(want), &log)
+		t.Fatalf("got %d events, want %d:\n%s", len(events), len(want), &log)
 	}
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 	for i, e := range events {
@@ -314,13 +313,13 @@ func TestEvents(t *testing.T) {
 		}
 		for _, attr := range strings.Split(attrs, " | ") {
 			if !strings.Contains(lines[i], attr) {
-				t.Errorf("event %d is logged as\n%s, want it to hold %s", i, lines[i], attr)
+				t.Errorf("got the log line %d\n%s, want %s in it", i, lines[i], attr)
 			}
 		}
 	}
 	for _, secret := range []string{r.Password, "=wrong", "APASSWORD", "secret"} {
 		if strings.Contains(log.String(), secret) {
-			t.Errorf("the log holds %q:\n%s", secret, &log)
+			t.Errorf("got %q in the log:\n%s", secret, &log)
 		}
 	}
 }
@@ -355,11 +354,11 @@ func TestCloseEndsForwardsInProgress(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(20 * time.Second):
-		t.Error("the context of the Forward in progress goes on after Close")
+		t.Error("got no end of the context of Forward after Close")
 	}
 }
 
-// Replies to pipelined commands come in one piece (RFC 2920).
+// Replies to pipelined commands are sent in one packet (RFC 2920).
 func TestRepliesAreGathered(t *testing.T) {
 	r := relaytest.NewRelay(t)
 	c := login(t, r)

@@ -31,16 +31,20 @@ func TestCertificateIsAskedForEachTime(t *testing.T) {
 	c.startTLS()
 	c.cmd("EHLO client.test", "250")
 	if asked != 2 {
-		t.Errorf("GetCertificate was called %d times, want 2", asked)
+		t.Errorf("got %d calls of GetCertificate, want 2", asked)
 	}
 }
 
-func TestTLS12IsTheLeast(t *testing.T) {
+func TestTLSVersions(t *testing.T) {
 	old := &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}, MinVersion: tls.VersionTLS10}
-	for name, config := range map[string]*tls.Config{
-		"MinVersion":         old,
-		"GetConfigForClient": {GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return old, nil }},
+	for _, test := range []struct {
+		name   string
+		config *tls.Config
+	}{
+		{"MinVersion", old},
+		{"GetConfigForClient", &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return old, nil }}},
 	} {
+		name, config := test.name, test.config
 		t.Run(name, func(t *testing.T) {
 			r := startRelay(t, func(s *relay.Server) { s.TLSConfig = config })
 			stillServes(t, r)
@@ -56,40 +60,44 @@ func TestTLS12IsTheLeast(t *testing.T) {
 				tc.SetDeadline(time.Now().Add(20 * time.Second))
 				io.WriteString(tc, "NOOP\r\n")
 				if got, err := io.ReadAll(tc); len(got) > 0 || isTimeout(err) {
-					t.Errorf("implicit=%v: over TLS 1.1 the server said %q, %v", implicit, got, err)
+					t.Errorf("implicit=%v: over TLS 1.1 got %q, %v; want no byte", implicit, got, err)
 				}
 			}
 		})
 	}
 }
 
-// What the embedder's functions say is the only sign of a server that nobody can
-// talk to.
-func TestTLSFaultsAreLogged(t *testing.T) {
+// If every handshake fails, the errors of the embedder's functions are the only sign
+// of it.
+func TestTLSErrorsAreLogged(t *testing.T) {
 	fault := errors.New("the certificate can't be read")
-	for name, config := range map[string]*tls.Config{
-		"GetCertificate":     {GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, fault }},
-		"GetConfigForClient": {GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, fault }},
+	for _, test := range []struct {
+		name   string
+		config *tls.Config
+	}{
+		{"GetCertificate", &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, fault }}},
+		{"GetConfigForClient", &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, fault }}},
 	} {
+		name, config := test.name, test.config
 		t.Run(name, func(t *testing.T) {
 			logged := new(syncBuilder)
 			r := startRelay(t, func(s *relay.Server) { s.TLSConfig, s.Logger = config, errorLog(logged) })
 			for range 3 {
 				if c, err := tls.Dial("tcp", r.AddrTLS, relaytest.ClientTLS()); err == nil {
 					c.Close()
-					t.Fatal("the handshake succeeded")
+					t.Fatal("got a handshake, want an error")
 				}
 			}
 			got := logged.String()
 			if strings.Count(got, "\n") != 1 || !strings.Contains(got, "TLSConfig."+name) || !strings.Contains(got, fault.Error()) {
-				t.Errorf("logged was\n%swant one line about %s", got, name)
+				t.Errorf("got the log\n%swant one line about %s", got, name)
 			}
 		})
 	}
 }
 
-// Clients that ask for names that don't exist hide nothing, nor do they fill the log.
-func TestTLSFaultsAmongOthers(t *testing.T) {
+// Clients that ask for unknown names neither hide other errors nor fill the log.
+func TestTLSErrorsOfManyClients(t *testing.T) {
 	var broken atomic.Bool
 	cert := relaytest.Certificate()
 	logged := new(syncBuilder)
@@ -114,12 +122,12 @@ func TestTLSFaultsAmongOthers(t *testing.T) {
 	broken.Store(true)
 	scan("localhost")
 	if !strings.Contains(logged.String(), "can't be read") {
-		t.Errorf("logged was only\n%s", logged)
+		t.Errorf("got only the log\n%s", logged)
 	}
 	for i := range 30 {
 		scan(fmt.Sprintf("n%d.example", i))
 	}
 	if n := strings.Count(logged.String(), "\n"); n > 20 {
-		t.Errorf("%d lines were logged", n)
+		t.Errorf("got %d log lines, want at most 10", n)
 	}
 }
