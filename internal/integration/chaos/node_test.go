@@ -42,6 +42,7 @@ type settings struct {
 	Workers  int
 	Retry    time.Duration // between attempts
 	Lease    time.Duration
+	Node     string
 }
 
 // inFlight is how many deliveries a kill can repeat: those that the workers were
@@ -105,6 +106,7 @@ func (s *settings) queue(st *sqlstore.Store, tell func(report)) *queue.Queue {
 		Workers:  s.Workers,
 		Retry:    func(int) time.Duration { return s.Retry },
 		Lease:    s.Lease,
+		Node:     s.Node,
 		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		OnEvent: func(e queue.Event) {
 			switch e := e.(type) {
