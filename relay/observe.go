@@ -32,7 +32,6 @@ type record struct {
 // goroutine that serves the connection.
 type command struct {
 	verb      string // one of verbs, or "" for another command
-	path      string // what MAIL or RCPT named, made printable
 	mechanism string // of AUTH: "PLAIN", "LOGIN" or ""
 	username  string // of AUTH before TLS, if the client sent it along
 }
@@ -48,16 +47,13 @@ func (c *conn) newCommand(line []byte) {
 	if i := bytes.IndexAny(line, " \t\r\n"); i >= 0 {
 		verb, rest = line[:i], line[i:]
 	}
-	c.cmd = command{}
+	c.cmd, c.arg = command{}, ""
 	for _, v := range verbs {
 		if len(v) == len(verb) && bytes.EqualFold(verb, []byte(v)) {
 			c.cmd.verb = v
 		}
 	}
-	switch c.cmd.verb {
-	case "MAIL", "RCPT":
-		c.cmd.path = pathOf(rest)
-	case "AUTH":
+	if c.cmd.verb == "AUTH" {
 		c.cmd.mechanism, c.cmd.username = authOf(rest, c.secure)
 	}
 	c.rec.mu.Lock()
@@ -67,17 +63,17 @@ func (c *conn) newCommand(line []byte) {
 
 // pathOf returns the address in the argument of MAIL or RCPT, made printable. The
 // argument need not be well-formed.
-func pathOf(arg []byte) string {
-	if i := bytes.IndexByte(arg, ':'); i >= 0 {
-		arg = arg[i+1:]
+func pathOf(arg string) string {
+	if _, path, ok := strings.Cut(arg, ":"); ok {
+		arg = path
 	}
-	arg = bytes.TrimSpace(arg)
-	if end := bytes.LastIndexByte(arg, '>'); end >= 0 && arg[0] == '<' {
+	arg = strings.TrimSpace(arg)
+	if end := strings.LastIndexByte(arg, '>'); end >= 0 && arg[0] == '<' {
 		arg = arg[1:end]
-	} else if end := bytes.IndexByte(arg, ' '); end >= 0 {
+	} else if end := strings.IndexByte(arg, ' '); end >= 0 {
 		arg = arg[:end]
 	}
-	return mailtext.OneLine(string(arg[:min(len(arg), 300)]), 254)
+	return mailtext.OneLine(arg[:min(len(arg), 300)], 254)
 }
 
 // authOf returns the mechanism in the argument of AUTH. Without TLS, where AUTH is
@@ -144,10 +140,10 @@ func (c *conn) refusal(code int, text string) Event {
 	case "AUTH":
 		return &LoginRefused{Client: client, Username: c.cmd.username, Mechanism: c.cmd.mechanism, Cause: causeOf(code), Code: code, Reason: text}
 	case "MAIL":
-		m.Field, m.From = FieldMailFrom, c.cmd.path
+		m.Field, m.From = FieldMailFrom, pathOf(c.arg)
 		return m
 	case "RCPT":
-		m.Field, m.To = FieldRcptTo, []string{c.cmd.path}
+		m.Field, m.To = FieldRcptTo, []string{pathOf(c.arg)}
 		return m
 	case "DATA", "BDAT":
 		m.Field = FieldData
