@@ -2,6 +2,7 @@ package gatepost_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -31,6 +32,30 @@ func TestReadmePrograms(t *testing.T) {
 		}
 		if _, program, _ := strings.Cut(string(source), "\npackage main\n"); "package main\n"+program != text {
 			t.Errorf("the README's program is not %s", file)
+		}
+	}
+}
+
+// A relative link in a document leads to a file of the repository.
+func TestLinks(t *testing.T) {
+	documents, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	for _, document := range append(documents, more...) {
+		content, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(content), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(document), m[1])); err != nil {
+				t.Errorf("%s: %v", document, err)
+			}
 		}
 	}
 }
