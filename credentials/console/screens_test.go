@@ -205,6 +205,27 @@ func TestIDsHaveAPrefix(t *testing.T) {
 	}
 }
 
+// Style sheets and scripts of the page around the console have classes and data
+// attributes of their own.
+func TestClassesHaveAPrefix(t *testing.T) {
+	class := regexp.MustCompile(`\sclass="([^"]*)"`)
+	data := regexp.MustCompile(`\s(data-[a-z-]+)`)
+	for _, page := range newFixture(t).pages() {
+		for _, found := range class.FindAllStringSubmatch(page.body, -1) {
+			for _, name := range strings.Fields(found[1]) {
+				if name != "gatepost" && !strings.HasPrefix(name, "gatepost-") {
+					t.Errorf("got the class %q, want one that begins with gatepost", name)
+				}
+			}
+		}
+		for _, found := range data.FindAllStringSubmatch(page.body, -1) {
+			if !strings.HasPrefix(found[1], "data-gatepost-") {
+				t.Errorf("got the attribute %q, want one that begins with data-gatepost", found[1])
+			}
+		}
+	}
+}
+
 func TestBranding(t *testing.T) {
 	f := newFixture(t)
 	f.console.Title, f.console.Logo, f.console.Accent = "Acme <Mail>", "/logo.svg", "#ffcc00"
