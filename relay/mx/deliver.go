@@ -11,10 +11,10 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/internal/outbound"
 )
 
-// A domainState is what is remembered of a domain.
+// A domainState holds what is known of a domain.
 type domainState struct {
 	once   sync.Once
-	holder chan struct{} // holds one thing while somebody uses what follows
+	holder chan struct{} // a lock for the fields below; it is full while locked
 
 	hosts    hostList
 	err      error     // instead of hosts
@@ -22,8 +22,8 @@ type domainState struct {
 	sts      stsState
 }
 
-// lock waits until nobody else looks the domain up. Where nobody does, it succeeds
-// though ctx has ended.
+// lock waits until no other goroutine looks the domain up. If none does, lock succeeds
+// even if ctx has ended.
 func (d *domainState) lock(ctx context.Context) error {
 	d.once.Do(func() { d.holder = make(chan struct{}, 1) })
 	select {
@@ -46,10 +46,10 @@ type route struct {
 	hosts  []string // best first
 	site   string   // whose limits apply
 	policy *policy  // nil means none
-	unsure bool     // whether there is a policy isn't known
+	unsure bool     // the look-up of the policy failed
 }
 
-// route looks up where a domain's mail goes, unless that was done a moment ago.
+// route looks up where a domain's mail goes, or returns what is remembered.
 func (f *Forwarder) route(ctx context.Context, domain string) (route, error) {
 	d := f.domains.get(domain)
 	if err := f.renewPolicy(ctx, domain, d); err != nil {
@@ -79,16 +79,16 @@ func (f *Forwarder) updateHosts(ctx context.Context, domain string, d *domainSta
 		return nil
 	}
 	hosts, err := f.lookupHosts(ctx, domain)
-	if ctx.Err() == nil { // else it says nothing about the domain
+	if ctx.Err() == nil { // otherwise err is about ctx, not about the domain
 		d.hosts, d.err, d.lookedUp = hosts, err, time.Now()
 	}
 	return err
 }
 
-// requireTLS reports whether mail with REQUIRETLS may go this way. The names of
-// the hosts must be beyond doubt (RFC 8689 section 4.2.1): they come from an
-// MTA-STS policy that is enforced, or are the domain itself, to which its own
-// certificate speaks. Whether DNSSEC says the same can't be known here.
+// requireTLS returns an error if mail with REQUIRETLS must not go this way. The names
+// of the hosts must be authenticated (RFC 8689 section 4.2.1): by an MTA-STS policy in
+// enforce mode, or because the only host is the domain itself, whose certificate then
+// proves it. Whether DNSSEC says the same can't be known here.
 func (r *route) requireTLS(domain string) error {
 	switch {
 	case r.policy != nil && r.policy.mode == enforce:
@@ -96,7 +96,7 @@ func (r *route) requireTLS(domain string) error {
 	case len(r.hosts) == 1 && r.hosts[0] == domain:
 		return nil
 	case r.unsure:
-		return later("4.7.5", "the message has REQUIRETLS, and the MTA-STS policy of "+domain+" can't be had right now")
+		return later("4.7.5", "the message has REQUIRETLS, and the MTA-STS policy of "+domain+" can't be fetched right now")
 	}
 	return final(550, noRequireTLS, "the message has REQUIRETLS, and no MTA-STS policy says which are the mail hosts of "+domain)
 }
@@ -161,11 +161,11 @@ func stepOf(err error) outbound.Step {
 	return -1
 }
 
-// protect decides how a connection to a host must be protected, and refuses a
-// host that the domain's policy doesn't name.
+// protect decides how a connection to a host must be protected. It returns an error
+// for a host that an enforced policy of the domain does not name.
 func (f *Forwarder) protect(ctx context.Context, m *relay.Message, domain, host string, p *policy) (protection, error) {
 	if p != nil && !p.matches(host) {
-		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: mail host is against the MTA-STS policy",
+		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: mail host violates the MTA-STS policy",
 			slog.String("domain", domain), slog.String("host", host), slog.String("mode", p.mode))
 		if p.mode == enforce {
 			return 0, later("4.7.5", "the MTA-STS policy of "+domain+" doesn't allow the mail host "+host)

@@ -12,8 +12,8 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// What one host says decides whether the next is asked. The host is met on the
-// first connection, the next on the second.
+// The answer of one host decides whether the next is asked. The first connection is to
+// the one host, the second to the next.
 func TestNextHostOrNot(t *testing.T) {
 	for _, test := range []struct {
 		name   string

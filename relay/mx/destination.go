@@ -4,15 +4,14 @@ import (
 	"net/netip"
 	"strings"
 
-	"golang.org/x/net/idna"
-
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// Destination returns the domain of a recipient's address in its one form:
+// Destination returns the domain of a recipient's address in its canonical form:
 // lower-case A-labels without a trailing dot. It is for a queue's Destination, so
 // that recipients of one domain are handed on together. For an address that can't
-// be delivered to, it returns what comes after the @, in lower case.
+// be delivered to, it returns the part after the @, in lower case.
 func Destination(recipient string) string {
 	domain, refusal := domainOf(recipient)
 	if refusal != nil {
@@ -32,15 +31,9 @@ func domainOf(addr string) (domain string, refusal *relay.ReplyError) {
 	if isAddress(domain) {
 		return "", final(550, "5.1.2", "mail to an IP address is not delivered, only to a domain")
 	}
-	if !isASCII(domain) {
-		var err error
-		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
-			return "", final(550, "5.1.2", "the domain is no valid international domain name")
-		}
-	}
 	domain, ok := hostName(domain)
 	if !ok || !strings.Contains(domain, ".") {
-		return "", final(550, "5.1.2", "the domain is no name that mail can go to")
+		return "", final(550, "5.1.2", "the domain is not a name that mail can go to")
 	}
 	return domain, nil
 }
@@ -55,34 +48,18 @@ func isAddress(domain string) bool {
 	return err == nil
 }
 
-func isASCII(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) < 0
-}
-
-// hostName returns an ASCII name in lower case and without a trailing dot, and
-// whether it could be a host's (RFC 1035 section 2.3.4). Underscores are let
-// pass: they are wrong, and in use. The last label is no number, so it isn't an
-// IP address either.
+// hostName returns the canonical form of a name, and whether it could be the name of a
+// mail host. The last label must not be a number, so that the name is not an IP
+// address.
 func hostName(name string) (string, bool) {
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if name == "" || len(name) > 253 {
-		return "", false
-	}
-	var last string
-	for label := range strings.SplitSeq(name, ".") {
-		const allowed = "abcdefghijklmnopqrstuvwxyz0123456789-_"
-		if label == "" || len(label) > 63 || strings.Trim(label, allowed) != "" {
-			return "", false
-		}
-		last = label
-	}
-	return name, strings.Trim(last, "0123456789") != ""
+	name, ok := mailtext.Domain(name)
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return name, ok && strings.Trim(last, "0123456789") != ""
 }
 
-// oneDomain returns the domain that all recipients share. Otherwise it refuses:
-// for good those that mail can't go to, and for now those of other domains than
-// the first. A message goes to all of its recipients or to none, and there is no
-// way to promise that of two servers.
+// oneDomain returns the domain that all recipients share. If they don't share one, it
+// returns a *relay.RefusedError: recipients that mail can't go to are refused for good,
+// and those of other domains than the first for now.
 func oneDomain(to []relay.Recipient) (string, error) {
 	if len(to) == 0 {
 		return "", final(554, "5.5.1", "the message has no recipients")
@@ -106,8 +83,8 @@ func oneDomain(to []relay.Recipient) (string, error) {
 	return first, nil
 }
 
-// errSeveral is what an embedder reads who has no queue in front, or one that
-// doesn't know about domains.
+// errSeveral tells embedders that they need a queue with Destination: mx.Destination
+// in front.
 var errSeveral = &relay.ReplyError{
 	Code: 452, Enhanced: "4.5.3",
 	Text: "recipients of one domain at a time (a queue with Destination: mx.Destination in front sees to it)",

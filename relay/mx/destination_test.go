@@ -18,7 +18,7 @@ func TestDestinationIsTheDomainInOneForm(t *testing.T) {
 		`"bob@home"@example.com`:      "example.com",
 		"bob@under_score.example.com": "under_score.example.com",
 		"bob@ab--cd.example":          "ab--cd.example",
-		// What can't be delivered to still has a group.
+		// An invalid address still has a group.
 		"bob@[192.0.2.1]": "[192.0.2.1]",
 		"bob":             "bob",
 		"bob@":            "",
@@ -30,8 +30,8 @@ func TestDestinationIsTheDomainInOneForm(t *testing.T) {
 	}
 }
 
-// Addresses that mail can't go to are refused for good, one by one, and nobody is
-// asked about them.
+// Addresses that mail can't go to are refused for good, one by one, and no server is
+// asked.
 func TestAddressesThatMailCannotGoTo(t *testing.T) {
 	for addr, enhanced := range map[string]string{
 		"bob":                       "5.1.3",

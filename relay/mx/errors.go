@@ -10,13 +10,13 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/internal/outbound"
 )
 
-// final returns a refusal for good, of our own making.
+// final returns a refusal for good that is made here.
 func final(code int, enhanced, text string) *relay.ReplyError {
 	return &relay.ReplyError{Code: code, Enhanced: enhanced, Text: text}
 }
 
-// An unreachable is a trouble on the way to a domain: it is about all mail for it,
-// and may be over later.
+// An unreachable is a failure on the way to a domain. It concerns all mail for the
+// domain and is temporary.
 type unreachable struct{ reply *relay.ReplyError }
 
 func later(enhanced, text string) error {
@@ -27,20 +27,20 @@ func (e unreachable) Error() string     { return strings.TrimPrefix(e.reply.Erro
 func (e unreachable) Unwrap() error     { return e.reply }
 func (e unreachable) Unreachable() bool { return true }
 
-// A verdict is what an error of one host means for the message. All but settled
-// let the next host be asked. When no host is left, the error with the smallest
-// verdict is the answer: what a host said is more than silence, and as long as one
-// host may still take the message, it is not refused.
+// A verdict is the meaning of one host's error for the message. After any verdict
+// except settled the next host is asked. If no host is left, the error with the
+// smallest verdict is returned: an answer counts more than silence, and the message
+// is not refused while one host may still take it.
 type verdict int
 
 const (
-	settled  verdict = iota // it is the answer, whatever other hosts would say
-	answered                // the host said: not now
-	failed                  // nobody knows what the host would have said
+	settled  verdict = iota // the error is the result, without asking other hosts
+	answered                // the host refused the message for now
+	failed                  // the host gave no answer to the message
 	unfit                   // the host can never take this message
 )
 
-// judge decides what becomes of a message to n recipients after one host failed.
+// judge decides how a message goes on after one host failed.
 func judge(err error, m *relay.Message) verdict {
 	var (
 		refused *relay.RefusedError
@@ -64,9 +64,8 @@ func judge(err error, m *relay.Message) verdict {
 	return failed
 }
 
-// judgeRefused: a refusal for good is one (RFC 5321 section 4.2.1), and if the
-// host took some of the recipients, it is the one that mail goes to: those needn't
-// wait for what others say.
+// judgeRefused settles a refusal for good (RFC 5321 section 4.2.1), and one of some
+// recipients only: the host takes mail, so the others don't wait for another host.
 func judgeRefused(refused *relay.RefusedError, m *relay.Message) verdict {
 	if len(refused.Recipients) < len(m.To) {
 		return settled
@@ -82,7 +81,7 @@ func judgeRefused(refused *relay.RefusedError, m *relay.Message) verdict {
 func judgeStep(e *outbound.Error) verdict {
 	var re *relay.ReplyError
 	switch {
-	case e.Unknown: // it may have the message: another host would make it two
+	case e.Unknown: // the host may have the message, another one would be a duplicate
 		return settled
 	case e.Lost || e.Step < outbound.Mail:
 		return failed
@@ -99,8 +98,8 @@ func tlsFailed(err error) bool {
 		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// lacksTLS reports whether a host has no TLS that can be verified, in contrast to
-// one with which it didn't work this time.
+// lacksTLS reports whether a host offers no TLS, or has no valid certificate. Any other
+// failure of TLS may be over next time.
 func lacksTLS(err error) bool {
 	return errors.Is(err, outbound.ErrNoTLS) || badCertificate(err)
 }
@@ -110,7 +109,7 @@ func badCertificate(err error) bool {
 	return errors.As(err, &bad)
 }
 
-// Enhanced codes that speak of one host only.
+// Enhanced codes of refusals that concern one host only.
 const (
 	noRequireTLS = "5.7.30" // RFC 8689 section 7.3
 	noAddress    = "5.4.4"  // RFC 3463 section 3.5

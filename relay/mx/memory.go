@@ -7,15 +7,15 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/lru"
 )
 
-// What is remembered is bounded: by domains, with their hosts and MTA-STS policy,
-// by hosts, and by addresses.
+// The memory is bounded: so many domains, with their hosts and MTA-STS policy, and so
+// many hosts and addresses.
 const (
 	maxDomains = 5_000
 	maxRecords = 10_000
 )
 
-// A table holds what is remembered under a key, of the keys that were used last. Its
-// methods are safe for concurrent use; the values have locks of their own.
+// A table is a map of bounded size. Its methods are safe for concurrent use; the values
+// have locks of their own.
 type table[V any] struct {
 	mu    sync.Mutex
 	cache lru.Cache[string, *V]

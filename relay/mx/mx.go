@@ -17,14 +17,14 @@ import (
 )
 
 // A Forwarder delivers messages to the mail hosts of their recipients' domain.
-// The zero value is ready to use, but for Hostname, which should be set. The
+// The zero value is ready to use, but Hostname should be set. The
 // fields must not be changed once it is in use. Numbers and timeouts of less than
 // zero count as zero. Its methods are safe for concurrent use.
 type Forwarder struct {
-	// Hostname is the name this server greets with in EHLO: the name that its
-	// address has in the DNS, or many hosts take no mail from it. A mail host
-	// of this name is this server, and gets nothing. Empty means the system's
-	// host name.
+	// Hostname is the name this server gives in EHLO. It must be the name that
+	// the address of this server has in the DNS, otherwise many hosts refuse
+	// mail. A mail host of this name is this server, and gets no mail. Empty
+	// means the system's host name.
 	Hostname string
 
 	// Resolver looks up mail hosts, addresses and MTA-STS records. Nil means
@@ -47,8 +47,8 @@ type Forwarder struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// RequireTLS means that nothing is sent in plaintext: mail waits for hosts
-	// whose TLS is missing or broken. Whose certificate it is doesn't matter
-	// then either, unless the domain has an MTA-STS policy.
+	// whose TLS is missing or broken. Certificates are still not verified unless
+	// the domain has an MTA-STS policy.
 	RequireTLS bool
 
 	// TLSConfig, if set, adds to how TLS is done: which roots to trust, a
@@ -109,8 +109,8 @@ type Forwarder struct {
 	// minutes.
 	EndTimeout time.Duration
 
-	// Logger is told when TLS or an MTA-STS policy fails, and at debug level of
-	// every delivery and of every host that failed. Nil means [slog.Default].
+	// Logger gets failures of TLS and of MTA-STS policies, and at debug level
+	// every delivery and every host that failed. Nil means [slog.Default].
 	Logger *slog.Logger
 
 	once       sync.Once
@@ -121,7 +121,7 @@ type Forwarder struct {
 	silence    silence
 }
 
-// Limits are what a site may be asked for. Zero means the Forwarder's MaxConns,
+// Limits bound the use of a site. Zero means the Forwarder's MaxConns,
 // MaxMessages and MaxRate.
 type Limits struct {
 	MaxConns    int     // connections at the same time
@@ -130,8 +130,8 @@ type Limits struct {
 }
 
 // Forward delivers m, whose recipients are of one domain, to one of the domain's
-// mail hosts; see the package's documentation for what the errors mean. It ends
-// with ctx, at whatever step it is. Recipients of other domains than the first's
+// mail hosts. The package documentation says what the errors mean. Forward returns
+// soon after ctx ends, at every step. Recipients of other domains than the first's
 // are refused for now, with a *relay.RefusedError, and then nothing is sent.
 func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 	f.once.Do(f.setup)
@@ -149,7 +149,7 @@ func (f *Forwarder) forward(ctx context.Context, m *relay.Message) error {
 		return err
 	}
 	if f.Network != "" && f.Network != "ip4" && f.Network != "ip6" {
-		return fmt.Errorf("Forwarder.Network is %q, it has to be ip4, ip6 or empty", f.Network)
+		return fmt.Errorf("Forwarder.Network is %q, it must be ip4, ip6 or empty", f.Network)
 	}
 	r, err := f.route(ctx, domain)
 	if err != nil {
@@ -198,12 +198,12 @@ func (f *Forwarder) limits(site string) outbound.Limits {
 	}
 }
 
-// or returns n, or if that is not set what it then means.
-func or[T int | time.Duration](n, otherwise T) T {
+// or returns n, or the default if n is not positive.
+func or[T int | time.Duration](n, fallback T) T {
 	if n > 0 {
 		return n
 	}
-	return otherwise
+	return fallback
 }
 
 func (f *Forwarder) port() int { return or(f.Port, 25) }

@@ -47,8 +47,8 @@ var (
 )
 
 // parseRecord returns the id of the one MTA-STS record among the TXT records of
-// _mta-sts. Of any number but one, and of a malformed one, it is "": there is no
-// policy to be had then (RFC 8461 section 3.1).
+// _mta-sts. It returns "" if it finds none, more than one, or a malformed one: the
+// domain then has no policy (RFC 8461 section 3.1).
 func parseRecord(txts []string) (id string) {
 	record := ""
 	for _, txt := range txts {
@@ -81,13 +81,13 @@ func parseRecord(txts []string) (id string) {
 	return id
 }
 
-// parsePolicy reads a policy. What it doesn't know it reads past, as it must; of
-// what it knows it takes nothing that is malformed.
+// parsePolicy reads a policy. Unknown fields are ignored (RFC 8461 section 3.2); a
+// malformed known field is an error.
 func parsePolicy(body []byte) (*policy, error) {
 	if len(body) > maxPolicy {
 		return nil, fmt.Errorf("it is larger than %d bytes", maxPolicy)
 	}
-	fields := make(map[string]string) // of those that repeat, the first counts
+	fields := make(map[string]string) // of repeated fields the first counts
 	var patterns []string
 	n := 0
 	for line := range strings.Lines(string(body)) {
@@ -104,7 +104,7 @@ func parsePolicy(body []byte) (*policy, error) {
 		if name == "mx" {
 			pattern, ok := mxPattern(value)
 			if !ok || len(patterns) == maxPatterns {
-				return nil, fmt.Errorf("line %d holds no mail host, or one too many", n)
+				return nil, fmt.Errorf("line %d does not hold a mail host, or holds one too many", n)
 			}
 			patterns = append(patterns, pattern)
 		} else if _, again := fields[name]; !again {
@@ -116,30 +116,30 @@ func parsePolicy(body []byte) (*policy, error) {
 
 func makePolicy(fields map[string]string, patterns []string) (*policy, error) {
 	if fields["version"] != policyVersion {
-		return nil, errors.New("it is of no version that is known")
+		return nil, fmt.Errorf("unsupported version %q", fields["version"])
 	}
 	p := &policy{mx: patterns}
 	switch mode := fields["mode"]; mode {
 	case enforce, testOnly:
 		if len(patterns) == 0 {
-			return nil, errors.New("it names no mail host")
+			return nil, errors.New("no mail host")
 		}
 		p.mode = strings.Clone(mode)
 	case "none":
 		p.mode, p.mx = "none", nil
 	default:
-		return nil, errors.New("it has no mode that is known")
+		return nil, fmt.Errorf("unknown mode %q", mode)
 	}
 	age, err := strconv.ParseUint(fields["max_age"], 10, 64)
 	if err != nil || len(fields["max_age"]) > 10 {
-		return nil, errors.New("its max_age is no number of seconds")
+		return nil, errors.New("max_age is not a number of seconds")
 	}
 	p.maxAge = time.Duration(min(age, maxPolicyAge)) * time.Second
 	return p, nil
 }
 
-// mxPattern returns an mx field in the form in which it is compared. It is a copy:
-// the rest of the policy needn't be kept.
+// mxPattern returns an mx field in the form in which names are compared. It is a copy:
+// it does not keep the rest of the policy in memory.
 func mxPattern(value string) (string, bool) {
 	rest, wild := strings.CutPrefix(value, "*.")
 	host, ok := hostName(rest)

@@ -15,8 +15,8 @@ import (
 )
 
 // A Resolver looks names up. [*net.Resolver] is one. Names given to it end in a
-// dot. An error that is a [*net.DNSError] with IsNotFound means that there are no
-// such records; any other error, that nobody knows. Its methods are called from
+// dot. An error that is a [*net.DNSError] with IsNotFound means that no such records
+// exist; any other error means that the look-up failed. Its methods are called from
 // many goroutines at once.
 type Resolver interface {
 	LookupMX(ctx context.Context, name string) ([]*net.MX, error)
@@ -29,13 +29,12 @@ const (
 	// dnsTime is how long one look-up may take.
 	dnsTime = 20 * time.Second
 
-	// routeTime is how long a domain's hosts are remembered: long enough to
-	// spare a busy domain a look-up with each message.
+	// routeTime is how long a domain's hosts are remembered, so that a busy domain
+	// is not looked up with each message.
 	routeTime = time.Minute
 
-	// failTime is how long it is remembered that a domain's hosts can't be
-	// known: those who waited for the answer needn't all ask again, and wait
-	// for one another.
+	// failTime is how long a failed look-up is remembered, so that the messages
+	// that waited for it don't repeat it one after the other.
 	failTime = time.Second
 
 	// keepHosts is how many hosts of a domain are remembered at most; MaxHosts
@@ -66,12 +65,12 @@ func (f *Forwarder) lookupHosts(ctx context.Context, domain string) (hostList, e
 	defer cancel()
 	records, err := f.resolver().LookupMX(ctx, domain+".")
 	switch {
-	case len(records) > 0: // an error is then about others, which are malformed
+	case len(records) > 0: // err is then about other, malformed records
 		return f.pickHosts(domain, records)
 	case err != nil && !isNotFound(err):
 		return hostList{}, dnsTrouble(domain, err)
 	}
-	// Only if there are no MX records, the domain is its own host.
+	// Only a domain without MX records is its own host.
 	if _, err := f.lookupAddrs(ctx, domain); isNotFound(err) {
 		return hostList{}, final(550, "5.1.2", "the domain "+domain+" doesn't exist or takes no mail")
 	} else if err != nil {
@@ -88,7 +87,7 @@ func (f *Forwarder) pickHosts(domain string, records []*net.MX) (hostList, error
 	if len(records) == 1 && records[0].Host == "." {
 		return hostList{}, final(556, "5.1.10", "the domain "+domain+" takes no mail (null MX)") // RFC 7505 section 4
 	}
-	// Equals in random order; the list may not be ours to change.
+	// Equals in random order; the Resolver may still use its list.
 	records = slices.Clone(records)
 	rand.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
 	slices.SortStableFunc(records, func(a, b *net.MX) int { return cmp.Compare(a.Pref, b.Pref) })
@@ -98,7 +97,7 @@ func (f *Forwarder) pickHosts(domain string, records []*net.MX) (hostList, error
 	bestPref := 0
 	seen := make(map[string]bool)
 	for _, r := range records {
-		host, ok := hostName(r.Host) // which also leaves out IP addresses
+		host, ok := hostName(r.Host) // an IP address is not one
 		if ok && host == own {
 			limit = min(limit, int(r.Pref))
 		}
@@ -120,7 +119,7 @@ func (f *Forwarder) pickHosts(domain string, records []*net.MX) (hostList, error
 	}
 	switch {
 	case !usable:
-		return hostList{}, final(550, noAddress, "the MX records of "+domain+" name no host")
+		return hostList{}, final(550, noAddress, "the MX records of "+domain+" name no valid host")
 	case len(hosts) == 0:
 		return hostList{}, loops(domain)
 	}
@@ -166,9 +165,9 @@ func (f *Forwarder) addrs(ctx context.Context, host string) ([]netip.Addr, error
 	return allowed, nil
 }
 
-// lookupAddrs returns the addresses of a host, IPv6 and IPv4 in turns. The
-// two are looked up apart: if one fails and the other finds nothing, nobody knows
-// whether there is an address.
+// lookupAddrs returns the addresses of a host, IPv6 and IPv4 in turns. The two are
+// looked up separately: if one look-up fails and the other finds nothing, the host may
+// still have an address, so that is an error.
 func (f *Forwarder) lookupAddrs(ctx context.Context, host string) ([]netip.Addr, error) {
 	var six []netip.Addr
 	var sixErr error
@@ -226,5 +225,5 @@ func dnsTrouble(name string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &dns) && dns.IsTimeout {
 		why = "no answer in time"
 	}
-	return later("4.4.3", fmt.Sprintf("DNS doesn't tell where mail for %s goes: %s", name, why))
+	return later("4.4.3", fmt.Sprintf("DNS does not say where mail for %s goes: %s", name, why))
 }

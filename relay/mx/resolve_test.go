@@ -29,7 +29,7 @@ func TestEqualHostsShareTheLoad(t *testing.T) {
 	z.mx["example.com"] = []string{"10 one.example.", "10 two.example."}
 	up := &relaytest.Upstream{}
 	first := start(t, up, z)
-	for range 60 { // both are met, but for one time in 2^59
+	for range 60 { // misses one of them once in 2^59 runs
 		f := &mx.Forwarder{Hostname: first.Hostname, Resolver: z, Port: first.Port, AllowAddr: first.AllowAddr, TLSConfig: first.TLSConfig}
 		mustForward(t, f, message())
 		f.Close()
@@ -47,7 +47,7 @@ func TestDomainWithoutMXIsItsOwnHost(t *testing.T) {
 	wantHosts(t, up, "example.com")
 }
 
-// RFC 5321 section 5.1: the address of the domain itself is no way out when there
+// RFC 5321 section 5.1: the address of the domain itself is not used when there
 // are MX records.
 func TestDomainWithMXIsNotItsOwnHost(t *testing.T) {
 	z := mailFor("gone.example")
@@ -102,7 +102,7 @@ func TestOwnDomainWithoutMXLoops(t *testing.T) {
 	wantReply(t, forward(t, start(t, &relaytest.Upstream{}, z), message("b@relay.example")), 554, "5.4.6")
 }
 
-// Of an MX list with our own name in it, only the better hosts are tried.
+// If an MX list has our own name, only the better hosts are tried.
 func TestOnlyBetterHostsThanOurselves(t *testing.T) {
 	z := mailFor("better.example", "relay.example", "worse.example")
 	up := &relaytest.Upstream{Script: on(0, relaytest.Greeting, relaytest.Answer{Text: "421 not now", Close: true})}
@@ -167,8 +167,7 @@ func TestSameHostTwiceIsOne(t *testing.T) {
 	wantConnections(t, up, 1)
 }
 
-// Unless told otherwise, nobody can make the relay connect to the inside of its
-// network.
+// By default no domain owner can make the relay connect to a private network.
 func TestOnlyPublicAddressesByDefault(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", "192.168.1.1", "172.16.0.1", "169.254.169.254",
 		"fe80::1", "fd00::1", "0.0.0.0", "::", "224.0.0.1", "255.255.255.255"} {
@@ -180,7 +179,7 @@ func TestOnlyPublicAddressesByDefault(t *testing.T) {
 	}
 }
 
-// What was looked up a moment ago isn't looked up again.
+// A look-up is remembered for a moment.
 func TestLookUpsAreSpared(t *testing.T) {
 	z := mailFor("mx.example.com")
 	f := start(t, &relaytest.Upstream{}, z)
@@ -194,7 +193,7 @@ func TestLookUpsAreSpared(t *testing.T) {
 	}
 }
 
-// Those who waited for a look-up share its failure, and don't wait once more each.
+// Messages that wait for the same look-up share its failure.
 func TestFailedLookUpsAreShared(t *testing.T) {
 	z := &zone{fail: map[string]error{"MX example.com": servfail}}
 	f := start(t, &relaytest.Upstream{}, slowResolver{z})

@@ -22,7 +22,7 @@ import (
 func TestSitesShareLimits(t *testing.T) {
 	z := mailFor()
 	for i := range 20 {
-		// What comes after the best hosts, and their order, make no other site.
+		// Hosts after the best ones, and the order of hosts, don't change the site.
 		z.mx[fmt.Sprintf("d%d.example", i)] = []string{"10 b.example.", "10 a.example.", fmt.Sprintf("20 c%d.example.", i)}
 	}
 	z.mx["other.example"] = []string{"10 other.example."}

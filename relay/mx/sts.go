@@ -12,30 +12,29 @@ import (
 )
 
 const (
-	// stsCheck is how often a domain is asked whether it has another policy, or
-	// one at all; and how long one that couldn't be fetched is left alone.
+	// stsCheck is how often a domain's record is looked up, and the pause after a
+	// policy could not be fetched.
 	stsCheck = 10 * time.Minute
 
-	// stsLeast is how long a policy is kept that says it lasts less, but for one
-	// that says 0.
+	// stsLeast is the minimum lifetime of a policy with a non-zero max_age.
 	stsLeast = time.Minute
 
-	// stsRefresh is how often a policy that hasn't changed is fetched again, so
-	// that it doesn't expire (RFC 8461 section 3.3). One that would expire before
-	// is fetched at half its time, and if that fails at half of what is left.
+	// stsRefresh is how often an unchanged policy is fetched again, so that it
+	// doesn't expire (RFC 8461 section 3.3). A policy that expires sooner is fetched
+	// after half its lifetime, and if that fails, after half of the rest.
 	stsRefresh = 24 * time.Hour
 
 	// stsTime is how long fetching may take (RFC 8461 section 3.3).
 	stsTime = time.Minute
 )
 
-// An stsState is what is known of a domain's MTA-STS policy.
+// An stsState holds what is known of a domain's MTA-STS policy.
 type stsState struct {
 	policy  *policy // nil: none was ever seen
 	id      string
 	fetched time.Time
-	check   time.Time // when to look for another one
-	unsure  bool      // the last look came to nothing
+	check   time.Time // when to look for a newer policy
+	unsure  bool      // the last look-up failed
 }
 
 // valid returns the policy that applies now; nil if there is none.
@@ -61,8 +60,8 @@ func (p *policy) lifetime() time.Duration {
 	return max(p.maxAge, stsLeast)
 }
 
-// renewPolicy is updatePolicy for a domain whose policy is valid: others go on with
-// that meanwhile, and don't wait.
+// renewPolicy is updatePolicy for a domain whose policy is valid: other messages use
+// the old policy and don't wait.
 func (f *Forwarder) renewPolicy(ctx context.Context, domain string, d *domainState) error {
 	if err := d.lock(ctx); err != nil {
 		return err
@@ -82,15 +81,15 @@ func (f *Forwarder) renewPolicy(ctx context.Context, domain string, d *domainSta
 		return err
 	}
 	defer d.unlock()
-	if d.sts.check.Equal(claim) { // else it expired, and somebody else has looked
+	if d.sts.check.Equal(claim) { // otherwise it expired, and another message has looked
 		d.sts = s
 	}
 	return nil
 }
 
-// updatePolicy brings s up to date. Whatever fails, the policy that is known goes
-// on to apply until it expires (RFC 8461 section 5.1); without one the domain is
-// taken for one that has no policy.
+// updatePolicy brings s up to date. If that fails, a known policy still applies until
+// it expires (RFC 8461 section 5.1); without one the domain counts as one without a
+// policy.
 func (f *Forwarder) updatePolicy(ctx context.Context, domain string, s *stsState) {
 	now := time.Now()
 	if now.Before(s.check) {
@@ -104,16 +103,16 @@ func (f *Forwarder) updatePolicy(ctx context.Context, domain string, s *stsState
 		}
 	}
 	if ctx.Err() != nil {
-		return // it says nothing about the domain: the next message looks again
+		return // err is about ctx; the next message looks again
 	}
 	s.unsure = err != nil
 	s.check = now.Add(stsCheck)
-	if s.valid(now) != nil { // there must be no gap before the next
+	if s.valid(now) != nil { // look again before it expires
 		left := s.expires().Sub(now)
 		s.check = now.Add(min(stsCheck, max(left/2, stsLeast/2), left))
 	}
 	if err != nil {
-		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: MTA-STS policy can't be had",
+		f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: MTA-STS policy could not be fetched",
 			slog.String("domain", domain), slog.String("error", err.Error()), slog.Bool("older policy applies", s.valid(now) != nil))
 	}
 }
@@ -164,7 +163,7 @@ func (f *Forwarder) fetchPolicy(ctx context.Context, domain string) (*policy, er
 func (f *Forwarder) httpClient() *http.Client {
 	c := http.Client{Transport: &http.Transport{
 		DialContext:            f.dialHTTPS,
-		DisableKeepAlives:      true, // a policy is fetched once a day
+		DisableKeepAlives:      true, // one host is asked once a day
 		MaxResponseHeaderBytes: maxPolicy,
 	}}
 	if f.HTTPClient != nil {
@@ -174,8 +173,8 @@ func (f *Forwarder) httpClient() *http.Client {
 	return &c
 }
 
-// dialHTTPS connects to the addresses that mail could go to as well, and to no
-// other: the name is a stranger's choice.
+// dialHTTPS connects only to addresses that mail may go to, because the owner of the
+// domain decides where the name points.
 func (f *Forwarder) dialHTTPS(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

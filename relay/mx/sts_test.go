@@ -93,10 +93,10 @@ func TestPolicyInTestingModeIsOnlyLogged(t *testing.T) {
 		want    string // delivered to
 		says    string
 	}{
-		"certificate":    {badHost, &relaytest.Upstream{}, badHost, "certificate is against the MTA-STS policy"},
-		"host not named": {goodHost, &relaytest.Upstream{}, badHost, "mail host is against the MTA-STS policy"},
-		"no TLS":         {badHost, &relaytest.Upstream{NoTLS: true}, "plaintext", "plaintext is against the MTA-STS policy"},
-		"broken TLS":     {badHost, &relaytest.Upstream{Script: brokenTLS()}, "plaintext", "plaintext is against the MTA-STS policy"},
+		"certificate":    {badHost, &relaytest.Upstream{}, badHost, "certificate violates the MTA-STS policy"},
+		"host not named": {goodHost, &relaytest.Upstream{}, badHost, "mail host violates the MTA-STS policy"},
+		"no TLS":         {badHost, &relaytest.Upstream{NoTLS: true}, "plaintext", "plaintext violates the MTA-STS policy"},
+		"broken TLS":     {badHost, &relaytest.Upstream{Script: brokenTLS()}, "plaintext", "plaintext violates the MTA-STS policy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log journal
@@ -134,8 +134,8 @@ func TestPolicyOfModeNoneAsksForNothing(t *testing.T) {
 
 const enforceNobody = "version: STSv1\nmode: enforce\nmax_age: 604800\nmx: nobody.example\n"
 
-// What isn't a policy by the book isn't one: the domain gets its mail as if it had
-// none (RFC 8461 section 5.1). Each of these would keep the mail if it were taken.
+// An invalid policy does not count: the domain gets its mail as if it had none (RFC
+// 8461 section 5.1). Each of these would hold the mail back if it counted.
 func TestWhatIsNoPolicy(t *testing.T) {
 	plain := func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/plain; charset=utf-8") }
 	for name, handler := range map[string]http.HandlerFunc{
@@ -181,7 +181,7 @@ func TestWhatIsNoPolicy(t *testing.T) {
 			serve(t, f, z, handler)
 			mustForward(t, f, message())
 			wantHosts(t, up, badHost)
-			if !log.has("MTA-STS policy can't be had") {
+			if !log.has("MTA-STS policy could not be fetched") {
 				t.Error("not logged")
 			}
 		})

@@ -240,8 +240,7 @@ func TestNobodyWaitsForARenewal(t *testing.T) {
 	})
 }
 
-// A message that is given up says nothing about the domain: the next one looks
-// again.
+// A canceled look-up is not remembered: the next message looks again.
 func TestGivingUpIsNotRemembered(t *testing.T) {
 	s := &site{id: "1", policy: enforcing("a.example", week)}
 	f := &Forwarder{Resolver: s, HTTPClient: &http.Client{Transport: s}, Logger: slog.New(slog.DiscardHandler)}

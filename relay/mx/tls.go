@@ -15,32 +15,31 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/internal/outbound"
 )
 
-// A protection says how much a connection to a host must be protected. It is
-// part of what connections are kept under: a message finds only those that are
-// protected as it must be.
+// A protection says how a connection to a host must be protected. It is a part of the
+// Pool's key, so that a message uses only connections with the protection it needs.
 type protection byte
 
 const (
 	opportunistic protection = 'o' // TLS if the host has it (RFC 7435)
-	observed      protection = 't' // the same, and what is missing is logged: MTA-STS in testing mode
-	encrypted     protection = 'e' // TLS, whoever it is with
+	observed      protection = 't' // the same, and violations are logged: MTA-STS in testing mode
+	encrypted     protection = 'e' // TLS, with any certificate
 	verified      protection = 'v' // TLS, with a certificate for the host's name
 )
 
-// key is under what the Pool keeps a host's connections.
+// key returns the Pool's key for connections to a host.
 func (p protection) key(host string) string { return string(p) + host }
 
 func splitKey(key string) (protection, string) { return protection(key[0]), key[1:] }
 
 const (
-	// tlsMemory is how long a host with which TLS worked gets nothing without.
+	// tlsMemory is how long a host gets nothing in plaintext after TLS worked.
 	tlsMemory = 24 * time.Hour
 
 	// plainAfter is how long after a first failure of TLS a second one means
-	// plaintext. In between mail waits: an attacker, or a restart, may be why.
+	// plaintext. Until then mail waits: the cause may be an attacker or a restart.
 	plainAfter = 5 * time.Minute
 
-	// plainMemory is how long TLS isn't tried then.
+	// plainMemory is how long TLS is not tried after that.
 	plainMemory = time.Hour
 )
 
@@ -101,7 +100,7 @@ func (f *Forwarder) dial(ctx context.Context, key string, noChunking bool) (*out
 		if err == nil {
 			f.silence.note(a.String(), false)
 			if p == observed && !c.Secure() {
-				f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: plaintext is against the MTA-STS policy, which is in testing mode",
+				f.logger().LogAttrs(ctx, slog.LevelWarn, "mx: plaintext violates the MTA-STS policy, which is in testing mode",
 					slog.String("host", host))
 			}
 			return c, nil
@@ -161,8 +160,8 @@ func (f *Forwarder) tlsConfig(p protection, host string) *tls.Config {
 		cfg = &tls.Config{}
 	}
 	cfg.ServerName = host
-	// Who would take plaintext is better off with anybody's certificate (RFC
-	// 7435 section 3).
+	// If plaintext is allowed, any certificate is better than none (RFC 7435
+	// section 3).
 	cfg.InsecureSkipVerify = p != verified
 	switch p {
 	case verified:
@@ -173,19 +172,19 @@ func (f *Forwarder) tlsConfig(p protection, host string) *tls.Config {
 	return cfg
 }
 
-// observe returns a function that lets every certificate pass, and logs those
-// that MTA-STS in enforce mode would not.
+// observe returns a function that accepts every certificate, and logs those that
+// MTA-STS in enforce mode would refuse.
 func (f *Forwarder) observe(host string, roots *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		if err := verifyCertificate(state, host, roots); err != nil {
-			f.logger().Warn("mx: certificate is against the MTA-STS policy, which is in testing mode",
+			f.logger().Warn("mx: certificate violates the MTA-STS policy, which is in testing mode",
 				"host", host, "error", err.Error())
 		}
 		return nil
 	}
 }
 
-// verifyCertificate does what crypto/tls does unless it is told not to.
+// verifyCertificate does what crypto/tls does without InsecureSkipVerify.
 func verifyCertificate(state tls.ConnectionState, host string, roots *x509.CertPool) error {
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("there is no certificate")

@@ -17,8 +17,8 @@ const (
 	badHost   = "mx.example.com"
 )
 
-// brokenTLS lets the handshake fail: what follows the reply to STARTTLS is
-// no TLS.
+// brokenTLS lets the handshake fail: the bytes after the reply to STARTTLS are not
+// TLS.
 func brokenTLS(conns ...int) func(relaytest.Command) relaytest.Answer {
 	return func(c relaytest.Command) relaytest.Answer {
 		if c.Verb == "STARTTLS" && (conns == nil || slices.Contains(conns, c.Conn)) {
@@ -28,11 +28,11 @@ func brokenTLS(conns ...int) func(relaytest.Command) relaytest.Answer {
 	}
 }
 
-// Anybody's certificate is better than none.
+// Any certificate is better than none.
 func TestTLSIsUsedWhenOffered(t *testing.T) {
 	up := &relaytest.Upstream{}
 	f := start(t, up, mailFor(badHost))
-	f.TLSConfig = nil // trusts nobody here
+	f.TLSConfig = nil // trusts no certificate here
 	mustForward(t, f, message())
 	wantHosts(t, up, badHost)
 }
@@ -72,8 +72,7 @@ func TestPlaintextWhenTLSFails(t *testing.T) {
 	}
 }
 
-// Once TLS has worked, nobody on the way can make the mail plaintext by taking
-// TLS away.
+// Once TLS has worked, an attacker can't make the mail plaintext by removing STARTTLS.
 func TestNoWayBackToPlaintext(t *testing.T) {
 	for name, script := range map[string]func(relaytest.Command) relaytest.Answer{
 		"handshake fails": brokenTLS(2, 3),
@@ -162,7 +161,7 @@ func TestRequireTLSOption(t *testing.T) {
 	}
 }
 
-// The domain itself needs nobody to vouch for its name.
+// A domain that is its own host needs no policy.
 func TestRequireTLSOptionWithoutMX(t *testing.T) {
 	z := &zone{addrs: map[string][]string{goodHost: {localhost}}}
 	up := &relaytest.Upstream{}
@@ -213,8 +212,7 @@ func TestRequireTLSOptionWaitsForThePolicy(t *testing.T) {
 	wantReply(t, forward(t, f, m), 451, "4.7.5")
 }
 
-// A connection that was made for somebody who takes any certificate isn't used
-// for somebody who doesn't.
+// A connection with any certificate is not used for a message that needs a valid one.
 func TestConnectionsOfLessProtectionAreNotReused(t *testing.T) {
 	z := mailFor(badHost)
 	z.mx["nopolicy.example"] = z.mx["example.com"]

@@ -1,5 +1,5 @@
 // Package smarthost hands mail to one upstream server: a provider's submission
-// service, or the mail server of the house.
+// service, or an organisation's own mail server.
 //
 //	upstream := &smarthost.Forwarder{
 //		Addr:     "smtp.example.net:587",
@@ -61,10 +61,10 @@
 //	header that isn't ASCII, no SMTPUTF8    554 5.6.9
 //	REQUIRETLS not offered, or no verified TLS    550 5.7.30
 //
-// Needs means that such bytes are there, not that the client has announced them. It
-// isn't converted: it arrives as it was sent, or not at all. DSN parameters are
-// dropped if the upstream has no DSN (RFC 3461 section 5.2.2); a queue in front then
-// tells a sender who asked for a confirmation that there will be none.
+// A message needs an extension if it has such bytes, whatever the client declared. It
+// is not converted, because that would break signatures. DSN parameters are dropped if
+// the upstream has no DSN (RFC 3461 section 5.2.2); a queue in front then tells a
+// sender who asked for a confirmation that none will come.
 //
 // # Tests with real parts
 //

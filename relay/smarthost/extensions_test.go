@@ -9,7 +9,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
-// What the client asked for is passed on.
+// The client's parameters are passed on.
 func TestExtensionsPassedOn(t *testing.T) {
 	rec := &recorder{}
 	up := &relaytest.Upstream{Script: rec.script}
@@ -24,7 +24,7 @@ func TestExtensionsPassedOn(t *testing.T) {
 	m.To[1].Notify = []string{"NEVER"}
 	m.To[1].OriginalRecipient = "utf-8;d\xc3\xb6ner@example.com"
 	mustForward(t, f, m)
-	mustForward(t, f, message(hello, "b@example.com")) // which doesn't say what it contains
+	mustForward(t, f, message(hello, "b@example.com")) // without BODY
 	m = message(hello, "b@example.com")
 	m.Options.Body = "7BIT"
 	mustForward(t, f, m)

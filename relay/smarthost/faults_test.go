@@ -115,10 +115,10 @@ func TestAddrIsChecked(t *testing.T) {
 		var log bytes.Buffer
 		f := &smarthost.Forwarder{Addr: addr, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 		err := forward(t, f, message(hello, "b@example.com"))
-		wantTemporary(t, err, strconv.Quote(addr), "Forwarder.Addr has to be host:port")
+		wantTemporary(t, err, strconv.Quote(addr), "Forwarder.Addr must be host:port")
 		var u interface{ Unreachable() bool }
 		if !errors.As(err, &u) || !u.Unreachable() {
-			t.Errorf("%q: taken for a trouble with one message", addr)
+			t.Errorf("%q: taken for a failure of one message", addr)
 		}
 		if !strings.Contains(log.String(), "level=ERROR") {
 			t.Errorf("%q: logged: %s", addr, &log)
@@ -140,7 +140,7 @@ func TestUpstreamThatWaitsForTLS(t *testing.T) {
 func TestHostnameIsChecked(t *testing.T) {
 	f := start(t, &relaytest.Upstream{})
 	f.Hostname = "a\r\nRSET"
-	wantTemporary(t, forward(t, f, message(hello, "b@example.com")), "the Hostname to greet with is no host name")
+	wantTemporary(t, forward(t, f, message(hello, "b@example.com")), "the Hostname for EHLO is not a host name")
 
 	up := &relaytest.Upstream{}
 	f = start(t, up)

@@ -46,8 +46,8 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// Every content arrives byte for byte, by DATA and by BDAT, but that the last
-// line gets its end.
+// Every content arrives byte for byte, by DATA and by BDAT, except that a
+// missing last line end is added.
 func TestForwardContent(t *testing.T) {
 	big := make([]byte, 0, 3<<20)
 	for len(big) < 2<<20 {
@@ -100,7 +100,7 @@ func TestForwardContent(t *testing.T) {
 	}
 }
 
-// What some servers take for a line end, or the end of a message, is never sent.
+// Bytes that some servers take for a line end, or the end of a message, are never sent.
 func TestForwardNeverSendsBareLineEnds(t *testing.T) {
 	for _, extensions := range [][]string{nil, without("CHUNKING")} {
 		up := &relaytest.Upstream{Extensions: extensions}

@@ -78,7 +78,7 @@ func TestFreshConnectionThatRefuses(t *testing.T) {
 	}
 }
 
-// A recipient that doesn't exist says nothing about the connection.
+// An unknown recipient does not discredit the connection.
 func TestUnknownRecipientOnKeptConnection(t *testing.T) {
 	up := &relaytest.Upstream{Script: on("RCPT TO:<nobody@", relaytest.Answer{Text: "550 5.1.1 unknown"})}
 	f := start(t, up)
@@ -167,7 +167,7 @@ func TestConnectionLimitIsLearned(t *testing.T) {
 	}
 }
 
-// What logs in to the upstreams there are.
+// A login works with the forms of AUTH that upstreams have.
 func TestAuthVariants(t *testing.T) {
 	ehlo := func(auth string) func(relaytest.Command) relaytest.Answer {
 		return on("EHLO", relaytest.Answer{Text: "250-x\r\n250-" + strings.ReplaceAll(auth, "250 ", "250-") + "\r\n250 HELP"})
@@ -284,9 +284,9 @@ func wantBusy(t *testing.T, err error) *relay.BusyError {
 	return busy
 }
 
-// An upstream that refuses the mail of one tenant refuses that tenant. One that
-// refuses the mail of every tenant refuses this relay, and mail waits.
-func TestUpstreamThatRefusesEverybody(t *testing.T) {
+// An upstream that refuses the mail of one tenant refuses that tenant. If it refuses
+// the mail of every tenant, it refuses this relay, and mail waits.
+func TestUpstreamThatRefusesEveryTenant(t *testing.T) {
 	var blocked atomic.Bool
 	up := &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
 		if c.Verb == "MAIL" && (blocked.Load() || strings.Contains(c.Line, "<bad@")) {

@@ -154,7 +154,7 @@ func on(command string, a relaytest.Answer) func(relaytest.Command) relaytest.An
 	}
 }
 
-// without returns the default extensions but for those named.
+// without returns the default extensions except those named.
 func without(names ...string) []string {
 	kept := []string{}
 	for _, e := range relaytest.DefaultExtensions() {

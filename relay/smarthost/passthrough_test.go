@@ -13,8 +13,8 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
 )
 
-// Behind a relay without a queue, the client learns what the upstream said, and
-// of the upstream's own troubles only that it should try again.
+// Without a queue the client gets the upstream's replies to the message. If the
+// upstream itself fails, the client is only told to try again.
 func TestPassThrough(t *testing.T) {
 	for _, tc := range []struct {
 		name string

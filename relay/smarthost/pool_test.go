@@ -273,8 +273,8 @@ func TestUnsolicitedReply(t *testing.T) {
 	}
 }
 
-// Close ends what is idle and who waits, lets go on what is being sent, and
-// leaves nothing behind.
+// Close ends idle connections and waiting calls, lets a message in progress finish,
+// and leaves no goroutine behind.
 func TestClose(t *testing.T) {
 	before := runtime.NumGoroutine()
 	release := make(chan struct{})

@@ -120,7 +120,7 @@ func TestThrottledGreeting(t *testing.T) {
 	}
 }
 
-// Mail for one mailbox that gets too much says nothing about the rate of the site.
+// A mailbox that gets too much mail does not slow down the site.
 func TestBusyMailboxIsNotTheSite(t *testing.T) {
 	up := &relaytest.Upstream{Script: on("RCPT TO:<popular@", relaytest.Answer{
 		Text: "450 4.2.1 The user is receiving mail at a rate of too many messages",

@@ -263,7 +263,7 @@ func TestTooManyErrors(t *testing.T) {
 	}
 }
 
-// What fails after some transactions is told of the recipients that are left.
+// A failure after some transactions is reported for the recipients that are left.
 func TestPartialThenFailure(t *testing.T) {
 	for at, want := range map[string]int{"RCPT TO:<r150@": 150, relaytest.EndOfData: 150} {
 		var mu sync.Mutex

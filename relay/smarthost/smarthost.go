@@ -43,17 +43,19 @@ type Forwarder struct {
 	TLSConfig *tls.Config
 
 	// Username and Password log in to the upstream with AUTH PLAIN, or LOGIN
-	// if it has no PLAIN. An empty Username means no login.
+	// if it has no PLAIN or refuses it. An empty Username means no login.
 	Username string
 	Password credentials.Password
 
-	// Hostname is the name this server greets with in EHLO. Empty means the
-	// system's host name, or if that is no full name, the address that the
-	// connection comes from (RFC 5321 section 4.1.4).
+	// Hostname is the name this server gives in EHLO. Empty means the system's
+	// host name, or if that is not a full name, the address that the connection
+	// comes from (RFC 5321 section 4.1.4).
 	Hostname string
 
-	// MaxConns is how many connections are open at the same time; a Forward
-	// that finds them all busy waits for its turn. Zero means 10.
+	// MaxConns is how many connections are open at the same time. If all are in
+	// use, Forward waits, or returns a *relay.BusyError if the message has
+	// NoWait. Zero means 10. An upstream that allows fewer gets no more than it
+	// allows.
 	MaxConns int
 
 	// MaxRate is how many messages a second go to the upstream. Zero means no
@@ -93,8 +95,8 @@ type Forwarder struct {
 	// minutes.
 	EndTimeout time.Duration
 
-	// Logger is told what needs a person: that TLS or the login fails. Nil
-	// means [slog.Default].
+	// Logger gets the failures that need a person, such as those of TLS and the
+	// login. Nil means [slog.Default].
 	Logger *slog.Logger
 
 	once     sync.Once
@@ -102,8 +104,8 @@ type Forwarder struct {
 	refusals refusals
 }
 
-// Forward hands m to the upstream; see the package's documentation for what the
-// errors mean. It ends with ctx, at whatever step it is.
+// Forward hands m to the upstream. The package documentation says what the errors
+// mean. Forward returns soon after ctx ends, at every step.
 func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 	f.once.Do(f.setup)
 	answer, err := f.pool.Send(ctx, f.Addr, "", m)
@@ -129,8 +131,7 @@ func (f *Forwarder) Close() error {
 	return nil
 }
 
-// setup makes the pool. Everything else that can be wrong with the fields is an
-// error of the first connection.
+// setup makes the pool. Wrong fields are errors of the first connection.
 func (f *Forwarder) setup() {
 	d := &outbound.Dialer{
 		Addr: f.Addr, TLS: f.mode(), TLSConfig: f.TLSConfig,
@@ -154,17 +155,17 @@ func (f *Forwarder) setup() {
 	}
 }
 
-var errAddr = errors.New("Forwarder.Addr has to be host:port, as in smtp.example.net:587")
+var errAddr = errors.New("Forwarder.Addr must be host:port, as in smtp.example.net:587")
 
-// or returns n, or if that is not set what it then means.
-func or[T int | time.Duration](n, otherwise T) T {
+// or returns n, or the default if n is not positive.
+func or[T int | time.Duration](n, fallback T) T {
 	if n > 0 {
 		return n
 	}
-	return otherwise
+	return fallback
 }
 
-// mode translates TLS. What isn't one of the constants is the safest of them.
+// mode translates TLS. An unknown value counts as StartTLS.
 func (f *Forwarder) mode() outbound.TLSMode {
 	switch f.TLS {
 	case ImplicitTLS:
@@ -175,7 +176,7 @@ func (f *Forwarder) mode() outbound.TLSMode {
 	return outbound.Required
 }
 
-// report logs failures that stay until a person does something.
+// report logs failures that last until a person acts.
 func (f *Forwarder) report(ctx context.Context, err error) {
 	if errors.As(err, new(ourFault)) {
 		f.logger().ErrorContext(ctx, "smarthost: the upstream refuses the mail of every tenant: check the account, and whether this server's address is blocked; mail waits",

@@ -4,9 +4,9 @@ package outbound
 
 import "syscall"
 
-// silent reports whether a connection is open and the server has said nothing
-// on it since. Whatever there is to read on an idle connection, it is the end: a
-// 421, the end of TLS, or the end of the stream.
+// silent reports whether a connection is open and has nothing to read. On an idle
+// connection a server sends only its end: a 421, the end of TLS, or the end of the
+// stream.
 func silent(raw syscall.RawConn) bool {
 	ok := false
 	err := raw.Control(func(fd uintptr) {

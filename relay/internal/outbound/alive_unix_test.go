@@ -9,7 +9,7 @@ import (
 )
 
 // A look at an idle connection tells whether the server closed it, or said
-// something that nobody asked for.
+// something that the client did not ask for.
 func TestAlive(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// check refuses, before anything of it is sent, a message that must not or can't
-// go to this server, whoever it is for.
+// check refuses a message that must not or can't go to this server. It does not look
+// at the recipients. Nothing has been sent yet.
 func (c *Conn) check(m *relay.Message) error {
 	switch {
 	case len(m.To) == 0:
@@ -25,7 +25,7 @@ func (c *Conn) check(m *relay.Message) error {
 	case m.Options.RequireTLS && !(c.verified && c.ext.requireTLS): // RFC 8689 section 4.2.1
 		return final(550, "5.7.30", c.host+" doesn't support REQUIRETLS")
 	}
-	if !c.ext.eightBit || !c.ext.utf8 && wantsUTF8(m) { // else whatever it contains may go there
+	if !c.ext.eightBit || !c.ext.utf8 && wantsUTF8(m) { // otherwise any content may go there
 		return c.checkContent(m)
 	}
 	return nil
@@ -64,12 +64,11 @@ func (c *Conn) checkRecipient(r *relay.Recipient) error {
 	return nil
 }
 
-// checkContent looks whether the message needs what the server doesn't offer. A
-// client that declared 8BITMIME or SMTPUTF8 needn't have made use of it, so it is
-// the bytes that count: 8-bit ones in the header need SMTPUTF8 if the client
-// declared it, any at all need 8BITMIME (RFC 6152 section 3, RFC 6531 section
-// 3.2). The message could be converted instead, but it is promised to arrive as
-// it was sent, and its signatures with it.
+// checkContent refuses a message that needs an extension the server doesn't offer.
+// The bytes count, not what the client declared: 8-bit bytes in the header need
+// SMTPUTF8 if the client declared it, and 8-bit bytes anywhere need 8BITMIME (RFC
+// 6152 section 3, RFC 6531 section 3.2). The message is not converted, because that
+// would break its signatures.
 func (c *Conn) checkContent(m *relay.Message) error {
 	if !c.ext.utf8 && !ascii(m.From) {
 		return final(553, "5.6.7", c.host+" doesn't support SMTPUTF8, which the sender's address needs")
@@ -86,12 +85,12 @@ func (c *Conn) checkContent(m *relay.Message) error {
 	return nil
 }
 
-// eightBit reports whether there are 8-bit bytes in the header, or else in the
-// body.
+// eightBit reports whether the header has 8-bit bytes and, if it has none, whether
+// the body has.
 func eightBit(r io.Reader) (header, body bool, err error) {
 	buf := make([]byte, 16<<10)
-	// What is kept of the piece before: the header's end may lie across two, or
-	// at the very beginning.
+	// buf begins with the last bytes of the previous piece, because the end of the
+	// header may lie across two pieces, or at the very beginning.
 	keep := copy(buf, "\r\n")
 	for inHeader := true; ; {
 		n, err := r.Read(buf[keep:])

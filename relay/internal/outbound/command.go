@@ -11,10 +11,11 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// appendMail appends the MAIL command, with what the server understands of the
-// message's options. A server without DSN gets no DSN parameters (RFC 3461
-// section 5.2.2); check has seen to the rest. Clients that don't declare 8-bit
-// content send it all the same, so what isn't declared may be that (RFC 6152).
+// appendMail appends the MAIL command with those of the message's options that the
+// server offers. A server without DSN gets no DSN parameters (RFC 3461 section
+// 5.2.2); check has refused a message that needs another missing extension. Content
+// is declared 8BITMIME unless the client said otherwise, because clients send 8-bit
+// content without declaring it (RFC 6152).
 func (c *Conn) appendMail(b []byte, m *relay.Message) []byte {
 	b = append(b, "MAIL FROM:<"...)
 	b = append(b, m.From...)
@@ -112,8 +113,8 @@ func ascii(s string) bool {
 }
 
 // validPath reports whether an address can stand between the angle brackets of
-// a command: nothing in it ends the path or the line. Whether anybody lives
-// there is the server's to say.
+// a command: nothing in it ends the path or the line. Whether the mailbox exists is
+// for the server to say.
 func validPath(addr string) bool {
 	if len(addr) > maxPath || !utf8.ValidString(addr) {
 		return false
@@ -137,7 +138,7 @@ func validPath(addr string) bool {
 	return !quoted
 }
 
-// maxPath is more than any server takes (RFC 5321 section 4.5.3.1.3 has 256).
+// maxPath is above the limit of every server (RFC 5321 section 4.5.3.1.3 has 256).
 const maxPath = 1000
 
 // validParameters reports whether the options are words that can be passed on.

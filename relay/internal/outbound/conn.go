@@ -47,7 +47,7 @@ type Conn struct {
 	interrupted bool
 }
 
-// timeouts are what a Dialer says about time.
+// timeouts are the timeouts of a Dialer.
 type timeouts struct{ step, end time.Duration }
 
 // of returns the time for a step. The defaults are those of RFC 5321 section
@@ -105,7 +105,7 @@ func (c *Conn) interrupt() {
 	c.raw.SetDeadline(time.Unix(1, 0))
 }
 
-// limit gives a step its time.
+// limit sets the deadline of a step.
 func (c *Conn) limit(step Step) {
 	t := time.Now().Add(c.times.of(step))
 	if d, ok := c.ctx.Deadline(); ok && d.Before(t) {
@@ -118,7 +118,7 @@ func (c *Conn) limit(step Step) {
 	}
 }
 
-// limitEarly gives a reply that may have come already a moment.
+// limitEarly sets the deadline for a reply that may already have arrived.
 func (c *Conn) limitEarly() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,10 +141,10 @@ func (c *Conn) write(step Step, b []byte) error {
 	return nil
 }
 
-// read reads the reply to a step. The error is that of the connection, or of a
-// 421; any other reply is the caller's to judge.
+// read reads the reply to a step. A failed connection and a 421 are errors; the
+// caller judges any other reply.
 func (c *Conn) read(step Step) (reply, error) {
-	if c.r.Buffered() == 0 { // else the time of the reply before is good enough
+	if c.r.Buffered() == 0 { // otherwise the deadline of the previous reply still holds
 		c.limit(step)
 	}
 	rp, err := readReply(c.r, c.text)
@@ -187,11 +187,10 @@ func (c *Conn) handshake(cfg *tls.Config) error {
 	return nil
 }
 
-// alive reports whether an idle connection looks good: open, and with nothing to
-// read. Nobody asked for that, and it would be taken for the answer to the next
-// command.
+// alive reports whether an idle connection is open and has nothing to read. An
+// unsolicited reply would be taken for the answer to the next command.
 func (c *Conn) alive() bool {
-	c.raw.SetReadDeadline(time.Unix(1, 0)) // only what TLS has read already
+	c.raw.SetReadDeadline(time.Unix(1, 0)) // Peek then sees only what TLS has already read
 	if _, err := c.r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
@@ -203,8 +202,7 @@ func (c *Conn) alive() bool {
 	return err == nil && silent(raw)
 }
 
-// earlyTime is how long we listen for the reasons of a server that stopped
-// reading.
+// earlyTime is how long a server that stopped reading may take to send its reason.
 const earlyTime = 100 * time.Millisecond
 
 // quitTime is how long a server may take to say goodbye.

@@ -74,7 +74,7 @@ func TestManyRecipientsLittleRoom(t *testing.T) {
 	}
 }
 
-// serveEach answers each line that comes at once, and reads nothing meanwhile.
+// serveEach replies to each line immediately. It reads nothing while it writes.
 func serveEach(l net.Listener, room int, reply string) error {
 	conn, err := l.Accept()
 	if err != nil {
@@ -92,8 +92,7 @@ func serveEach(l net.Listener, room int, reply string) error {
 	return lines.Err()
 }
 
-// What a server said too much is seen also if TLS has read it already, together with
-// the reply before.
+// Bytes after a reply are noticed, also if TLS has read them together with the reply.
 func TestUnsolicitedReplyInTLS(t *testing.T) {
 	for _, says := range [][]string{{"250 a\r\n"}, {"250 a\r\n", "250 b\r\n"}} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -55,7 +55,7 @@ func (c *Conn) content(m *relay.Message) (string, error) {
 	return c.finish(out)
 }
 
-// finish sends the last piece. From here on the server may have the message.
+// finish sends the last piece. From then on the server may have the message.
 func (c *Conn) finish(out []byte) (string, error) {
 	if err := c.write(End, out); err != nil {
 		return "", c.earlyReply(err)
@@ -71,8 +71,8 @@ func (c *Conn) finish(out []byte) (string, error) {
 	return rp.String(), nil
 }
 
-// abandon gives up a message in its middle. The connection must be closed: there
-// is no other way to tell the server that there is no end to come.
+// abandon gives up a message in its middle. The connection must be closed, because
+// SMTP has no other way to abandon content.
 func (c *Conn) abandon(err error) error {
 	var re *relay.ReplyError
 	if errors.As(err, &re) {
@@ -81,8 +81,8 @@ func (c *Conn) abandon(err error) error {
 	return &Error{Host: c.host, Step: Content, Err: fmt.Errorf("reading the message: %w", err)}
 }
 
-// earlyReply looks whether a server that stopped reading has said why, and
-// returns that instead of the error of the write.
+// earlyReply returns the reply of a server that stopped reading, or err, the error of
+// the write, if it sent none.
 func (c *Conn) earlyReply(err error) error {
 	if c.contextErr() != nil {
 		return err
@@ -119,17 +119,17 @@ func grow(b []byte, n int64) []byte {
 	return b[:n]
 }
 
-// An encoder makes content fit to be sent. What has a bare CR or LF or a NUL is
-// refused: some servers take a bare line end for one, and find commands or the
-// end of the message where we saw none (RFC 5321 section 2.3.8). The relay lets
-// no such content in; a Forwarder of the embedder's could still make one.
+// An encoder prepares content for sending. It refuses a bare CR, a bare LF and a NUL:
+// some servers take a bare CR or LF for a line end, and would find commands or the end
+// of the message in the content (RFC 5321 section 2.3.8). relay.Server accepts no such
+// content, but an embedder's Forwarder could make some.
 type encoder struct {
 	stuff bool // add a dot to lines that begin with one (RFC 5321 section 4.5.2)
 	begin bool // at the beginning of a line
 	cr    bool // after a CR
 }
 
-// errBare is the refusal of what can't be sent.
+// errBare is the refusal of content that can't be sent.
 func errBare() error {
 	return final(550, "5.6.0", "the message contains a bare CR, a bare LF or a NUL")
 }
@@ -158,8 +158,8 @@ func (e *encoder) append(dst, src []byte) ([]byte, error) {
 	return append(dst, src[from:]...), nil
 }
 
-// wellFormed reports whether the CRs of a line, or of a part of one, are where
-// they belong: right before the LF, which may come with the next part.
+// wellFormed reports whether every CR of a line, or of a part of one, is right before
+// the LF, which may come with the next part.
 func (e *encoder) wellFormed(line []byte, complete bool) bool {
 	if e.cr { // of the part before
 		return complete && len(line) == 1
@@ -171,7 +171,7 @@ func (e *encoder) wellFormed(line []byte, complete bool) bool {
 	return i < 0 || i == len(line)-1
 }
 
-// finish appends what is missing at the end.
+// finish appends the missing line end, and the final dot if e.stuff is set.
 func (e *encoder) finish(dst []byte) ([]byte, error) {
 	if e.cr {
 		return dst, errBare()

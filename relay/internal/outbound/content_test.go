@@ -33,8 +33,8 @@ func received(sent string) (content, rest string, ok bool) {
 	return content[2:], rest, ok
 }
 
-// What a server receives is what was sent, or nothing was: whatever the content,
-// and in whatever parts it comes.
+// A server receives exactly the content, or the content is refused, for any division
+// into parts.
 func FuzzEncoder(f *testing.F) {
 	for _, s := range []string{"", ".", "\r\n", "a\r\n.\r\nb", "..\r\n.", "a\n.\n", "a\r.\r\n", "\x00", "a\r\n.", "\r\n\r\n.\r\n.\r\n"} {
 		f.Add(s, 1)

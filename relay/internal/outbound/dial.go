@@ -40,8 +40,8 @@ type Dialer struct {
 	Username string // "" means no login
 	Password credentials.Password
 
-	// Hostname is the name given with EHLO. "" means the system's, or if that
-	// is no name, the address that the connection comes from.
+	// Hostname is the name given with EHLO. "" means the system's, or if that is
+	// not a full name, the address that the connection comes from.
 	Hostname string
 
 	MaxRecipients int  // in a transaction; 0 means 100. A server's LIMITS may lower it
@@ -51,7 +51,7 @@ type Dialer struct {
 	EndTimeout time.Duration // for the answer to the content; 0 means 10 minutes
 }
 
-// Dial connects to the server and makes everything ready for the first message.
+// Dial connects to the server and does everything up to the first message.
 // Its errors are of type *Error.
 func (d *Dialer) Dial(ctx context.Context) (*Conn, error) {
 	host := d.Host
@@ -145,15 +145,15 @@ func (c *Conn) startTLS(name string, d *Dialer) error {
 	if err := c.command(StartTLS, "STARTTLS", 220); err != nil {
 		return err
 	}
-	// What came with the reply came without TLS: somebody else may have put it
-	// there, to be taken for an answer under TLS.
+	// Bytes after the reply arrived without TLS. An attacker may have sent them, to be
+	// taken for a reply under TLS.
 	if c.r.Buffered() > 0 {
 		return c.fail(StartTLS, errors.New("the server sent more than the reply"))
 	}
 	if err := c.handshake(d.tlsConfig(c.host)); err != nil {
 		return err
 	}
-	return c.hello(name, d.TLS) // RFC 3207 section 4.2: forget what was said before
+	return c.hello(name, d.TLS) // RFC 3207 section 4.2: the first EHLO reply is void
 }
 
 // tlsConfig returns the configuration for one connection.
@@ -165,14 +165,14 @@ func (d *Dialer) tlsConfig(host string) *tls.Config {
 	if cfg.ServerName == "" {
 		cfg.ServerName = host
 	}
-	// A message is one record and one system call, not a trickle of small ones
-	// at the beginning of each connection.
+	// By default the first records of a connection are small. Without that, a small
+	// message is one record and one system call.
 	cfg.DynamicRecordSizingDisabled = true
 	return cfg
 }
 
-// hello says EHLO, or HELO to a server from before 1995 if that is enough. One
-// that refuses EHLO for now has heard of it.
+// hello sends EHLO. It falls back to HELO only if the server refuses EHLO with 5yz and
+// TLS is not required.
 func (c *Conn) hello(name string, mode TLSMode) error {
 	c.ext = extensions{}
 	if err := c.write(Hello, []byte("EHLO "+name+"\r\n")); err != nil {
@@ -196,7 +196,7 @@ func (c *Conn) hello(name string, mode TLSMode) error {
 func helloName(name string, local net.Addr) (string, error) {
 	if name != "" {
 		if !validHello(name) {
-			return "", errors.New("the Hostname to greet with is no host name")
+			return "", errors.New("the Hostname for EHLO is not a host name")
 		}
 		return name, nil
 	}
@@ -223,11 +223,11 @@ func validHello(name string) bool {
 type extensions struct {
 	startTLS, pipelining, chunking, eightBit, utf8, dsn, requireTLS bool
 
-	size  int64    // the largest message; 0 if there is no limit, or it isn't told
+	size  int64    // the largest message; 0 if the server names no limit
 	sized bool     // SIZE is offered (RFC 1870)
 	auth  []string // SASL mechanisms
 
-	maxMail, maxRcpt int // LIMITS (RFC 9422); 0 if it isn't told
+	maxMail, maxRcpt int // LIMITS (RFC 9422); 0 if the server names no limit
 }
 
 // parseExtensions reads the text of an EHLO reply.

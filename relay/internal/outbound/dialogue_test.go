@@ -59,7 +59,7 @@ func letter(content string, to ...string) *relay.Message {
 
 const fuzzContent = "Subject: x\r\n\r\n.the content\r\n"
 
-// Whatever a server says, the client comes to an end, and to the right one: nil
+// For any replies of a server, the client comes to an end, and to the right one: nil
 // only if the whole message was sent.
 func FuzzDialogue(f *testing.F) {
 	for _, s := range []string{

@@ -54,8 +54,8 @@ func (t *transaction) run() error {
 func (t *transaction) envelope() error {
 	c := t.c
 	t.b = c.appendMail(c.out[:0], t.m)
-	// DATA may go along only if it can't succeed when a recipient is refused:
-	// after a 354 for some of them there is no way back except to hang up.
+	// DATA may be pipelined only if it can't succeed when a recipient is refused:
+	// after a 354 the client would have to close the connection.
 	t.data = c.ext.pipelining && !c.ext.chunking && len(t.to) == 1
 	for !t.done() {
 		if err := t.next(); err != nil {
@@ -164,7 +164,7 @@ func (t *transaction) replies(first int) error {
 	case err != nil:
 		return err
 	case t.refusal() != nil:
-		t.lost = rp.code == 354 // it wants content for nobody; we have none
+		t.lost = rp.code == 354 // the server waits for content, but no recipient was taken
 	case rp.code != 354:
 		t.err = t.c.refuse(Data, rp)
 		t.lost = isLost(t.err)
@@ -245,8 +245,8 @@ func refusedRecipient(addr string, err error) relay.RefusedRecipient {
 
 // tooMany reports whether a reply to RCPT may mean that the envelope has too many
 // recipients: 452, or 552 of servers from before RFC 5321, or any reply whose
-// enhanced code says so (RFC 3463 section 3.6). Without an enhanced code the
-// server may mean that it is full, and that another transaction finds out.
+// enhanced code says so (RFC 3463 section 3.6). Without an enhanced code the server
+// may mean a full disk instead; the next transaction shows that.
 func tooMany(err error) bool {
 	var re *relay.ReplyError
 	if !errors.As(err, &re) {

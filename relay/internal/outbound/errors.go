@@ -44,8 +44,8 @@ type Error struct {
 	Step Step
 
 	// Err is the cause: a *relay.ReplyError if the server refused the
-	// message. A reply that is about us or about the connection (one from
-	// before the first message, a 421, a 530) is only text here: it must not
+	// message. A reply about this client or about the connection (before the
+	// first message, a 421, a 530) is only text in Err, because it must not
 	// become an answer to the message's sender.
 	Err error
 
@@ -65,7 +65,7 @@ type Error struct {
 	challenge bool // the reply is 334 (RFC 4954 section 4)
 }
 
-// ErrNoTLS is the cause when there is no STARTTLS where it is required.
+// ErrNoTLS is the cause if the server does not offer STARTTLS and TLS is required.
 var ErrNoTLS = errors.New("the server doesn't offer it")
 
 // Error names the server, the step and the cause.
@@ -101,17 +101,17 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) ServerReply() *relay.ReplyError { return e.Reply }
 
 // Temporary reports whether the message is worth another try: it is, unless the
-// server refused it for good. The causes have opinions of their own (a refused
-// TCP connection calls itself permanent), which are not about the message.
+// server refused it for good. The Temporary methods of other causes don't count: a
+// refused TCP connection calls itself permanent.
 func (e *Error) Temporary() bool {
 	var re *relay.ReplyError
 	return e.Lost || !errors.As(e.Err, &re) || re.Temporary()
 }
 
 // Unreachable reports whether the server was not reached, so that every message
-// for it would fail: at connecting, the greeting, EHLO, TLS or the login. What
-// happens after that is about the message. If the server is gone, the next message
-// can't connect.
+// for it would fail: at connecting, the greeting, EHLO, TLS or the login. A later
+// failure is about the message. If the server is gone, the next message can't
+// connect.
 func (e *Error) Unreachable() bool { return e.Step < Mail }
 
 // Silent reports whether the server did not answer in time.
@@ -137,7 +137,7 @@ func final(code int, enhanced, text string) error {
 	return &relay.ReplyError{Code: code, Enhanced: enhanced, Text: text}
 }
 
-// fail makes an error of one that a step of the connection ended with. The
+// fail makes an Error of the error that a step of the connection ended with. The
 // connection is not used again.
 func (c *Conn) fail(step Step, err error) error {
 	c.usable = false
@@ -156,13 +156,13 @@ func (c *Conn) fail(step Step, err error) error {
 // errHungUp is the cause when the server closes or resets a connection.
 var errHungUp = errors.New("the server closed the connection")
 
-// A timeoutError says how long we waited.
+// A timeoutError says how long the client waited.
 type timeoutError time.Duration
 
 func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %v", time.Duration(e)) }
 func (e timeoutError) Timeout() bool { return true }
 
-// refuse makes an error of a reply that isn't what the step needs.
+// refuse makes an Error of a reply that the step did not expect.
 func (c *Conn) refuse(step Step, rp reply) error {
 	re := rp.asError(c.host)
 	if re == nil {
@@ -174,7 +174,7 @@ func (c *Conn) refuse(step Step, rp reply) error {
 	if lost {
 		c.usable = false
 	}
-	if rp.code == 530 { // RFC 4954 section 6: it wants a login, which we don't have
+	if rp.code == 530 { // RFC 4954 section 6: the server requires a login
 		step = Auth
 	}
 	if step < Mail || lost {
@@ -195,7 +195,7 @@ func (c *Conn) contextErr() error {
 		return err
 	}
 	if c.expired() {
-		return context.DeadlineExceeded // its timer is just about to fire
+		return context.DeadlineExceeded // ctx itself ends within moments
 	}
 	return nil
 }

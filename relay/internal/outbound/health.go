@@ -13,7 +13,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// Limits are what a site may be asked for. Zero means the Pool's default for
+// Limits bound the use of a site. Zero means the Pool's default for
 // Conns and Messages, and no limit for Rate.
 type Limits struct {
 	Conns    int     // connections at the same time
@@ -35,17 +35,16 @@ const (
 	// maxPause is the longest pause after a site has asked to slow down.
 	maxPause = 30 * time.Minute
 
-	// rateSlack is for how long slots of Limits.Rate that nothing used may be
-	// used later.
+	// rateSlack is how long an unused slot of Limits.Rate may be used later.
 	rateSlack = 100 * time.Millisecond
 
-	// longPause is how long a pause may be for a message to wait for its end in
-	// memory. After a longer one it fails as the one before it did.
+	// longPause is the longest pause that a message waits for with a BusyError.
+	// During a longer one it fails with the error that began the pause.
 	longPause = time.Minute
 )
 
-// health is what a Pool knows of a site, also when there is no connection. It is
-// guarded by Pool.mu.
+// health is what a Pool knows of a site, with or without connections to it. Pool.mu
+// guards it.
 type health struct {
 	limits Limits
 

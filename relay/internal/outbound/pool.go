@@ -28,11 +28,10 @@ type Pool struct {
 	closed bool
 	sites  map[string]*site // those with connections
 	health lru.Cache[string, *health]
-	timer  *time.Timer // closes what was idle for too long; nil if nothing is idle
+	timer  *time.Timer // runs sweep; nil if no connection is idle
 }
 
-// errClosed says that the Pool was closed. The message is still wanted: it is a
-// temporary error.
+// errClosed says that the Pool was closed. It is a temporary error.
 var errClosed = errors.New("already closed")
 
 // A site is a group of servers with connections, or calls that are about to make
@@ -41,7 +40,7 @@ type site struct {
 	name    string
 	open    int // connections: in use, idle, and being made
 	idle    []*Conn
-	waiters []*waiter     // the one who waits the longest first
+	waiters []*waiter     // the longest waiting first
 	free    chan struct{} // closed when a slot may be free; nil if no BusyError has it
 
 	health *health
@@ -50,7 +49,7 @@ type site struct {
 // A waiter waits for one of a site's connections.
 type waiter struct {
 	ready chan struct{} // closed when it is the waiter's turn
-	conn  *Conn         // its connection; nil means that it may make one
+	conn  *Conn         // its connection; nil means that the waiter may make one
 	err   error
 }
 
@@ -107,10 +106,10 @@ func (p *Pool) admit(name string, limits Limits, noWait bool) (began time.Time, 
 // the caller does not wait.
 func (t *Ticket) Done(err error) error { return t.p.judge(t.site, t.began, err, t.noWait) }
 
-// Send sends m to a server of the site on a kept connection, or on a new one. What
-// fails on a kept connection and may succeed on a new one is tried again on a new
-// one, and so is what is left when a connection can't be used any more. See
-// [Conn.Send] for the result.
+// Send sends m to a server of the site on a kept connection, or on a new one. If a
+// message fails on a kept connection and may succeed on a new one, Send tries it
+// again on a new one. It also uses a new one for the recipients that are left when a
+// connection can't be used any more. See [Conn.Send] for the result.
 //
 // If all connections to the site are in use, Send waits, or returns a
 // *relay.BusyError if the message has NoWait.
@@ -169,7 +168,7 @@ func (p *Pool) forget(s *site) {
 	}
 }
 
-// get returns a connection, and waits for one if there are too many.
+// get returns a connection. It waits for one if the site has as many as it may have.
 func (p *Pool) get(ctx context.Context, name, key string, noWait bool) (*Conn, error) {
 	c, w, err := p.take(name, key, noWait)
 	if err != nil {
@@ -282,15 +281,15 @@ func (p *Pool) wait(ctx context.Context, name string, w *waiter) (*Conn, error) 
 		}
 	}
 	p.mu.Unlock()
-	// Its turn came at the same moment: pass it on.
+	// The waiter got its turn at the same moment; the next one gets it instead.
 	if w.err == nil {
 		p.put(name, w.conn)
 	}
 	return nil, fmt.Errorf("waiting for a connection: %w", ctx.Err())
 }
 
-// put gives a connection back: to the next who waits, or to be kept. nil, or one
-// that is not good for another message, makes room for a new one.
+// put gives a connection to the next waiter, or keeps it. If c is nil or not good for
+// another message, the waiter may make a new one.
 func (p *Pool) put(name string, c *Conn) {
 	if c != nil && !c.keepable() {
 		c.Close()
@@ -328,8 +327,8 @@ func (p *Pool) hand(name string, c *Conn) *Conn {
 	return c
 }
 
-// tidy lets those who wait for a place have it, and forgets a site without
-// connections. The caller must hold p.mu.
+// tidy gives free places to waiters, and forgets a site without connections. The
+// caller must hold p.mu.
 func (p *Pool) tidy(s *site) {
 	for len(s.waiters) > 0 && s.open < p.maxConns(s) {
 		s.open++
@@ -342,7 +341,8 @@ func (p *Pool) tidy(s *site) {
 	p.forget(s)
 }
 
-// next gives a place, and the connection in it, to the one who waits the longest.
+// next gives a place, and the connection in it, to the longest waiting waiter. The
+// caller must hold Pool.mu.
 func (s *site) next(c *Conn) {
 	w := s.waiters[0]
 	s.waiters = s.waiters[1:]
@@ -350,7 +350,7 @@ func (s *site) next(c *Conn) {
 	close(w.ready)
 }
 
-// sweep closes the connections that were idle for too long.
+// sweep closes connections that were idle for IdleTimeout.
 func (p *Pool) sweep() {
 	p.mu.Lock()
 	var old []*Conn
@@ -380,8 +380,9 @@ func (p *Pool) sweep() {
 	closeAll(old)
 }
 
-// Close closes the idle connections and makes those who wait, and every later
-// Send, fail. What is being sent goes on; its connections are closed then.
+// Close closes the idle connections. Calls of Send that wait for a connection fail,
+// and so does every later call. A message that is being sent goes on; its connection
+// is closed afterwards.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true

@@ -12,9 +12,9 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// What a server may say at a time. RFC 5321 section 4.5.3.1.5 has 512 octets for
-// a line; servers with long explanations and many extensions stay far below
-// these.
+// Limits of one reply. RFC 5321 section 4.5.3.1.5 allows 512 octets for a line; the
+// replies of real servers, with long explanations and many extensions, are far shorter
+// than these.
 const (
 	maxReplyLine  = 4096
 	maxReplyLines = 256
@@ -22,7 +22,7 @@ const (
 	maxReplyText  = 1000 // as shown to people
 )
 
-// A reply is what a server answered (RFC 5321 section 4.2).
+// A reply is a server's reply (RFC 5321 section 4.2).
 type reply struct {
 	code int
 	text []byte // its lines without the codes, each ending in LF; valid until the next reply
@@ -78,7 +78,7 @@ func parseReplyLine(line []byte) (code int, last, ok bool) {
 	return 0, false, false
 }
 
-// badReply is the error for what isn't a reply, with how it begins.
+// badReply is the error for bytes that are not a reply; it quotes the beginning.
 func badReply(what string, text, line []byte) error {
 	begin := safeText(append(bytes.Clone(text), line[:min(len(line), maxReplyText)]...))
 	if len(begin) > 200 {
@@ -87,7 +87,7 @@ func badReply(what string, text, line []byte) error {
 	return errors.New("the server sent " + what + ": " + fmt.Sprintf("%q", begin))
 }
 
-// asError returns the reply as an error; nil if it isn't one.
+// asError returns the reply as an error; nil if its code is not 4yz or 5yz.
 func (rp reply) asError(host string) *relay.ReplyError {
 	if rp.code < 400 || rp.code > 599 {
 		return nil
@@ -141,7 +141,7 @@ func safeText(text []byte) string {
 		case r == '\n' || r == '\t':
 			b.WriteByte(' ')
 		case r == '\r':
-			// The rest of a line end, or one that wants to be.
+			// A part of a line end, or a bare CR.
 		case r < ' ' || r > '~':
 			b.WriteByte('?')
 		default:

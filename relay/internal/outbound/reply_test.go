@@ -60,7 +60,7 @@ func TestReadReply(t *testing.T) {
 	}
 }
 
-// Whatever comes, reading ends, stays within its bounds, and what people see is
+// For any input, reading ends, stays within its bounds, and what people see is
 // safe to show.
 func FuzzReadReply(f *testing.F) {
 	for _, s := range []string{"250 2.0.0 OK\r\n", "250-a\r\n250 b\r\n", "550 5.1.1 \x00\xff\r\n", "421\n", "x", ""} {

@@ -48,8 +48,8 @@ func speaksOfMessages(text string) bool {
 		(strings.Contains(text, "message") || strings.Contains(text, "mail") || strings.Contains(text, "transaction"))
 }
 
-// chunkingFailed reports whether a server that offers CHUNKING doesn't know BDAT
-// after all, or not here.
+// chunkingFailed reports whether a server that offers CHUNKING refused BDAT as a
+// command it doesn't know, or doesn't allow here.
 func chunkingFailed(c *Conn, err error) bool {
 	var e *Error
 	var re *relay.ReplyError
