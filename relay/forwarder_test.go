@@ -10,14 +10,14 @@ import (
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
-// Addresses of another's making don't break a log.
+// An address with a line break does not add a line to the log.
 func TestRefusedErrorIsOneLine(t *testing.T) {
 	err := &relay.RefusedError{Recipients: []relay.RefusedRecipient{
 		{Address: "a\r\n@example.com", Err: errors.New("no")},
 		{Address: "b@example.com", Err: errors.New("nor this")},
 	}}
 	if got, want := err.Error(), `relay: refused "a\r\n@example.com": no; "b@example.com": nor this`; got != want {
-		t.Errorf("the error reads\n%s, want\n%s", got, want)
+		t.Errorf("Error returned\n%s, want\n%s", got, want)
 	}
 }
 
@@ -30,10 +30,10 @@ func TestTemporary(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{errors.New("whatever"), true},
+		{errors.New("disk failure"), true},
 		{context.Canceled, true},
 		{context.DeadlineExceeded, true},
-		{refused, true}, // package net says that it is not
+		{refused, true}, // its own Temporary method returns false
 		{fmt.Errorf("upstream: %w", refused), true},
 		{&net.DNSError{IsNotFound: true}, true},
 		{net.ErrClosed, true},
@@ -44,7 +44,7 @@ func TestTemporary(t *testing.T) {
 		{&relay.RefusedError{Recipients: both.Recipients[:1]}, false},
 	} {
 		if got := relay.Temporary(test.err); got != test.want {
-			t.Errorf("%v: temporary is %v, want %v", test.err, got, test.want)
+			t.Errorf("Temporary(%v) = %v, want %v", test.err, got, test.want)
 		}
 	}
 }
@@ -65,7 +65,7 @@ func TestUnreachable(t *testing.T) {
 		{"a method that says false", reachability(false), false},
 	} {
 		if got := relay.Unreachable(test.err); got != test.want {
-			t.Errorf("%s: Unreachable = %v, want %v", test.name, got, test.want)
+			t.Errorf("Unreachable of %s = %v, want %v", test.name, got, test.want)
 		}
 	}
 }
