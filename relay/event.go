@@ -73,8 +73,8 @@ const (
 	CauseWrongPassword                         // the user exists; the password is wrong
 	CauseNotAllowed                            // the password is right; AllowLogin refused
 	CauseForeignIdentity                       // the authorization identity is not the username
-	CauseNoTLS                                 // AUTH before TLS: if a password was sent, reset it
-	CauseBusy                                  // too many logins at once, or too many wrong passwords: it was not looked at
+	CauseNoTLS                                 // AUTH before TLS; if a password was sent, it should be reset
+	CauseBusy                                  // too many logins at once, or too many wrong passwords; the password was not checked
 	CauseUnavailable                           // the store or AllowLogin failed, or the connection is closing
 	CauseTooManyTries                          // MaxAuthTries
 	CauseTooManyConns                          // the password is right; the user has MaxConnsPerUser connections

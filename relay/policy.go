@@ -34,8 +34,8 @@ const (
 // A policy function returns nil to allow. If it returns a [*ReplyError], that is
 // the client's reply. For any other error the client is told to try again later
 // (451 4.3.0, or 454 4.7.0 for a login); the error is logged, and the client does
-// not see it. A panic counts as such an error. ctx ends after at most 30 seconds and when
-// the server is closed. A function that waits for longer delays its own session
+// not see it. A panic counts as such an error. ctx ends after at most 30 seconds,
+// and when the server is closed. A function that ignores ctx delays its own session
 // and no other. Policy functions are called from many goroutines at once.
 type PolicyRequest struct {
 	Client
@@ -49,7 +49,7 @@ type PolicyRequest struct {
 	// without a trailing dot. The local part is as the client wrote it.
 	Address string
 
-	From       string // the envelope sender, at RCPT and for the header
+	From       string // the envelope sender, except in AllowUser and AllowLogin
 	Recipients int    // how many recipients the message has so far
 	Size       int64  // bytes: as declared at MAIL, 0 if not; for the header as received
 	TLS        string // the version, such as "TLS 1.3"; empty without TLS
@@ -61,7 +61,7 @@ type PolicyRequest struct {
 // ReplaceExactDomain is set.
 func ExactDomain(_ context.Context, r *PolicyRequest) error {
 	domain := r.Address[strings.LastIndexByte(r.Address, '@')+1:]
-	if domain == r.Identity.Domain {
+	if domain != "" && domain == r.Identity.Domain {
 		return nil
 	}
 	return &ReplyError{

@@ -116,6 +116,13 @@ func TestAllowLogin(t *testing.T) {
 	}
 }
 
+// A request without an address or a user is refused.
+func TestExactDomainOfNothing(t *testing.T) {
+	if err := relay.ExactDomain(t.Context(), new(relay.PolicyRequest)); err == nil {
+		t.Error("ExactDomain allows the zero PolicyRequest")
+	}
+}
+
 func TestPolicyRequest(t *testing.T) {
 	var mu sync.Mutex
 	var got []relay.PolicyRequest
