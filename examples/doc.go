@@ -1,15 +1,17 @@
-// Package examples holds programs that embed gatepost; each folder is one.
+// Package examples holds programs that embed gatepost; each folder is one. Read
+// them in this order:
 //
-//   - quickstart is a whole relay on a SQLite file, to try it: run it and send
-//     a message. With -upstream it queues mail and hands it on, across outages
-//     of that server and its own restarts; -queue lists what waits, and why.
-//   - production is a relay as a product runs it: users and queue in PostgreSQL,
-//     an upstream, certificates that are renewed, a graceful end, settings from
-//     the environment.
-//   - mta is a whole sending server on one machine: a queue in SQLite, DKIM
-//     signatures, delivery to the recipients' own hosts.
-//   - customstore is a store of one's own, and shows by its test that it keeps
-//     the promises of package store.
+//   - hello is the shortest: everything in memory, and each message is printed.
+//   - product is the shortest that loses no mail: relay, queue and console in one
+//     process, on SQLite or PostgreSQL.
+//   - quickstart is a relay to try: it makes a certificate and a user, and prints a
+//     command that sends. With -upstream it queues mail across outages.
+//   - production takes its settings from the environment, uses PostgreSQL, and
+//     renews its certificate without a restart.
+//   - mta is a whole sending server on one machine: SQLite, DKIM signatures,
+//     delivery to the recipients' own hosts.
+//   - customstore implements package store on another database, and tests it.
+//   - s3contents keeps large contents in object storage.
 //
 // They are a module of their own, so that drivers are not requirements of the
 // library. Their tests with databases and mail programs are in
