@@ -196,17 +196,17 @@ func (q *Queue) keepNotice(ctx context.Context, about *store.Mail, m store.Mail,
 }
 
 // noticeOf returns the ID of the message that a mail is a notice of; "" if it is
-// not a notice. A notice has no client, and the message's ID as its envelope ID.
+// not a notice. A notice has that ID as its envelope ID.
 func noticeOf(m *store.Mail) string {
-	if m.From == "" && !m.Remote.IsValid() {
+	if m.Notice {
 		return m.EnvelopeID
 	}
 	return ""
 }
 
 // remake puts a notice that was refused for good into the spool once more, without
-// what it returns of the message: that may be what a server doesn't take. Return
-// says of a notice that this was done. It returns what sendNotices has to release.
+// the returned message, which may be why it was refused. Such a notice has the Return
+// HDRS, so that it is not remade again. remake returns what sendNotices has to release.
 func (q *Queue) remake(ctx context.Context, p *parcel, e *end) []store.Outcome {
 	if noticeOf(&p.mail) == "" || p.mail.Return == "HDRS" || e.notice != FailureNotice || e.expired || e.byName {
 		return nil

@@ -1,14 +1,18 @@
 package smarthost_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
 // atRate returns a script that takes so many messages in any second, and refuses
@@ -128,4 +132,51 @@ func TestBusyMailboxIsNotTheSite(t *testing.T) {
 	f := start(t, up)
 	wantRefused(t, forward(t, f, message(hello, "popular@example.com")), "popular@example.com")
 	mustForward(t, f, message(hello, "b@example.com"))
+}
+
+// Behind the queue no attempt fails for the rate of the upstream, and nothing is
+// deferred.
+func TestRateBehindTheQueue(t *testing.T) {
+	const n, rate = 60, 20
+	refused := 0
+	up := &relaytest.Upstream{Script: atRate(rate, &refused)}
+	f := start(t, up)
+	var mu sync.Mutex
+	delivered := 0
+	done := make(chan struct{})
+	q := &queue.Queue{
+		Spool: new(memory.Store), Next: f, Hostname: "relay.example", Logger: slog.New(slog.DiscardHandler),
+		OnEvent: func(e queue.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			switch e := e.(type) {
+			case *queue.Queued:
+			case *queue.Delivered:
+				if delivered++; delivered == n {
+					close(done)
+				}
+			default:
+				t.Errorf("%T: %+v", e, e)
+			}
+		},
+	}
+	for i := range n {
+		m := message(hello, "b@example.com")
+		m.ID = fmt.Sprintf("message%d", i)
+		if err := q.Forward(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	begin := time.Now()
+	go func() { ended <- q.Run(ctx) }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Error("not everything was delivered")
+	}
+	t.Logf("%v, %d refusals", time.Since(begin), refused)
+	cancel()
+	<-ended
 }
