@@ -10,18 +10,17 @@ import (
 	"time"
 )
 
-// turn is how long a turn should take at least: long against the noise of a
-// scheduler, and short enough for many turns.
+// turn is the minimum duration of a turn: long enough to average out scheduling,
+// and short enough for many turns.
 const turn = 20 * time.Millisecond
 
-// Compare measures two loads in turns, so that both see the same weather, and
-// reports
+// Compare measures two loads in turns, so that other work on the machine affects
+// both, and reports
 //
-//   - ratio, how fast ours is: 1 as fast as the yardstick, 0.5 half as fast.
-//     It is the median of all pairs of turns, so a hiccup of the machine
-//     doesn't count;
-//   - cpu-ratio, the same in processor time of this process, which what else
-//     runs on the machine hardly touches (on Unix);
+//   - ratio, how fast ours is: 1 is as fast as the yardstick, 0.5 half as fast. It
+//     is the median of all pairs of turns, so a short disturbance does not count;
+//   - cpu-ratio, the same in processor time of this process (on Unix), which
+//     depends little on other processes;
 //   - ours/s and yardstick/s, rounds per second in the median turn.
 //
 // A load does n rounds each time it is called.
@@ -30,8 +29,8 @@ func Compare(b *testing.B, yardstick, ours func(n int) error) {
 	CompareFor(b, turn, yardstick, ours)
 }
 
-// CompareFor is Compare with turns that take at least so long, for loads that
-// need a while to begin and to end.
+// CompareFor is Compare with turns of at least this duration, for loads that need
+// a while to begin and to end.
 func CompareFor(b *testing.B, turn time.Duration, yardstick, ours func(n int) error) {
 	b.Helper()
 	y, o := &side{load: yardstick, least: turn}, &side{load: ours, least: turn}
@@ -65,7 +64,7 @@ type side struct {
 	rates []float64 // rounds per second of each turn
 }
 
-// calibrate finds out how many rounds make a turn.
+// calibrate sets the number of rounds in a turn.
 func (s *side) calibrate(b *testing.B) {
 	b.Helper()
 	s.n = 1
@@ -100,7 +99,8 @@ func median(x []float64) float64 {
 }
 
 // Parallel makes one load of several clients, each of which does a round when it
-// is called. Together they do n rounds, and whoever is done takes the next.
+// is called. Together they do n rounds; a client that has finished a round takes
+// the next one.
 func Parallel(clients []func() error) func(n int) error {
 	return func(n int) error {
 		var (

@@ -35,16 +35,16 @@
 //		fmt.Println(d.From, d.To, len(d.Content))
 //	}
 //
-// Close and another Start make an outage. The address stays the same, so whoever
-// sends to it needs to be told nothing:
+// Close and another Start make an outage. The address stays the same, so the
+// program under test keeps it:
 //
 //	up.Close()
 //	… // mail waits
 //	up.Start()
 //	… // mail arrives
 //
-// A script makes it misbehave. It sees each command before it is answered and
-// may answer itself, wait, or drop the line:
+// A Script makes it misbehave. The Script gets each command before the reply, and
+// may choose the reply, wait, or close the connection:
 //
 //	up := &relaytest.Upstream{
 //		Script: func(c relaytest.Command) relaytest.Answer {

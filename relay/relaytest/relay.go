@@ -21,21 +21,21 @@ import (
 // and one SMTP user, everything in memory. It records what it accepted. Its
 // methods may be called from several goroutines.
 type Relay struct {
-	// Server is the relay itself. Between NewUnstartedRelay and Start its
-	// fields may be changed, Forwarder included: what that one refuses is
-	// refused, and is not recorded.
+	// Server is the relay itself. Its fields may be changed between
+	// NewUnstartedRelay and Start. A message that its Forwarder refuses is not
+	// recorded.
 	Server *relay.Server
 
-	// Credentials are the server's. Tenant is the one that Domain, and with it
-	// the user, belongs to: reset or delete it to see what your product does.
+	// Credentials are the server's. Domain and its user belong to Tenant. Reset
+	// or delete the user to see how your product reacts.
 	Credentials *credentials.Manager
 	Tenant      store.TenantID
 	Domain      string // "acme.example"
 	Username    string
 	Password    string
 
-	// Addr is where clients begin in the clear and use STARTTLS, AddrTLS where
-	// TLS comes first, both as "127.0.0.1:port".
+	// Addr is the address for STARTTLS, AddrTLS the one for TLS from the first
+	// byte. Both look like "127.0.0.1:port".
 	Addr, AddrTLS string
 
 	tb       testing.TB
@@ -80,7 +80,7 @@ func NewUnstartedRelay(tb testing.TB) *Relay {
 var quiet = slog.New(slog.DiscardHandler)
 
 // Start begins to listen on two free ports of the loopback interface. If Serve
-// fails, for want of a field that it requires say, so does the test, at once.
+// fails, for example because a required field is missing, the test fails at once.
 func (r *Relay) Start() {
 	r.tb.Helper()
 	if r.Server.Forwarder != nil { // otherwise Serve says so

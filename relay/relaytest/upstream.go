@@ -43,9 +43,9 @@ type Upstream struct {
 	// Mechanisms are the SASL mechanisms offered; nil means PLAIN and LOGIN.
 	Mechanisms []string
 
-	// Script is asked what to do with each command; nil, and the zero Answer,
-	// mean the ordinary thing. It is called from several goroutines, one for
-	// each connection, and may block.
+	// Script returns what to do with each command. A nil Script, and the zero
+	// Answer, mean the ordinary reply. It is called from several goroutines, one
+	// for each connection, and may block.
 	Script func(Command) Answer
 
 	// Discard makes it forget what it accepts, for benchmarks.
@@ -65,7 +65,7 @@ type Upstream struct {
 	received []Received
 }
 
-// DefaultExtensions returns what an Upstream offers when it isn't told.
+// DefaultExtensions returns the extensions that an Upstream offers by default.
 func DefaultExtensions() []string {
 	return []string{
 		"PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "REQUIRETLS",
@@ -89,7 +89,7 @@ type Command struct {
 }
 
 // An Answer says what to do with a [Command]. The zero value means the ordinary
-// thing: what a server that likes the client would do.
+// reply, which accepts all that is valid.
 type Answer struct {
 	// Text is the reply to give instead of the ordinary one: what the command
 	// asked for then doesn't happen, unless the reply is 250 or 354. Lines are
@@ -99,8 +99,8 @@ type Answer struct {
 	// Wait goes before anything else. It ends early if the Upstream is closed.
 	Wait time.Duration
 
-	// Close drops the line. Text is written before, exactly as it is: without
-	// a CRLF of its own it is half a reply.
+	// Close closes the connection after Text was written exactly as it is. A
+	// Text without CRLF is then half a reply.
 	Close bool
 
 	// Reset drops the line with a TCP reset, as a crash or a firewall does.
@@ -195,8 +195,8 @@ func (u *Upstream) Connections() (made, open int) {
 	return u.count, len(u.conns)
 }
 
-// DropConnections closes the connections that are open now, without a word, as
-// a restart of the server would.
+// DropConnections closes all open connections without a reply, as a restart of the
+// server does.
 func (u *Upstream) DropConnections() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -219,7 +219,7 @@ func (u *Upstream) Close() {
 	u.wg.Wait()
 }
 
-// stop keeps newcomers out, and reports whether the Upstream ran.
+// stop refuses new connections, and reports whether the Upstream ran.
 func (u *Upstream) stop() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
