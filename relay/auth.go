@@ -80,6 +80,7 @@ var errNotAdded = errors.New("relay: the session was refused")
 // refusal has nothing to do with the password: the connection is to end, or the
 // user has too many.
 func (s *session) authenticate(username, password string) (id credentials.Identity, refusal reply, err error) {
+	defer s.recovered(&refusal)
 	s.conn.beginLogin()
 	var check func()
 	defer func() { s.conn.endLogin(check) }()

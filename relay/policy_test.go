@@ -1,15 +1,18 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
 var errSecret = errors.New("secret detail")
@@ -182,4 +185,44 @@ func TestPolicyFunctionTimesOut(t *testing.T) {
 			t.Errorf("the server answered %q, want %q", got, want)
 		}
 	})
+}
+
+// A panic in the store ends that session only. The log names the session.
+func TestPanicInStore(t *testing.T) {
+	for _, at := range []string{"AUTH", "MAIL"} {
+		events := newEventLog()
+		var mu sync.Mutex
+		var log bytes.Buffer
+		var panics atomic.Bool
+		r := relaytest.NewUnstartedRelay(t)
+		s := &watchedStore{Store: r.Credentials.Store}
+		s.onLookup.Store(new(func(context.Context) {
+			if panics.Load() {
+				panic("the store's mistake")
+			}
+		}))
+		r.Credentials = &credentials.Manager{Store: s, Cost: r.Credentials.Cost, Logger: r.Server.Logger}
+		r.Server.Credentials, r.Server.OnEvent = r.Credentials, events.add
+		r.Server.Logger = errorLog(lockedWriter{&mu, &log})
+		r.Start()
+		c := dial(t, r, true)
+		c.want("220")
+		c.cmd("EHLO client.test", "250")
+		if at == "MAIL" {
+			c.cmd(expand(r, "AUTH PLAIN $plain"), "235")
+		}
+		panics.Store(true)
+		c.cmd(map[string]string{"AUTH": expand(r, "AUTH PLAIN $plain"), "MAIL": "MAIL FROM:<shop@acme.example>"}[at], "421 4.3.0")
+		if got := c.readLine(); got != "EOF" {
+			t.Errorf("%s: the session goes on with %q", at, got)
+		}
+		eventually(t, "the end of the session", events.ended)
+		all := events.all()
+		id := all[len(all)-1].(*relay.SessionEnded).Session
+		mu.Lock()
+		if !strings.Contains(log.String(), "session="+id) || !strings.Contains(log.String(), "the store's mistake") {
+			t.Errorf("%s: the log does not hold the panic with session %s:\n%s", at, id, &log)
+		}
+		mu.Unlock()
+	}
 }

@@ -88,7 +88,8 @@ func (s *session) Mail(string, *smtp.MailOptions) error {
 
 // begin checks the argument of MAIL and begins the transaction. It already checks
 // the sender's domain, so that a misconfigured tool fails before it sends data.
-func (s *session) begin(arg string) reply {
+func (s *session) begin(arg string) (refusal reply) {
+	defer s.recovered(&refusal)
 	switch {
 	case s.conn.closing.Load():
 		return replyShutdown
@@ -148,9 +149,19 @@ func (s *session) Rcpt(string, *smtp.RcptOptions) error {
 	return replyRecipient.smtp()
 }
 
+// recovered, when deferred, logs a panic with the session's ID and ends the session
+// with 421.
+func (s *session) recovered(refusal *reply) {
+	if p := recover(); p != nil {
+		s.srv.logPanic("a session", p, slog.String("session", s.conn.id))
+		*refusal = replyPanic
+	}
+}
+
 // addRecipient adds a recipient to the transaction. A recipient that is named twice
 // is accepted twice and gets one copy.
-func (s *session) addRecipient(tx *transaction, arg string) reply {
+func (s *session) addRecipient(tx *transaction, arg string) (refusal reply) {
+	defer s.recovered(&refusal)
 	r, refusal := parseRcpt(arg, tx.options.UTF8, s.srv.host)
 	if refusal != (reply{}) {
 		return refusal
