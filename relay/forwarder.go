@@ -168,9 +168,8 @@ func (e *BusyError) Unreachable() bool { return false }
 
 // Temporary reports whether what failed with err is worth a retry. It is,
 // unless err (or an error it wraps) says otherwise by a method
-// Temporary() bool: when in doubt, mail is kept rather than given up. What
-// package net says about its errors doesn't count: for it a refused connection
-// is permanent.
+// Temporary() bool: when in doubt, mail is kept rather than given up. The Temporary
+// methods of package net don't count: there a refused connection is permanent.
 func Temporary(err error) bool {
 	var t interface{ Temporary() bool }
 	if errors.As(err, &t) {

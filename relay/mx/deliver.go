@@ -186,7 +186,7 @@ func (f *Forwarder) protect(ctx context.Context, m *relay.Message, domain, host 
 func (f *Forwarder) send(ctx context.Context, t *outbound.Ticket, m *relay.Message, p protection, host string) error {
 	answer, err := t.Send(ctx, p.key(host), m)
 	var e *outbound.Error
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !errors.As(err, new(*relay.BusyError)) {
 		f.silence.note(host, errors.As(err, &e) && e.Silent())
 	}
 	switch {

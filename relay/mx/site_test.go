@@ -71,6 +71,41 @@ func TestSitesShareLimits(t *testing.T) {
 	}
 }
 
+// A host that is down is not taken for one that limits connections, although its site
+// has connections to another host.
+func TestHostThatIsDownIsNoLimit(t *testing.T) {
+	z := mailFor("one.example", "two.example")
+	up := &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
+		if c.Verb == "MAIL" {
+			return relaytest.Answer{Wait: 100 * time.Millisecond}
+		}
+		return relaytest.Answer{}
+	}}
+	z.addrs["one.example"] = []string{"127.0.0.2"}
+	f := start(t, up, z)
+	f.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if strings.HasPrefix(addr, "127.0.0.2") {
+			addr = "127.0.0.1:1" // refuses connections
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	var wg sync.WaitGroup
+	for i := range 20 {
+		time.Sleep(2 * time.Millisecond)
+		wg.Go(func() {
+			m := message(fmt.Sprintf("r%d@example.com", i))
+			m.NoWait = i < 8
+			if err := forward(t, f, m); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if made, _ := up.Connections(); made < 8 {
+		t.Errorf("%d connections", made)
+	}
+}
+
 // A site that throttles is asked at one more host, and then not at all for a while.
 func TestThrottlingSite(t *testing.T) {
 	up := &relaytest.Upstream{Script: on(0, relaytest.Greeting, relaytest.Answer{Text: "421 4.7.0 too many connections\r\n", Close: true})}

@@ -38,6 +38,7 @@ type Conn struct {
 	badChunking bool // it offered BDAT and refused it
 
 	key       string // of the Pool
+	ended     func() // tells the Pool that the connection is closed
 	idleSince time.Time
 
 	ctx  context.Context // of the call in progress
@@ -219,4 +220,8 @@ func (c *Conn) Close() {
 	}
 	c.usable = false
 	c.raw.Close()
+	if c.ended != nil {
+		c.ended()
+		c.ended = nil
+	}
 }

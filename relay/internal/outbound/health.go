@@ -54,6 +54,8 @@ type health struct {
 	rcptAt    time.Time // when maxRcpt was learned
 	noBDAT    bool      // CHUNKING is offered and doesn't work
 
+	conns map[string]int // by key: connections that are open or being made
+
 	nextSlot time.Time // when Limits.Rate allows the next message
 
 	slowdowns int       // pauses in a row
@@ -246,16 +248,35 @@ func turnedAway(err error) bool {
 	return e.Closing || errors.Is(err, errHungUp) || e.Step == Greeting && e.Reply != nil && e.Reply.Temporary()
 }
 
+// count counts a connection to the server of a key until the returned function is
+// called.
+func (p *Pool) count(name, key string) (ended func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.sites[name].health
+	if h.conns == nil {
+		h.conns = make(map[string]int)
+	}
+	h.conns[key]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if h.conns[key]--; h.conns[key] == 0 {
+			delete(h.conns, key)
+		}
+	}
+}
+
 // failed gives back the place of a connection that failed with err. If the server
-// turned it away while others are open, as many as are open become the site's
-// limit, and the caller gets a waiter for one of them. Otherwise, and with noWait,
-// it gets an error.
-func (p *Pool) failed(name string, err error, noWait bool) (*waiter, error) {
+// turned it away while it has others, the site's limit becomes the number that is
+// open, and the caller gets a waiter for one of them. Otherwise, and with noWait, the
+// caller gets an error.
+func (p *Pool) failed(name, key string, err error, noWait bool) (*waiter, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.sites[name]
 	s.open--
-	if s.open == 0 || p.closed || !turnedAway(err) {
+	if s.health.conns[key] == 0 || s.open == 0 || p.closed || !turnedAway(err) {
 		p.tidy(s)
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/internal/lru"
-	"github.com/gatepost-mail/gatepost/relay"
 )
 
 // A Pool keeps connections to any number of sites. A site is a group of servers
@@ -51,95 +50,6 @@ type waiter struct {
 	ready chan struct{} // closed when it is the waiter's turn
 	conn  *Conn         // its connection; nil means that the waiter may make one
 	err   error
-}
-
-// Send sends m to the server of a key. It is Admit, Send and Done of a Ticket.
-func (p *Pool) Send(ctx context.Context, site, key string, m *relay.Message) (answer string, err error) {
-	t, err := p.Admit(ctx, site, m.NoWait)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = t.Done(err) }()
-	return t.Send(ctx, key, m)
-}
-
-// A Ticket admits one message to a site.
-type Ticket struct {
-	p      *Pool
-	site   string
-	noWait bool
-	began  time.Time
-}
-
-// Admit returns a Ticket when a message may go to a site. It waits for the rate
-// limit or, with noWait, returns a *relay.BusyError instead. If the site has asked
-// for a pause, Admit returns that error. Done must be called afterwards.
-func (p *Pool) Admit(ctx context.Context, site string, noWait bool) (*Ticket, error) {
-	limits := p.Limits(site)
-	began, wait, err := p.admit(site, limits, noWait)
-	if err != nil {
-		return nil, err
-	}
-	t := &Ticket{p: p, site: site, noWait: noWait, began: began}
-	if err := pause(ctx, wait); err != nil {
-		return nil, t.Done(fmt.Errorf("waiting for the rate limit: %w", err))
-	}
-	return t, nil
-}
-
-func (p *Pool) admit(name string, limits Limits, noWait bool) (began time.Time, wait time.Duration, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	began = time.Now()
-	if p.closed {
-		return began, 0, errClosed
-	}
-	s := p.site(name)
-	defer p.forget(s)
-	s.health.limits = limits
-	wait, err = s.admit(began, noWait)
-	return began, wait, err
-}
-
-// Done ends the Ticket. err is how the message ended; Done returns the error for
-// the caller, which is a *relay.BusyError if the site asks for a short pause and
-// the caller does not wait.
-func (t *Ticket) Done(err error) error { return t.p.judge(t.site, t.began, err, t.noWait) }
-
-// Send sends m to a server of the site on a kept connection, or on a new one. If a
-// message fails on a kept connection and may succeed on a new one, Send tries it
-// again on a new one. It also uses a new one for the recipients that are left when a
-// connection can't be used any more. See [Conn.Send] for the result.
-//
-// If all connections to the site are in use, Send waits, or returns a
-// *relay.BusyError if the message has NoWait.
-func (t *Ticket) Send(ctx context.Context, key string, m *relay.Message) (answer string, err error) {
-	p := t.p
-	c, err := p.get(ctx, t.site, key, m.NoWait)
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if c != nil {
-			p.put(t.site, c)
-		}
-	}()
-	s := sending{m: m, left: m.To}
-	for {
-		before := s.settled()
-		err = s.over(ctx, c)
-		p.learn(t.site, c)
-		more := s.again || err == nil && s.settled() > before
-		if len(s.left) == 0 || !more || ctx.Err() != nil {
-			break
-		}
-		c.Close()
-		c = nil // its place is connect's to give back
-		if c, err = p.connect(ctx, t.site, key, m.NoWait); err != nil {
-			break
-		}
-	}
-	return s.answer, s.result(ctx, err)
 }
 
 // site returns a site; forget must follow. The caller must hold p.mu.
@@ -199,7 +109,7 @@ func (p *Pool) connect(ctx context.Context, name, key string, noWait bool) (*Con
 		if err == nil {
 			return c, nil
 		}
-		w, err := p.failed(name, err, noWait)
+		w, err := p.failed(name, key, err, noWait)
 		if err != nil {
 			return nil, err
 		}
@@ -218,16 +128,20 @@ func (p *Pool) connect(ctx context.Context, name, key string, noWait bool) (*Con
 // dial calls Dial and applies what is known of the site. If Dial panics, it gives
 // the place back.
 func (p *Pool) dial(ctx context.Context, name, key string) (c *Conn, err error) {
+	ended := func() {}
 	defer func() {
 		if c == nil && err == nil {
+			ended()
 			p.put(name, nil)
 		}
 	}()
 	maxMessages, maxRcpt, noBDAT := p.learned(name)
+	ended = p.count(name, key)
 	if c, err = p.Dial(ctx, key, noBDAT); err != nil {
+		ended()
 		return nil, err
 	}
-	c.key = key
+	c.key, c.ended = key, ended
 	c.maxMessages = min(c.maxMessages, maxMessages)
 	c.maxRcpt = min(c.maxRcpt, maxRcpt)
 	return c, nil
