@@ -237,7 +237,7 @@ func (p *addressParser) phrase() (words int, err error) {
 			if err != nil {
 				return 0, err
 			}
-			p.piece(text, kindEscape.ifAny(text, `\`))
+			p.piece(text, kindEscape.ifAny(text, `\`)|kindSpecial.ifAny(text, specials+"<>"))
 			if strings.Contains(text, `\\`) {
 				return 0, errMisleading
 			}

@@ -90,6 +90,8 @@ func TestFrom(t *testing.T) {
 		{" \"ceo@evil.example\" <\"the shop\"@acme.example>", refused},
 		{" \"<ceo@evil.example>\" <a@acme.example>, \"the shop\"@acme.example", refused},
 		{" \"Shop\" <\"the shop\"@acme.example>", `"the shop"@acme.example`},
+		{" Shops: \"a;b\" <shop@acme.example>;", refused},
+		{" Shops: \"Shop\" <shop@acme.example>;", good},
 		{" =?utf-8?q?a,b?=<shop@acme.example>", refused},
 		{" =?utf-8?q?a?=<shop@acme.example>", good},
 		{" \"ceo@evil.example\": shop@acme.example;", refused},

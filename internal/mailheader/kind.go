@@ -9,17 +9,18 @@ import (
 type kind uint8
 
 const (
-	kindAt     kind = 1 << iota // an @ in a name or comment
-	kindEscape                  // an escaped character in a quoted string
-	kindLocal                   // a quoted local part
-	kindSyntax                  // a special character in an encoded word, an angle bracket or quote in a comment, a group, two pieces with an @
+	kindAt      kind = 1 << iota // an @ in a name or comment
+	kindEscape                   // an escaped character in a quoted string
+	kindSpecial                  // a special character in a quoted string
+	kindLocal                    // a quoted local part
+	kindSyntax                   // a special character in an encoded word, an angle bracket or quote in a comment, a group, two pieces with an @
 )
 
 // isMisread reports whether a program that misreads one of the kinds may take text of
-// another for an address. Every kind alone, and an @ in a quoted string with an
-// escaped character, was read alike by all programs that were tried.
+// another for an address. All programs that were tried read every kind alone alike,
+// and every quoted string without the last two kinds.
 func (k kind) isMisread() bool {
-	return bits.OnesCount8(uint8(k)) > 1 && k != kindAt|kindEscape
+	return k&(kindLocal|kindSyntax) != 0 && bits.OnesCount8(uint8(k)) > 1
 }
 
 // ifAny returns k if text has one of chars, otherwise 0.
