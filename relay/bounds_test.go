@@ -77,7 +77,7 @@ func TestTempFiles(t *testing.T) {
 	dir := t.TempDir()
 	forwarding, release := make(chan struct{}), make(chan struct{})
 	r := startRelay(t, func(s *relay.Server) {
-		s.TempDir, s.MaxTempBytes = dir, 500_000
+		s.TempDir, s.MaxTempBytes, s.MaxMessageBytes = dir, 500_000, 450_000
 		s.Forwarder = relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
 			if m.Size() > 300_000 {
 				forwarding <- struct{}{}
@@ -107,7 +107,6 @@ func TestTempFiles(t *testing.T) {
 	<-done
 	go func() { <-forwarding }()
 	send(400_000, "250 2.0.0 accepted")
-	send(600_000, "452 4.3.1 out of storage")
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) > 0 {
 		t.Errorf("got %v in TempDir, %v; want nothing", files, err)
@@ -128,12 +127,21 @@ func holdsFile(t *testing.T, dir string) bool {
 	return false
 }
 
-func TestTempDirIsChecked(t *testing.T) {
-	r := relaytest.NewUnstartedRelay(t)
-	r.Server.TempDir = filepath.Join(t.TempDir(), "missing")
-	err := r.Server.ListenAndServe("127.0.0.1:0")
-	if err == nil || !strings.Contains(err.Error(), "Server.TempDir") {
-		t.Errorf("ListenAndServe: got %v, want an error about Server.TempDir", err)
+func TestTempFieldsAreChecked(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	for _, test := range []struct {
+		field  string
+		change func(*relay.Server)
+	}{
+		{"Server.TempDir", func(s *relay.Server) { s.TempDir = missing }},
+		{"Server.MaxTempBytes", func(s *relay.Server) { s.MaxTempBytes = 1000 }},
+	} {
+		r := relaytest.NewUnstartedRelay(t)
+		test.change(r.Server)
+		err := r.Server.ListenAndServe("127.0.0.1:0")
+		if err == nil || !strings.Contains(err.Error(), test.field) {
+			t.Errorf("ListenAndServe: got %v, want an error about %s", err, test.field)
+		}
 	}
 }
 

@@ -241,5 +241,6 @@ func (c *conn) appendExtensions(dst []byte) []byte {
 			dst = append(append(append(dst, "250-"...), e.text...), "\r\n"...)
 		}
 	}
-	return fmt.Appendf(dst, "250 LIMITS RCPTMAX=%d\r\n", s.maxRecipients())
+	// RFC 9422 section 4 allows six digits.
+	return fmt.Appendf(dst, "250 LIMITS RCPTMAX=%d\r\n", min(s.maxRecipients(), 999_999))
 }

@@ -88,8 +88,9 @@ type Server struct {
 	// Serve returns an error if it cannot create a file there.
 	TempDir string
 
-	// MaxTempBytes is the maximum size of all temporary files together. A
-	// message beyond it gets 452. Zero means 4 GiB.
+	// MaxTempBytes is the maximum size of all temporary files together. Beyond
+	// it a message gets 452. It must not be less than MaxMessageBytes. Zero
+	// means 4 GiB, or MaxMessageBytes if that is more.
 	MaxTempBytes int64
 
 	// MaxRecipients is the maximum number of recipients of one message. Further
@@ -357,7 +358,7 @@ func (s *Server) loginTimeout() time.Duration   { return or(s.LoginTimeout, time
 func (s *Server) idleTimeout() time.Duration    { return or(s.IdleTimeout, 5*time.Minute) }
 func (s *Server) messageTimeout() time.Duration { return or(s.MessageTimeout, 30*time.Minute) }
 func (s *Server) minBodyRate() int              { return or(s.MinBodyRate, 256) }
-func (s *Server) maxTempBytes() int64           { return or(s.MaxTempBytes, 4<<30) }
+func (s *Server) maxTempBytes() int64           { return or(s.MaxTempBytes, max(4<<30, s.maxMessageBytes())) }
 
 // or returns the limit v, or the default if v is not set. It returns at most noLimit,
 // so that sums of limits do not overflow.

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// A tempSpace is where temporary files are, and counts their bytes.
+// A tempSpace is the directory of temporary files, and counts their bytes.
 type tempSpace struct {
 	dir   string
 	limit int64
@@ -16,7 +16,7 @@ type tempSpace struct {
 
 var errTempFull = errors.New("the temporary files would be larger than Server.MaxTempBytes")
 
-// take reserves n bytes. It reports false if the limit does not leave so many.
+// take reserves n bytes. It reports false if that would exceed the limit.
 func (t *tempSpace) take(n int64) bool {
 	if t.used.Add(n) > t.limit {
 		t.used.Add(-n)
@@ -27,9 +27,13 @@ func (t *tempSpace) take(n int64) bool {
 
 func (t *tempSpace) giveBack(n int64) { t.used.Add(-n) }
 
-// setUpTemp checks that a file can be made in TempDir.
+// setUpTemp checks MaxTempBytes, and that a file can be created in TempDir.
 func (s *Server) setUpTemp() error {
 	s.temp.dir, s.temp.limit = s.TempDir, s.maxTempBytes()
+	if s.temp.limit < s.maxMessageBytes() {
+		// A larger message would be told to try again later, each time.
+		return fmt.Errorf("relay: Server.MaxTempBytes %d is less than MaxMessageBytes %d", s.temp.limit, s.maxMessageBytes())
+	}
 	f, err := os.CreateTemp(s.TempDir, "gatepost-*")
 	if err != nil {
 		return fmt.Errorf("relay: Server.TempDir: %w", err)
