@@ -54,8 +54,10 @@ type site struct {
 	name    string
 	running int
 	memory  int64
-	blocked []*lane // those that wait until one of running ends
-	down    *outage // why it is not tried; nil if it is
+	slots   int       // how many attempts Next had slots for; 0: not known
+	raised  time.Time // when slots was last raised
+	blocked []*lane   // those that wait until one of running ends
+	down    *outage   // why it is not tried; nil if it is
 }
 
 // An outage is why a destination, or a tenant's mail, is not tried.
@@ -191,7 +193,18 @@ func (d *dispatcher) ready(l *lane) {
 }
 
 func (d *dispatcher) isFull(s *site) bool {
-	return d.limits.perSite > 0 && s.running >= d.limits.perSite
+	return d.limits.perSite > 0 && s.running >= d.limits.perSite || s.slots > 0 && s.running >= s.slots
+}
+
+// raiseTime is how often a site is given one attempt more than Next had slots for.
+const raiseTime = time.Second
+
+// raise lets a site have one attempt more, now and then.
+func (s *site) raise() {
+	if s.slots > 0 && time.Since(s.raised) >= raiseTime {
+		s.slots++
+		s.raised = time.Now()
+	}
 }
 
 // pump begins as many jobs as may begin. The caller must hold d.mu.
@@ -306,6 +319,7 @@ func (d *dispatcher) left(j *job) {
 	d.working--
 	l.tenant.running--
 	l.site.running--
+	l.site.raise()
 	if s := l.site; len(s.blocked) > 0 {
 		next := s.blocked[0]
 		s.blocked = s.blocked[1:]
@@ -313,14 +327,17 @@ func (d *dispatcher) left(j *job) {
 	}
 }
 
-// postpone puts a job back whose attempt found no slot. Its lane waits until resume
-// is called for it.
-func (d *dispatcher) postpone(j *job) {
+// postpone puts a job back that was not tried. Its lane waits until resume is called
+// for it. If noSlot is set, the site gets no more attempts at once than it has now.
+func (d *dispatcher) postpone(j *job, noSlot bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.left(j)
 	j.started = time.Time{}
 	l := d.lane(j.lane)
+	if noSlot {
+		l.site.slots, l.site.raised = max(1, l.site.running), time.Now()
+	}
 	if j.leased {
 		d.waiting++
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -167,6 +168,51 @@ func TestBusySiteHoldsNoWorker(t *testing.T) {
 			t.Errorf("%d were deferred, want none", n)
 		}
 		freed()
+	})
+}
+
+// An upstream with few slots is not asked again and again by all that waits.
+func TestFewSlots(t *testing.T) {
+	const slots, n = 10, 1000
+	var mu sync.Mutex
+	used, asked := 0, 0
+	var free chan struct{}
+	inBubble(t, func(b *bench) {
+		free = make(chan struct{})
+		b.sink.script = func(context.Context, *relay.Message) error {
+			mu.Lock()
+			asked++
+			if used == slots {
+				defer mu.Unlock()
+				return &relay.BusyError{Site: "upstream", Free: free}
+			}
+			used++
+			mu.Unlock()
+			time.Sleep(100 * time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
+			used--
+			close(free)
+			free = make(chan struct{})
+			return nil
+		}
+	}, func(b *bench) {
+		for i := range n {
+			b.forward(ofTenant(store.TenantID(fmt.Sprint("t", i%5)), message(i, "a@acme.example", "r@example.com")))
+		}
+		start := time.Now()
+		for len(of[*queue.Delivered](b.events)) < n && time.Since(start) < minute {
+			b.pass(100 * time.Millisecond)
+		}
+		if took, ideal := time.Since(start), n/slots*100*time.Millisecond; took > ideal*11/10 {
+			t.Errorf("%d messages took %v, want about %v", n, took, ideal)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if asked > 2*n {
+			t.Errorf("Next was asked %d times for %d messages", asked, n)
+		}
+		t.Logf("Next was asked %d times", asked)
 	})
 }
 

@@ -37,7 +37,7 @@ func (q *Queue) work(r *run, j *job) {
 		return
 	}
 	if q.isStale() {
-		q.dispatcher.postpone(j)
+		q.dispatcher.postpone(j, false)
 		q.dispatcher.pause(true) // until the node is renewed
 		q.dispatcher.resume(j.lane)
 		return
@@ -74,7 +74,7 @@ func isBusy(err error) *relay.BusyError {
 // awaitSlot puts a job back until Next may have a slot for it. Nothing was tried, so
 // no attempt is counted.
 func (q *Queue) awaitSlot(r *run, j *job, busy *relay.BusyError) {
-	q.dispatcher.postpone(j)
+	q.dispatcher.postpone(j, true)
 	select {
 	case <-busy.Free:
 	case <-r.attempts.Done():
