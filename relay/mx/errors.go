@@ -65,13 +65,15 @@ func judge(err error, m *relay.Message) verdict {
 }
 
 // judgeRefused settles a refusal for good (RFC 5321 section 4.2.1), and one of some
-// recipients only: the host takes mail, so the others don't wait for another host.
+// recipients only: the host takes mail, so the others don't wait for another host. So
+// does an unknown outcome, because another host might deliver a second copy.
 func judgeRefused(refused *relay.RefusedError, m *relay.Message) verdict {
 	if len(refused.Recipients) < len(m.To) {
 		return settled
 	}
 	for _, r := range refused.Recipients {
-		if !relay.Temporary(r.Err) {
+		var e *outbound.Error
+		if !relay.Temporary(r.Err) || errors.As(r.Err, &e) && e.Unknown {
 			return settled
 		}
 	}

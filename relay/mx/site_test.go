@@ -148,6 +148,29 @@ func TestSilentHostIsAskedLast(t *testing.T) {
 	}
 }
 
+// If a host may have taken the message for a recipient, no other host is asked, also if
+// it refused the other recipients.
+func TestUnknownForSomeIsSettled(t *testing.T) {
+	up := &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
+		switch {
+		case c.Verb == "RCPT" && strings.Contains(c.Line, "<later@"):
+			return relaytest.Answer{Text: "450 4.2.1 greylisted"}
+		case c.Verb == relaytest.EndOfData:
+			return relaytest.Answer{Close: true}
+		}
+		return relaytest.Answer{}
+	}}
+	f := start(t, up, mailFor("one.example", "two.example"))
+	m := message("later@example.com", "b@example.com")
+	m.Partial = true
+	err := forward(t, f, m)
+	var refused *relay.RefusedError
+	if !errors.As(err, &refused) || len(refused.Recipients) != 2 || !relay.Temporary(err) {
+		t.Errorf("%v", err)
+	}
+	wantConnections(t, up, 1)
+}
+
 // When no host takes the message, the error is that of the furthest step.
 func TestErrorOfTheFurthestStep(t *testing.T) {
 	up := &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
