@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // maxAddress is the longest address in From or Sender, in bytes. It is the limit of
@@ -314,7 +316,7 @@ func (p *addressParser) domain() string {
 	domain := p.rest[:p.until(isDomainRune)]
 	if p.rest != "" && p.rest[0] == '[' {
 		domain = p.rest[:strings.IndexByte(p.rest, ']')+1]
-		if domain == "" || !isLiteral(domain[1:len(domain)-1]) {
+		if _, ok := mailtext.AddressLiteral(domain); !ok {
 			return ""
 		}
 	} else if !isDotAtom(domain) {

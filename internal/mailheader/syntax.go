@@ -1,10 +1,11 @@
 package mailheader
 
 import (
-	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // isAtext reports whether r may be in an atom (RFC 5322 section 3.2.3, RFC 6532
@@ -28,22 +29,10 @@ func isDotAtom(s string) bool {
 	return true
 }
 
-// isLiteral reports whether s is the inside of an address literal (RFC 5321 section
-// 4.1.3).
-func isLiteral(s string) bool {
-	if v6, ok := strings.CutPrefix(s, "IPv6:"); ok {
-		a, err := netip.ParseAddr(v6)
-		return err == nil && a.Is6() && a.Zone() == ""
-	}
-	a, err := netip.ParseAddr(s)
-	return err == nil && a.Is4()
-}
-
 // sameAddress reports whether two addresses differ at most in the case of ASCII
 // letters. Other letters that differ in case may belong to another domain.
 func sameAddress(a, b string) bool {
-	isASCII := func(s string) bool { return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 }
-	return a == b || isASCII(a) && isASCII(b) && strings.EqualFold(a, b)
+	return a == b || mailtext.IsASCII(a) && mailtext.IsASCII(b) && strings.EqualFold(a, b)
 }
 
 // isDomainRune accepts joiners, which some international names need (RFC 5892

@@ -8,6 +8,8 @@ import (
 	"mime"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
 // The limits of what is parsed. Beyond them a part stays as it is.
@@ -97,7 +99,7 @@ func (s *scanner) take(line []byte, long bool) {
 	if !s.inHeader {
 		p := &s.part
 		p.long = p.long || long
-		p.eightBit = p.eightBit || bytes.ContainsFunc(line, func(r rune) bool { return r >= utf8.RuneSelf })
+		p.eightBit = p.eightBit || !mailtext.IsASCII(line)
 		p.invalid = p.invalid || p.eightBit && !utf8.Valid(line)
 		return
 	}
