@@ -88,6 +88,11 @@ type lane struct {
 	busy   bool   // Next has no slot for it; it is offered again when there may be one
 }
 
+// mayBegin reports whether the first job of a lane may begin when its turn comes.
+func (l *lane) mayBegin() bool {
+	return len(l.jobs) > 0 && !l.busy && (l.site.down == nil || l.jobs[0].probe)
+}
+
 // site returns the site of a name. The caller must hold d.mu.
 func (d *dispatcher) site(name string) *site {
 	s := d.sites[name]
@@ -169,7 +174,7 @@ func (d *dispatcher) hold(j *job) {
 
 // offer makes a lane ready if one of its jobs may begin. The caller must hold d.mu.
 func (d *dispatcher) offer(l *lane) {
-	if l.queued || l.busy || len(l.jobs) == 0 || l.site.down != nil && !l.jobs[0].probe {
+	if l.queued || !l.mayBegin() {
 		return
 	}
 	l.queued = true
@@ -192,8 +197,11 @@ func (d *dispatcher) ready(l *lane) {
 	}
 }
 
-func (d *dispatcher) isFull(s *site) bool {
-	return d.limits.perSite > 0 && s.running >= d.limits.perSite || s.slots > 0 && s.running >= s.slots
+func (d *dispatcher) isFull(s *site) bool { return d.isFullWith(s, s.running) }
+
+// isFullWith reports whether a site takes no more attempts if so many are under way.
+func (d *dispatcher) isFullWith(s *site, running int) bool {
+	return d.limits.perSite > 0 && running >= d.limits.perSite || s.slots > 0 && running >= s.slots
 }
 
 // raiseTime is how often a site is given one attempt more than Next had slots for.
@@ -233,6 +241,7 @@ func (d *dispatcher) pick() *job {
 		t.inTurn = false
 		l := d.nextLane(t)
 		if l == nil {
+			i = 0 // other lanes may have become ready
 			continue
 		}
 		j := l.jobs[0]
@@ -294,8 +303,9 @@ func (d *dispatcher) nextLane(t *tenant) *lane {
 		t.ready[0] = nil
 		t.ready = t.ready[1:]
 		switch {
-		case len(l.jobs) == 0 || l.busy || l.site.down != nil && !l.jobs[0].probe:
+		case !l.mayBegin():
 			l.queued = false
+			d.unblock(l.site) // another lane has its place
 		case d.isFull(l.site):
 			l.site.blocked = append(l.site.blocked, l)
 		default:
@@ -320,10 +330,22 @@ func (d *dispatcher) left(j *job) {
 	l.tenant.running--
 	l.site.running--
 	l.site.raise()
-	if s := l.site; len(s.blocked) > 0 {
-		next := s.blocked[0]
+	d.unblock(l.site)
+}
+
+// unblock makes as many lanes ready as their site has room for. Lanes whose jobs were
+// taken meanwhile don't count. The caller must hold d.mu.
+func (d *dispatcher) unblock(s *site) {
+	for n := s.running; len(s.blocked) > 0 && !d.isFullWith(s, n); {
+		l := s.blocked[0]
+		s.blocked[0] = nil
 		s.blocked = s.blocked[1:]
-		d.ready(next)
+		if !l.mayBegin() {
+			l.queued = false
+			continue
+		}
+		d.ready(l)
+		n++
 	}
 }
 
