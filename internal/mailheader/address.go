@@ -3,11 +3,8 @@ package mailheader
 import (
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"regexp"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
@@ -45,26 +42,6 @@ func addresses(field string, value []byte) ([]string, error) {
 		return nil, fmt.Errorf("the %s field holds more than %d addresses", field, maxAuthors)
 	}
 	return p.found, nil
-}
-
-// checkText refuses characters that make programs see another text than the parser.
-func checkText(text string) error {
-	if !utf8.ValidString(text) {
-		return errors.New("has a byte that is not UTF-8 (send UTF-8, or encode the name as in RFC 2047)")
-	}
-	for _, r := range strings.ReplaceAll(text, "\r\n", "") {
-		if r != '\t' && unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return fmt.Errorf("has the control character %U", r)
-		}
-	}
-	// Some programs end a decoded name at a NUL or a line break.
-	decoder := mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }}
-	for _, word := range encodedWord.FindAllString(text, -1) {
-		if name, err := decoder.Decode(word); err == nil && strings.ContainsAny(name, "\x00\r\n") {
-			return errMisleading
-		}
-	}
-	return nil
 }
 
 var (
@@ -217,41 +194,58 @@ func (p *addressParser) angle() (string, error) {
 	return addr, err
 }
 
-// phrase reads the words of a name. It returns their number, which may be 0.
+// phrase reads the words of a name, which white space or comments separate. It
+// returns their number, which may be 0.
 func (p *addressParser) phrase() (words int, err error) {
 	for ; ; words++ {
+		before := len(p.rest)
 		if err := p.skip(); err != nil {
 			return 0, err
 		}
-		if word := nameWord.FindString(p.rest); word != "" {
-			p.rest = p.rest[len(word):]
-			p.piece(word, kindSyntax.ifAny(word, specials))
-			if p.rest != "" && !strings.ContainsRune(" \t\r<", rune(p.rest[0])) {
-				return 0, errUnreadable
-			}
-			if p.rest != "" && p.rest[0] == '<' && strings.ContainsAny(word, specials) {
-				return 0, errMisleading
-			}
-			continue
-		}
-		if p.rest != "" && p.rest[0] == '"' {
-			text, err := p.quoted()
-			if err != nil {
-				return 0, err
-			}
-			p.piece(text, kindEscape.ifAny(text, `\`)|kindSpecial.ifAny(text, specials+"<>"))
-			if strings.Contains(text, `\\`) {
-				return 0, errMisleading
-			}
-			continue
-		}
-		word := p.rest[:p.until(func(r rune) bool { return isAtext(r) || r == '.' || r >= utf8.RuneSelf })]
-		if word == "" {
+		adjacent := words > 0 && len(p.rest) == before
+		switch ok, err := p.word(); {
+		case err != nil:
+			return 0, err
+		case !ok:
 			return words, nil
+		case adjacent:
+			return 0, errUnreadable
 		}
+	}
+}
+
+// word reads an encoded word, a quoted string or an atom. It reports false and reads
+// nothing if there is none.
+func (p *addressParser) word() (bool, error) {
+	if word := nameWord.FindString(p.rest); word != "" {
 		p.rest = p.rest[len(word):]
+		p.piece(word, kindSyntax.ifAny(word, specials))
+		if strings.HasPrefix(p.rest, "<") && strings.ContainsAny(word, specials) {
+			return false, errMisleading
+		}
+		return true, nil
+	}
+	if strings.HasPrefix(p.rest, `"`) {
+		text, err := p.quoted()
+		if err != nil {
+			return false, err
+		}
+		kinds := kindEscape.ifAny(text, `\`) | kindSpecial.ifAny(text, specials+"<>")
+		if text == "" {
+			kinds = kindSyntax
+		}
+		p.piece(text, kinds)
+		if strings.Contains(text, `\\`) {
+			return false, errMisleading
+		}
+		return true, nil
+	}
+	word := p.rest[:p.until(func(r rune) bool { return isAtext(r) || r == '.' || r >= utf8.RuneSelf })]
+	p.rest = p.rest[len(word):]
+	if word != "" {
 		p.piece(word, 0)
 	}
+	return word != "", nil
 }
 
 // until returns the length of the text before the first character that ok refuses.

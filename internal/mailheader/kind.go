@@ -13,7 +13,7 @@ const (
 	kindEscape                   // an escaped character in a quoted string
 	kindSpecial                  // a special character in a quoted string
 	kindLocal                    // a quoted local part
-	kindSyntax                   // a special character in an encoded word, an angle bracket or quote in a comment, a group, two pieces with an @
+	kindSyntax                   // a special character in an encoded word, an angle bracket or quote in a comment, an empty quoted string, a group, two pieces with an @
 )
 
 // isMisread reports whether a program that misreads one of the kinds may take text of

@@ -2,6 +2,9 @@ package mailheader
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"mime"
 	"net/mail"
 	"strings"
@@ -65,4 +68,24 @@ func isMessageID(value []byte) bool {
 	return !bytes.ContainsFunc(id[1:], func(r rune) bool {
 		return r == '<' || unicode.IsSpace(r) || unicode.IsControl(r)
 	})
+}
+
+// checkText refuses characters that make programs see another text than the parser.
+func checkText(text string) error {
+	if !utf8.ValidString(text) {
+		return errors.New("has a byte that is not UTF-8 (send UTF-8, or encode the name as in RFC 2047)")
+	}
+	for _, r := range strings.ReplaceAll(text, "\r\n", "") {
+		if r != '\t' && unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return fmt.Errorf("has the control character %U", r)
+		}
+	}
+	// Some programs end a decoded name at a NUL or a line break.
+	decoder := mime.WordDecoder{CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil }}
+	for _, word := range encodedWord.FindAllString(text, -1) {
+		if name, err := decoder.Decode(word); err == nil && strings.ContainsAny(name, "\x00\r\n") {
+			return errMisleading
+		}
+	}
+	return nil
 }
