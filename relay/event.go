@@ -117,6 +117,9 @@ type MessageAccepted struct {
 	To   []Recipient // the envelope recipients
 	Size int64       // bytes, as forwarded
 
+	// Took is how long the Forwarder took. The client waited for it.
+	Took time.Duration
+
 	Author, Subject, MessageID string // as in Message
 
 	// LongLines is the number of lines over 998 bytes (RFC 5322 section 2.1.1).
@@ -235,7 +238,7 @@ func (e *LoginRefused) attrs() []slog.Attr {
 
 func (e *MessageAccepted) attrs() []slog.Attr {
 	attrs := append(e.Client.attrs(), slog.String("id", e.ID),
-		slog.String("from", e.From), slog.Int("recipients", len(e.To)), slog.Int64("size", e.Size))
+		slog.String("from", e.From), slog.Int("recipients", len(e.To)), slog.Int64("size", e.Size), slog.Duration("took", e.Took))
 	if e.LongLines > 0 {
 		attrs = append(attrs, slog.Int("long_lines", e.LongLines))
 	}
@@ -278,8 +281,9 @@ func (c *Client) attrs() []slog.Attr {
 		slog.String("username", c.Identity.Username), slog.String("remote", c.Remote.String()))
 }
 
-// emit logs an event and calls OnEvent.
+// emit counts an event, logs it and calls OnEvent.
 func (s *Server) emit(e Event) {
+	s.counters.count(e)
 	level, what := e.event()
 	if l := s.logger(); l.Enabled(s.ctx, level) {
 		l.LogAttrs(s.ctx, level, "relay: "+what, e.attrs()...)

@@ -184,6 +184,7 @@ type Server struct {
 	sessions  map[string]ownedSessions // by username
 	perTenant map[store.TenantID]int
 
+	counters     counters
 	tlsErrors    tlsErrors
 	connsRefused time.Time // when a refused connection was last logged as a warning
 }

@@ -45,7 +45,8 @@ type transaction struct {
 	size        int64 // as declared by the client, or 0
 	started     time.Time
 	bodyStarted time.Time
-	refused     bool // the client has been told so, before the end of the data
+	refused     bool          // the client has been told so, before the end of the data
+	took        time.Duration // how long the Forwarder took
 
 	began, ended chan struct{}  // closed when Data begins and when it returns
 	chunks       *io.PipeReader // the data, if it comes by BDAT; set before began is closed

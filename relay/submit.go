@@ -72,7 +72,7 @@ func (s *session) receiveMessage(tx *transaction, r io.Reader) reply {
 		return refusal
 	}
 	s.conn.emit(&MessageAccepted{
-		Client: s.client(tx.id), ID: m.ID, From: m.From, To: m.To, Size: m.Size(), LongLines: in.longLines,
+		Client: s.client(tx.id), ID: m.ID, From: m.From, To: m.To, Size: m.Size(), LongLines: in.longLines, Took: tx.took,
 		Author: m.Author, Subject: m.Subject, MessageID: m.MessageID,
 	})
 	return replyAccepted(m.ID)
@@ -133,7 +133,7 @@ func (s *session) submit(m *Message, tx *transaction, in *content) reply {
 	m.Received = time.Now().UTC().Truncate(time.Microsecond)
 	m.content, m.size = in.rest, in.restSize
 	m.prefix = s.srv.complete(m, h, s.conn.secure)
-	return s.forward(m)
+	return s.forward(m, tx)
 }
 
 // forwardTimeout limits a call of the Forwarder. Clients wait ten minutes for the
@@ -141,7 +141,7 @@ func (s *session) submit(m *Message, tx *transaction, in *content) reply {
 const forwardTimeout = 9 * time.Minute
 
 // forward calls the Forwarder. A panic in the Forwarder fails this message only.
-func (s *session) forward(m *Message) (refusal reply) {
+func (s *session) forward(m *Message, tx *transaction) (refusal reply) {
 	ctx, cancel := s.context(forwardTimeout)
 	defer cancel()
 	defer func() {
@@ -150,7 +150,9 @@ func (s *session) forward(m *Message) (refusal reply) {
 			refusal = replyUnavailable
 		}
 	}()
+	began := time.Now()
 	err := s.srv.Forwarder.Forward(ctx, m)
+	tx.took = time.Since(began)
 	if err == nil {
 		return reply{}
 	}

@@ -160,8 +160,9 @@ func subject(m *store.Mail, recipient string) Subject {
 	}
 }
 
-// emit logs an event and tells the embedder.
+// emit counts an event, logs it and tells the embedder.
 func (q *Queue) emit(e Event) {
+	q.counters.count(e, q.now())
 	level, what := e.event()
 	if l := q.logger(); l.Enabled(context.Background(), level) {
 		l.LogAttrs(context.Background(), level, "queue: "+what, e.attrs()...)

@@ -31,3 +31,6 @@ func (q *Queue) AwaitLock() time.Duration {
 	defer q.dispatcher.mu.Unlock()
 	return time.Since(began)
 }
+
+// Count counts an event.
+func (q *Queue) Count(e Event) { q.counters.count(e, q.now()) }

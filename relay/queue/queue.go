@@ -94,6 +94,7 @@ type Queue struct {
 	// Logger gets the same events, and errors. Nil means slog.Default().
 	Logger *slog.Logger
 
+	counters   counters
 	dispatcher dispatcher
 	settler    settler
 	reminder   reminder

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
@@ -43,11 +44,15 @@ func (q *Queue) work(r *run, j *job) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.attempts, attemptTime)
+	began := time.Now()
 	results, err := q.attempt(ctx, j.parcel, j.due)
 	cancel()
 	if busy := isBusy(err); busy != nil && r.attempts.Err() == nil {
 		q.awaitSlot(r, j, busy)
 		return
+	}
+	if !errors.Is(err, errNotTried) {
+		q.counters.tried(time.Since(began))
 	}
 	q.note(r, j, err)
 	beside := q.dispatcher.handOver()
