@@ -281,7 +281,7 @@ func (a *Admin) bounce(ctx context.Context, list []store.Leased, reason string) 
 	changed, err := a.settle(ctx, outcomes, events)
 	changed.Busy += busy
 	if err == nil && len(notices) > 0 {
-		q.sendNotices(ctx, notices)
+		q.sendNotices(context.WithoutCancel(ctx), notices, q.recordOnce)
 	}
 	return changed, err
 }

@@ -137,13 +137,14 @@ func (q *Queue) postpone(m *store.Mail, about []*end) {
 	}
 }
 
-// sendNotices releases notices, now that what they report is recorded.
-func (q *Queue) sendNotices(ctx context.Context, notices []store.Outcome) {
+// sendNotices releases notices with record, now that what they report is recorded.
+func (q *Queue) sendNotices(ctx context.Context, notices []store.Outcome, record func(context.Context, []store.Outcome) (lostLeases, error)) {
 	for i := range notices {
 		notices[i].Next = q.now()
 	}
-	if _, err := q.settle(ctx, notices); err != nil {
-		return // they go out when this node is gone
+	if _, err := record(ctx, notices); err != nil {
+		q.polling(func(p *poller) { p.unsure = true })
+		return // they go out when the poller has found them, or when this node is gone
 	}
 	q.noticed()
 }

@@ -42,7 +42,8 @@ type recipientKey struct {
 }
 
 // settle records outcomes. It tries again until it succeeds or ctx ends. It returns
-// the outcomes whose lease was lost.
+// the outcomes whose lease was lost. ctx must be run.settles, because outcomes of other
+// callers share it.
 func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (lostLeases, error) {
 	s := &q.settler
 	s.mu.Lock()
@@ -143,7 +144,7 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 		}
 	}
 	if len(notices) > 0 {
-		q.sendNotices(r.settles, notices)
+		q.sendNotices(r.settles, notices, q.settle)
 	}
 }
 
