@@ -351,10 +351,16 @@ func (d *dispatcher) unblock(s *site) {
 
 // postpone puts a job back that was not tried. Its lane waits until resume is called
 // for it. If noSlot is set, the site gets no more attempts at once than it has now.
-func (d *dispatcher) postpone(j *job, noSlot bool) {
+// postpone returns false if the job can't wait, because Run ends or another goroutine
+// settles the job.
+func (d *dispatcher) postpone(j *job, noSlot bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.left(j)
+	if d.begin == nil || j.claimed {
+		d.pump()
+		return false
+	}
 	j.started = time.Time{}
 	l := d.lane(j.lane)
 	if noSlot {
@@ -366,6 +372,7 @@ func (d *dispatcher) postpone(j *job, noSlot bool) {
 	l.jobs = slices.Insert(l.jobs, 0, j)
 	l.busy = true
 	d.pump()
+	return true
 }
 
 // resume offers a lane again that was postponed.
@@ -518,8 +525,8 @@ func (d *dispatcher) downs() (names []string) {
 	return names
 }
 
-// pauseTenants pauses these tenants and no others, and takes the jobs that wait of
-// those that are new.
+// pauseTenants pauses these tenants and no others. It takes the jobs of paused tenants,
+// and those that began to wait for a destination after it went down.
 func (d *dispatcher) pauseTenants(ids map[store.TenantID]bool) (taken []*job) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -529,10 +536,7 @@ func (d *dispatcher) pauseTenants(ids map[store.TenantID]bool) (taken []*job) {
 	for id, t := range d.tenants {
 		t.paused = ids[id]
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	return d.take(func(l *lane) bool { return l.tenant.paused })
+	return d.take(func(l *lane) bool { return l.tenant.paused || l.site.down != nil })
 }
 
 // take claims the jobs that wait in lanes, except probes. The caller must hold d.mu.

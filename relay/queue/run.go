@@ -17,6 +17,7 @@ type run struct {
 	attempts context.Context // of the calls of Next
 	settles  context.Context // of recording outcomes
 	wake     chan struct{}   // wakes the poller
+	polled   chan struct{}   // closed when the poller has ended
 	left     atomic.Int64    // messages that were neither settled nor released
 }
 
@@ -35,7 +36,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	defer stopAttempts()
 	settles, stopSettles := context.WithCancel(base)
 	defer stopSettles()
-	r := &run{attempts: attempts, settles: settles, wake: make(chan struct{}, 1)}
+	r := &run{attempts: attempts, settles: settles, wake: make(chan struct{}, 1), polled: make(chan struct{})}
 	if err := q.open(r); err != nil {
 		return err
 	}
@@ -44,7 +45,10 @@ func (q *Queue) Run(ctx context.Context) error {
 	defer stop(nil)
 	nodes, stopNode := context.WithCancel(base)
 	defer stopNode()
-	helpers.Go(func() { q.poll(ctx, r) })
+	helpers.Go(func() {
+		defer close(r.polled)
+		q.poll(ctx, r)
+	})
 	helpers.Go(func() { q.endStuck(r) })
 	helpers.Go(func() {
 		if err := q.keepNode(nodes, r); err != nil {
@@ -112,6 +116,10 @@ func (q *Queue) drain(r *run, helpers *sync.WaitGroup, stopAttempts, stopSettles
 		}
 	}
 	stopAttempts()
+	select {
+	case <-r.polled: // what its last Lease returned is released
+	case <-time.After(recordTime):
+	}
 	stopNode()
 	q.leave(r.settles)
 	stopSettles()

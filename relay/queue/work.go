@@ -38,9 +38,10 @@ func (q *Queue) work(r *run, j *job) {
 		return
 	}
 	if q.isStale() {
-		q.dispatcher.postpone(j, false)
-		q.dispatcher.pause(true) // until the node is renewed
-		q.dispatcher.resume(j.lane)
+		if q.putBack(r, j, false) {
+			q.dispatcher.pause(true) // until the node is renewed
+			q.dispatcher.resume(j.lane)
+		}
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.attempts, attemptTime)
@@ -79,12 +80,25 @@ func isBusy(err error) *relay.BusyError {
 // awaitSlot puts a job back until Next may have a slot for it. Nothing was tried, so
 // no attempt is counted.
 func (q *Queue) awaitSlot(r *run, j *job, busy *relay.BusyError) {
-	q.dispatcher.postpone(j, true)
+	if !q.putBack(r, j, true) {
+		return
+	}
 	select {
 	case <-busy.Free:
 	case <-r.attempts.Done():
 	}
 	q.dispatcher.resume(j.lane)
+}
+
+// putBack lets a job wait that was not tried, or gives it back if it can't wait.
+func (q *Queue) putBack(r *run, j *job, noSlot bool) bool {
+	if q.dispatcher.postpone(j, noSlot) {
+		return true
+	}
+	if q.dispatcher.claim(j) {
+		q.giveBack(r, []*job{j})
+	}
+	return false
 }
 
 // attempt hands a message on for the deliveries due, and returns one result for
