@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
@@ -229,45 +230,60 @@ func (q *Queue) age(ctx context.Context, r *run, list []store.Suspension) error 
 	defer func() { q.polling(func(p *poller) { p.aging = rest }) }()
 	for began := time.Now(); len(rest) > 0 && time.Since(began) < probesTime; {
 		s := rest[0]
-		rest = rest[1:]
 		o := q.dispatcher.outage(s.Destination)
 		if s.Tenant != "" || s.By != "" || o == nil || s.Tried.Before(q.joined()) {
+			rest = rest[1:]
 			continue
 		}
+		more := false
 		for _, request := range []store.LeaseRequest{
 			{Received: s.Tried.Add(-q.expire())},
 			{Received: q.now().Add(-delayTime), Undelayed: true},
 		} {
 			request.Node, request.Now, request.Limit = q.nodeID(), q.now(), leaseBatch
 			request.Probe, request.Destination = true, s.Destination
-			if err := q.giveUp(ctx, r, request, o.cause); err != nil {
+			n, err := q.giveUp(ctx, r, request, o.cause)
+			if err != nil {
 				return err
 			}
+			more = more || n == request.Limit
+		}
+		if !more {
+			rest = rest[1:]
 		}
 	}
 	return nil
 }
 
-// giveUp settles what the request leases as if an attempt had failed with cause.
-func (q *Queue) giveUp(ctx context.Context, r *run, request store.LeaseRequest, cause error) error {
-	for n := request.Limit; n == request.Limit; {
-		leased, err := q.Spool.Lease(ctx, request)
-		if err != nil {
-			q.polling(func(p *poller) { p.unsure = true })
-			return err
-		}
-		n = len(leased)
-		jobs := q.jobsOf(leased)
-		q.dispatcher.holdClaimed(jobs)
-		for _, j := range jobs {
+// finishAtOnce is how many messages are given up at once. Their outcomes share calls of
+// Settle.
+const finishAtOnce = 64
+
+// giveUp settles what the request leases as if an attempt had failed with cause. It
+// returns how many deliveries were leased.
+func (q *Queue) giveUp(ctx context.Context, r *run, request store.LeaseRequest, cause error) (n int, err error) {
+	leased, err := q.Spool.Lease(ctx, request)
+	if err != nil {
+		q.polling(func(p *poller) { p.unsure = true })
+		return 0, err
+	}
+	jobs := q.jobsOf(leased)
+	q.dispatcher.holdClaimed(jobs)
+	var finishing sync.WaitGroup
+	slots := make(chan struct{}, finishAtOnce)
+	for _, j := range jobs {
+		slots <- struct{}{}
+		finishing.Go(func() {
+			defer func() { <-slots }()
 			results := all(j.due, cause)
 			for i := range results {
 				results[i].untried = true
 			}
 			q.finish(r, j, results)
-		}
+		})
 	}
-	return nil
+	finishing.Wait()
+	return len(leased), nil
 }
 
 // holdClaimed registers jobs that the caller settles at once.
