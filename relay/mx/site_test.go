@@ -83,6 +83,7 @@ func TestHostThatIsDownIsNoLimit(t *testing.T) {
 	}}
 	z.addrs["one.example"] = []string{"127.0.0.2"}
 	f := start(t, up, z)
+	f.MaxConns = 20
 	f.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if strings.HasPrefix(addr, "127.0.0.2") {
 			addr = "127.0.0.1:1" // refuses connections
@@ -94,7 +95,7 @@ func TestHostThatIsDownIsNoLimit(t *testing.T) {
 		time.Sleep(2 * time.Millisecond)
 		wg.Go(func() {
 			m := message(fmt.Sprintf("r%d@example.com", i))
-			m.NoWait = i < 8
+			m.NoWait = true
 			if err := forward(t, f, m); err != nil {
 				t.Error(err)
 			}

@@ -54,7 +54,7 @@ type health struct {
 	rcptAt    time.Time // when maxRcpt was learned
 	noBDAT    bool      // CHUNKING is offered and doesn't work
 
-	conns map[string]int // by key: connections that are open or being made
+	tallies map[string]*tally // by key
 
 	nextSlot time.Time // when Limits.Rate allows the next message
 
@@ -248,35 +248,69 @@ func turnedAway(err error) bool {
 	return e.Closing || errors.Is(err, errHungUp) || e.Step == Greeting && e.Reply != nil && e.Reply.Temporary()
 }
 
-// count counts a connection to the server of a key until the returned function is
-// called.
-func (p *Pool) count(name, key string) (ended func()) {
+// A tally counts the connections to one server of a site.
+type tally struct {
+	begun int // those that are open or being made
+	ready int // those that are open
+}
+
+// count counts a connection that is about to be made to the server of a key. The
+// caller calls ready when it is made, and ended when it failed or is closed.
+func (p *Pool) count(name, key string) (ready, ended func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.sites[name].health
-	if h.conns == nil {
-		h.conns = make(map[string]int)
+	if h.tallies == nil {
+		h.tallies = make(map[string]*tally)
 	}
-	h.conns[key]++
-	return func() {
+	t := h.tallies[key]
+	if t == nil {
+		t = new(tally)
+		h.tallies[key] = t
+	}
+	t.begun++
+	made := 0
+	ready = func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if h.conns[key]--; h.conns[key] == 0 {
-			delete(h.conns, key)
+		made = 1
+		t.ready++
+	}
+	ended = func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		t.begun--
+		t.ready -= made
+		if t.begun == 0 {
+			delete(h.tallies, key)
 		}
 	}
+	return ready, ended
+}
+
+// limits reports whether a server that turned a connection away with err did so for
+// the number of connections: others are open, or about to be. A server that refuses
+// TCP connections refuses those too, and a site with connections to another server
+// needs none to this one.
+func (s *site) limits(key string, err error) bool {
+	t := s.health.tallies[key]
+	var e *Error
+	if t == nil || !turnedAway(err) || !errors.As(err, &e) {
+		return false
+	}
+	return t.ready > 0 || e.Step > Connect && t.begun == s.open
 }
 
 // failed gives back the place of a connection that failed with err. If the server
-// turned it away while it has others, the site's limit becomes the number that is
-// open, and the caller gets a waiter for one of them. Otherwise, and with noWait, the
-// caller gets an error.
+// has turned it away for the number of connections, the number that is open becomes
+// the site's limit, and the caller gets a waiter for one of them. Otherwise, and with
+// noWait, the caller gets an error.
 func (p *Pool) failed(name, key string, err error, noWait bool) (*waiter, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.sites[name]
 	s.open--
-	if s.health.conns[key] == 0 || s.open == 0 || p.closed || !turnedAway(err) {
+	if s.open == 0 || p.closed || !s.limits(key, err) {
 		p.tidy(s)
 		return nil, err
 	}

@@ -128,19 +128,19 @@ func (p *Pool) connect(ctx context.Context, name, key string, noWait bool) (*Con
 // dial calls Dial and applies what is known of the site. If Dial panics, it gives
 // the place back.
 func (p *Pool) dial(ctx context.Context, name, key string) (c *Conn, err error) {
-	ended := func() {}
+	maxMessages, maxRcpt, noBDAT := p.learned(name)
+	ready, ended := p.count(name, key)
 	defer func() {
 		if c == nil && err == nil {
 			ended()
 			p.put(name, nil)
 		}
 	}()
-	maxMessages, maxRcpt, noBDAT := p.learned(name)
-	ended = p.count(name, key)
 	if c, err = p.Dial(ctx, key, noBDAT); err != nil {
 		ended()
 		return nil, err
 	}
+	ready()
 	c.key, c.ended = key, ended
 	c.maxMessages = min(c.maxMessages, maxMessages)
 	c.maxRcpt = min(c.maxRcpt, maxRcpt)
