@@ -11,6 +11,7 @@
 //   - mta is a whole sending server on one machine: SQLite, DKIM signatures,
 //     delivery to the recipients' own hosts.
 //   - customstore implements package store on another database, and tests it.
+//   - metrics is a Grafana dashboard of package relay/metrics.
 //   - s3contents keeps large contents in object storage.
 //
 // They are a module of their own, so that drivers are not requirements of the

@@ -13,6 +13,7 @@
 //	GATEPOST_UPSTREAM_PASSWORD  its password
 //	GATEPOST_LISTEN             address for STARTTLS (default :587)
 //	GATEPOST_LISTEN_TLS         address for TLS from the first byte (default :465)
+//	GATEPOST_LISTEN_METRICS     address for /metrics, for your monitoring only (default: none)
 //	GATEPOST_SHUTDOWN_TIMEOUT   how long messages in progress may take after SIGTERM (default 10s)
 //
 // After that, deliveries under way have 15 seconds more; those that they are too
@@ -31,7 +32,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -39,6 +42,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/examples/internal/daemon"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/metrics"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
@@ -53,6 +57,7 @@ var source string
 type settings struct {
 	daemon.Settings
 	databaseURL        string
+	listenMetrics      string
 	upstream, username string
 	password           credentials.Password
 }
@@ -63,6 +68,7 @@ func readSettings(env *daemon.Env) settings {
 		env.Wrong("GATEPOST_DATABASE_URL is not understood: it has to be like postgres://user:password@host/name")
 	}
 	s.Settings = env.Settings()
+	s.listenMetrics = env.Get("GATEPOST_LISTEN_METRICS", "")
 	s.upstream = env.Need("GATEPOST_UPSTREAM", "the host:port that takes the mail")
 	if _, _, err := net.SplitHostPort(s.upstream); err != nil && s.upstream != "" {
 		env.Wrong("GATEPOST_UPSTREAM is not understood: it has to be like smtp.example.net:587")
@@ -108,6 +114,17 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 		Forwarder:   q,
 		TLSConfig:   &tls.Config{GetCertificate: cert.get},
 		Logger:      log,
+	}
+	if set.listenMetrics != "" {
+		l, err := net.Listen("tcp", set.listenMetrics)
+		if err != nil {
+			return fmt.Errorf("GATEPOST_LISTEN_METRICS: %w", err)
+		}
+		mux := http.NewServeMux()
+		mux.Handle("/metrics", &metrics.Handler{Server: srv, Queue: q})
+		pages := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second}
+		defer pages.Close()
+		go pages.Serve(l)
 	}
 	return set.Serve(ctx, srv, q, log)
 }
