@@ -30,6 +30,7 @@ lint: ## gofmt, vet, staticcheck, plain words, and tidy go.mod files
 	go run $(STATICCHECK) ./... ./examples/... ./internal/integration/...
 	go mod tidy -diff
 	cd examples && go mod tidy -diff
+	cd examples/opentelemetry && go mod tidy -diff
 	cd internal/integration && go mod tidy -diff
 
 # What else the library, the examples and the tests have to compile on.

@@ -12,6 +12,7 @@
 //     delivery to the recipients' own hosts.
 //   - customstore implements package store on another database, and tests it.
 //   - metrics is a Grafana dashboard of package relay/metrics.
+//   - opentelemetry passes counts to OpenTelemetry. It is a module of its own.
 //   - s3contents keeps large contents in object storage.
 //
 // They are a module of their own, so that drivers are not requirements of the
