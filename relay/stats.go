@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Stats is what a [Server] does now, and what it has done since it was made. The
-// counts only grow. They hold nothing that names a client, a user or a tenant.
+// Stats describes a [Server]. The counts start at 0 and only grow. No field names a
+// client, a user or a tenant.
 // Later versions may add fields.
 type Stats struct {
 	Conns    int // connections that are open, except refused ones

@@ -10,9 +10,9 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// Stats is what a [Queue] has done since it was made, and what its Spool holds.
-// What the Queue has done is of this process only. What the Spool holds is the same
-// for all nodes. The counts only grow. Only Suspensions names tenants and destinations.
+// Stats describes a [Queue] and its Spool. Depth and Suspensions are from the Spool,
+// so they are the same for all nodes. All other fields are about this process only.
+// The counts start at 0 and only grow. Only Suspensions names tenants and destinations.
 // Later versions may add fields.
 type Stats struct {
 	// Each of these counts events of the type of the same name.
