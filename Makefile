@@ -27,7 +27,7 @@ lint: ## gofmt, vet, staticcheck, plain words, and tidy go.mod files
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet work
 	go run ./internal/plainwords
-	go run $(STATICCHECK) ./... ./examples/... ./internal/integration/...
+	go run $(STATICCHECK) ./... ./examples/... ./examples/opentelemetry/... ./internal/integration/...
 	go mod tidy -diff
 	cd examples && go mod tidy -diff
 	cd examples/opentelemetry && go mod tidy -diff
