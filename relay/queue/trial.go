@@ -127,3 +127,15 @@ func (d *dispatcher) isSolo() bool {
 	defer d.mu.Unlock()
 	return d.solo
 }
+
+// endSolo lets all jobs begin again. The caller must hold d.mu.
+func (d *dispatcher) endSolo() {
+	d.solo = false
+	for _, j := range d.alone {
+		l := d.lane(j.lane)
+		l.jobs = append(l.jobs, j)
+		d.offer(l)
+	}
+	d.alone = nil
+	d.pump()
+}
