@@ -199,7 +199,8 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 	if errors.As(r.err, &busy) || r.untried || ours {
 		attempts--
 	}
-	if age >= q.expire() && !ours {
+	never := busy != nil && busy.Err == nil && attempts <= 0 // no server was asked so far
+	if age >= q.expire() && !ours && !never {
 		e.outcome.Done, e.expired = true, true
 		e.event = &Expired{Subject: subject(m, d.Recipient), Reason: reason, Reply: replyIn(r.err), Attempt: attempts}
 		e.notice = FailureNotice
