@@ -1,17 +1,14 @@
 // Plainwords counts hard phrases in the comments of Go files and in Markdown
 // files: turns that plain technical English does without. It ends with status 1
-// if a package, or a Markdown file, has more of them than its limit.
+// if a package, or a Markdown file, has more than 2 of them per 1,000 words.
 //
 //	go run ./internal/plainwords [-show] [directory]
 //
-// The limit is 2 per 1,000 words. The file ratchet.txt beside this one has a
-// higher one for packages that are not there yet; it may only fall. A hit is a
-// place to look at: a sentence without one can still be hard to read.
+// A hit is a place to look at: a sentence without one can still be hard to read.
 package main
 
 import (
 	"cmp"
-	_ "embed"
 	"flag"
 	"fmt"
 	"go/parser"
@@ -23,14 +20,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
 const limit = 2.0 // hits per 1,000 words
-
-//go:embed ratchet.txt
-var ratchet string
 
 // phrases are what is counted.
 var phrases = []*regexp.Regexp{
@@ -68,27 +61,14 @@ func main() {
 				fmt.Println(h)
 			}
 		}
-		allowed := limitOf(unit)
-		if rate := 1000 * float64(len(hits)) / float64(max(words, 500)); rate > allowed {
+		if rate := 1000 * float64(len(hits)) / float64(max(words, 500)); rate > limit {
 			ok = false
-			fmt.Printf("%s: %.1f hard phrases per 1,000 words (%d in %d), at most %g are allowed; -show lists them\n", unit, rate, len(hits), words, allowed)
+			fmt.Printf("%s: %.1f hard phrases per 1,000 words (%d in %d), at most %g are allowed; -show lists them\n", unit, rate, len(hits), words, limit)
 		}
 	}
 	if !ok {
 		os.Exit(1)
 	}
-}
-
-// limitOf returns how many hits a unit may have per 1,000 words.
-func limitOf(unit string) float64 {
-	for line := range strings.Lines(ratchet) {
-		if name, number, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == unit {
-			if n, err := strconv.ParseFloat(number, 64); err == nil {
-				return n
-			}
-		}
-	}
-	return limit
 }
 
 // A text is a paragraph and where it is.

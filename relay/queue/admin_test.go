@@ -168,11 +168,11 @@ func TestAdminCancelWithBounce(t *testing.T) {
 
 // If the bounce can't be kept, nothing is cancelled, and nothing is sent.
 func TestAdminCancelWithoutRoomForTheBounce(t *testing.T) {
-	adminBench(t, func(b *bench, a *queue.Admin) {
+	adminBench(t, func(b *bench, _ *queue.Admin) {
 		full := &queue.Queue{Next: b.sink, Logger: quiet, OnEvent: b.events.add, Spool: &badSpool{
 			Spool: b.spool, put: func(context.Context, func() error) error { return store.ErrFull },
 		}}
-		a = &queue.Admin{Queue: full}
+		a := &queue.Admin{Queue: full}
 		got, err := a.Cancel(b.Context(), acmeTo("two.example"), "no", true)
 		if err == nil || got.Done != 0 {
 			b.Errorf("Cancel: got %+v, %v, want an error", got, err)
