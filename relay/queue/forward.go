@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
@@ -72,6 +73,7 @@ func (q *Queue) describe(m *relay.Message) *store.Mail {
 	if now := q.now(); received.IsZero() || received.After(now) {
 		received = now
 	}
+	received = received.UTC().Truncate(time.Microsecond)
 	return &store.Mail{
 		ID: m.ID, Tenant: m.Identity.Tenant, Domain: m.Identity.Domain, Username: m.Identity.Username,
 		From: m.From, Remote: m.Remote, Received: received, Size: m.Size(),

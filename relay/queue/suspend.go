@@ -25,6 +25,10 @@ const probesTime = 250 * time.Millisecond
 // forgetTime is how long a suspension stays for which nothing waits.
 const forgetTime = time.Hour
 
+// emptyTime is the longest pause before a node looks again whether mail is due to a
+// suspended destination that had none. New mail may wait for so long.
+const emptyTime = 15 * time.Second
+
 // note records whether an attempt reached its destination.
 func (q *Queue) note(r *run, j *job, err error) {
 	switch {
@@ -205,7 +209,9 @@ func (q *Queue) probe(ctx context.Context, r *run, s store.Suspension) error {
 	if now.Sub(s.Tried) > forgetTime {
 		return ignoreConflict(q.Spool.Resume(ctx, claimed))
 	}
-	claimed.Until = s.Until
+	// Nothing is due there. Looking again costs writes, so the pause grows.
+	pause := min(max(now.Sub(s.Tried)/8, time.Second), emptyTime)
+	claimed.Until = now.Add(pause).Truncate(time.Microsecond)
 	return ignoreConflict(q.Spool.Suspend(ctx, claimed))
 }
 

@@ -19,8 +19,16 @@ import (
 // A countingSpool counts how often each delivery is written.
 type countingSpool struct {
 	store.Spool
-	mu     sync.Mutex
-	writes map[string]int
+	mu       sync.Mutex
+	writes   map[string]int
+	suspends int // calls of Suspend
+}
+
+func (s *countingSpool) Suspend(ctx context.Context, suspension store.Suspension) error {
+	s.mu.Lock()
+	s.suspends++
+	s.mu.Unlock()
+	return s.Spool.Suspend(ctx, suspension)
 }
 
 func (s *countingSpool) count(mail string) {
@@ -107,6 +115,38 @@ func TestDestinationThatIsDownForDays(t *testing.T) {
 			t.Errorf("19 of 20 messages were written up to %d times, want at most 10", w)
 		}
 		other.stop()
+	})
+}
+
+// A suspended destination that nothing waits for costs few writes, and new mail for
+// it is a probe soon.
+func TestSuspendedDestinationWithoutMail(t *testing.T) {
+	var spool *countingSpool
+	var up atomic.Bool
+	inBubble(t, func(b *bench) {
+		spool = &countingSpool{Spool: b.spool}
+		b.q.Spool, b.q.Destination = spool, domainOf
+		b.sink.script = func(context.Context, *relay.Message) error {
+			if up.Load() {
+				return nil
+			}
+			return unreachable{}
+		}
+	}, func(b *bench) {
+		b.forward(message(1, "a@acme.example", "r@dead.example"))
+		b.pass(5 * time.Second)
+		admin := &queue.Admin{Queue: b.q}
+		if got, err := admin.Cancel(b.Context(), queue.Selection{Filter: store.Filter{Destination: "dead.example"}}, "no longer needed", false); err != nil || got.Done != 1 {
+			t.Fatalf("Cancel: got %+v, %v, want one", got, err)
+		}
+		b.pass(30 * minute)
+		if got, most := spool.suspends, 300; got > most {
+			t.Errorf("got %d calls of Suspend in half an hour, want at most %d", got, most)
+		}
+		up.Store(true)
+		b.forward(message(2, "a@acme.example", "r@dead.example"))
+		b.pass(20 * time.Second)
+		b.wantDepth(0)
 	})
 }
 
