@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/filestore"
@@ -170,21 +172,24 @@ func (c noContext) Drop(ctx context.Context, name string) error {
 	return c.Contents.Drop(context.WithoutCancel(ctx), name)
 }
 
-// oneAtATime keeps the last content only.
+// oneAtATime loses a content if another Keep runs at the same time.
 type oneAtATime struct {
 	store.Contents
-	mu   sync.Mutex
-	last string
+	running atomic.Int32
 }
 
 func (c *oneAtATime) Keep(ctx context.Context, name string, content io.Reader, size int64) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last != "" && size > 50_000 && size < 200_000 {
-		c.Contents.Drop(ctx, c.last)
+	c.running.Add(1)
+	defer c.running.Add(-1)
+	if size == 100_000 || size == 100_001 { // of the concurrent case
+		time.Sleep(50 * time.Millisecond)
 	}
-	c.last = name
-	return c.Contents.Keep(ctx, name, content, size)
+	alone := c.running.Load() == 1
+	err := c.Contents.Keep(ctx, name, content, size)
+	if !alone {
+		c.Contents.Drop(ctx, name)
+	}
+	return err
 }
 
 func TestContentsMistakes(t *testing.T) {
