@@ -12,7 +12,11 @@
 //
 // The client is then told 250 as soon as the message is in the queue in SQLite.
 // Stop the upstream to see an outage: -queue lists what waits and why, and the
-// queue delivers it when the server is back.
+// queue delivers it when the server is back. From another terminal, while the
+// relay runs or not, a person can act on the mail of an ID, or on all mail:
+//
+//	go run ./examples/quickstart -queue=retry:all
+//	go run ./examples/quickstart -queue=cancel:06h2bta3mqzp6a443ap4958w18
 package main
 
 import (
@@ -46,12 +50,18 @@ var (
 	listenAddr  = flag.String("listen", "127.0.0.1:2587", "`address` for STARTTLS; port 0 is any free one")
 	listenTLS   = flag.String("listen-tls", "127.0.0.1:2465", "`address` for TLS from the first byte")
 	consoleAddr = flag.String("console", "127.0.0.1:2580", "`address` of the console; it has no login, so give a loopback address")
-	listQueue   = flag.Bool("queue", false, "list the recipients that wait in the queue, and end")
 	asJSON      = flag.Bool("json", false, "print JSON: a line when the relay is ready, then a line for each event")
 	upstreamURL = flag.String("upstream", "", "queue messages for the server of this `URL`: smtp://user@host:port for STARTTLS,\nsmtps://user@host:port for TLS from the first byte; the environment variable\n"+passwordVariable+" has the user's password. In private networks\n?tls=skip-verify accepts any certificate, and ?tls=none does without TLS")
 )
 
+// operation is "true" for -queue, or what follows -queue=.
+var operation string
+
 func main() {
+	flag.BoolFunc("queue", "list the recipients in the queue, and end; "+operations, func(value string) error {
+		operation = value
+		return nil
+	})
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "quickstart: unexpected argument %q (see -help)\n", flag.Arg(0))
@@ -72,8 +82,8 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	if *listQueue {
-		return printQueue(ctx, st, log)
+	if operation != "" {
+		return operate(ctx, st, log)
 	}
 	// The ports come before the first user: its password is shown only once.
 	ports, err := listen(*listenAddr, *listenTLS, *consoleAddr)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -9,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/gatepost-mail/gatepost/store"
 )
 
 // A ready says that the relay runs, and what a tool needs to send mail.
@@ -71,26 +68,14 @@ func newLogger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			switch a.Key {
-			case slog.TimeKey, slog.LevelKey, "session", "tenant":
+			case slog.TimeKey, slog.LevelKey, "session":
 				return slog.Attr{}
+			case "tenant":
+				if operation == "" { // there is one only
+					return slog.Attr{}
+				}
 			}
 			return a
 		},
 	}))
-}
-
-// printQueue prints the recipients that wait.
-func printQueue(ctx context.Context, spool store.Spool, log *slog.Logger) error {
-	var page store.Page
-	for {
-		found, err := spool.Deliveries(ctx, store.Filter{Tenant: tenant}, page)
-		if err != nil || len(found) == 0 {
-			return err
-		}
-		for _, f := range found {
-			d := f.Delivery
-			log.Info("waiting", "id", d.Mail, "from", f.Mail.From, "to", d.Recipient, "attempts", d.Attempts, "next_try", d.Next, "reason", d.Reason)
-		}
-		page.After = found[len(found)-1].Delivery.Key()
-	}
 }

@@ -72,7 +72,7 @@ func (q *quickstart) line(t *testing.T) string {
 }
 
 // event waits for the event with this message, and returns it.
-func (q *quickstart) event(t *testing.T, message string) (e struct{ Msg, From, To, Reply, Reason string }) {
+func (q *quickstart) event(t *testing.T, message string) (e struct{ Msg, Tenant, From, To, Reply, Reason string }) {
 	t.Helper()
 	for e.Msg != message {
 		line := q.line(t)
@@ -278,10 +278,15 @@ func TestQuickstartOutage(t *testing.T) {
 			}
 			q.interrupt(t)
 			list := launch(t, dir, "-queue", "-json")
-			if e := list.event(t, "waiting"); e.To != "customer@example.com" || !strings.Contains(e.Reason, tt.reason) {
+			if e := list.event(t, "suspended"); e.To != "customer@example.com" || e.Tenant != "quickstart" || !strings.Contains(e.Reason, tt.reason) {
 				t.Errorf("-queue prints %+v", e)
 			}
 			list.ends(t)
+			for _, step := range [][2]string{{"-queue=hold:all", "hold"}, {"-queue", "held"}, {"-queue=release:all", "release"}, {"-queue=retry:all", "retry"}} {
+				q := launch(t, dir, step[0], "-json")
+				q.event(t, step[1])
+				q.ends(t)
+			}
 			if len(tt.up.Received()) > 0 {
 				t.Error("the message was handed on")
 			}
