@@ -2,11 +2,10 @@ package outbound
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io"
-	"unicode/utf8"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
@@ -58,7 +57,7 @@ func (c *Conn) checkRecipient(r *relay.Recipient) error {
 		return final(553, "5.1.3", "the address can't be sent in a command")
 	case !validDSN(r):
 		return final(501, "5.5.4", "a parameter of the recipient is not valid")
-	case !c.ext.utf8 && !ascii(addr): // RFC 6531 section 3.5
+	case !c.ext.utf8 && !mailtext.IsASCII(addr): // RFC 6531 section 3.5
 		return final(553, "5.6.7", c.host+" doesn't support SMTPUTF8, which the address needs")
 	}
 	return nil
@@ -70,7 +69,7 @@ func (c *Conn) checkRecipient(r *relay.Recipient) error {
 // 6152 section 3, RFC 6531 section 3.2). The message is not converted, because that
 // would break its signatures.
 func (c *Conn) checkContent(m *relay.Message) error {
-	if !c.ext.utf8 && !ascii(m.From) {
+	if !c.ext.utf8 && !mailtext.IsASCII(m.From) {
 		return final(553, "5.6.7", c.host+" doesn't support SMTPUTF8, which the sender's address needs")
 	}
 	header, body, err := eightBit(m.Content())
@@ -98,13 +97,13 @@ func eightBit(r io.Reader) (header, body bool, err error) {
 		if inHeader {
 			if i := bytes.Index(piece, []byte("\r\n\r\n")); i >= 0 {
 				inHeader = false
-				if !isASCII(piece[:i]) {
+				if !mailtext.IsASCII(piece[:i]) {
 					return true, false, nil
 				}
 				piece = piece[i:]
 			}
 		}
-		if !isASCII(piece) {
+		if !mailtext.IsASCII(piece) {
 			return inHeader, !inHeader, nil
 		}
 		if err == io.EOF {
@@ -115,19 +114,4 @@ func eightBit(r io.Reader) (header, body bool, err error) {
 		}
 		keep = copy(buf, piece[max(0, len(piece)-3):])
 	}
-}
-
-// isASCII reports whether no byte has its eighth bit set.
-func isASCII(b []byte) bool {
-	for ; len(b) >= 8; b = b[8:] {
-		if binary.NativeEndian.Uint64(b)&0x8080808080808080 != 0 {
-			return false
-		}
-	}
-	for _, ch := range b {
-		if ch >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }

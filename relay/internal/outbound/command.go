@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
@@ -99,17 +100,8 @@ func appendUTF8Xtext(b []byte, s string) []byte {
 
 // wantsUTF8 reports whether the message is an internationalised one (RFC 6531).
 func wantsUTF8(m *relay.Message) bool {
-	return m.Options.UTF8 || !ascii(m.From) ||
-		slices.ContainsFunc(m.To, func(r relay.Recipient) bool { return !ascii(r.Address) })
-}
-
-func ascii(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
+	return m.Options.UTF8 || !mailtext.IsASCII(m.From) ||
+		slices.ContainsFunc(m.To, func(r relay.Recipient) bool { return !mailtext.IsASCII(r.Address) })
 }
 
 // validPath reports whether an address can stand between the angle brackets of

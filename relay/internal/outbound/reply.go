@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"unicode/utf8"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 )
 
@@ -129,24 +128,5 @@ func cutEnhanced(line []byte, class byte) (code string, rest []byte) {
 	return string(word), bytes.TrimPrefix(line[len(word):], []byte(" "))
 }
 
-// safeText makes printable ASCII of what a server said: one line, of bounded
-// length, with a question mark for everything else.
-func safeText(text []byte) string {
-	var b strings.Builder
-	text = bytes.TrimSpace(text)
-	for len(text) > 0 && b.Len() < maxReplyText {
-		r, n := utf8.DecodeRune(text)
-		text = text[n:]
-		switch {
-		case r == '\n' || r == '\t':
-			b.WriteByte(' ')
-		case r == '\r':
-			// A part of a line end, or a bare CR.
-		case r < ' ' || r > '~':
-			b.WriteByte('?')
-		default:
-			b.WriteByte(byte(r))
-		}
-	}
-	return strings.TrimSpace(b.String())
-}
+// safeText returns what a server said as one line of printable ASCII.
+func safeText(text []byte) string { return mailtext.OneLine(string(text), maxReplyText) }

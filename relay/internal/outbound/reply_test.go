@@ -30,7 +30,7 @@ func TestReadReply(t *testing.T) {
 		{"550 5..1 x\r\n", relay.ReplyError{Code: 550, Text: "5..1 x"}},
 		{"550 a\x00b\x1b[1mc\x7f\r\r\n", relay.ReplyError{Code: 550, Text: "a?b?[1mc?"}},
 		{"550 Gr\xc3\xbc\xc3\x9fe \xff\xfe\r\n", relay.ReplyError{Code: 550, Text: "Gr??e ??"}},
-		{"550 " + strings.Repeat("x", 2000) + "\r\n", relay.ReplyError{Code: 550, Text: strings.Repeat("x", maxReplyText)}},
+		{"550 " + strings.Repeat("x", 2000) + "\r\n", relay.ReplyError{Code: 550, Text: strings.Repeat("x", maxReplyText-3) + "..."}},
 		{"", relay.ReplyError{}},
 		{"550 half", relay.ReplyError{}},
 		{"550-half\r\n", relay.ReplyError{}},
