@@ -193,8 +193,8 @@ type Spool interface {
 	// If a mail of this ID exists, Put changes nothing. It returns nil if that
 	// mail is the same, so a Put whose outcome is unknown may be repeated. It
 	// returns ErrTaken if that mail differs in a field of Mail, in the number of
-	// its deliveries, in a Recipient, or in its content. Of a mail with Notice
-	// only Notice is compared.
+	// its deliveries, in a Recipient, or in its content. If a mail has
+	// Notice, only Notice is compared.
 	//
 	// If Put fails, it has kept everything or nothing. An error of body, and a
 	// body of another length, are errors of Put, and nothing is kept.
@@ -242,10 +242,10 @@ type Spool interface {
 	Nodes(ctx context.Context) ([]Node, error)
 
 	// Remove removes a node, if its Beat is still n.Beat; otherwise it returns
-	// ErrConflict and changes nothing. What the node had leased is no longer
-	// leased, has a new token, and has one more Deaths. Remove may work in
-	// steps: when it fails, Nodes still lists the node, and Remove can be
-	// repeated.
+	// ErrConflict and changes nothing. Deliveries that the node had leased
+	// are no longer leased, have a new token, and have one more Deaths. Remove
+	// may work in steps: when it fails, Nodes still lists the node, and Remove
+	// can be repeated.
 	Remove(ctx context.Context, n Node) error
 
 	// Suspend adds or changes a suspension. s.Version is the Version that the

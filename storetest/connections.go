@@ -69,7 +69,7 @@ var connectionPromises = []promise{
 				time.UnixMicro(1).UTC(),
 				time.UnixMicro(-1).UTC(),
 				day,
-				time.Date(2026, time.October, 25, 1, 0, 0, 1000, time.UTC), // in the hour that clocks repeat
+				time.Date(2026, time.October, 25, 1, 0, 0, 1000, time.UTC), // in the hour that Europe repeats when summer time ends
 				time.Date(1815, time.December, 10, 0, 0, 0, 999_999_000, time.UTC),
 				time.Date(9999, time.December, 31, 23, 59, 59, 999_999_000, time.UTC),
 			} {

@@ -251,7 +251,7 @@ func deliveriesOf(leased []store.Leased) []store.Delivery {
 	return all
 }
 
-// mails returns which mails the deliveries are of, in order.
+// mails returns the ID of the mail of each delivery, in order.
 func mails(leased []store.Leased) []string {
 	var ids []string
 	for _, l := range leased {

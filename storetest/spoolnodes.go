@@ -9,7 +9,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-const removeWords = "What the node had leased is no longer leased, has a new token, and has one more Deaths."
+const removeWords = "Deliveries that the node had leased are no longer leased, have a new token, and have one more Deaths."
 
 var nodePromises = []spoolPromise{
 	{
@@ -93,7 +93,7 @@ var nodePromises = []spoolPromise{
 				t.settle(later(l.Delivery, due))
 			}
 			if got := deliveriesOf(t.all())[0]; got.Deaths != 0 {
-				t.Errorf("after Settle it has %d deaths, want 0", got.Deaths)
+				t.Errorf("after Settle the delivery has %d deaths, want 0", got.Deaths)
 			}
 		},
 	},
@@ -152,7 +152,7 @@ var nodePromises = []spoolPromise{
 					return nil
 				})
 				if removed.Load()+renewed.Load() != 1 {
-					t.Errorf("of one beat %d removed the node and %d renewed it, want one or the other", removed.Load(), renewed.Load())
+					t.Errorf("with one beat, %d Remove and %d Renew succeeded, want exactly one of the calls", removed.Load(), renewed.Load())
 				}
 			}
 		},

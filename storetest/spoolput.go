@@ -121,7 +121,7 @@ var putPromises = []spoolPromise{
 	},
 	{
 		name:  "Put/Notice",
-		words: "Of a mail with Notice only Notice is compared.",
+		words: "If a mail has Notice, only Notice is compared.",
 		check: func(t *spooler) {
 			m := newMail("m1")
 			m.Notice = true

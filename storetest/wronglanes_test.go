@@ -42,7 +42,7 @@ func init() {
 		"a notice is compared like other mail": {
 			make:  func(s store.Spool) store.Spool { return strictNotices{s} },
 			name:  "Put/Notice",
-			words: "Of a mail with Notice only Notice is compared.",
+			words: "If a mail has Notice, only Notice is compared.",
 		},
 		"a node is removed whatever its beat": {
 			make:  func(s store.Spool) store.Spool { return removesAll{s} },

@@ -141,8 +141,9 @@ func (c *Contents) Open(ctx context.Context, name string) (io.ReadCloser, error)
 	return nil, fmt.Errorf("filestore: open content %q: %w", name, err)
 }
 
-// Drop implements [store.Contents]. It does not sync the directory: a file that
-// is back after a power cut has no mail and is dropped again by the spool.
+// Drop implements [store.Contents]. It does not sync the directory. If a
+// power cut brings a dropped file back, the file has no mail, and the spool drops it
+// again.
 func (c *Contents) Drop(ctx context.Context, name string) error {
 	path, err := c.path(ctx, name)
 	if err == nil {

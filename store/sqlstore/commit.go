@@ -121,12 +121,12 @@ func pending(ops []*operation) []*operation {
 }
 
 // errStale means that the database is not as the operations expect.
-var errStale = errors.New("changed by somebody else")
+var errStale = errors.New("changed by another transaction")
 
-// A batch is what one transaction does.
+// A batch is the work of one transaction.
 type batch struct {
 	writes []statement
-	strict bool        // each must change a row for each of its own
+	strict bool        // the writes must change exactly the rows they name
 	tidy   []statement // remove rows that nothing needs
 	rest   *removal    // nil: that is all
 

@@ -10,8 +10,8 @@ import (
 )
 
 // A group lets concurrent callers share their transactions (group commit). A caller
-// that finds no leader becomes the leader: it does its own work and that of all
-// waiting callers in one transaction. Later callers wait, and the first of them leads
+// that finds no leader becomes the leader. The leader does its own work and the work
+// of all waiting callers in one transaction. Later callers wait, and the first of them leads
 // next. So a Store has no goroutine that must be stopped. One transaction at a time is
 // faster than several, on every database, because there are fewer commits.
 type group struct {

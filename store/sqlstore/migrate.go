@@ -121,8 +121,8 @@ type execer interface {
 // needs: the least version of this package that can work with the tables.
 const needsSince = 3
 
-// needs is, for versions whose tables an older version can work with too, the
-// least such version. All other versions need themselves.
+// needs maps a version of the tables to the oldest version of this package that can
+// work with them. A version that is not in the map needs itself.
 var needs = map[int]int{}
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user

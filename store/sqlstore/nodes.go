@@ -60,7 +60,7 @@ func (s *Store) renew(ctx context.Context, node string) (now time.Time, err erro
 	}
 	query := `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`
 	switch s.dialect {
-	case SQLite: // its clock is that of the machine, on which all processes are
+	case SQLite: // all processes are on one machine and share its clock
 		return time.Now().UTC().Truncate(time.Microsecond), nil
 	case MySQL:
 		query = `SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)`

@@ -21,10 +21,10 @@ type outside struct {
 	mu       sync.Mutex
 	known    bool           // contents was found out
 	contents store.Contents // nil: the table
-	dropped  []string       // names whose rows in the table of uploads can go
+	dropped  []string       // names whose rows in the table of uploads can be deleted
 }
 
-// largeContents returns where large contents go: nil is the table.
+// largeContents returns the store for large contents. Nil means the table.
 func (s *Store) largeContents(ctx context.Context) (store.Contents, error) {
 	if s.Contents != nil || s.dialect != SQLite {
 		return s.Contents, nil

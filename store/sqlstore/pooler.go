@@ -16,8 +16,8 @@ const poolerTime = 5 * time.Second
 // transaction another connection to the server, and not every version of PgBouncer
 // prepares the statement there too.
 //
-// A pooler gives away the connection that became free last. So a second connection
-// gets that of the first one, if there is a pooler between.
+// A pooler gives away the connection that became free last. So if there is a
+// pooler, a second client connection gets the server connection of the first.
 func (s *Store) checkPooler(ctx context.Context, conn *sql.Conn) error {
 	if s.db.Stats().MaxOpenConnections == 1 {
 		return nil // there is no second connection
@@ -52,8 +52,8 @@ func (s *Store) checkPooler(ctx context.Context, conn *sql.Conn) error {
 // errPooler says what to change.
 var errPooler = errors.New("a pooler in transaction mode loses prepared statements: set max_prepared_statements in PgBouncer 1.21 or later, use its session mode, or connect to PostgreSQL itself")
 
-// explainPooler adds errPooler to an error that prepared statements get behind such a
-// pooler.
+// explainPooler adds errPooler to err if err is one that such a pooler causes for
+// prepared statements.
 func explainPooler(err error) error {
 	if hasState(err, "26000", "42P05") { // invalid_sql_statement_name, duplicate_prepared_statement
 		return fmt.Errorf("%w: %w", errPooler, err)

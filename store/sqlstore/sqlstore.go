@@ -133,8 +133,8 @@ type Store struct {
 	TablePrefix string
 
 	// Contents keeps message contents above 64 KiB. It is set before first use.
-	// Nil means a directory beside a SQLite file, whose name is that of the file
-	// and "-contents", and on other databases a table. Contents that are kept in
+	// Nil means a table, except on SQLite: there it means a directory beside
+	// the database file, with the file's name and "-contents". Contents that are kept in
 	// the table already stay there. A back-up needs the directory as well.
 	Contents store.Contents
 

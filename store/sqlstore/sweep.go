@@ -9,8 +9,8 @@ import (
 // discardTime is how long discard goes on after the caller's context has ended.
 const discardTime = 10 * time.Second
 
-// discard removes a content that has no mail. What it cannot remove is left to
-// sweep. A content that has a mail after all stays.
+// discard removes a content that has no mail. sweep removes it later if
+// discard fails. A content that has a mail after all stays.
 func (s *Store) discard(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTime)
 	defer cancel()
