@@ -64,7 +64,7 @@
 // These numbers are for 50 hashes a second and grow with that rate. See
 // [Manager.Authenticate] for each limit.
 //
-// The work for a username that does not exist is that of [Manager].Cost. If Cost
+// A login with an unknown username costs one hash at [Manager].Cost. If Cost
 // has changed, response time distinguishes users with old hashes from unknown
 // usernames until their passwords are reset.
 package credentials

@@ -24,8 +24,8 @@ type Event interface {
 	attrs() []slog.Attr
 }
 
-// PasswordReset reports that a user has a new password. Generation is its number,
-// see [Identity].
+// PasswordReset reports that a user has a new password. Generation is the number
+// of the new password, see [Identity].
 type PasswordReset struct {
 	Tenant     store.TenantID
 	Domain     string

@@ -45,8 +45,8 @@ type Handler struct {
 	Logo string
 
 	// Accent is the colour of buttons and links, in the form "#rrggbb". It is
-	// darkened for light pages, and lightened for dark pages, until its
-	// contrast is that of WCAG 2.2 AA. Empty means a blue.
+	// darkened for light pages, and lightened for dark pages, until it has
+	// the contrast that WCAG 2.2 AA requires. Empty means a blue.
 	Accent string
 
 	// Layout writes the page around the console. If it returns an error, the

@@ -19,8 +19,8 @@ const jsonPolicy = "default-src 'none'; frame-ancestors 'none'"
 var nonceSource = regexp.MustCompile(`'nonce-([A-Za-z0-9+/_-]+={0,2})'`)
 
 // policy returns the nonce of a response and its Content-Security-Policy. If a
-// handler around the console has set the header, the policy is "" and the nonce
-// is that of the header, or "".
+// handler around the console has set the header, the policy is "". The nonce is
+// then the one in that header, or "" if it has none.
 func (h *Handler) policy(w http.ResponseWriter, r *http.Request) (nonce, policy string) {
 	if set := w.Header().Values("Content-Security-Policy"); len(set) > 0 {
 		if found := nonceSource.FindStringSubmatch(strings.Join(set, ", ")); found != nil {

@@ -67,8 +67,8 @@ func (rt route) allowed(asJSON bool) []string {
 	return methods
 }
 
-// redirect returns the address to redirect a request to, if its path is that of
-// the console without the slash at the end, or that of a page with one. The
+// redirect returns the address to redirect a request to. ok is true if the path
+// names the console without its final slash, or a page with an extra final slash. The
 // address is relative, because only the embedder knows the path that the console
 // is mounted at.
 func (p *resources) redirect(r *http.Request) (to string, ok bool) {

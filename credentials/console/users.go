@@ -137,8 +137,8 @@ func (req *request) reset() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	// The generation is that of the password to replace. JSON clients may
-	// omit it to replace any.
+	// The generation identifies the password to replace. JSON clients may omit
+	// it to replace any password.
 	var password credentials.Password
 	if text, given := req.inputs["generation"]; given || !req.asJSON {
 		generation, badNumber := strconv.ParseInt(text, 10, 64)
