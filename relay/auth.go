@@ -35,7 +35,7 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	switch mech {
 	case sasl.Plain:
 		return mechanism{s, sasl.NewPlainServer(func(identity, username, password string) error {
-			// RFC 4616: acting for somebody else is a right nobody has here.
+			// RFC 4616: no user may act for another identity.
 			if identity != "" && identity != username {
 				s.countFailure()
 				return s.deny(mech, username, CauseForeignIdentity, replyDenied, nil)
@@ -194,8 +194,8 @@ func (s *session) stillValid(ctx context.Context, id credentials.Identity) reply
 }
 
 // recheck is called now and then while the session is idle. It ends the session
-// when the credentials are known to be void; a store in trouble ends none, unless
-// it panics, as for MAIL.
+// if the credentials are known to be void. An error of the store ends no session,
+// but a panic does, as for MAIL.
 func (s *session) recheck() {
 	defer func() {
 		if p := recover(); p != nil {

@@ -19,7 +19,7 @@ type archive struct {
 
 // Forward implements relay.Forwarder.
 func (a *archive) Forward(ctx context.Context, m *relay.Message) error {
-	content, err := io.ReadAll(m.Content()) // before Next, while an error still refuses the message
+	content, err := io.ReadAll(m.Content()) // before Next takes the message: an error here still refuses it
 	if err != nil {
 		return err // the client is told 451 and tries again
 	}

@@ -335,8 +335,8 @@ func TestEvictionOrder(t *testing.T) {
 	}, func(s *relay.Server) { s.MaxConns = 5 })
 }
 
-// Every refused connection gets 421, also if hundreds of others never do their TLS
-// handshake.
+// Every refused connection gets 421, even if hundreds of other connections never
+// begin their TLS handshake.
 func TestEveryRefusedConnectionGets421(t *testing.T) {
 	const want = "421 4.7.0 too many connections from your address, try again later"
 	inFleet(t, func(t *testing.T, f *fleet) {

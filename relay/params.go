@@ -136,7 +136,7 @@ func parseParams(s string) (params []param, refusal reply) {
 	return params, reply{}
 }
 
-// maxParams is more than the server knows parameters.
+// maxParams is the maximum number of parameters. The server knows fewer.
 const maxParams = 20
 
 // parseSize parses a number of bytes. One that is too large for an int64 counts as

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// provokedElsewhere are replies that the table does not provoke, with the test that
-// does, or the reason why none can.
+// provokedElsewhere lists replies that the table does not provoke. Each has the name
+// of a test that provokes it, or the reason why no test can.
 var provokedElsewhere = map[string]string{
 	"closing the connection, try again later":                          "TestSessionEnded",
 	"the connection broke before the message was complete":             "TestSessionEnded",

@@ -200,7 +200,8 @@ func (s *session) Reset() {
 	s.setTransaction(nil)
 }
 
-// Logout is called when the connection ends. go-smtp holds its own lock meanwhile.
+// Logout is called when the connection ends. go-smtp holds its own lock
+// during the call.
 func (s *session) Logout() error {
 	s.srv.removeSession(s)
 	return nil

@@ -96,7 +96,7 @@ func TestOutcomeIsForgotten(t *testing.T) {
 		content      func(*testing.T) string
 		first, later []dkim.Key
 		wait         time.Duration
-		want         string // what is added at the second try
+		want         string // the signatures that the second try adds
 	}{
 		{"no keys at first", plain, nil, rsaKeys, 0, "s=r;"},
 		{"a new key soon", plain, rsaKeys, edKeys, 59 * time.Minute, "s=r;"},

@@ -60,8 +60,8 @@ func TestNextHostOrNot(t *testing.T) {
 	}
 }
 
-// When no host takes the message, what a host said counts more than that others
-// are silent, and nothing is final while one of them might have taken it.
+// If no host takes the message, Forward returns the answer of a host rather than the
+// silence of another. The error is temporary while a silent host might take the mail.
 func TestAnswerWhenNoHostTakesIt(t *testing.T) {
 	script := func(c relaytest.Command) relaytest.Answer {
 		switch {

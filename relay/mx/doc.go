@@ -24,8 +24,8 @@
 // random order (RFC 5321 section 5.1). Only a domain without any is its own host.
 // Mail is not delivered to IP addresses, neither as a recipient's domain nor as an
 // MX record. At most MaxHosts hosts are tried, each at up to four addresses, IPv6
-// and IPv4 in turns, of those that AllowAddr allows: by default those that are
-// [IsPublic]. Hosts and addresses that did not answer are asked last for ten minutes.
+// and IPv4 in turns. Addresses that AllowAddr does not allow are left out. By default
+// it allows addresses that are [IsPublic]. Hosts and addresses that did not answer are asked last for ten minutes.
 // The hosts of a domain are remembered for a minute, connections are kept for the
 // next message.
 //

@@ -64,9 +64,10 @@ func judge(err error, m *relay.Message) verdict {
 	return failed
 }
 
-// judgeRefused settles a refusal for good (RFC 5321 section 4.2.1), and one of some
-// recipients only: the host takes mail, so the others don't wait for another host. So
-// does an unknown outcome, because another host might deliver a second copy.
+// judgeRefused returns settled, so that no other host is asked, in three cases. Only
+// some recipients were refused: the host takes mail. A refusal is final (RFC 5321
+// section 4.2.1). An outcome is unknown: another host might deliver a second copy.
+// Otherwise it returns answered.
 func judgeRefused(refused *relay.RefusedError, m *relay.Message) verdict {
 	if len(refused.Recipients) < len(m.To) {
 		return settled

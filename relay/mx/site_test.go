@@ -172,7 +172,7 @@ func TestUnknownForSomeIsSettled(t *testing.T) {
 	wantConnections(t, up, 1)
 }
 
-// When no host takes the message, the error is that of the furthest step.
+// If no host takes the message, Forward returns the error of the host that got furthest.
 func TestErrorOfTheFurthestStep(t *testing.T) {
 	up := &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
 		switch {
@@ -210,7 +210,7 @@ func TestCheckSelf(t *testing.T) {
 		addrs []string            // of relay.example
 		ptr   map[string][]string // reverse entries
 		from  []netip.Addr
-		want  []string // in the error; none: no error
+		want  []string // texts in the error; nil means no error
 	}{
 		{"all is well", []string{"8.8.4.4", "2606:4700::1111"}, map[string][]string{"8.8.4.4": {"Relay.Example."}, "2606:4700::1111": {"x.example.", "relay.example."}}, []netip.Addr{four, six}, nil},
 		{"no AAAA", []string{"8.8.4.4"}, map[string][]string{"8.8.4.4": {"relay.example."}}, []netip.Addr{four, six}, []string{"2606:4700::1111, but relay.example has no AAAA"}},

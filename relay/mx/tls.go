@@ -85,9 +85,9 @@ func (t *tlsRecord) failedAt(now time.Time) (plaintext bool) {
 	return true
 }
 
-// dial connects to a host for the Pool: to one of its addresses. The error is that
-// of the furthest step, but one that lacks TLS is the last choice: another address
-// might have had it.
+// dial connects to a host for the Pool: to one of its addresses. If all
+// fail, it returns the error of the address that got furthest. It prefers any other
+// error to "no TLS", because another address might have offered TLS.
 func (f *Forwarder) dial(ctx context.Context, key string, noChunking bool) (*outbound.Conn, error) {
 	p, host := splitKey(key)
 	addrs, err := f.addrs(ctx, host)
@@ -117,7 +117,7 @@ func (f *Forwarder) dial(ctx context.Context, key string, noChunking bool) (*out
 	return nil, result
 }
 
-// worse reports whether the error of one address says less than that of another.
+// worse reports whether error a says less about the host than error b.
 func worse(a, b error) bool {
 	if lacksTLS(a) != lacksTLS(b) {
 		return lacksTLS(a)

@@ -43,8 +43,8 @@ func TestPlaintextWhenTLSIsNotOffered(t *testing.T) {
 	wantHosts(t, up, "plaintext")
 }
 
-// A host with broken TLS gets its mail in plaintext if TLS fails again five minutes
-// later, and then no TLS is tried with it for a while.
+// If TLS with a host fails again after five minutes, the host gets its mail in
+// plaintext. For an hour TLS is not tried with the host.
 func TestPlaintextWhenTLSFails(t *testing.T) {
 	for name, script := range map[string]func(relaytest.Command) relaytest.Answer{
 		"handshake":        brokenTLS(),

@@ -120,8 +120,8 @@ func (q *Queue) notify(ctx context.Context, p *parcel, ends []end) (notices []st
 	return notices
 }
 
-// postpone defers recipients that would have been given up. If it was a delay that
-// the sender was to be told of, that comes with the next attempt.
+// postpone defers recipients that would have been given up. A delay notice that was
+// due is sent after the next attempt instead.
 func (q *Queue) postpone(m *store.Mail, about []*end) {
 	for _, e := range about {
 		d := e.delivery

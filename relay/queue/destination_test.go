@@ -136,7 +136,7 @@ func TestConcurrencyIsLimited(t *testing.T) {
 	})
 }
 
-// A destination that most of the backlog is for is kept as busy as it may be.
+// A destination with most of the backlog gets as many attempts at once as its limit.
 func TestBacklogForOneDestination(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.q.Destination, b.q.MaxMemory, b.q.PerDestination = domainOf, -1, 2

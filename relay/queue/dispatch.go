@@ -204,7 +204,7 @@ func (d *dispatcher) isFullWith(s *site, running int) bool {
 	return d.limits.perSite > 0 && running >= d.limits.perSite || s.slots > 0 && running >= s.slots
 }
 
-// raiseTime is how often a site is given one attempt more than Next had slots for.
+// raiseTime is the minimum time before a site gets one attempt more at once.
 const raiseTime = time.Second
 
 // raise lets a site have one attempt more, now and then.

@@ -216,7 +216,7 @@ func TestFewSlots(t *testing.T) {
 	})
 }
 
-// A Put that takes long, and attempts that take long, double nothing on two nodes.
+// With two nodes, slow Puts and slow attempts deliver no message twice.
 func TestSlowPutsDoubleNothing(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.q.Spool = &badSpool{Spool: b.spool, put: func(_ context.Context, put func() error) error {

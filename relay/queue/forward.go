@@ -126,8 +126,8 @@ const (
 	deliveryCost = 512
 )
 
-// putError says in the words of SMTP that a message could not be kept; why, is
-// for the log.
+// putError returns the SMTP reply for a message that the Spool could not keep. The
+// reply does not show err, which is for the log.
 func putError(id string, err error) error {
 	reply := &relay.ReplyError{Code: 451, Enhanced: "4.3.0", Text: "the message can't be kept right now, try again later"}
 	if isFull(err) {

@@ -274,7 +274,7 @@ func TestOneRecipientInThree(t *testing.T) {
 	})
 }
 
-// One recipient blamed at a time ends, too.
+// If Next refuses one recipient at a time, the attempt ends when each was refused.
 func TestRefusedOneByOne(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.sink.script = func(_ context.Context, m *relay.Message) error {

@@ -154,7 +154,7 @@ type end struct {
 	outcome  store.Outcome
 	event    Event          // nil if nothing happened
 	err      error          // why it was not delivered
-	taken    *relay.NextHop // by whom it was
+	taken    *relay.NextHop // the server that took it
 	expired  bool
 	byName   bool       // it was refused by name, so the content is not why
 	notice   NoticeKind // the notice that the sender may get; 0: none

@@ -22,7 +22,7 @@ const sweepTime = 10 * time.Minute
 // mail for its age.
 const probesTime = 250 * time.Millisecond
 
-// forgetTime is how long a suspension stays for which nothing waits.
+// forgetTime is how long a suspension is kept when no mail waits for its destination.
 const forgetTime = time.Hour
 
 // emptyTime is the longest pause before a node looks again whether mail is due to a

@@ -25,8 +25,8 @@ const (
 	// group.
 	aloneFrom = 3
 
-	// trialTime is how long a group is waited for. A delivery that has been tried for
-	// so long doesn't kill.
+	// trialTime is the longest time that other mail waits for a group. A delivery that
+	// has been tried for that long does not kill the process.
 	trialTime = 10 * time.Second
 )
 

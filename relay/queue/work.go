@@ -103,8 +103,8 @@ func (q *Queue) putBack(r *run, j *job, noSlot bool) bool {
 
 // attempt hands a message on for the deliveries due, and returns one result for
 // each. If Next refuses some recipients and takes the message for none, attempt
-// hands it on again at once without them. The error is that of the attempt as a
-// whole; it is nil if the message was taken for any recipient.
+// hands it on again at once without them. The error is nil if Next took
+// the message for any recipient.
 func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([]result, error) {
 	m, err := q.load(ctx, p)
 	if err != nil {

@@ -141,7 +141,8 @@ func (s *scanner) boundary(line []byte, start int64) bool {
 	return false
 }
 
-// endHeader decides what to do with a part by its header, which ends before end.
+// endHeader decides from a part's header what to do with the part. The header ends
+// just before the offset end.
 func (s *scanner) endHeader(end int64) {
 	s.inHeader = false
 	p := &s.part

@@ -91,9 +91,9 @@ type Command struct {
 // An Answer says what to do with a [Command]. The zero value means the ordinary
 // reply, which accepts all that is valid.
 type Answer struct {
-	// Text is the reply to give instead of the ordinary one: what the command
-	// asked for then doesn't happen, unless the reply is 250 or 354. Lines are
-	// separated by CRLF; the last gets its own.
+	// Text is the reply to give instead of the ordinary one. The command then has
+	// no effect, unless the reply is 250 or 354. Lines are separated by CRLF; the
+	// Upstream adds the CRLF after the last line.
 	Text string
 
 	// Wait goes before anything else. It ends early if the Upstream is closed.

@@ -22,9 +22,10 @@
 // # Recipients
 //
 // Forward returns nil when the upstream has accepted the message for every
-// recipient. Directly behind a relay.Server it never accepts it for some: if one
-// recipient is refused, nothing is sent to the others, and the client reads a
-// *relay.RefusedError in the upstream's own code and words.
+// recipient. Directly behind a relay.Server, a message goes to all recipients or
+// to none. If the upstream refuses one recipient, Forward sends nothing to the
+// others and returns a *relay.RefusedError with the upstream's code and text, which
+// the client reads.
 //
 // Behind a queue (the message has Partial), the upstream gets the message for the
 // recipients that it accepts, and the error names the others. It goes out in

@@ -43,8 +43,9 @@ func refusesMechanism(err error) bool {
 	return errors.As(err, &e) && e.Reply != nil && (e.Reply.Code == 504 || e.Reply.Code == 534 || e.Reply.Code == 535)
 }
 
-// loginPlain sends an initial response. A server that answers it with an empty
-// challenge has not read it, and gets it again (RFC 4954 section 4).
+// loginPlain sends an initial response. If the server answers with an empty
+// challenge, it has not read the response, so loginPlain sends it again (RFC 4954
+// section 4).
 func (c *Conn) loginPlain(username, secret string) error {
 	response := encode("\x00" + username + "\x00" + secret)
 	err := c.loginStep("AUTH PLAIN "+response, 235, secret, response)

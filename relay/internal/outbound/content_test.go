@@ -22,8 +22,8 @@ func encodeParts(content string, stuff bool, n int) (string, error) {
 	return string(out), err
 }
 
-// received is what a server makes of what was sent after DATA, by the letter of
-// RFC 5321 section 4.5.2, and what it has left over.
+// received returns the content that a server decodes from the bytes sent after DATA
+// (RFC 5321 section 4.5.2), and the bytes after the content.
 func received(sent string) (content, rest string, ok bool) {
 	if rest, ok = strings.CutPrefix(sent, ".\r\n"); ok {
 		return "", rest, true

@@ -99,8 +99,8 @@ func TestConverse(t *testing.T) {
 	}
 }
 
-// A server that lost its STARTTLS on the way gets mail, if that is the policy, but
-// never a password.
+// If STARTTLS is stripped from the server's reply, no password is sent, even when the
+// policy allows plaintext.
 func TestNoPasswordWithoutTLS(t *testing.T) {
 	heard, err := converse(Opportunistic, []byte("220 hi\r\n250-host\r\n250 AUTH PLAIN LOGIN\r\n235 ok\r\n"))
 	if err == nil || heard != "EHLO relay.example\r\n" {

@@ -245,8 +245,8 @@ func refusedRecipient(addr string, err error) relay.RefusedRecipient {
 
 // tooMany reports whether a reply to RCPT may mean that the envelope has too many
 // recipients: 452, or 552 of servers from before RFC 5321, or any reply whose
-// enhanced code says so (RFC 3463 section 3.6). Without an enhanced code the server
-// may mean a full disk instead; the next transaction shows that.
+// enhanced code says so (RFC 3463 section 3.6). Without an enhanced code the reply
+// may mean a full disk instead; the server then refuses the next transaction too.
 func tooMany(err error) bool {
 	var re *relay.ReplyError
 	if !errors.As(err, &re) {
