@@ -14,11 +14,11 @@ import (
 // firstSelector names the key that is made if there is none.
 const firstSelector = "gatepost"
 
-// keys are the server's DKIM keys. They serve all domains: it is the server that
-// keeps them secret, and only signs what a domain's own users have sent.
+// keys are the server's DKIM keys. They serve all domains. The server keeps them
+// secret, and signs for a domain only mail of that domain's users.
 type keys []dkim.Key
 
-// of is for [dkim.Signer.Keys].
+// of returns the same keys for every domain. It is set as [dkim.Signer.Keys].
 func (ks keys) of(context.Context, string) ([]dkim.Key, error) { return ks, nil }
 
 // loadKeys reads the keys of a directory, and makes the first. To replace a key,

@@ -54,7 +54,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// Each fault is a record of its own.
+// Each missing setting is logged in a separate record.
 func TestMissingSettings(t *testing.T) {
 	log, status := runProgram(t)
 	if status != 1 {

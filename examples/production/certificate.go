@@ -27,9 +27,10 @@ func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 	return c, nil
 }
 
-// get is for [tls.Config.GetCertificate]. It looks at the two files in each
-// handshake, which is cheap. If they cannot be read, it logs that once and keeps
-// the old certificate: a renewal writes one file after the other.
+// get returns the current certificate. It is set as [tls.Config.GetCertificate].
+// Each handshake checks whether the two files have changed, which is cheap. If the
+// files cannot be read, get logs that once and returns the old certificate, because
+// a renewal writes one file after the other.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

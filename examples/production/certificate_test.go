@@ -115,7 +115,7 @@ func TestBrokenCertificate(t *testing.T) {
 	}
 }
 
-// A file of the same age and size is still another one.
+// A new file is read even if it has the age and size of the old one.
 func TestCertificateOfSameAge(t *testing.T) {
 	f := newFiles(t)
 	write := func(serial int64, age time.Time) {

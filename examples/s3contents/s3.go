@@ -60,8 +60,8 @@ func (c *Contents) Keep(ctx context.Context, name string, content io.Reader, siz
 	return nil
 }
 
-// A source counts what is read and remembers an error, which the client does
-// not always return.
+// A source counts the bytes read from r and remembers the error of r. The S3 client
+// does not always return that error.
 type source struct {
 	r   io.Reader
 	n   int64

@@ -61,7 +61,7 @@ type scan struct {
 	removed []span
 }
 
-// A found is a field of onceOnly.
+// A found is a field that the header has, and whose name is in onceOnly.
 type found struct {
 	value []byte
 	at    span

@@ -25,7 +25,7 @@ import (
 
 const limit = 2.0 // hits per 1,000 words
 
-// phrases are what is counted.
+// phrases match the hard phrases to count.
 var phrases = []*regexp.Regexp{
 	// A clause is the subject: "Who has a password gets in."
 	regexp.MustCompile(`(?:^|[.;:] )(?:Who|What|Whoever|Whatever|Whose|Those who)\b[^?]*?(?:[.;:]|$)`),

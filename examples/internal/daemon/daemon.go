@@ -32,7 +32,8 @@ type Env struct{ wrong []string }
 // Get returns a setting, or its default.
 func (e *Env) Get(name, otherwise string) string { return cmp.Or(os.Getenv(name), otherwise) }
 
-// Need returns a setting that has no default. What says what it is.
+// Need returns a setting that has no default. what describes the
+// setting for the message.
 func (e *Env) Need(name, what string) string {
 	v := os.Getenv(name)
 	if v == "" {
@@ -46,7 +47,7 @@ func (e *Env) Wrong(format string, args ...any) {
 	e.wrong = append(e.wrong, fmt.Sprintf(format, args...))
 }
 
-// Settings reads those of every relay.
+// Settings reads the settings that every relay has.
 func (e *Env) Settings() Settings {
 	s := Settings{
 		Hostname:  e.Need("GATEPOST_HOSTNAME", "the relay's name, by which clients know it"),

@@ -32,7 +32,7 @@ var targets = []target{
 	{"conformance", "Login", "ratio", "the same on SQLite", 0.8, 0},
 	{"conformance", "Lookup/sqlite-mapped", "ratio", "a look-up among 1,000,000 users on SQLite with a memory map, against one among 1,000", 1 / 1.5, 0},
 	{"conformance", "Lookup/sqlite-modernc", "ratio", "the same without the map", 0, 0},
-	{"conformance", "Lookup/sqlite-ncruces", "ratio", "the same with ncruces/go-sqlite3, which has none", 0, 0},
+	{"conformance", "Lookup/sqlite-ncruces", "ratio", "the same with ncruces/go-sqlite3, which has no memory map", 0, 0},
 	{"relay", "IdleConnections", "KB/conn", "an idle TLS connection, of 2,000", 0, 60},
 	{"smarthost", "PassThrough", "ratio", "through to a sink by smarthost, against discarding", 0.4, 0},
 	{"queue", "Queue/from_memory", "accepted-ratio", "accepted by a queue on the memory store, against discarding", 0.5, 0},

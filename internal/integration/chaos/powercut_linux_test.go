@@ -140,7 +140,7 @@ func (n *node) frozen() bool {
 type disk struct {
 	image string
 	dir   string    // where it is mounted
-	cmd   *exec.Cmd // the latest that it carries
+	cmd   *exec.Cmd // the newest process that runs on the disk
 }
 
 // newDisk makes a disk whose power can be cut. It ends the test if there can't be

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestRestartGoesOn kills a relay with mail in its hands. When it is started again
-// under its node name, all of that is delivered within five seconds, though a lease
-// is a minute.
+// TestRestartGoesOn kills a relay that has accepted mail and not delivered it. After
+// a restart under the same node name, the relay delivers all of it within five
+// seconds, although a lease lasts a minute.
 func TestRestartGoesOn(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {

@@ -17,7 +17,7 @@ type sink struct {
 	upstream relaytest.Upstream
 
 	mu       sync.Mutex
-	gate     chan struct{} // messages are not answered until it is closed; nil: they are
+	gate     chan struct{} // if not nil, messages are answered only after it is closed
 	arrivals map[string][]arrival
 	odd      []string // what is not as it was sent
 	seen     int

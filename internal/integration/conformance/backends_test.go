@@ -67,7 +67,8 @@ func databasesAndVariants() []backend {
 	return databases()
 }
 
-// newFile names a database for SQLite as the package's documentation says.
+// newFile returns the name of a new SQLite database, with the parameters that the
+// documentation of sqlstore recommends.
 func newFile(t testing.TB) string {
 	return "file:" + filepath.Join(t.TempDir(), "gatepost.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)" +
 		"&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)"

@@ -12,8 +12,8 @@ import (
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
-// The log of a SQLite database that is written to without a pause stays short
-// without SQLite's own checkpoints, which commits would have to wait for.
+// The log of a SQLite database stays short under writes without a pause. SQLite's own
+// checkpoints are off, because commits would wait for them.
 func TestCheckpoint(t *testing.T) {
 	services.OnlyLong(t)
 	const (

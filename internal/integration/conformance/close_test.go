@@ -10,8 +10,8 @@ import (
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
-// A SQLite file is whole as soon as the database is closed: whoever copies it
-// then, for a backup say, has everything.
+// A SQLite file is complete as soon as the database is closed. A copy made then, such
+// as a backup, has everything.
 func TestCopyAfterClose(t *testing.T) {
 	services.OnlyLong(t)
 	const size = 64 << 10

@@ -11,9 +11,8 @@ import (
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
-// A queue that was empty for long and then fills stays cheap on PostgreSQL, before
-// the database has analyzed the table again: no call reads rows that it does not
-// need.
+// On PostgreSQL no call reads rows that it does not need, even if a queue fills that
+// was empty for long and the database has not analyzed the table again.
 func TestPostgresPlansForAQueueThatFills(t *testing.T) {
 	services.OnlyLong(t)
 	const others = 50_000

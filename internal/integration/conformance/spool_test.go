@@ -256,8 +256,8 @@ func TestSpoolMemory(t *testing.T) {
 	}
 }
 
-// A meter is a reader and a writer of any bytes. It measures the heap at each
-// call.
+// A meter supplies and accepts any number of bytes. It measures the heap at each
+// Read and Write.
 type meter struct{ base, peak uint64 }
 
 func newMeter() *meter {

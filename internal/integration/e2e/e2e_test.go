@@ -9,9 +9,9 @@ import (
 type client struct {
 	name string
 
-	// send sends, and returns all that the client shows its user. An error
-	// means that it reported failure. It skips the test if the client isn't
-	// installed.
+	// send sends a message, and returns all that the client shows its user. The
+	// error is not nil if the client reports failure. send skips the test if the
+	// client isn't installed.
 	send func(t *testing.T, s submission) (shown string, err error)
 
 	// composes is set if the client makes the message from its parts.

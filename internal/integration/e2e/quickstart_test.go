@@ -159,8 +159,8 @@ func TestQuickstartSecondRun(t *testing.T) {
 	second.interrupt(t)
 }
 
-// The quickstart's console and its relay are one: a reset on the page ends a
-// session that is sending, and counts for the next login.
+// The quickstart's console and relay share their users. A reset on the page ends a
+// session that is sending, and the next login needs the new password.
 func TestQuickstartConsole(t *testing.T) {
 	q := launchJSON(t, t.TempDir())
 	c, err := q.submission(true).login()
