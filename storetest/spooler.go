@@ -147,7 +147,7 @@ func (t *spooler) settle(outcomes ...store.Outcome) {
 	}
 }
 
-// loses settles, and reports what is not lost.
+// loses calls Settle, and reports outcomes that Settle does not return as lost.
 func (t *spooler) loses(outcomes ...store.Outcome) {
 	t.Helper()
 	lost, err := t.Settle(t.Context(), outcomes)

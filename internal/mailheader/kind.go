@@ -17,8 +17,8 @@ const (
 )
 
 // isMisread reports whether a program that misreads one of the kinds may take text of
-// another for an address. All programs that were tried read every kind alone alike,
-// and every quoted string without the last two kinds.
+// another for an address. The programs that were tried agree on text of a single
+// kind, and on every quoted string that has neither of the last two kinds.
 func (k kind) isMisread() bool {
 	return k&(kindLocal|kindSyntax) != 0 && bits.OnesCount8(uint8(k)) > 1
 }

@@ -53,9 +53,9 @@ import (
 // The fields must not be changed after the first Forward.
 type Signer struct {
 	// Keys returns the keys to sign with for an author's domain, given in
-	// lower-case A-labels. With several (RSA and Ed25519, or one of another
-	// Key.Domain) the message gets a signature of each. Without any it goes on
-	// unsigned. Keys is called for each message, so it should return keys that
+	// lower-case A-labels. If there are several (RSA and Ed25519, or one of
+	// another Key.Domain), the message gets a signature of each. If there are none,
+	// the message is passed on unsigned. Keys is called for each message, so it should return keys that
 	// are parsed already. Required.
 	Keys func(ctx context.Context, domain string) ([]Key, error)
 

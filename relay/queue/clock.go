@@ -15,8 +15,8 @@ type clock struct {
 	spool time.Time // the Spool's time at that moment
 }
 
-// slew says how much faster or slower the clock goes, at most, to follow the
-// Spool's: by one in slew.
+// slew limits how fast the clock follows the Spool's: it gains or loses at most one
+// second in slew seconds.
 const slew = 10
 
 // now returns the Spool's time, or this machine's if the Spool's is not known.

@@ -51,9 +51,9 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	return nil
 }
 
-// put puts a message into the Spool. If that fails it may yet have been kept, with
-// only the answer lost. The second call tells, and changes nothing then, unless the
-// message was delivered and removed in between.
+// put puts a message into the Spool. If Put fails, the Spool may have kept the
+// message, and only the answer was lost. So put calls Put once more. That changes
+// nothing if the message was kept, unless it was delivered and removed in between.
 func (q *Queue) put(ctx context.Context, mail *store.Mail, ds []store.Delivery, m *relay.Message) error {
 	err := q.Spool.Put(ctx, *mail, ds, m.Content())
 	if err == nil || isFull(err) || errors.Is(err, store.ErrTaken) || ctx.Err() != nil {

@@ -128,7 +128,7 @@ type batch struct {
 	writes []statement
 	strict bool        // the writes must change exactly the rows they name
 	tidy   []statement // remove rows that nothing needs
-	rest   *removal    // nil: that is all
+	rest   *removal    // what remains to be done; nil if nothing does
 
 	settles bool // not only Puts
 }

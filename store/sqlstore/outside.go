@@ -19,7 +19,7 @@ import (
 // the table of uploads. So sweep finds what a crash has left outside.
 type outside struct {
 	mu       sync.Mutex
-	known    bool           // contents was found out
+	known    bool           // contents is set
 	contents store.Contents // nil: the table
 	dropped  []string       // names whose rows in the table of uploads can be deleted
 }
