@@ -298,7 +298,8 @@ func (s *site) limits(key string, err error) bool {
 	if t == nil || !turnedAway(err) || !errors.As(err, &e) {
 		return false
 	}
-	return t.ready > 0 || e.Step > Connect && t.begun == s.open
+	alone := len(s.health.tallies) == 1 // the site has connections to this server only
+	return t.ready > 0 || e.Step > Connect && alone
 }
 
 // failed gives back the place of a connection that failed with err. If the server
