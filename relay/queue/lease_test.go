@@ -299,7 +299,7 @@ func TestUnworkableRowsAreHeld(t *testing.T) {
 				b.pass(hour)
 				got := of[*queue.Held](b.events)
 				if len(got) != 1 || got[0].Recipient != "bad@example.com" || !strings.Contains(got[0].Reason, strings.Fields(name)[1]) {
-					t.Errorf("set aside: %+v, want one, bad@example.com", got)
+					t.Errorf("held: got %+v, want one, bad@example.com", got)
 				}
 				if tries(b, "good@example.com") != 1 || len(b.sink.all()) != 1 {
 					t.Errorf("handed on were %v, want the good one", b.sink.all())
