@@ -123,6 +123,10 @@ type Outcome struct {
 	Delayed  bool
 	Held     bool
 	Reason   string
+
+	// Event, unless it is zero, is recorded in the same step if the outcome is not
+	// lost (see [History]). A Spool that is no History ignores it.
+	Event Event
 }
 
 // A Node is a process that works on the deliveries of a [Spool].
@@ -198,7 +202,10 @@ type Spool interface {
 	//
 	// If Put fails, it has kept everything or nothing. An error of body, and a
 	// body of another length, are errors of Put, and nothing is kept.
-	Put(ctx context.Context, m Mail, deliveries []Delivery, body io.Reader) error
+	//
+	// The events are recorded in the same step (see [History]). A Put that
+	// changes nothing records none. A Spool that is no History ignores them.
+	Put(ctx context.Context, m Mail, deliveries []Delivery, body io.Reader, events ...Event) error
 
 	// Body returns the content of a mail, to be read in pieces while ctx
 	// lasts, and to be closed. ErrNotFound: there is no such mail. Reading

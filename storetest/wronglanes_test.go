@@ -141,8 +141,8 @@ func (s oldFilter) Deliveries(ctx context.Context, f store.Filter, page store.Pa
 
 type anyTwin struct{ store.Spool }
 
-func (s anyTwin) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
-	err := s.Spool.Put(ctx, m, deliveries, body)
+func (s anyTwin) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
+	err := s.Spool.Put(ctx, m, deliveries, body, events...)
 	if errors.Is(err, store.ErrTaken) {
 		return nil
 	}
@@ -151,12 +151,12 @@ func (s anyTwin) Put(ctx context.Context, m store.Mail, deliveries []store.Deliv
 
 type strictNotices struct{ store.Spool }
 
-func (s strictNotices) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s strictNotices) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	list, err := s.Deliveries(ctx, store.Filter{Mail: m.ID}, store.Page{})
 	if err == nil && len(list) > 0 && list[0].Mail != m {
 		return store.ErrTaken
 	}
-	return s.Spool.Put(ctx, m, deliveries, body)
+	return s.Spool.Put(ctx, m, deliveries, body, events...)
 }
 
 type removesAll struct{ store.Spool }

@@ -76,10 +76,10 @@ type early struct {
 	late *sync.Map
 }
 
-func (s early) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s early) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	s.late.Store(m.ID, true)
 	defer s.late.Delete(m.ID)
-	err := s.Spool.Put(ctx, m, deliveries, body)
+	err := s.Spool.Put(ctx, m, deliveries, body, events...)
 	time.Sleep(time.Millisecond)
 	return err
 }
@@ -109,12 +109,12 @@ func other(lease int64) int64 {
 	return lease ^ 0x2545f4914f6cdd1c
 }
 
-func (s otherTokens) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s otherTokens) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	deliveries = slices.Clone(deliveries)
 	for i := range deliveries {
 		deliveries[i].Lease = other(deliveries[i].Lease)
 	}
-	return s.Spool.Put(ctx, m, deliveries, body)
+	return s.Spool.Put(ctx, m, deliveries, body, events...)
 }
 
 func (s otherTokens) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {

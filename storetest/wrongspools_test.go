@@ -185,12 +185,12 @@ func (s newestFirst) Lease(ctx context.Context, r store.LeaseRequest) ([]store.L
 
 type holdsNothing struct{ store.Spool }
 
-func (s holdsNothing) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s holdsNothing) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	deliveries = slices.Clone(deliveries)
 	for i := range deliveries {
 		deliveries[i].Held = false
 	}
-	return s.Spool.Put(ctx, m, deliveries, body)
+	return s.Spool.Put(ctx, m, deliveries, body, events...)
 }
 
 type unfenced struct{ store.Spool }
@@ -279,30 +279,30 @@ func (s hasty) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
 
 type once struct{ store.Spool }
 
-func (s once) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s once) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	if there, err := s.Body(ctx, m.ID); err == nil {
 		there.Close()
 		return store.ErrTaken
 	}
-	return s.Spool.Put(ctx, m, deliveries, body)
+	return s.Spool.Put(ctx, m, deliveries, body, events...)
 }
 
 type shortened struct{ store.Spool }
 
-func (s shortened) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s shortened) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	content, err := io.ReadAll(io.LimitReader(body, max(m.Size, 0)))
 	if err != nil {
 		return err
 	}
 	m.Size = int64(len(content))
-	return s.Spool.Put(ctx, m, deliveries, bytes.NewReader(content))
+	return s.Spool.Put(ctx, m, deliveries, bytes.NewReader(content), events...)
 }
 
 type halfDone struct{ store.Spool }
 
-func (s halfDone) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s halfDone) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	var content bytes.Buffer
-	err := s.Spool.Put(ctx, m, deliveries, io.TeeReader(body, &content))
+	err := s.Spool.Put(ctx, m, deliveries, io.TeeReader(body, &content), events...)
 	if ctx.Err() != nil && err != nil && int64(content.Len()) == m.Size && len(deliveries) > 1 {
 		s.Spool.Put(context.WithoutCancel(ctx), m, deliveries[:len(deliveries)/2], &content)
 	}
@@ -331,9 +331,9 @@ func settleWith(ctx context.Context, s store.Spool, outcomes []store.Outcome, re
 
 type spoolMilliseconds struct{ store.Spool }
 
-func (s spoolMilliseconds) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s spoolMilliseconds) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	m.Received = m.Received.Truncate(time.Millisecond)
-	return s.Spool.Put(ctx, m, deliveries, body)
+	return s.Spool.Put(ctx, m, deliveries, body, events...)
 }
 
 type everybodys struct{ store.Spool }

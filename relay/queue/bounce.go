@@ -77,7 +77,7 @@ type NoticeRecipient struct {
 	// Reply is what the other server said, or why this one refused the message.
 	// Its Code is 0 if neither is known; what went wrong is then for the logs,
 	// not for the sender. In a RelayedNotice the reply is not an error but 2yz.
-	Reply Reply
+	Reply store.Reply
 
 	Expired bool // given up because the message has become too old
 

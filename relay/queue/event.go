@@ -2,9 +2,7 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -37,22 +35,6 @@ type Subject struct {
 	NoticeOf string
 }
 
-// A Reply is what a server answered (RFC 5321 section 4.2).
-type Reply struct {
-	Code     int    // such as 250 or 421; 0 if no server answered
-	Enhanced string // such as "5.1.1" (RFC 3463); empty if the server gave none
-	Text     string // one line, safe to show
-	Host     string // the server; empty if the reply was made here, or the name is unknown
-}
-
-// String returns the reply as one line, without the host.
-func (r Reply) String() string {
-	if r.Code == 0 {
-		return ""
-	}
-	return strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)), " ")
-}
-
 // Queued says that a message was accepted for a recipient, and is durable.
 type Queued struct{ Subject }
 
@@ -60,7 +42,7 @@ type Queued struct{ Subject }
 // server's answer is not known, Reply has the Code 0.
 type Delivered struct {
 	Subject
-	Reply Reply
+	Reply store.Reply
 }
 
 // Deferred says that a recipient has to wait for the next attempt. If its sender was
@@ -69,7 +51,7 @@ type Delivered struct {
 type Deferred struct {
 	Subject
 	Reason  string // why, in one line
-	Reply   Reply
+	Reply   store.Reply
 	Next    time.Time // when it is tried again
 	Attempt int       // how often it was tried so far
 
@@ -81,7 +63,7 @@ type Deferred struct {
 type Bounced struct {
 	Subject
 	Reason string // why, in one line
-	Reply  Reply
+	Reply  store.Reply
 }
 
 // Expired says that a recipient was given up after temporary failures, because
@@ -89,7 +71,7 @@ type Bounced struct {
 type Expired struct {
 	Subject
 	Reason  string // of the last failure, in one line
-	Reply   Reply
+	Reply   store.Reply
 	Attempt int // how often it was tried
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
@@ -73,7 +74,7 @@ func ExampleNotice_Text() {
 		Hostname: "relay.example.net",
 		Recipients: []queue.NoticeRecipient{{
 			Address: "bob@example.com",
-			Reply:   queue.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user here", Host: "mx.example.com"},
+			Reply:   store.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user here", Host: "mx.example.com"},
 		}},
 	}
 	fmt.Print(n.Text())

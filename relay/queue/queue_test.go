@@ -198,8 +198,8 @@ type badSpool struct {
 	settle func(ctx context.Context, os []store.Outcome, settle func() ([]store.Outcome, error)) ([]store.Outcome, error)
 }
 
-func (s *badSpool) Put(ctx context.Context, m store.Mail, ds []store.Delivery, body io.Reader) error {
-	put := func() error { return s.Spool.Put(ctx, m, ds, body) }
+func (s *badSpool) Put(ctx context.Context, m store.Mail, ds []store.Delivery, body io.Reader, events ...store.Event) error {
+	put := func() error { return s.Spool.Put(ctx, m, ds, body, events...) }
 	if s.put != nil {
 		return s.put(ctx, put)
 	}
@@ -344,12 +344,12 @@ func TestEvents(t *testing.T) {
 			t.Errorf("queued: %+v, want both, the first as %+v", got, who)
 		}
 		got := of[*queue.Delivered](b.events)
-		if len(got) != 2 || *got[0] != (queue.Delivered{Subject: who, Reply: queue.Reply{Code: 250, Text: "ok", Host: "mx.test"}}) {
+		if len(got) != 2 || *got[0] != (queue.Delivered{Subject: who, Reply: store.Reply{Code: 250, Text: "ok", Host: "mx.test"}}) {
 			t.Errorf("delivered: %+v, want one to bob by mx.test, and the bounce", got)
 		}
 		who.Recipient = "gone@example.com"
 		if got := of[*queue.Bounced](b.events); len(got) != 1 || got[0].Subject != who || got[0].Reason != "mx.test 550 no such user" ||
-			got[0].Reply != (queue.Reply{Code: 550, Text: "no such user", Host: "mx.test"}) {
+			got[0].Reply != (store.Reply{Code: 550, Text: "no such user", Host: "mx.test"}) {
 			t.Errorf("bounced: %+v, want one to gone", got)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 // Text returns what the sender is told, in words that need no knowledge of mail
@@ -117,8 +118,8 @@ func (r *NoticeRecipient) statusCode(kind NoticeKind) string {
 
 // replyOf returns the reply of a server that took a message. It has only the host
 // if that is not a reply of SMTP: a gateway to elsewhere says what it likes.
-func replyOf(d *relay.NextHop) Reply {
-	r := Reply{Host: d.Host}
+func replyOf(d *relay.NextHop) store.Reply {
+	r := store.Reply{Host: d.Host}
 	number, text, _ := strings.Cut(d.Reply, " ")
 	if code, err := strconv.Atoi(number); err == nil && code/100 == 2 {
 		r.Code = code
@@ -129,7 +130,7 @@ func replyOf(d *relay.NextHop) Reply {
 
 // replyIn returns the reply that an error carries: as a *relay.ReplyError or, if it
 // is not about the message, by a method ServerReply.
-func replyIn(err error) Reply {
+func replyIn(err error) store.Reply {
 	var reply *relay.ReplyError
 	if !errors.As(err, &reply) {
 		var s interface{ ServerReply() *relay.ReplyError }
@@ -138,16 +139,16 @@ func replyIn(err error) Reply {
 		}
 	}
 	if reply == nil {
-		return Reply{}
+		return store.Reply{}
 	}
-	return Reply{Code: reply.Code, Enhanced: safe(reply.Enhanced), Text: safe(reply.Text), Host: safe(reply.Host)}
+	return store.Reply{Code: reply.Code, Enhanced: safe(reply.Enhanced), Text: safe(reply.Text), Host: safe(reply.Host)}
 }
 
 // reasonOf is the text of an error for events, logs and the spool.
 func reasonOf(err error) string {
 	var reply *relay.ReplyError
 	if errors.As(err, &reply) {
-		r := Reply{Code: reply.Code, Enhanced: reply.Enhanced, Text: reply.Text}
+		r := store.Reply{Code: reply.Code, Enhanced: reply.Enhanced, Text: reply.Text}
 		return safe(strings.TrimSpace(reply.Host + " " + r.String()))
 	}
 	return safe(err.Error())

@@ -56,7 +56,7 @@ type suspended struct {
 }
 
 // Put implements [store.Spool].
-func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	if err := spools.Check(&m, deliveries); err != nil {
 		return fmt.Errorf("memory: put: %w", err)
 	}

@@ -16,7 +16,7 @@ var _ store.Spool = (*Store)(nil)
 // Put implements [store.Spool]. A content of up to 64 KiB is a column of the
 // mail. A larger one is kept before the mail, in Contents or in a table; no
 // reader sees it until the mail is there.
-func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) error {
+func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	err := s.put(ctx, m, deliveries, body)
 	if s.isFull(err) {
 		err = fmt.Errorf("%w: %w", store.ErrFull, err)
