@@ -1,9 +1,9 @@
 // Package store defines what a relay keeps: the domains of its tenants, their
 // SMTP users, and the mail in its queue.
 //
-// The interfaces are [Store], for package credentials, and [Spool], for package
-// relay/queue. They share no transaction, so an adapter may implement only one of
-// them. A relay without a queue needs no Spool. The module has adapters for both:
+// The interfaces are [Store], for package credentials, [Spool], for package
+// relay/queue, and [Suppressions], for package relay/suppress. They share no
+// transaction, so an adapter may implement only one of them. A relay without a queue needs no Spool. The module has adapters for both:
 // store/memory for tests and trials, store/sqlstore for SQLite, PostgreSQL,
 // MariaDB and MySQL. Package storetest tests every promise of the interfaces, for
 // your own adapter too.

@@ -53,6 +53,20 @@ func TestContentsCasesAreTheContract(t *testing.T) {
 	})
 }
 
+// As TestCasesAreTheContract, for suppressions.
+func TestSuppressionsCasesAreTheContract(t *testing.T) {
+	source := contract(t, "../store/suppressions.go", "Suppressions")
+	var quotes []quote
+	for _, p := range suppressionsPromises() {
+		quotes = append(quotes, quote{p.name, p.words})
+	}
+	agree(t, quotes, source.all, source.contract, []string{
+		"A Suppressions keeps suppressions.",
+		"No key is in a list twice.",
+		"Suppression returns one suppression.",
+	})
+}
+
 // A quote is the name of a case and the sentences that it quotes.
 type quote struct{ name, words string }
 

@@ -10,8 +10,9 @@
 //		})
 //	}
 //
-// [RunSpool] tests a [store.Spool], and [RunContents] a [store.Contents]. An adapter
-// of several interfaces runs several suites.
+// [RunSpool] tests a [store.Spool], [RunContents] a [store.Contents], and
+// [RunSuppressions] a [store.Suppressions]. An adapter of several interfaces runs
+// several suites.
 //
 // A case that fails prints what went wrong, and then the promise in the words of the
 // interface. Cases only use the methods of the interface. No case can be skipped: an

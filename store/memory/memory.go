@@ -15,8 +15,8 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Store is a [store.Store] and a [store.Spool] in memory. The zero value is empty
-// and ready to use. A Store must not be copied. The time of Lookup and RecordLogin
+// A Store is a [store.Store], a [store.Spool] and a [store.Suppressions] in memory. The
+// zero value is empty and ready to use. A Store must not be copied. The time of Lookup and RecordLogin
 // does not depend on the number of users; lists and DeleteDomain read every entry.
 type Store struct {
 	mu      sync.RWMutex
@@ -24,7 +24,8 @@ type Store struct {
 	users   map[string]user
 	issued  map[string]bool // every username that was ever added
 
-	spool spool // has a lock of its own
+	spool        spool        // has a lock of its own
+	suppressions suppressions // has a lock of its own
 }
 
 var _ store.Store = (*Store)(nil)

@@ -21,3 +21,10 @@ func TestSpool(t *testing.T) {
 		return func() store.Spool { return st }
 	})
 }
+
+func TestSuppressions(t *testing.T) {
+	storetest.RunSuppressions(t, func(t *testing.T) func() store.Suppressions {
+		st := new(memory.Store)
+		return func() store.Suppressions { return st }
+	})
+}

@@ -123,7 +123,9 @@ const needsSince = 3
 
 // needs maps a version of the tables to the oldest version of this package that can
 // work with them. A version that is not in the map needs itself.
-var needs = map[int]int{}
+var needs = map[int]int{
+	5: 3, // adds a table
+}
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user
 // without the right to make tables can call Migrate. It fails if the tables were

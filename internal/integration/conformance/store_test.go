@@ -20,6 +20,17 @@ func TestStore(t *testing.T) {
 	}
 }
 
+func TestSuppressions(t *testing.T) {
+	for _, b := range databasesAndVariants() {
+		t.Run(b.name, func(t *testing.T) {
+			storetest.RunSuppressions(t, func(t *testing.T) func() store.Suppressions {
+				dsn := b.create(t)
+				return func() store.Suppressions { return b.open(t, dsn) }
+			})
+		})
+	}
+}
+
 // A Store needs no more than one connection at a time, so that it can't wait
 // for itself when the pool is small.
 func TestOneConnection(t *testing.T) {
