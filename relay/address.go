@@ -2,7 +2,6 @@ package relay
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
@@ -93,7 +92,7 @@ func (p path) address(allowUTF8 bool, bad reply) (string, reply) {
 	if !utf8.ValidString(p.local) || !utf8.ValidString(p.domain) || strings.Contains(p.local, "@") {
 		return "", bad
 	}
-	local, ok := quoteLocal(p.local)
+	local, ok := mailtext.QuoteLocal(p.local)
 	if !ok {
 		return "", bad
 	}
@@ -117,31 +116,4 @@ func (p path) address(allowUTF8 bool, bad reply) (string, reply) {
 // server has to accept as a recipient (RFC 5321 section 4.5.1).
 func (p path) isPostmaster() bool {
 	return p.domain == "" && !p.quoted && strings.EqualFold(p.local, "postmaster")
-}
-
-// quoteLocal returns the local part in the form it has in a command: unchanged if
-// it is a dot-string, and otherwise as a quoted string. It reports false if the
-// local part holds a character that may not be sent.
-func quoteLocal(local string) (string, bool) {
-	if local == "" || !isGraphic(local) {
-		return "", false
-	}
-	plain := local[0] != '.' && local[len(local)-1] != '.' && !strings.Contains(local, "..")
-	if plain && !strings.ContainsAny(local, ` "(),:;<>@[\]`) {
-		return local, true
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`, true
-}
-
-// isGraphic reports whether s holds nothing but characters that can be seen,
-// spaces, and the joiners of some scripts. Control characters, line separators and
-// marks that change the direction of text are none of these.
-func isGraphic(s string) bool {
-	for _, r := range s {
-		const zwnj, zwj = '\u200c', '\u200d'
-		if !unicode.IsGraphic(r) && r != zwnj && r != zwj {
-			return false
-		}
-	}
-	return true
 }

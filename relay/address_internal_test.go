@@ -63,7 +63,7 @@ func checkAddress(t *testing.T, addr string, allowUTF8 bool) {
 }
 
 func checkText(t *testing.T, s string, limit int) {
-	if len(s) > limit || !isGraphic(s) {
+	if len(s) > limit || !mailtext.IsGraphic(s) {
 		t.Fatalf("got the parameter %q", s)
 	}
 }

@@ -232,5 +232,5 @@ func decodeUTF8Address(s string, allowUTF8 bool) (string, bool) {
 		b.WriteRune(r)
 		s = s[n:]
 	}
-	return b.String(), b.Len() > 0 && isGraphic(b.String())
+	return b.String(), b.Len() > 0 && mailtext.IsGraphic(b.String())
 }

@@ -1,0 +1,198 @@
+package bounces
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A Receiver takes what comes to the addresses of a [Rewriter]. Its methods may be
+// called from many goroutines at once. The fields must not be changed after the first
+// call.
+type Receiver struct {
+	// Secrets are those of the Rewriter. An address or a token that any of them
+	// has signed is accepted. Required.
+	Secrets []credentials.Password
+
+	// Bounced is called for each recipient that a report says has failed, if the
+	// report has the token of the mail. The recipient is one of the mail's, or
+	// another address at the same domain: a server may have passed the mail on. The
+	// reply's code is 4yz for a soft bounce and 5yz for a hard bounce. A report
+	// may come twice. An error makes Receive fail, so that the other server sends
+	// the report again. Required.
+	Bounced func(ctx context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error
+
+	// Forwarder passes every message on to the original sender, from the null
+	// reverse-path, also one that is not a report: vacation replies go to the
+	// envelope sender too. A message over 1 MiB is cut there. The message's
+	// Identity has the sender's domain and, if the token is valid, the tenant.
+	// Usually it is the queue. Nil means that nothing is passed on.
+	Forwarder relay.Forwarder
+
+	// Logger gets a line for each message. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// Accepts reports whether an address was made by a Rewriter with one of the secrets.
+// A server should refuse any other recipient with 550 5.1.1.
+func (r *Receiver) Accepts(recipient string) bool {
+	_, ok := originalSender(r.Secrets, recipient)
+	return ok
+}
+
+// Receive reads a message that came to one of the addresses. It reads at most 1
+// MiB of content; line ends may be CRLF or LF.
+//
+// It returns a [*relay.ReplyError] with code 550 if Accepts does not hold, and 554 if
+// the message has passed more than 100 servers. An error of content or Bounced is
+// temporary: the message should be given to Receive again. An error of Forwarder
+// is as [relay.Temporary] says.
+func (r *Receiver) Receive(ctx context.Context, recipient string, content io.Reader) error {
+	if err := checkSecrets("Receiver.Secrets", r.Secrets); err != nil {
+		return err
+	}
+	if r.Bounced == nil {
+		return errors.New("bounces: Receiver.Bounced is required")
+	}
+	sender, ok := originalSender(r.Secrets, recipient)
+	if !ok {
+		return &relay.ReplyError{Code: 550, Enhanced: "5.1.1", Text: "no such address here"}
+	}
+	b, err := io.ReadAll(io.LimitReader(content, maxReport))
+	if err != nil {
+		return fmt.Errorf("bounces: reading a report: %v", err) // temporary, whatever it is
+	}
+	header, _ := readFields(b)
+	if hops(header) > maxHops {
+		return &relay.ReplyError{Code: 554, Enhanced: "5.4.6", Text: "the message has passed too many servers"}
+	}
+	report := parse(b)
+	tenant, err := r.record(ctx, sender, report)
+	if err != nil {
+		return err
+	}
+	return r.forward(ctx, sender, tenant, b)
+}
+
+// record calls Bounced for what has failed. It returns the tenant of the mail, or "".
+func (r *Receiver) record(ctx context.Context, sender string, report *Report) (tenant store.TenantID, err error) {
+	var tok signedToken
+	for i := range report.Recipients {
+		rc := &report.Recipients[i]
+		address := ""
+		for _, text := range []string{report.Token, report.EnvelopeID} {
+			t, err := parseToken(text)
+			if err == nil && address == "" {
+				tok, address = t, r.match(t, sender, rc)
+			}
+		}
+		log := r.logger().With("sender", sender, "recipient", rc.Final, "action", rc.Action, "status", rc.Status, "from", report.ReportingMTA)
+		if address == "" {
+			log.Info("bounces: a report of no mail that is known")
+			continue
+		}
+		tenant = tok.tenant
+		log.Info("bounces: a report", "id", tok.mail, "tenant", tok.tenant)
+		if rc.Action != ActionFailed {
+			continue
+		}
+		if err := r.Bounced(ctx, tok.tenant, tok.mail, address, rc.Reply()); err != nil {
+			return "", fmt.Errorf("bounces: recording that mail %s to %s failed: %v", tok.mail, address, err) // temporary, whatever it is
+		}
+	}
+	return tenant, nil
+}
+
+// match returns the recipient of the mail that a report is about, if the token covers
+// it; otherwise "".
+func (r *Receiver) match(t signedToken, sender string, rc *Recipient) string {
+	local, domain, ok := cutAddress(rc.Final)
+	if !ok {
+		local, domain = rc.Final, ""
+	}
+	// A server may report its own name for the mailbox: bob@mail.example.com.
+	if o, d, ok := cutAddress(rc.Original); ok && fold(o) == fold(local) && (domain == "" || strings.HasSuffix(domain, "."+d)) {
+		domain = d
+	}
+	quoted, ok := mailtext.QuoteLocal(local)
+	if domain == "" || !ok {
+		return ""
+	}
+	for d := domain; d != ""; _, d, _ = strings.Cut(d, ".") {
+		if t.covers(r.Secrets, sender, d) {
+			return quoted + "@" + d
+		}
+	}
+	if t.covers(r.Secrets, sender, "") {
+		return quoted + "@" + domain
+	}
+	return ""
+}
+
+// maxHops is how many servers a message may have passed (RFC 5321 section 6.3).
+const maxHops = 100
+
+func hops(header fields) (n int) {
+	for i := range header {
+		if header[i].name == "received" {
+			n++
+		}
+	}
+	return n
+}
+
+// forward passes a message on to the original sender.
+func (r *Receiver) forward(ctx context.Context, sender string, tenant store.TenantID, content []byte) error {
+	if r.Forwarder == nil {
+		return nil
+	}
+	content = safeLines(content)
+	m := &relay.Message{
+		ID: relay.NewID(), Received: time.Now().UTC(),
+		To: []relay.Recipient{{Address: sender, Notify: []string{"NEVER"}}}, // RFC 3461 section 6.1
+	}
+	m.Identity.Tenant = tenant
+	_, m.Identity.Domain, _ = cutAddress(sender)
+	header, _, _ := bytes.Cut(content, []byte("\r\n\r\n"))
+	m.Options.UTF8 = !mailtext.IsASCII(header) || !mailtext.IsASCII(sender)
+	if !mailtext.IsASCII(content) {
+		m.Options.Body = "8BITMIME"
+	}
+	if err := r.Forwarder.Forward(ctx, m.WithContent(bytes.NewReader(content), int64(len(content)))); err != nil {
+		return fmt.Errorf("bounces: passing a report on to %s: %w", sender, err)
+	}
+	return nil
+}
+
+// safeLines returns the content with CRLF as line ends, and without other carriage
+// returns and NULs, which no server may pass on (RFC 5321 section 2.3.8).
+func safeLines(b []byte) []byte {
+	out := make([]byte, 0, len(b)+len(b)/32)
+	for len(b) > 0 {
+		line, rest := cutLine(b)
+		for _, c := range line {
+			if c != '\r' && c != 0 {
+				out = append(out, c)
+			}
+		}
+		out, b = append(out, "\r\n"...), rest
+	}
+	return out
+}
+
+func (r *Receiver) logger() *slog.Logger {
+	if r.Logger == nil {
+		return slog.Default()
+	}
+	return r.Logger
+}
