@@ -10,8 +10,9 @@ import (
 // its own, keeps it before the mail and drops it after the mail. It belongs to
 // one Spool, so that no other Spool drops what it does not know.
 //
-// A name is 1 to 64 digits and letters a to z. The caller never uses a name twice. Methods are safe for concurrent use, in any number of processes.
-// A context that has already ended makes a method fail with its error.
+// A name is 1 to 64 digits and letters a to z. The caller never uses a name twice.
+// Methods are safe for concurrent use, in any number of processes. A context that has
+// already ended makes a method fail with its error.
 type Contents interface {
 	// Keep stores the size bytes of content under the name. When Keep returns
 	// nil, the content is durable: it survives a crash and a power cut. An error
@@ -24,7 +25,10 @@ type Contents interface {
 	// Open returns the content that was kept under the name, from its
 	// beginning. The caller closes it. ErrNotFound: nothing is kept under the
 	// name. If Drop removes the content meanwhile, reading continues or fails
-	// with ErrNotFound.
+	// with ErrNotFound. A reader that is an io.ReaderAt and an io.Seeker too, as
+	// an *os.File is, ends where the content ends, and its ReadAt may be called
+	// until it is closed, also after ctx has ended. A queue then sends the
+	// content without copying it first.
 	Open(ctx context.Context, name string) (io.ReadCloser, error)
 
 	// Drop removes what is kept under the name. Nothing under the name is not

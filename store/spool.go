@@ -212,6 +212,9 @@ type Spool interface {
 	// fails with ErrNotFound if the mail is removed before its end is read, or
 	// if a part of the content is missing; a part is never passed off as the
 	// whole.
+	//
+	// A reader that is an io.ReaderAt too is not copied before the mail is sent.
+	// Its ReadAt may be called until it is closed, also after ctx has ended.
 	Body(ctx context.Context, mail string) (io.ReadCloser, error)
 
 	// Lease leases deliveries to a node and returns them: those that are due,

@@ -112,6 +112,37 @@ var contentsPromises = []contentsPromise{
 		},
 	},
 	{
+		name: "Open/ReaderAt",
+		words: "A reader that is an io.ReaderAt and an io.Seeker too, as an *os.File is, ends where the content ends, " +
+			"and its ReadAt may be called until it is closed, also after ctx has ended.",
+		check: func(t *keeper) {
+			const size = 100_000
+			t.keep("c1", pattern(size), size)
+			ctx, cancel := context.WithCancel(t.Context())
+			r, err := t.Open(ctx, "c1")
+			cancel()
+			if err != nil {
+				t.Fatalf("Open: %v", err)
+			}
+			defer r.Close()
+			f, ok := r.(interface {
+				io.ReaderAt
+				io.Seeker
+			})
+			if !ok {
+				return
+			}
+			if end, err := f.Seek(0, io.SeekEnd); err != nil || end != size {
+				t.Errorf("Seek to the end: got %d, %v, want %d", end, err, size)
+			}
+			for range 2 {
+				if err := equalStreams(io.NewSectionReader(f, 0, size+1), pattern(size)); err != nil {
+					t.Errorf("ReadAt: %v", err)
+				}
+			}
+		},
+	},
+	{
 		name:  "Open/DroppedMeanwhile",
 		words: "If Drop removes the content meanwhile, reading continues or fails with ErrNotFound.",
 		check: func(t *keeper) {

@@ -32,7 +32,11 @@ func TestSpoolCasesAreTheContract(t *testing.T) {
 	for _, p := range spoolPromises() {
 		quotes = append(quotes, quote{p.name, p.words})
 	}
-	agree(t, quotes, source.all+contract(t, "../store/filter.go", "Filter").all+contract(t, "../store/store.go", "Store").all, source.contract, nil)
+	agree(t, quotes, source.all+contract(t, "../store/filter.go", "Filter").all+contract(t, "../store/store.go", "Store").all, source.contract, []string{
+		"The events are recorded in the same step (see [History]).",
+		"A Put that changes nothing records none.",
+		"A Spool that is no History ignores them.",
+	})
 }
 
 // As TestCasesAreTheContract, for contents.
@@ -50,6 +54,7 @@ func TestContentsCasesAreTheContract(t *testing.T) {
 		"When Keep returns nil, the content is durable: it survives a crash and a power cut.",
 		"Keep never holds a large content in memory as a whole, unless memory is where contents are kept.",
 		"The caller closes it.",
+		"A queue then sends the content without copying it first.",
 	})
 }
 

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +48,29 @@ var bodyPromises = []spoolPromise{
 			t.gone("")
 			t.settle(done(put[0]))
 			t.gone("m1")
+		},
+	},
+	{
+		name: "Body/ReaderAt",
+		words: "A reader that is an io.ReaderAt too is not copied before the mail is sent. " +
+			"Its ReadAt may be called until it is closed, also after ctx has ended.",
+		check: func(t *spooler) {
+			for i, size := range []int64{100, 100_000, 5 << 20} {
+				id := fmt.Sprintf("m%d", i)
+				m := newMail(id)
+				m.Size = size
+				t.ok(t.Put(t.Context(), m, newDeliveries(1), pattern(size)), "Put")
+				ctx, cancel := context.WithCancel(t.Context())
+				body, err := t.Body(ctx, id)
+				t.ok(err, "Body")
+				cancel()
+				if at, ok := body.(io.ReaderAt); ok {
+					for range 2 {
+						t.ok(equalStreams(io.NewSectionReader(at, 0, size+1), pattern(size)), "ReadAt of %d bytes", size)
+					}
+				}
+				t.ok(body.Close(), "Close")
+			}
 		},
 	},
 	{

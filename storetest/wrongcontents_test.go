@@ -50,6 +50,11 @@ var wrongContents = map[string]struct {
 		name:  "Open/DroppedMeanwhile",
 		words: "reading continues or fails with ErrNotFound",
 	},
+	"a file has something behind the content": {
+		make:  func(c store.Contents) store.Contents { return padded{c} },
+		name:  "Open/ReaderAt",
+		words: "ends where the content ends",
+	},
 	"a second drop is an error": {
 		make:  func(c store.Contents) store.Contents { return strictDrop{c} },
 		name:  "Drop/Again",
@@ -154,6 +159,27 @@ func (c *endsEarly) Open(ctx context.Context, name string) (io.ReadCloser, error
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// padded offers readers whose end is a byte too far.
+type padded struct{ store.Contents }
+
+func (c padded) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	r, err := c.Contents.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return paddedFile{r.(*os.File)}, nil
+}
+
+type paddedFile struct{ *os.File }
+
+func (f paddedFile) Seek(offset int64, whence int) (int64, error) {
+	n, err := f.File.Seek(offset, whence)
+	if whence == io.SeekEnd {
+		n++
+	}
+	return n, err
+}
 
 type strictDrop struct{ store.Contents }
 

@@ -73,6 +73,11 @@ var spoolMistakes = map[string]spoolMistake{
 		name:  "Settle/LastOfTheMail",
 		words: "With the last delivery of a mail the mail and its content are removed.",
 	},
+	"ReadAt ends with the context": {
+		make:  func(s store.Spool) store.Spool { return impatient{s} },
+		name:  "Body/ReaderAt",
+		words: "Its ReadAt may be called until it is closed, also after ctx has ended.",
+	},
 	"the content goes with the first recipient": {
 		make:  func(s store.Spool) store.Spool { return hasty{s, new(sync.Map)} },
 		name:  "Settle/LastOfTheMail",
@@ -252,6 +257,29 @@ func (s hoards) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
 	content, err := io.ReadAll(body)
 	s.contents.Store(mail, content)
 	return io.NopCloser(bytes.NewReader(content)), err
+}
+
+// impatient offers an io.ReaderAt that fails when the context of Body has ended.
+type impatient struct{ store.Spool }
+
+func (s impatient) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
+	body, err := s.Spool.Body(ctx, mail)
+	if err != nil {
+		return nil, err
+	}
+	return impatientBody{body, ctx}, nil
+}
+
+type impatientBody struct {
+	io.ReadCloser
+	ctx context.Context
+}
+
+func (b impatientBody) ReadAt(p []byte, off int64) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.ReadCloser.(io.ReaderAt).ReadAt(p, off)
 }
 
 // hasty forgets a content when any delivery of it is done.

@@ -90,14 +90,18 @@ func (c *Contents) Open(ctx context.Context, name string) (io.ReadCloser, error)
 		object.Close()
 		return nil, fmt.Errorf("s3contents: open %s: %w", name, notFound(err))
 	}
-	return reader{object}, nil
+	return reader{object, object}, nil
 }
 
-// A reader reads an object and tells when it was dropped.
-type reader struct{ *minio.Object }
+// A reader reads an object and tells when it was dropped. It hides that an object is
+// an io.ReaderAt, because each ReadAt would be a request.
+type reader struct {
+	object io.Reader
+	io.Closer
+}
 
 func (r reader) Read(p []byte) (int, error) {
-	n, err := r.Object.Read(p)
+	n, err := r.object.Read(p)
 	return n, notFound(err)
 }
 

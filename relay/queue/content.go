@@ -47,7 +47,6 @@ func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	defer body.Close()
 	content, err := q.read(p, body)
 	if err != nil {
 		p.close()
@@ -57,9 +56,16 @@ func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
 	return p.message, nil
 }
 
-// read reads the content into memory if it is small and there is room, otherwise
-// into a temporary file.
-func (q *Queue) read(p *parcel, body io.Reader) (io.ReaderAt, error) {
+// read makes the content ready to be sent. If the spool has it where it can be read
+// anywhere, such as in a file, it is read there. Otherwise it is read into memory if
+// it is small and there is room, or into a temporary file. read closes the body, or p
+// does later.
+func (q *Queue) read(p *parcel, body io.ReadCloser) (io.ReaderAt, error) {
+	if content, ok := body.(io.ReaderAt); ok {
+		p.content = body
+		return content, nil
+	}
+	defer body.Close()
 	if p.mail.Size <= maxInMemory && q.dispatcher.chargeLoaded(p) {
 		content, err := io.ReadAll(io.LimitReader(body, p.mail.Size+1))
 		if err != nil {
@@ -72,7 +78,7 @@ func (q *Queue) read(p *parcel, body io.Reader) (io.ReaderAt, error) {
 		return nil, unreadable(err)
 	}
 	os.Remove(f.Name()) // on Unix: gone whatever happens to us
-	p.file = f
+	p.content = tempFile{f}
 	n, err := io.Copy(f, io.LimitReader(body, p.mail.Size+1))
 	if err != nil {
 		return nil, unreadable(err)
@@ -95,7 +101,17 @@ func (p *parcel) checkSize(n int64) error {
 	return nil
 }
 
-// end removes the file when no job needs it any more. An attempt that was given
+// A tempFile is a temporary file.
+type tempFile struct{ *os.File }
+
+// Close closes and removes the file.
+func (f tempFile) Close() error {
+	err := f.File.Close()
+	os.Remove(f.Name()) // already gone where an open file can be removed
+	return err
+}
+
+// end closes the content when no job needs it any more. An attempt that was given
 // up may still be loading; its file is closed when it is garbage.
 func (p *parcel) end() {
 	select {
@@ -105,14 +121,13 @@ func (p *parcel) end() {
 	}
 }
 
-// close removes the file, if there is one.
+// close closes the content, if it has to be closed.
 func (p *parcel) close() {
-	if p.file == nil {
+	if p.content == nil {
 		return
 	}
-	p.file.Close()
-	os.Remove(p.file.Name()) // already gone where an open file can be removed
-	p.file = nil
+	p.content.Close()
+	p.content = nil
 }
 
 // messageOf makes a Message of a Mail, without content and recipients.

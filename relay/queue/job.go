@@ -1,7 +1,7 @@
 package queue
 
 import (
-	"os"
+	"io"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
@@ -19,7 +19,7 @@ type parcel struct {
 
 	loading chan struct{}  // holds one token, which guards what follows
 	message *relay.Message // nil until it is loaded
-	file    *os.File       // where its content is, if that is large
+	content io.Closer      // to be closed when no job needs the message; nil if nothing is
 }
 
 func newParcel(m *store.Mail) *parcel {

@@ -121,8 +121,13 @@ func (s *Store) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
 	if !ok {
 		return nil, store.ErrNotFound
 	}
-	return io.NopCloser(bytes.NewReader(m.content)), nil
+	return body{bytes.NewReader(m.content)}, nil
 }
+
+// A body is a content as Body returns it. It is an io.ReaderAt.
+type body struct{ *bytes.Reader }
+
+func (body) Close() error { return nil }
 
 // Lease implements [store.Spool].
 func (s *Store) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {

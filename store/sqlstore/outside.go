@@ -85,7 +85,37 @@ func (s *Store) openOutside(ctx context.Context, name string, size int64) (io.Re
 	if err != nil {
 		return nil, err
 	}
-	return &wholeReader{ReadCloser: r, ctx: ctx, left: size}, nil
+	whole := &wholeReader{ReadCloser: r, ctx: ctx, left: size}
+	f, ok := r.(file)
+	if !ok {
+		return whole, nil
+	}
+	if err := checkLength(f, size); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return struct {
+		*wholeReader
+		io.ReaderAt
+	}{whole, f}, nil
+}
+
+// A file is a content whose length is known and that can be read anywhere.
+type file interface {
+	io.ReaderAt
+	io.Seeker
+}
+
+// checkLength fails if the file has another length, and leaves it at its beginning.
+func checkLength(f file, size int64) error {
+	n, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err == nil && n != size {
+		err = fmt.Errorf("the content has %d bytes, not %d: %w", n, size, store.ErrNotFound)
+	}
+	return err
 }
 
 // dropOutside drops a content.
