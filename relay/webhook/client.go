@@ -1,0 +1,109 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay/mx"
+)
+
+const (
+	// maxHeader is how many bytes of a header are read.
+	maxHeader = 16 << 10
+
+	// maxBody is how many bytes of a body are read, so that the connection can be
+	// used again. bodyTime is how long that may take.
+	maxBody  = 4 << 10
+	bodyTime = time.Second
+)
+
+// errAddr is why an address is not connected to.
+type errAddr struct{ addr netip.Addr }
+
+func (e errAddr) Error() string { return fmt.Sprintf("address %s is not allowed", e.addr) }
+
+// newClient returns a client that connects only to addresses that AllowAddr allows.
+func (s *Sender) newClient() http.Client {
+	dialer := &net.Dialer{Resolver: s.resolver, ControlContext: s.control}
+	config := &tls.Config{}
+	if s.TLSConfig != nil {
+		config = s.TLSConfig.Clone()
+	}
+	return http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:                  nil, // not from the environment
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        config,
+			ForceAttemptHTTP2:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHeader,
+			MaxIdleConns:           256,
+			MaxIdleConnsPerHost:    10,
+			IdleConnTimeout:        90 * time.Second,
+			TLSHandshakeTimeout:    s.timeout(),
+			ResponseHeaderTimeout:  s.timeout(),
+		},
+	}
+}
+
+// control is called with the address that is about to be connected to, after the
+// look-up. So it does not matter what another look-up says.
+func (s *Sender) control(_ context.Context, _, address string, _ syscall.RawConn) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	allowed := s.AllowAddr
+	if allowed == nil {
+		allowed = mx.IsPublic
+	}
+	if addr := ap.Addr().Unmap(); !allowed(addr) {
+		return errAddr{addr}
+	}
+	return nil
+}
+
+// do makes a request. It returns when the header of the response is there, and
+// ignores the body.
+func (s *Sender) do(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), s.timeout())
+	defer cancel()
+	resp, err := s.client.Do(req.WithContext(ctx))
+	if err != nil {
+		return nil, s.plain(ctx, req.URL, err)
+	}
+	timer := time.AfterFunc(bodyTime, cancel)
+	defer timer.Stop()
+	io.CopyN(io.Discard, resp.Body, maxBody) // the answer is there already
+	resp.Body.Close()
+	return resp, nil
+}
+
+// plain returns an error that shows neither the URL, which may hold a password, nor
+// the address of a DNS server.
+func (s *Sender) plain(ctx context.Context, u *url.URL, err error) error {
+	var addr errAddr
+	var dns *net.DNSError
+	var outer *url.Error
+	switch {
+	case errors.As(err, &addr):
+		return addr
+	case errors.As(err, &dns):
+		return fmt.Errorf("look-up of %s: %s", u.Hostname(), dns.Err)
+	case ctx.Err() == context.DeadlineExceeded:
+		return fmt.Errorf("%s did not answer within %v", u.Hostname(), s.timeout())
+	case errors.As(err, &outer):
+		return outer.Err
+	}
+	return err
+}

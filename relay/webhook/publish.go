@@ -1,0 +1,199 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+const (
+	// putsAtOnce is how many calls of Put a call of Publish makes at once. A Spool
+	// may let them share a commit.
+	putsAtOnce = 16
+
+	// maxPayload is how large a payload may be.
+	maxPayload = 64 << 10
+
+	// maxID is how long the ID of an event may be.
+	maxID = 128
+)
+
+// Publish keeps a request for each event, and for each endpoint that wants it. When
+// it returns nil, all of them are durable. With an error some of them may be: the
+// caller should repeat the call later. A repetition changes nothing for requests that
+// wait, and repeats those that were delivered, under the same webhook-id.
+//
+// Events of one message are kept in the order given. An error of Endpoints is an
+// error of Publish; it matches [store.ErrFull] if the Spool is full.
+func (s *Sender) Publish(ctx context.Context, events []store.Event) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	known := make(map[store.TenantID][]Endpoint)
+	var lanes [putsAtOnce][]*relay.Message
+	for i := range events {
+		e := &events[i]
+		p := payloadOf(e)
+		if p.Type == "" {
+			continue
+		}
+		endpoints, ok := known[e.Tenant]
+		if !ok {
+			var err error
+			if endpoints, err = s.endpoints(ctx, e.Tenant); err != nil {
+				return err
+			}
+			known[e.Tenant] = endpoints
+		}
+		m, err := message(e.Tenant, e.ID, e.Time, p, endpoints)
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			continue
+		}
+		m.Identity.Domain, m.Identity.Username = e.Domain, e.Username
+		lane := &lanes[maphash.String(seed, e.Mail)%putsAtOnce]
+		*lane = append(*lane, m)
+	}
+	return s.putAll(ctx, lanes[:])
+}
+
+var seed = maphash.MakeSeed()
+
+// putAll keeps messages: those of a lane one after the other, lanes at once.
+func (s *Sender) putAll(ctx context.Context, lanes [][]*relay.Message) error {
+	errs := make([]error, len(lanes))
+	var wg sync.WaitGroup
+	for i, lane := range lanes {
+		if len(lane) == 0 {
+			continue
+		}
+		wg.Go(func() {
+			for _, m := range lane {
+				if errs[i] = s.put(ctx, m); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// put hands a message to the queue. A message of the same ID is an earlier request
+// for the same event.
+func (s *Sender) put(ctx context.Context, m *relay.Message) error {
+	if err := s.Queue.Forward(ctx, m); err != nil && !errors.Is(err, store.ErrTaken) {
+		return fmt.Errorf("webhook: keeping event %s: %w", m.Options.EnvelopeID, err)
+	}
+	return nil
+}
+
+// Send keeps a request for an event of the product's own, and for each endpoint of
+// the tenant that wants it. When it returns nil, the request is durable. kind is the
+// type, such as "domain.verified": words of letters, digits and "_", with dots
+// between them. id is the webhook-id: 1 to 128 letters, digits, "-" and "_". A
+// repetition with the same id changes nothing while the first request waits. data is
+// encoded as JSON, at most 64 KiB.
+func (s *Sender) Send(ctx context.Context, tenant store.TenantID, kind, id string, at time.Time, data any) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	if !typeForm.MatchString(kind) {
+		return fmt.Errorf("webhook: type %.100q is not words of letters, digits and _ with dots between them", kind)
+	}
+	endpoints, err := s.endpoints(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	m, err := message(tenant, id, at, payload{Type: kind, Timestamp: stamp(at), Data: data}, endpoints)
+	if err != nil || m == nil {
+		return err
+	}
+	return s.put(ctx, m)
+}
+
+var typeForm = regexp.MustCompile(`^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$`)
+
+// endpoints returns the usable endpoints of a tenant.
+func (s *Sender) endpoints(ctx context.Context, tenant store.TenantID) ([]Endpoint, error) {
+	list, err := s.Endpoints(ctx, tenant)
+	if err != nil {
+		return nil, fmt.Errorf("webhook: endpoints of tenant %q: %w", tenant, err)
+	}
+	usable := make([]Endpoint, 0, len(list))
+	for _, e := range list {
+		if !isName(e.ID, 64) || slices.ContainsFunc(usable, func(o Endpoint) bool { return o.ID == e.ID }) {
+			s.Queue.Logger.Error("webhook: the ID of an endpoint is malformed or there twice, it gets no events",
+				"tenant", tenant, "endpoint", e.ID)
+			continue
+		}
+		usable = append(usable, e)
+	}
+	return usable, nil
+}
+
+// message makes a request for the endpoints that want it. It returns nil if none does.
+func message(tenant store.TenantID, id string, at time.Time, p payload, endpoints []Endpoint) (*relay.Message, error) {
+	if !isName(id, maxID) {
+		return nil, fmt.Errorf("webhook: event ID %.200q is not 1 to %d letters, digits, - and _", id, maxID)
+	}
+	m := &relay.Message{
+		ID:       messageID(tenant, id, at),
+		Identity: credentials.Identity{Tenant: tenant},
+		Options:  relay.Options{EnvelopeID: id},
+	}
+	for i := range endpoints {
+		if endpoints[i].wants(p.Type) {
+			m.To = append(m.To, relay.Recipient{Address: recipientOf(tenant, endpoints[i].ID)})
+		}
+	}
+	if len(m.To) == 0 {
+		return nil, nil
+	}
+	body, err := p.encode()
+	if err != nil {
+		return nil, fmt.Errorf("webhook: event %s: %w", id, err)
+	}
+	return m.WithContent(bytes.NewReader(body), int64(len(body))), nil
+}
+
+var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// messageID returns the queue's ID for an event: the same each time. It begins with
+// the event's time, so that IDs sort by time.
+func messageID(tenant store.TenantID, id string, at time.Time) string {
+	sum := sha256.Sum256([]byte(string(tenant) + "\x00" + id))
+	b := binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())<<16)[:6]
+	return idEncoding.EncodeToString(append(b, sum[:16]...))
+}
+
+// encode returns the payload as JSON on one line.
+func (p payload) encode() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(p); err != nil {
+		return nil, err
+	}
+	body := bytes.TrimRight(b.Bytes(), "\n")
+	if len(body) > maxPayload {
+		return nil, fmt.Errorf("the payload has %d bytes, at most %d are allowed", len(body), maxPayload)
+	}
+	return body, nil
+}

@@ -1,0 +1,139 @@
+package webhook
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A Sender sends events to the endpoints of their tenants.
+//
+// Fill in the fields, and call Run in a goroutine of its own. The fields must not be
+// changed after the first call of a method. Any number of Senders, in any number of
+// processes, may share a Spool. Methods are safe for concurrent use.
+type Sender struct {
+	// Queue keeps the events. Its Spool is required and must be another one than
+	// that of the relay's queue. Next, Destination and Bounce must be nil. Workers
+	// of zero means 256, and a nil Retry means the schedule of the package's
+	// documentation. Everything else is as in [queue.Queue]. Queue.Logger is the
+	// Sender's as well; its lines get the attribute queue=webhooks. Use &s.Queue for
+	// Stats.
+	Queue queue.Queue
+
+	// Endpoints returns the endpoints of a tenant. It is called once for each tenant
+	// in a call of Publish, and once for each request. Required.
+	Endpoints func(ctx context.Context, tenant store.TenantID) ([]Endpoint, error)
+
+	// OnGone, if set, is told that an endpoint answered 410: it wants no more
+	// events. It is called for each such answer, from many goroutines at once. Until
+	// Endpoints leaves the endpoint out, it is sent the next events too.
+	OnGone func(tenant store.TenantID, endpoint string)
+
+	// AllowAddr says which addresses may be connected to. Nil means [mx.IsPublic]; a
+	// function that restricts addresses further should call that too.
+	AllowAddr func(netip.Addr) bool
+
+	// AllowHTTP allows URLs without TLS. It is for tests.
+	AllowHTTP bool
+
+	// TLSConfig, if set, adds to how TLS is done: which roots to trust, a client
+	// certificate.
+	TLSConfig *tls.Config
+
+	// Timeout is how long an endpoint may take to answer, from the look-up of its
+	// name to the end of the header. Zero and less mean 15 seconds.
+	Timeout time.Duration
+
+	prepared sync.Once
+	client   http.Client
+	err      error         // why the fields are wrong
+	resolver *net.Resolver // nil: net.DefaultResolver
+
+	mu     sync.Mutex
+	pauses map[string]pause // of endpoints that asked for one
+}
+
+// Run sends events until ctx ends. It then waits for requests under way as
+// [queue.Queue.Run] does.
+func (s *Sender) Run(ctx context.Context) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	return s.Queue.Run(ctx)
+}
+
+// prepare checks and sets the fields before the first use.
+func (s *Sender) prepare() error {
+	s.prepared.Do(func() {
+		q := &s.Queue
+		switch {
+		case s.Endpoints == nil:
+			s.err = errors.New("webhook: Sender.Endpoints is required")
+		case q.Spool == nil:
+			s.err = errors.New("webhook: Sender.Queue.Spool is required")
+		case q.Next != nil || q.Destination != nil || q.Bounce != nil:
+			s.err = errors.New("webhook: Next, Destination and Bounce of Sender.Queue must be nil: the Sender sets them")
+		}
+		if s.err != nil {
+			return
+		}
+		q.Next, q.Destination = relay.ForwarderFunc(s.forward), destination
+		if q.Workers <= 0 {
+			q.Workers = 256
+		}
+		if q.Retry == nil {
+			q.Retry = retry
+		}
+		if q.Logger == nil {
+			q.Logger = slog.Default()
+		}
+		q.Logger = q.Logger.With(slog.String("queue", "webhooks"))
+		s.client = s.newClient()
+	})
+	return s.err
+}
+
+func (s *Sender) timeout() time.Duration {
+	if s.Timeout > 0 {
+		return s.Timeout
+	}
+	return 15 * time.Second
+}
+
+// schedule is how long an event waits after each attempt; the last pause repeats.
+// Standard Webhooks recommends longer pauses at the end, but then an endpoint that
+// comes back after a day would wait half a day for its events.
+var schedule = [...]time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 4 * time.Hour}
+
+// retry returns the pause after an attempt. Chance spreads out what failed together.
+func retry(attempt int) time.Duration {
+	wait := schedule[min(max(attempt, 1), len(schedule))-1]
+	return wait + rand.N(wait/5)
+}
+
+// recipientOf returns the queue's recipient for an endpoint.
+func recipientOf(tenant store.TenantID, endpoint string) string {
+	return endpoint + "@" + string(tenant)
+}
+
+// destination gives each endpoint of each tenant a name of at most 255 bytes.
+func destination(recipient string) string {
+	if len(recipient) <= 255 {
+		return recipient
+	}
+	sum := sha256.Sum256([]byte(recipient))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,492 @@
+package webhook_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/relay/webhook"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+// An event reaches each endpoint that wants it, once.
+func TestPublish(t *testing.T) {
+	shop, crm := one("shop"), one("crm")
+	shop.Types = []string{"message.delivered", "login.*"}
+	crm.Types = []string{"message.*"}
+	bubble(t, []webhook.Endpoint{shop, crm}, func(h *hooks) {
+		h.start()
+		h.publish(event(1, store.EventDelivered), event(2, store.EventHardBounced), event(3, store.EventLoginRefused), event(4, 99))
+		wait(time.Second)
+		want := map[string]int{
+			"https://shop.example/hook 06ekx_1_0": 1, "https://shop.example/hook 06ekx_3_0": 1,
+			"https://crm.example/hook 06ekx_1_0": 1, "https://crm.example/hook 06ekx_2_0": 1,
+		}
+		for _, g := range h.web.got() {
+			want[g.url+" "+g.id()]--
+		}
+		for key, n := range want {
+			if n != 0 {
+				t.Errorf("%s: %d requests too few", key, n)
+			}
+		}
+		if got := h.events.String(); !strings.Contains(got, "delivered shop@acme: shop.example 204 No Content\n") {
+			t.Errorf("events:\n%s", got)
+		}
+	})
+}
+
+// To repeat events that wait changes nothing. To repeat one that was delivered sends
+// it again under the same webhook-id.
+func TestRepetition(t *testing.T) {
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		list := []store.Event{event(1, store.EventAccepted), event(2, store.EventAccepted)}
+		h.publish(list...)
+		wait(time.Minute)
+		list[0].Reason = "said in other words"
+		h.publish(list...)
+		h.start()
+		wait(time.Minute)
+		if got := h.web.got(); len(got) != 2 || got[0].id() == got[1].id() {
+			t.Fatalf("%d requests, want one for each event", len(got))
+		}
+		h.publish(list[0])
+		wait(time.Minute)
+		if got := h.web.got(); len(got) != 3 || got[2].id() != list[0].ID {
+			t.Errorf("%d requests, want another one for event %s", len(got), list[0].ID)
+		}
+	})
+}
+
+// Events arrive in order if an endpoint gets one at a time.
+func TestOrder(t *testing.T) {
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		h.Queue.PerDestination = 1
+		h.start()
+		var list []store.Event
+		for i := range 100 {
+			e := event(i/10, store.EventDeferred)
+			e.ID = fmt.Sprintf("e_%03d", i)
+			list = append(list, e)
+		}
+		h.publish(list...)
+		wait(time.Minute)
+		last := make(map[string]string)
+		for _, g := range h.web.got() {
+			var p struct{ Data struct{ ID string } }
+			if err := json.Unmarshal([]byte(g.body), &p); err != nil {
+				t.Fatal(err)
+			}
+			if g.id() <= last[p.Data.ID] {
+				t.Errorf("event %s of message %s came after %s", g.id(), p.Data.ID, last[p.Data.ID])
+			}
+			last[p.Data.ID] = g.id()
+		}
+		if n := len(h.web.got()); n != 100 {
+			t.Errorf("%d requests, want 100", n)
+		}
+	})
+}
+
+// An endpoint that hangs delays no other, also one of another tenant with the same ID.
+func TestHangingEndpoint(t *testing.T) {
+	bubble(t, nil, func(h *hooks) {
+		h.Endpoints = func(_ context.Context, tenant store.TenantID) ([]webhook.Endpoint, error) {
+			e := one("shop")
+			e.URL = "https://" + string(tenant) + ".example"
+			return []webhook.Endpoint{e, one("crm")}, nil
+		}
+		h.web.answer = func(r *http.Request) *http.Response {
+			if r.URL.Host == "acme.example" {
+				return nil // hangs
+			}
+			return answer(200)
+		}
+		h.start()
+		begins := make(map[string]time.Time)
+		for i := range 300 {
+			list := []store.Event{event(i, store.EventDelivered), event(1000+i, store.EventDelivered)}
+			list[1].Tenant = "other"
+			for _, e := range list {
+				begins[e.ID] = time.Now()
+			}
+			h.publish(list...)
+			wait(100 * time.Millisecond)
+		}
+		wait(time.Second)
+		n := 0
+		for _, g := range h.web.got() {
+			if !strings.HasPrefix(g.url, "https://acme.example") {
+				n++
+				if late := g.at.Sub(begins[g.id()]); late > time.Second {
+					t.Errorf("an event for %s was delayed for %v", g.url, late)
+				}
+			}
+		}
+		if n != 900 {
+			t.Errorf("%d requests to endpoints that answer, want 900", n)
+		}
+		if got := h.events.String(); !strings.Contains(got, "suspended shop@acme\n") || strings.Contains(got, "suspended shop@other") {
+			t.Errorf("want shop@acme alone suspended")
+		}
+	})
+}
+
+// An endpoint that comes back soon gets all that waited within three minutes, and
+// after a long outage within five hours.
+func TestEndpointComesBack(t *testing.T) {
+	for _, test := range []struct{ outage, back time.Duration }{{10 * time.Minute, 3 * time.Minute}, {12 * time.Hour, 5 * time.Hour}} {
+		bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+			var up atomic.Bool
+			h.web.answer = func(*http.Request) *http.Response {
+				if up.Load() {
+					return answer(200)
+				}
+				return answer(502)
+			}
+			h.start()
+			for i := range 200 {
+				h.publish(event(i, store.EventDelivered))
+			}
+			wait(test.outage)
+			up.Store(true)
+			wait(test.back)
+			// A few were tried just before and wait a little longer.
+			if n := strings.Count(h.events.String(), "\ndelivered "); n < 180 {
+				t.Errorf("%d of 200 events delivered %v after an outage of %v", n, test.back, test.outage)
+			}
+			wait(time.Hour)
+			if n := strings.Count(h.events.String(), "\ndelivered "); n != 200 {
+				t.Errorf("%d events delivered after an outage of %v, want 200", n, test.outage)
+			}
+		})
+	}
+}
+
+// Events that an endpoint refuses are sent again for three days.
+func TestSchedule(t *testing.T) {
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		h.web.answer = func(*http.Request) *http.Response { return answer(500) }
+		h.start()
+		h.publish(event(1, store.EventDelivered))
+		wait(74 * time.Hour)
+		list := h.web.got()
+		if n := len(list); n < 18 || n > 24 {
+			t.Fatalf("%d requests, want 18 to 24", n)
+		}
+		if d := list[1].at.Sub(list[0].at); d < 5*time.Second || d > 11*time.Second {
+			t.Errorf("the second came after %v, want about 5 s", d)
+		}
+		if d := list[len(list)-1].at.Sub(list[0].at); d < 72*time.Hour || d > 73*time.Hour {
+			t.Errorf("the last came after %v, want 72 h", d)
+		}
+		for _, g := range list {
+			if g.id() != list[0].id() || g.body != list[0].body {
+				t.Errorf("request %+v, want the same event as in %+v", g, list[0])
+			}
+		}
+		if got := h.events.String(); !strings.HasSuffix(got, "expired shop@acme: webhook: the endpoint answered 500 Internal Server Error\n") {
+			t.Errorf("events:\n%s", got)
+		}
+	})
+}
+
+// 410 ends an event, and the product is told.
+func TestGone(t *testing.T) {
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		h.web.answer = func(*http.Request) *http.Response { return answer(410) }
+		var gone []string
+		h.OnGone = func(tenant store.TenantID, endpoint string) { gone = append(gone, string(tenant)+" "+endpoint) }
+		h.start()
+		h.publish(event(1, store.EventDelivered))
+		wait(time.Minute)
+		if fmt.Sprint(gone) != "[acme shop]" {
+			t.Errorf("OnGone was told %q", gone)
+		}
+		if got := h.events.String(); got != "given up shop@acme: webhook: the endpoint answered 410 Gone\n" {
+			t.Errorf("events:\n%s", got)
+		}
+	})
+}
+
+// An endpoint that asks for a pause gets no requests until its end, but at most for an
+// hour.
+func TestRetryAfter(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		header string
+		least  time.Duration
+		most   time.Duration
+	}{
+		{429, "30", 30 * time.Second, 32 * time.Second},
+		{503, "30", 30 * time.Second, 32 * time.Second},
+		{503, "600", 10 * time.Minute, 11 * time.Minute},
+		{429, "Sat, 01 Jan 2000 00:05:00 GMT", 5 * time.Minute, 6 * time.Minute}, // bubbles begin at midnight
+		{429, "86400", time.Hour, 61 * time.Minute},
+		{429, "99999999999999999999", 10 * time.Second, 12 * time.Second}, // is malformed
+		{429, "-5", time.Second, 2 * time.Second},
+		{429, "", 10 * time.Second, 12 * time.Second},
+	} {
+		t.Run(fmt.Sprint(test.status, " ", test.header), func(t *testing.T) {
+			bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+				var asked atomic.Bool
+				h.web.answer = func(*http.Request) *http.Response {
+					if asked.Swap(true) {
+						return answer(200)
+					}
+					return answer(test.status, "Retry-After", test.header)
+				}
+				h.start()
+				h.publish(event(1, store.EventDelivered))
+				wait(100 * time.Millisecond)
+				h.publish(event(2, store.EventDelivered), event(3, store.EventDelivered))
+				wait(2 * time.Hour)
+				list := h.web.got()
+				if len(list) != 4 {
+					t.Fatalf("%d requests, want 4", len(list))
+				}
+				for _, g := range list[1:] {
+					if d := g.at.Sub(list[0].at); d < test.least || d > test.most {
+						t.Errorf("the next request came after %v, want %v to %v", d, test.least, test.most)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What waits goes to the endpoint as it is when it is sent, and to no endpoint that was
+// removed.
+func TestEndpointChanges(t *testing.T) {
+	bubble(t, nil, func(h *hooks) {
+		list := []webhook.Endpoint{one("shop"), one("crm")}
+		h.Endpoints = func(context.Context, store.TenantID) ([]webhook.Endpoint, error) { return list, nil }
+		h.publish(event(1, store.EventDelivered))
+		changed := one("shop")
+		changed.URL = "https://new.example"
+		list = []webhook.Endpoint{changed}
+		h.start()
+		wait(time.Minute)
+		if got := h.web.got(); len(got) != 1 || got[0].url != "https://new.example" {
+			t.Errorf("requests %+v, want one to new.example", got)
+		}
+		if got := h.events.String(); !strings.Contains(got, "given up crm@acme: webhook: the tenant has no endpoint crm any more\n") {
+			t.Errorf("events:\n%s", got)
+		}
+	})
+}
+
+// An outage of Endpoints loses nothing and suspends nothing.
+func TestEndpointsFails(t *testing.T) {
+	bubble(t, nil, func(h *hooks) {
+		var fails atomic.Bool
+		h.Endpoints = func(context.Context, store.TenantID) ([]webhook.Endpoint, error) {
+			if fails.Load() {
+				return nil, context.DeadlineExceeded
+			}
+			return []webhook.Endpoint{one("shop")}, nil
+		}
+		h.publish(event(1, store.EventDelivered))
+		fails.Store(true)
+		if err := h.Publish(h.t.Context(), []store.Event{event(2, store.EventDelivered)}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Publish = %v, want the error of Endpoints", err)
+		}
+		h.start()
+		wait(3 * time.Second)
+		fails.Store(false)
+		wait(10 * time.Second)
+		if n := len(h.web.got()); n != 1 {
+			t.Errorf("%d requests, want 1", n)
+		}
+		if got := h.events.String(); strings.Contains(got, "suspended") {
+			t.Errorf("events:\n%s", got)
+		}
+	})
+}
+
+// A spool that fails makes Publish fail, and a repetition gets the rest through.
+func TestSpoolFails(t *testing.T) {
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		spool := &failing{Store: new(memory.Store), err: store.ErrFull}
+		h.Queue.Spool = spool
+		list := []store.Event{event(1, store.EventDelivered), event(2, store.EventDelivered)}
+		if err := h.Publish(h.t.Context(), list); !errors.Is(err, store.ErrFull) {
+			t.Errorf("Publish = %v, want %v", err, store.ErrFull)
+		}
+		spool.err = nil
+		h.publish(list...)
+		h.start()
+		wait(time.Minute)
+		if n := len(h.web.got()); n != 2 {
+			t.Errorf("%d requests, want 2", n)
+		}
+	})
+}
+
+// No secret and no password of a URL is in the log, an error or a stored reason.
+func TestSecretsStaySecret(t *testing.T) {
+	old, now := webhook.NewSecret(), webhook.NewSecret()
+	bad := credentials.NewPassword("whsec_not/base64!")
+	bubble(t, nil, func(h *hooks) {
+		var l log
+		h.Queue.Logger = l.logger()
+		e := one("shop")
+		e.URL, e.Secrets = "https://user:hunter2@shop.example/?token=hunter2", []credentials.Password{old, now}
+		wrong := one("wrong")
+		wrong.Secrets = append(wrong.Secrets, bad)
+		scheme := one("scheme")
+		scheme.URL = "http://hunter2:x@shop.example"
+		broken := one("broken")
+		broken.URL = "https://hunter2\x7f"
+		list := []webhook.Endpoint{e, wrong, scheme, broken}
+		h.Endpoints = endpoints(list...)
+		h.web.answer = func(*http.Request) *http.Response { return nil }
+		h.start()
+		h.publish(event(1, store.EventDelivered))
+		wait(time.Hour)
+		fmt.Fprintf(&l, "%v", &h.events)
+		for _, e := range list {
+			_, err := h.Test(h.t.Context(), e)
+			if err == nil {
+				t.Errorf("Test of %s succeeded", e.ID)
+			}
+			fmt.Fprintf(&l, "%v %+v %#v", err, e.Secrets, e.Secrets)
+		}
+		for _, secret := range []string{old.Reveal(), now.Reveal(), bad.Reveal(), "hunter2", old.Reveal()[6:]} {
+			if i := strings.Index(l.String(), secret); i >= 0 {
+				t.Errorf("%q is shown: %s", secret, l.String()[max(0, i-200):i+50])
+			}
+		}
+		if n := strings.Count(l.String(), "queue: deferred"); n < 8 {
+			t.Errorf("the log has %d deferrals, want some for each endpoint", n)
+		}
+	})
+}
+
+// Wrong fields are errors that say which.
+func TestFields(t *testing.T) {
+	spool := new(memory.Store)
+	for name, s := range map[string]*webhook.Sender{
+		"Endpoints":      {Queue: queue.Queue{Spool: spool}},
+		"Queue.Spool":    {Endpoints: endpoints()},
+		"must be nil":    {Queue: queue.Queue{Spool: spool, Destination: func(string) string { return "" }}, Endpoints: endpoints()},
+		"Queue.Hostname": {Queue: queue.Queue{Spool: spool, Hostname: "a b"}, Endpoints: endpoints(one("shop"))},
+	} {
+		if err := s.Publish(t.Context(), []store.Event{event(1, store.EventDelivered)}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("Publish = %v, want an error about %s", err, name)
+		}
+		if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("Run = %v, want an error about %s", err, name)
+		}
+	}
+}
+
+// Endpoints without a usable ID get nothing, and do not keep events from others.
+func TestEndpointIDs(t *testing.T) {
+	bubble(t, []webhook.Endpoint{one(""), one("a@b"), one("shop"), one("shop")}, func(h *hooks) {
+		var l log
+		h.Queue.Logger = l.logger()
+		h.start()
+		h.publish(event(1, store.EventDelivered))
+		wait(time.Minute)
+		if n := len(h.web.got()); n != 1 {
+			t.Errorf("%d requests, want 1", n)
+		}
+		if n := strings.Count(l.String(), "level=ERROR"); n != 3 {
+			t.Errorf("the log has %d errors, want 3:\n%s", n, &l)
+		}
+	})
+}
+
+// The product sends events of its own.
+func TestSend(t *testing.T) {
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		h.start()
+		at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+		for range 2 {
+			if err := h.Send(h.t.Context(), "acme", "domain.verified", "dom-1", at, map[string]string{"domain": "a<b>.example"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wait(time.Minute)
+		list := h.web.got()
+		want := `{"type":"domain.verified","timestamp":"2026-01-02T03:04:05.000000Z","data":{"domain":"a<b>.example"}}`
+		if len(list) == 0 || list[0].body != want || list[0].id() != "dom-1" {
+			t.Errorf("requests %+v, want dom-1 with %s", list, want)
+		}
+		for _, err := range []error{
+			h.Send(h.t.Context(), "acme", "domain verified", "dom-2", at, nil),
+			h.Send(h.t.Context(), "acme", "domain.verified", "dom.2", at, nil),
+			h.Send(h.t.Context(), "acme", "domain.verified", "", at, nil),
+			h.Send(h.t.Context(), "acme", "domain.verified", "dom-2", at, strings.Repeat("x", 65<<10)),
+			h.Send(h.t.Context(), "acme", "domain.verified", "dom-2", at, func() {}),
+		} {
+			if err == nil {
+				t.Error("Send of a wrong event succeeded")
+			}
+		}
+	})
+}
+
+// Each kind of event has the documented form.
+func TestPayload(t *testing.T) {
+	golden, err := os.ReadFile("testdata/payloads.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		h.Queue.PerDestination = 1
+		h.start()
+		for kind := store.EventAccepted; kind <= store.EventLoginRefused; kind++ {
+			h.publish(full(kind))
+			wait(time.Second)
+		}
+		var b strings.Builder
+		for _, g := range h.web.got() {
+			fmt.Fprintln(&b, g.body)
+		}
+		if b.String() != string(golden) {
+			t.Errorf("payloads are\n%s\nwant\n%s", &b, golden)
+		}
+	})
+}
+
+// docs/webhooks.md names every type and field.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range webhook.Documented() {
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/webhooks.md does not name %s", name)
+		}
+	}
+}
+
+// docs/webhooks.md shows verify as the example has it.
+func TestDocumentedVerify(t *testing.T) {
+	example, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(text), "```go\n")
+	code, _, _ = strings.Cut(code, "```")
+	if code == "" || !strings.Contains(string(example), code) {
+		t.Errorf("docs/webhooks.md has another verify than example_test.go:\n%s", code)
+	}
+}
