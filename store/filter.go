@@ -1,6 +1,9 @@
 package store
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A State is what happens to a [Delivery] next.
 type State int
@@ -65,4 +68,20 @@ func lower(s string) string {
 		}
 	}
 	return string(b)
+}
+
+// Match reports whether an activity matches the filter. It looks at no page.
+func (f *ActivityFilter) Match(a *Activity) bool {
+	return (f.From.IsZero() || !a.Received.Before(f.From)) && (f.Until.IsZero() || a.Received.Before(f.Until)) &&
+		same(f.Domain, a.Domain) && same(f.Username, a.Username) &&
+		(f.Recipient == "" || lower(f.Recipient) == lower(a.Recipient)) &&
+		(len(f.States) == 0 || slices.Contains(f.States, a.State)) && f.contained(a)
+}
+
+func (f *ActivityFilter) contained(a *Activity) bool {
+	if f.Contains == "" {
+		return true
+	}
+	part := lower(f.Contains)
+	return strings.Contains(lower(a.From), part) || strings.Contains(lower(a.Recipient), part) || strings.Contains(lower(a.Subject), part)
 }

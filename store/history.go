@@ -65,7 +65,7 @@ type Count struct {
 	Bytes int64 // of content, for each accepted recipient
 }
 
-// An ActivityChange adds to an [Activity] or makes it.
+// An ActivityChange adds to an [Activity] or makes it. Its Erased is ignored.
 type ActivityChange struct {
 	Activity
 
@@ -79,10 +79,11 @@ type Changes struct {
 	Counts     []Count
 }
 
-// A Record holds the events that one call of Put, Settle or Record has kept; the
-// events of a large call may be in several records.
+// A Record holds events that were kept in one step. An adapter may keep the events
+// of several calls of Put, Settle and Record together, and those of a large call in
+// several records.
 type Record struct {
-	ID     string // sorts by time
+	ID     string // letters and digits; sorts by time
 	Events []Event
 
 	// Damage says why the record cannot be read; then Events is empty.
@@ -100,7 +101,7 @@ type ActivityFilter struct {
 	States      []ActivityState
 
 	// After is the Next of the page before; empty for the first page. Limit is
-	// the length of a page; zero or less means [DefaultLimit].
+	// the length of a page; zero or less means 100.
 	After string
 	Limit int
 }
@@ -184,22 +185,23 @@ type History interface {
 	// Counts sums up the counts of a tenant that match the filter, in the order
 	// of hours, domains and usernames. Of Hour, Domain and Username a sum has
 	// what f.By says, and its other two are zero; with ByUser it has the Domain
-	// too.
+	// too. If no count matches there is no sum.
 	Counts(ctx context.Context, tenant TenantID, f CountFilter) ([]Count, error)
 
-	// Expire removes activities that were received before a time, and counts of
-	// hours before another, at most limit of each, and returns how many. Records
-	// stay.
+	// Expire removes activities that were received before a time, which it rounds
+	// down to a full day in UTC, and counts of hours before another time. It
+	// removes at most limit of each, and returns how many in all. Records stay.
 	Expire(ctx context.Context, activities, counts time.Time, limit int) (removed int, err error)
 
 	// Erase erases a recipient (see Activity.Erased) from all activities of a
 	// tenant, and returns from how many. The letters A to Z match in either case.
+	// An empty recipient matches nothing.
 	Erase(ctx context.Context, tenant TenantID, recipient string) (erased int, err error)
 }
 
 // A CountFilter selects counts and says how to sum them up.
 type CountFilter struct {
-	From, Until time.Time // full hours; From is included and Until is not
+	From, Until time.Time // full hours; From is included and Until is not; zero means no bound
 	Domain      string
 	Username    string
 	By          Grouping // zero means one sum of all

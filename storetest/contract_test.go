@@ -32,10 +32,27 @@ func TestSpoolCasesAreTheContract(t *testing.T) {
 	for _, p := range spoolPromises() {
 		quotes = append(quotes, quote{p.name, p.words})
 	}
-	agree(t, quotes, source.all+contract(t, "../store/filter.go", "Filter").all+contract(t, "../store/store.go", "Store").all, source.contract, []string{
-		"The events are recorded in the same step (see [History]).",
-		"A Put that changes nothing records none.",
-		"A Spool that is no History ignores them.",
+	for _, p := range recordPromises { // which say what becomes of events
+		quotes = append(quotes, quote{p.name, p.words})
+	}
+	all := source.all + contract(t, "../store/filter.go", "Filter").all + contract(t, "../store/store.go", "Store").all +
+		contract(t, "../store/history.go", "History").all + contract(t, "../store/event.go", "Event").all
+	agree(t, quotes, all, source.contract, []string{"A Spool that is no History ignores them."})
+}
+
+// As TestCasesAreTheContract, for histories.
+func TestHistoryCasesAreTheContract(t *testing.T) {
+	source := contract(t, "../store/history.go", "History")
+	var quotes []quote
+	for _, p := range historyPromises() {
+		quotes = append(quotes, quote{p.name, p.words})
+	}
+	all := source.all + contract(t, "../store/spool.go", "Spool").all + contract(t, "../store/event.go", "Event").all
+	agree(t, quotes, all, source.contract, []string{
+		"A History keeps what happened to messages.",
+		"Package relay/history decides what follows from them; Apply makes those changes and removes the records in one step.",
+		"A record that becomes visible later may be older than one that was returned before.",
+		"A claim only saves work: Apply makes sure that nothing is done twice.",
 	})
 }
 
@@ -101,6 +118,12 @@ func TestNamesAreUnique(t *testing.T) {
 			t.Errorf("two cases are called %s", p.name)
 		}
 		seen[p.name] = true
+	}
+	for _, p := range historyPromises() {
+		if seen["history "+p.name] {
+			t.Errorf("two cases of the history are called %s", p.name)
+		}
+		seen["history "+p.name] = true
 	}
 	for _, p := range spoolPromises() {
 		if spool[p.name] {

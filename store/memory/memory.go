@@ -15,9 +15,11 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Store is a [store.Store], a [store.Spool] and a [store.Suppressions] in memory. The
-// zero value is empty and ready to use. A Store must not be copied. The time of Lookup and RecordLogin
-// does not depend on the number of users; lists and DeleteDomain read every entry.
+// A Store is a [store.Store], a [store.Spool], a [store.History] and a
+// [store.Suppressions] in memory. The zero value is empty and ready to use. A Store
+// must not be copied. The time of Lookup and RecordLogin does not depend on the
+// number of users; lists and DeleteDomain read every entry. Activities and counts
+// stay until Expire removes them.
 type Store struct {
 	mu      sync.RWMutex
 	domains map[string]store.Domain

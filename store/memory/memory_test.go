@@ -28,3 +28,10 @@ func TestSuppressions(t *testing.T) {
 		return func() store.Suppressions { return st }
 	})
 }
+
+func TestHistory(t *testing.T) {
+	storetest.RunHistory(t, func(t *testing.T) func() store.History {
+		st := new(memory.Store)
+		return func() store.History { return st }
+	})
+}

@@ -31,6 +31,7 @@ type spool struct {
 	count       int
 	nodes       map[string]store.Node
 	suspensions map[suspended]store.Suspension
+	history     history
 }
 
 type mail struct {
@@ -88,6 +89,7 @@ func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	}
 	s.spool.mails[m.ID] = kept
 	s.spool.count += len(deliveries)
+	s.spool.history.record(events)
 	return nil
 }
 
@@ -203,11 +205,16 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 		return nil, err
 	}
 	defer s.spool.mu.Unlock()
+	var events []store.Event
+	defer func() { s.spool.history.record(events) }()
 	for _, o := range outcomes {
 		d := s.spool.find(o.Mail, o.N, o.Lease)
 		if d == nil {
 			lost = append(lost, o)
 			continue
+		}
+		if o.Event != (store.Event{}) {
+			events = append(events, o.Event)
 		}
 		s.spool.displace(d)
 		if o.Done {
@@ -237,6 +244,9 @@ func (s *spool) lock(ctx context.Context) error {
 		s.leased = make(map[string]set)
 		s.nodes = make(map[string]store.Node)
 		s.suspensions = make(map[suspended]store.Suspension)
+		s.history.claims = make(map[string]claim)
+		s.history.activities = make(map[activityKey]store.Activity)
+		s.history.counts = make(map[countKey]store.Count)
 	}
 	return nil
 }

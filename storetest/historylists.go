@@ -1,0 +1,402 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+const (
+	activitiesWords = "Activities lists activities of a tenant, newest first: by Received, and those of the same time in an order that stays the same."
+	filterWords     = "An activity matches if it matches every field that is not zero."
+	pageWords       = "If Next is not empty there may be more, even if List is empty: a call looks at a bounded number of activities."
+	sumWords        = "Counts sums up the counts of a tenant that match the filter, in the order of hours, domains and usernames."
+	expireWords     = "Expire removes activities that were received before a time, which it rounds down to a full day in UTC, and counts of hours before another time."
+)
+
+// newest applies n activities, each received a second after the one before, and
+// returns their mails, newest first.
+func (t *historian) newest(n int) (mails []string) {
+	t.Helper()
+	var c store.Changes
+	for i := range n {
+		a := newActivity(fmt.Sprintf("m%d", i), 0)
+		a.Received = day.Add(time.Duration(i) * time.Second)
+		c.Activities = append(c.Activities, store.ActivityChange{Activity: a})
+		mails = append(mails, a.Mail)
+	}
+	slices.Reverse(c.Activities[:n/2])
+	t.apply(c)
+	slices.Reverse(mails)
+	return mails
+}
+
+var activityPromises = []historyPromise{
+	{
+		name:  "Activities/AsGiven",
+		words: changeWords + " An ActivityPage is a page of activities, newest first, without their Trail.",
+		check: func(t *historian) {
+			bare := store.Activity{Tenant: acme, Mail: "m0"}
+			var want []store.Activity
+			for i, text := range []string{"", " ", "Grüße, 🦄", "caf\xe9 \xff\xfe", "nul \x00 byte", "it's \\ \"quoted\"", strings.Repeat("\xff", 255)} {
+				want = append(want, store.Activity{
+					Tenant: acme, Mail: fmt.Sprint("m", i+1), N: i, Domain: text, Username: text, From: text, Author: text, Recipient: text,
+					Subject: text, MessageID: text, Received: time.UnixMicro(int64(-i) - 1).UTC(), Size: int64(i) - 1, State: store.ActivityState(1 + i),
+					Order: int64(i) << 58, Updated: time.UnixMicro(int64(i) - 3).UTC(), Attempt: i,
+					Reply: store.Reply{Code: 550 + i, Enhanced: text, Text: text, Host: text}, Field: text, Reason: text, Times: i, Trail: text,
+				})
+			}
+			long := want[len(want)-1]
+			long.Mail, long.Received = strings.Repeat("m", 64), time.UnixMicro(-100).UTC()
+			long.From, long.Recipient, long.MessageID = strings.Repeat("x", 1024), strings.Repeat("\xfe", 1024), strings.Repeat("é", 512)
+			long.Reason, long.Reply.Text, long.Trail = strings.Repeat("r", 16_384), strings.Repeat("t", 1024), strings.Repeat("\x00", 1<<20)
+			want = append(want, long, bare)
+			t.applies(want...)
+			for _, a := range want {
+				t.is(acme, a.Mail, a)
+				if got := t.list(acme, store.ActivityFilter{Recipient: a.Recipient, Until: a.Received.Add(1000), From: a.Received}); !slices.Equal(got, []string{a.Mail}) {
+					t.Errorf("Activities of the recipient %.40q: got %q, want %q", a.Recipient, got, a.Mail)
+				}
+			}
+			page, err := t.Activities(t.Context(), acme, store.ActivityFilter{})
+			t.ok(err, "Activities")
+			for i := range want {
+				want[i].Trail = ""
+			}
+			if !slices.Equal(page.List, want) {
+				t.Errorf("Activities:\n got %+.900v\nwant %+.900v", page.List, want)
+			}
+		},
+	},
+	{
+		name:  "Activities/NewestFirst",
+		words: activitiesWords,
+		check: func(t *historian) {
+			want := t.newest(60)
+			if got := t.list(acme, store.ActivityFilter{}); !slices.Equal(got, want) {
+				t.Errorf("Activities:\n got %q\nwant %q", got, want)
+			}
+			if got := t.list(acme, store.ActivityFilter{Recipient: "to0@example.net"}); !slices.Equal(got, want) {
+				t.Errorf("Activities of a recipient:\n got %q\nwant %q", got, want)
+			}
+		},
+	},
+	{
+		name:  "Activities/Tenant",
+		words: activitiesWords,
+		check: func(t *historian) {
+			for i, tenant := range []store.TenantID{"acme", "Acme", "acme ", "acmé", "acme%"} {
+				a := newActivity("m1", 0)
+				a.Tenant, a.N = tenant, i
+				t.applies(a)
+				t.is(tenant, "m1", a)
+				if got := t.list(tenant, store.ActivityFilter{}); len(got) != 1 {
+					t.Errorf("Activities(%q): got %q, want one", tenant, got)
+				}
+			}
+			if got := t.list("other", store.ActivityFilter{}); len(got) > 0 {
+				t.Errorf("Activities of an unknown tenant: got %q", got)
+			}
+			t.is("other", "m1")
+		},
+	},
+	{
+		name:  "Activities/Filters",
+		words: filterWords + " The letters A to Z match in either case",
+		check: func(t *historian) {
+			change := []func(*store.Activity){
+				func(a *store.Activity) { a.Domain = rivalDomain },
+				func(a *store.Activity) { a.Username = "u2" },
+				func(a *store.Activity) { a.Recipient = "Zoë@Example.org" },
+				func(a *store.Activity) { a.From = "Needle@acme.example" },
+				func(a *store.Activity) { a.Subject = "a 100% NEEDLE" },
+				func(a *store.Activity) { a.State = store.ActivityHardBounced },
+				func(a *store.Activity) { a.State = store.ActivitySoftBounced },
+				func(a *store.Activity) { a.Reason, a.Trail, a.Author = "needle", "needle", "needle" },
+			}
+			for i, f := range change {
+				a := newActivity(fmt.Sprint("m", i), i)
+				a.Received = day.Add(time.Duration(i) * 24 * time.Hour)
+				f(&a)
+				t.applies(a)
+			}
+			for want, f := range map[string]store.ActivityFilter{
+				"m0":    {Domain: rivalDomain},
+				"m1":    {Username: "u2", Domain: acmeDomain},
+				"m2":    {Recipient: "zoë@EXAMPLE.org"},
+				"":      {Recipient: "zoË@example.org"},
+				"m4 m3": {Contains: "nEEdLE"},
+				"m4 ":   {Contains: "0% n"},
+				"m2 ":   {Contains: "zoë@"},
+				"m6 m5": {States: []store.ActivityState{store.ActivityHardBounced, store.ActivitySoftBounced}},
+				"m6":    {States: []store.ActivityState{store.ActivityHardBounced, store.ActivitySoftBounced}, Contains: "to6@"},
+				"m7 m6": {From: day.Add(6 * 24 * time.Hour)},
+				"m1 m0": {Until: day.Add(2 * 24 * time.Hour)},
+				"m3":    {From: day.Add(3 * 24 * time.Hour), Until: day.Add(3*24*time.Hour + time.Microsecond)},
+				" ":     {Domain: rivalDomain, Username: "u2"},
+				"  ":    {Contains: "no such text"},
+				"   ":   {Domain: "ACME.example"},
+				"m5":    {Recipient: "to5@example.net", States: []store.ActivityState{store.ActivityHardBounced}, Domain: acmeDomain, Username: "u1", From: day, Contains: "to5"},
+				"    ":  {Recipient: "to5@example.net", Until: day.Add(time.Hour)},
+			} {
+				for _, limit := range []int{0, 1, 2} {
+					f.Limit = limit
+					if got := t.list(acme, f); strings.Join(got, " ") != strings.TrimSpace(want) {
+						t.Errorf("Activities(%+v): got %q, want %q", f, got, want)
+					}
+				}
+			}
+		},
+	},
+	{
+		name:  "Activities/Pages",
+		words: pageWords + " Limit is the length of a page; zero or less means 100.",
+		check: func(t *historian) {
+			want := t.newest(250)
+			f := store.ActivityFilter{}
+			for _, size := range []int{0, 100, 1, 7, 249, 250, 1000, -1} {
+				f.Limit = size
+				page, err := t.Activities(t.Context(), acme, f)
+				t.ok(err, "Activities")
+				if size <= 0 {
+					size = 100
+				}
+				if n := min(size, 250); len(page.List) != n || (page.Next == "") != (n == 250) {
+					t.Errorf("Activities with the limit %d: got %d and Next %q", f.Limit, len(page.List), page.Next)
+				}
+				if size < 7 {
+					continue
+				}
+				if got := t.list(acme, f); !slices.Equal(got, want) {
+					t.Errorf("Activities in pages of %d:\n got %q\nwant %q", f.Limit, got, want)
+				}
+			}
+		},
+	},
+	{
+		name:  "Activities/PagesMeanwhile",
+		words: pageWords + " " + activitiesWords,
+		check: func(t *historian) {
+			// All were received at once, so that only their order makes pages.
+			var c store.Changes
+			for i := range 60 {
+				c.Activities = append(c.Activities, store.ActivityChange{Activity: newActivity(fmt.Sprint("m", i), 0)})
+			}
+			t.apply(c)
+			for _, f := range []store.ActivityFilter{{Limit: 7}, {Limit: 7, Recipient: "to0@example.net"}, {Limit: 7, Contains: "order", Until: day.Add(1000)}} {
+				seen := make(map[string]bool)
+				for i := 0; ; i++ {
+					page, err := t.Activities(t.Context(), acme, f)
+					t.ok(err, "Activities")
+					for _, a := range page.List {
+						if seen[a.Mail] {
+							t.Errorf("Activities(%+v): %s is on two pages", f, a.Mail)
+						}
+						seen[a.Mail] = true
+					}
+					if f.After = page.Next; f.After == "" || i > 100 {
+						break
+					}
+					later := newActivity(fmt.Sprintf("later%d", i), 0)
+					later.Received = day.Add(time.Hour)
+					t.applies(later)
+				}
+				for i := range 60 {
+					if !seen[fmt.Sprint("m", i)] {
+						t.Errorf("Activities(%+v): m%d is on no page", f, i)
+					}
+				}
+			}
+		},
+	},
+	{
+		name:  "Activities/Many",
+		words: pageWords,
+		check: func(t *historian) {
+			// A rare one is found, however many others are in between.
+			var c store.Changes
+			for i := range 12_000 {
+				a := newActivity("m1", i)
+				a.Received, a.Recipient, a.Trail = day.Add(time.Duration(i)*time.Second), "many@example.net", ""
+				if i == 5 {
+					a.Mail, a.State, a.Subject = "rare", store.ActivityCanceled, "a rare one"
+				}
+				c.Activities = append(c.Activities, store.ActivityChange{Activity: a})
+			}
+			t.apply(c)
+			for _, f := range []store.ActivityFilter{
+				{States: []store.ActivityState{store.ActivityCanceled}}, {Contains: "A Rare"}, {Recipient: "many@example.net", Contains: "rare"},
+			} {
+				if got := t.list(acme, f); !slices.Equal(got, []string{"rare"}) {
+					t.Errorf("Activities(%+v): got %q, want the rare one", f, got)
+				}
+			}
+		},
+	},
+	{
+		name:  "Recipients/ByN",
+		words: "Recipients returns the activities of one mail, by N, with their Trail. ErrNotFound: there is none.",
+		check: func(t *historian) {
+			var want []store.Activity
+			for i := range 150 {
+				want = append(want, newActivity("m1", i))
+			}
+			theirs := newActivity("m1", 7)
+			theirs.Tenant = rival
+			shuffled := append([]store.Activity{theirs, newActivity("m10", 0), newActivity("m", 0)}, want...)
+			slices.Reverse(shuffled)
+			t.applies(shuffled...)
+			t.is(acme, "m1", want...)
+			t.is(rival, "m1", theirs)
+			t.is(acme, "m2")
+			t.is(rival, "m10")
+		},
+	},
+}
+
+var countPromises = []historyPromise{
+	{
+		name:  "Counts/Add",
+		words: "A count is added to the one of its tenant, hour, domain and username.",
+		check: func(t *historian) {
+			c := newCount(0)
+			t.apply(store.Changes{Counts: []store.Count{c, newCount(1)}})
+			less := store.Count{Tenant: c.Tenant, Hour: c.Hour, Domain: c.Domain, Username: c.Username, Accepted: -3, SoftBounced: 1}
+			t.apply(store.Changes{Counts: []store.Count{less}})
+			c.Accepted, c.SoftBounced = -2, 5
+			by := store.CountFilter{By: store.ByUser}
+			want := []store.Count{c, newCount(1)}
+			want[0].Hour, want[1].Hour = time.Time{}, time.Time{}
+			if got := t.sums(acme, by); !slices.Equal(got, want) {
+				t.Errorf("Counts:\n got %+v\nwant %+v", got, want)
+			}
+		},
+	},
+	{
+		name: "Counts/Groups",
+		words: sumWords + " Of Hour, Domain and Username a sum has what f.By says, and its other two are zero; with ByUser it has the Domain too. " +
+			"If no count matches there is no sum.",
+		check: func(t *historian) {
+			hours := t.fillCounts()
+			t.sumsAre("", store.CountFilter{}, "- - - 31")
+			t.sumsAre("hours", store.CountFilter{By: store.ByHour}, "0 - - 3", "1 - - 28")
+			t.sumsAre("domains", store.CountFilter{By: store.ByDomain}, "- a.example - 21", "- b.example - 10")
+			t.sumsAre("users", store.CountFilter{By: store.ByUser}, "- a.example u1 5", "- a.example u2 16", "- b.example u1 10")
+			t.sumsAre("an hour on", store.CountFilter{From: hours[1], By: store.ByDomain}, "- a.example - 20", "- b.example - 8")
+			t.sumsAre("until an hour", store.CountFilter{Until: hours[1], By: store.ByUser}, "- a.example u1 1", "- b.example u1 2")
+			t.sumsAre("no hour", store.CountFilter{From: hours[1], Until: hours[1]})
+			t.sumsAre("one hour", store.CountFilter{From: hours[0], Until: hours[1]}, "- - - 3")
+			t.sumsAre("a domain", store.CountFilter{Domain: "a.example", By: store.ByHour}, "0 - - 1", "1 - - 20")
+			t.sumsAre("a user", store.CountFilter{Username: "u1", By: store.ByDomain}, "- a.example - 5", "- b.example - 10")
+			t.sumsAre("a user of a domain", store.CountFilter{Domain: "b.example", Username: "u1"}, "- - - 10")
+			if got := t.sums("other", store.CountFilter{}); len(got) > 0 {
+				t.Errorf("Counts of an unknown tenant: got %+v", got)
+			}
+			if got := t.sums(rival, store.CountFilter{}); len(got) != 1 || got[0].Accepted != 64 {
+				t.Errorf("Counts of the other tenant: got %+v", got)
+			}
+		},
+	},
+	{
+		name:  "Expire/Activities",
+		words: expireWords,
+		check: func(t *historian) {
+			for i := range 5 {
+				a := newActivity(fmt.Sprint("m", 4-i), 0)
+				a.Received = day.AddDate(0, 0, 4-i)
+				t.applies(a)
+			}
+			t.expires(0, day.Add(time.Hour).Truncate(24*time.Hour), time.Time{}, 100)
+			t.expires(2, day.AddDate(0, 0, 2).Add(time.Hour/2), time.Time{}, 100) // in the middle of a day
+			if got := t.list(acme, store.ActivityFilter{}); !slices.Equal(got, []string{"m4", "m3", "m2"}) {
+				t.Errorf("Activities after Expire: got %q", got)
+			}
+			t.is(acme, "m1")
+			t.expires(0, day.AddDate(0, 0, 2).Add(time.Hour/2), time.Time{}, 100)
+			t.expires(3, day.AddDate(1, 0, 0), time.Time{}, 100)
+		},
+	},
+	{
+		name:  "Expire/Counts",
+		words: expireWords,
+		check: func(t *historian) {
+			hours := t.fillCounts()
+			t.expires(0, time.Time{}, hours[0], 100)
+			t.expires(3, time.Time{}, hours[1], 100)
+			t.sumsAre("hours", store.CountFilter{By: store.ByHour}, "1 - - 28")
+		},
+	},
+	{
+		name:  "Expire/Limit",
+		words: "It removes at most limit of each, and returns how many in all. Records stay.",
+		check: func(t *historian) {
+			t.newest(10)
+			hours := t.fillCounts()
+			t.record(newEvent(store.EventRefused, "", 0))
+			late := day.AddDate(1, 0, 0)
+			t.expires(0, late, late, 0)
+			t.expires(6, late, hours[1], 3)
+			t.expires(6, late, late, 3)
+			t.expires(4, late, late, 100)
+			if got := len(t.waiting()); got != 1 {
+				t.Errorf("Records after Expire: got %d events, want 1", got)
+			}
+		},
+	},
+}
+
+// fillCounts applies counts of two hours, and returns the hours.
+func (t *historian) fillCounts() (hours []time.Time) {
+	t.Helper()
+	hours = []time.Time{day.Truncate(time.Hour), day.Truncate(time.Hour).Add(time.Hour)}
+	t.apply(store.Changes{Counts: []store.Count{
+		{Tenant: acme, Hour: hours[0], Domain: "a.example", Username: "u1", Accepted: 1},
+		{Tenant: acme, Hour: hours[0], Domain: "b.example", Username: "u1", Accepted: 2},
+		{Tenant: acme, Hour: hours[1], Domain: "a.example", Username: "u1", Accepted: 4},
+		{Tenant: acme, Hour: hours[1], Domain: "b.example", Username: "u1", Accepted: 8},
+		{Tenant: acme, Hour: hours[1], Domain: "a.example", Username: "u2", Accepted: 16},
+		{Tenant: rival, Hour: hours[0], Domain: "a.example", Username: "u1", Accepted: 64},
+	}})
+	return hours
+}
+
+// sumsAre checks the sums of acme. Each is the number of the hour, the domain, the
+// username and Accepted.
+func (t *historian) sumsAre(what string, f store.CountFilter, want ...string) {
+	t.Helper()
+	var got []string
+	for _, c := range t.sums(acme, f) {
+		if c.Tenant != acme {
+			t.Errorf("Counts of %s: got one of the tenant %q", what, c.Tenant)
+		}
+		hour := "-"
+		if !c.Hour.IsZero() {
+			hour = fmt.Sprint(int(c.Hour.Sub(day.Truncate(time.Hour)).Hours()))
+		}
+		got = append(got, fmt.Sprintln(hour, dash(c.Domain), dash(c.Username), c.Accepted))
+		got[len(got)-1] = strings.TrimSpace(got[len(got)-1])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("Counts of %s:\n got %q\nwant %q", what, got, want)
+	}
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// expires calls Expire.
+func (t *historian) expires(want int, activities, counts time.Time, limit int) {
+	t.Helper()
+	got, err := t.Expire(t.Context(), activities, counts, limit)
+	t.ok(err, "Expire")
+	if got != want {
+		t.Errorf("Expire(%v, %v, %d): got %d removed, want %d", activities, counts, limit, got, want)
+	}
+}
