@@ -10,7 +10,7 @@ import (
 // their numbers do not change.
 type SuppressionSource int
 
-// The sources. Zero means that the address is not suppressed.
+// The sources. Zero means that nothing is known of the address.
 const (
 	SuppressedByReply     SuppressionSource = 1 + iota // a server refused the address
 	SuppressedByReport                                 // a server reported, after it had taken a message, that it could not deliver
@@ -25,8 +25,8 @@ type Suppression struct {
 	Tenant  TenantID
 	Address string // as relay/suppress writes it, see there
 
-	Source SuppressionSource // zero: it is not suppressed
-	Since  time.Time         // when it was suppressed; zero if it is not
+	Source SuppressionSource // where what is known comes from
+	Since  time.Time         // since when it is suppressed; zero if it is not
 	Until  time.Time         // when all this is forgotten; zero: never
 	Reason string            // why, for people; any text
 	Site   string            // a domain name of the server that refused the address; empty if there is none
@@ -43,7 +43,7 @@ type Suppression struct {
 
 // Suppresses reports whether mail to the address is refused at a time.
 func (s *Suppression) Suppresses(at time.Time) bool {
-	return s.Source != 0 && (s.Until.IsZero() || at.Before(s.Until))
+	return !s.Since.IsZero() && (s.Until.IsZero() || at.Before(s.Until))
 }
 
 // A SuppressionFilter selects suppressions. A suppression matches if it matches every

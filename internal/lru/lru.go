@@ -61,5 +61,16 @@ func (c *Cache[K, V]) Delete(key K) {
 	}
 }
 
+// Oldest returns the entry that was used least recently. ok is false if there is
+// none. It does not count as a use.
+func (c *Cache[K, V]) Oldest() (key K, value V, ok bool) {
+	e := c.order.Back()
+	if e == nil {
+		return key, value, false
+	}
+	oldest := e.Value.(*entry[K, V])
+	return oldest.key, oldest.value, true
+}
+
 // Len returns the number of entries.
 func (c *Cache[K, V]) Len() int { return len(c.entries) }
