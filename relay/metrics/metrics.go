@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -25,6 +26,10 @@ type Handler struct {
 	// Queue's Spool is asked in each request, for at most 5 seconds. If it fails,
 	// gatepost_queue_spool_up is 0, and what the Spool holds is left out.
 	Queue *queue.Queue
+
+	// History's Store is asked in each request, for at most 5 seconds. If it fails,
+	// gatepost_history_up is 0, and the rest is left out.
+	History *history.History
 }
 
 // spoolTimeout is how long the Spool may take. Prometheus waits 10 seconds.
@@ -47,6 +52,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		stats, err := h.Queue.Stats(ctx)
 		t.queue(stats)
 		t.spool(stats, err == nil)
+	}
+	if h.History != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), spoolTimeout)
+		defer cancel()
+		backlog, err := h.History.Backlog(ctx)
+		t.history(backlog, err == nil)
 	}
 	t.WriteString("# EOF\n")
 	w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
@@ -133,11 +144,7 @@ func (t *text) spool(s queue.Stats, up bool) {
 	t.family("gatepost_queue_deliveries", "gauge", "Recipients in the spool by state. Those that are waiting include those being sent.")
 	t.sample("gatepost_queue_deliveries", float64(s.Depth.Deliveries-s.Depth.Held), "state", "waiting")
 	t.sample("gatepost_queue_deliveries", float64(s.Depth.Held), "state", "held")
-	oldest := 0.0
-	if !s.Depth.Oldest.IsZero() {
-		oldest = max(0, time.Since(s.Depth.Oldest).Seconds())
-	}
-	t.gauge("gatepost_queue_oldest_seconds", "Age of the oldest message in the spool, 0 if there is none.", oldest)
+	t.gauge("gatepost_queue_oldest_seconds", "Age of the oldest message in the spool, 0 if there is none.", age(s.Depth.Oldest))
 	t.suspended(s.Suspensions)
 }
 
@@ -158,4 +165,24 @@ func (t *text) suspended(list []store.Suspension) {
 	for _, k := range []kind{{"destination", "relay"}, {"destination", "person"}, {"tenant", "person"}} {
 		t.sample("gatepost_queue_suspended", float64(counts[k]), "what", k.what, "by", k.by)
 	}
+}
+
+// history writes how much waits to be applied. It is the same on all nodes.
+func (t *text) history(j store.Journal, up bool) {
+	const help = "Whether the store of the history answers."
+	if !up {
+		t.gauge("gatepost_history_up", help, 0)
+		return
+	}
+	t.gauge("gatepost_history_up", help, 1)
+	t.gauge("gatepost_history_records", "Records of events that wait to be applied.", float64(j.Records))
+	t.gauge("gatepost_history_oldest_seconds", "Age of the oldest record that waits, 0 if there is none.", age(j.Oldest))
+}
+
+// age returns how many seconds ago a time was; 0 if it is zero.
+func age(at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(at).Seconds())
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/metrics"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
@@ -33,7 +34,9 @@ func get(t *testing.T, h http.Handler) (string, http.Header) {
 // Before anything has happened the page is complete. The rows of refused messages
 // come with the first refusal.
 func TestGolden(t *testing.T) {
-	page, header := get(t, &metrics.Handler{Server: new(relay.Server), Queue: &queue.Queue{Spool: new(memory.Store)}})
+	page, header := get(t, &metrics.Handler{
+		Server: new(relay.Server), Queue: &queue.Queue{Spool: new(memory.Store)}, History: &history.History{Store: new(memory.Store)},
+	})
 	if got := header.Get("Content-Type"); got != "application/openmetrics-text; version=1.0.0; charset=utf-8" {
 		t.Errorf("Content-Type is %q", got)
 	}
@@ -127,6 +130,35 @@ func TestBrokenSpool(t *testing.T) {
 		if strings.Contains(page, text) != want {
 			t.Errorf("the page has %q: %v, want %v", text, !want, want)
 		}
+	}
+}
+
+type brokenHistory struct{ store.History }
+
+func (brokenHistory) Journal(ctx context.Context) (store.Journal, error) {
+	if _, limited := ctx.Deadline(); !limited {
+		return store.Journal{}, nil
+	}
+	return store.Journal{}, errors.New("secret reason")
+}
+
+// The page has how much waits to be applied to the history; if its store fails, the
+// page says so.
+func TestHistory(t *testing.T) {
+	st := new(memory.Store)
+	for range 3 {
+		if err := st.Record(t.Context(), []store.Event{{Kind: store.EventAccepted}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, _ := get(t, &metrics.Handler{History: &history.History{Store: st}})
+	if !strings.Contains(page, "\ngatepost_history_up 1\n") || !strings.Contains(page, "\ngatepost_history_records 3\n") ||
+		!strings.Contains(page, "\ngatepost_history_oldest_seconds ") || strings.Contains(page, "gatepost_history_oldest_seconds 0\n") {
+		t.Error(page)
+	}
+	page, _ = get(t, &metrics.Handler{History: &history.History{Store: brokenHistory{}}})
+	if !strings.Contains(page, "\ngatepost_history_up 0\n") || strings.Contains(page, "records") || strings.Contains(page, "secret") {
+		t.Error(page)
 	}
 }
 

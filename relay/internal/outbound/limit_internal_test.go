@@ -32,14 +32,14 @@ func TestPausesGrow(t *testing.T) {
 		slow := &Error{Step: Mail, Reply: reply, Err: reply}
 		var last time.Duration
 		for range 15 {
-			ticket, err := p.Admit(t.Context(), "site", true)
+			began, _, err := p.admit("site", p.Limits("site"), true)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := ticket.Done(slow); err == nil {
+			if err := p.judge("site", began, slow, true); err == nil {
 				t.Fatal("no error")
 			}
-			if _, err := p.Admit(t.Context(), "site", true); err == nil {
+			if _, _, err := p.admit("site", p.Limits("site"), true); err == nil {
 				t.Error("a message is admitted during the pause")
 			}
 			h, _ := p.health.Get("site")
@@ -49,21 +49,18 @@ func TestPausesGrow(t *testing.T) {
 		if last < 24*time.Minute || last > 30*time.Minute {
 			t.Errorf("the longest pause is %v", last)
 		}
-		probe, err := p.Admit(t.Context(), "site", true)
+		began, _, err := p.admit("site", p.Limits("site"), true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Admit(t.Context(), "site", true); err == nil {
+		if _, _, err := p.admit("site", p.Limits("site"), true); err == nil {
 			t.Error("two messages probe")
 		}
 		time.Sleep(time.Millisecond)
-		probe.Done(nil)
-		next, err := p.Admit(t.Context(), "site", true)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p.judge("site", began, nil, true)
+		began, _, _ = p.admit("site", p.Limits("site"), true)
 		time.Sleep(time.Millisecond)
-		next.Done(slow)
+		p.judge("site", began, slow, true)
 		h, _ := p.health.Get("site")
 		if wait := time.Until(h.until); wait > time.Second {
 			t.Errorf("the first pause after a success is %v", wait)

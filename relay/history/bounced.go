@@ -1,0 +1,110 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// Bounced records a late bounce: another server has reported that it could not deliver
+// a message to a recipient, after it had taken the message. It is for
+// [bounces.Receiver].Bounced. The activity of the recipient becomes a bounce, and the
+// counts of the hour in which the message was accepted are corrected. The bounce is
+// soft if r.Enhanced, or r.Code if that is empty, is of class 4; otherwise it is hard.
+// r.Host is the server that gave up.
+//
+// Bounced returns nil and records nothing if the recipient is known to have bounced, or
+// was canceled, and if the tenant has no such mail. If the mail was not sent to
+// recipient (it may be a member of a list), the state stays as it is, and the trail of
+// the mail's first recipient gets a [store.EventReported]. An empty recipient means the
+// only one of the mail.
+//
+// If the report comes before the delivery was applied, Bounced applies what waits. After
+// an error the call may be repeated; at worst the trail has the report twice.
+func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error {
+	if h.Store == nil {
+		return errNoStore
+	}
+	a, listed, err := h.reported(ctx, tenant, mail, recipient)
+	if err == nil && (a == nil || !ended(a)) {
+		if err = h.applyUntil(ctx, time.Now()); err == nil {
+			a, listed, err = h.reported(ctx, tenant, mail, recipient)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("history: report about mail %.100q: %w", mail, err)
+	}
+	if a == nil || listed && (a.Erased || ended(a) && a.State != store.ActivityDelivered) {
+		return nil
+	}
+	if err := h.recordEvents(ctx, []store.Event{lateEvent(a, listed, recipient, r)}); err != nil {
+		return fmt.Errorf("history: record a late bounce: %w", err)
+	}
+	return nil
+}
+
+// reported returns the activity that a report is about; nil if there is none. listed
+// is false if the mail has no such recipient: then the activity is the mail's first.
+func (h *History) reported(ctx context.Context, tenant store.TenantID, mail, recipient string) (a *store.Activity, listed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	list, err := h.Store.Recipients(ctx, tenant, mail)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	for i := range list {
+		if sameAddress(list[i].Recipient, recipient) || recipient == "" && len(list) == 1 {
+			return &list[i], true, nil
+		}
+	}
+	return &list[0], false, nil
+}
+
+// ended reports whether no further attempt is made for a recipient.
+func ended(a *store.Activity) bool { return phaseOf(a.Order) >= phaseEnd }
+
+func lateEvent(a *store.Activity, listed bool, recipient string, r *relay.ReplyError) store.Event {
+	text := mailtext.OneLineUTF8(r.Text, 1024)
+	e := store.Event{
+		Kind: store.EventLateHardBounced, Time: time.Now().UTC().Truncate(time.Microsecond), Received: a.Received,
+		Tenant: a.Tenant, Domain: a.Domain, Username: a.Username,
+		Mail: a.Mail, N: a.N, From: a.From, Author: a.Author, Recipient: a.Recipient, Subject: a.Subject, MessageID: a.MessageID, Size: a.Size,
+		Attempt: a.Attempt, Reply: store.Reply{Code: r.Code, Enhanced: r.Enhanced, Text: text, Host: r.Host}, Reason: text,
+	}
+	switch {
+	case !listed:
+		e.Kind, e.Reason = store.EventReported, mailtext.OneLineUTF8(recipient, 320)+": "+text
+	case strings.HasPrefix(r.Enhanced, "4.") || r.Enhanced == "" && r.Code/100 == 4:
+		e.Kind = store.EventLateSoftBounced
+	}
+	return e
+}
+
+// sameAddress compares addresses. The letters A to Z match in either case.
+func sameAddress(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}

@@ -1,0 +1,184 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+var noSuchUser = &relay.ReplyError{Code: 550, Enhanced: "5.1.1", Text: "no such user", Host: "mx.example.com"}
+
+func bounced(t *testing.T, h *History, recipient string, r *relay.ReplyError) {
+	t.Helper()
+	if err := h.Bounced(t.Context(), "acme", "m1", recipient, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.applyUntil(t.Context(), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A late bounce changes the state and the counts of the hour in which the message was
+// accepted, and the trail shows both ends.
+func TestBounced(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		reply *relay.ReplyError
+		state store.ActivityState
+		kind  store.EventKind
+	}{
+		{"hard", noSuchUser, store.ActivityHardBounced, store.EventLateHardBounced},
+		{"soft", &relay.ReplyError{Code: 452, Enhanced: "4.2.2", Text: "mailbox full"}, store.ActivitySoftBounced, store.EventLateSoftBounced},
+		{"soft by its enhanced code", &relay.ReplyError{Code: 550, Enhanced: "4.2.2"}, store.ActivitySoftBounced, store.EventLateSoftBounced},
+		{"soft by its code", &relay.ReplyError{Code: 450}, store.ActivitySoftBounced, store.EventLateSoftBounced},
+		{"without codes", &relay.ReplyError{Text: "gone"}, store.ActivityHardBounced, store.EventLateHardBounced},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := &History{Store: new(memory.Store)}
+			put(t, h.Store, newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
+			bounced(t, h, "BOB0@example.com", test.reply)
+			got := only(t, h, "m1")
+			if got.State != test.state || got.Reply.Text != test.reply.Text || got.Reply.Host != test.reply.Host || got.Attempt != 1 {
+				t.Errorf("%+v", got.Activity)
+			}
+			if n := len(got.Events); n != 3 || got.Events[1].Kind != store.EventDelivered || got.Events[2].Kind != test.kind {
+				t.Errorf("%+v, want accepted, delivered, late", got.Events)
+			}
+			counts, err := h.Store.Counts(t.Context(), "acme", store.CountFilter{From: noon, Until: noon.Add(time.Hour)})
+			if err != nil || len(counts) != 1 || counts[0].Delivered != 0 || counts[0].SoftBounced+counts[0].HardBounced != 1 {
+				t.Errorf("%+v, %v, want one bounce in the hour of the message", counts, err)
+			}
+			before := got.Events
+			bounced(t, h, "bob0@example.com", noSuchUser)
+			if got := only(t, h, "m1"); len(got.Events) != len(before) || got.State != test.state {
+				t.Errorf("the second report changed something: %+v", got)
+			}
+		})
+	}
+}
+
+// A report changes nothing if the recipient is not delivered, or the mail is unknown.
+func TestBouncedNothing(t *testing.T) {
+	for _, kind := range []store.EventKind{store.EventSoftBounced, store.EventHardBounced, store.EventCanceled} {
+		h := &History{Store: new(memory.Store)}
+		put(t, h.Store, newLife("m1", 0).then(store.EventAccepted, 0).then(kind, 5).events...)
+		bounced(t, h, "bob0@example.com", noSuchUser)
+		if got := only(t, h, "m1"); got.State != stateOf(kind) || len(got.Events) != 2 {
+			t.Errorf("after %d: %+v", kind, got)
+		}
+	}
+	h := &History{Store: new(memory.Store)}
+	bounced(t, h, "bob0@example.com", noSuchUser)
+	put(t, h.Store, newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
+	if err := h.Bounced(t.Context(), "globex", "m1", "bob0@example.com", noSuchUser); err != nil {
+		t.Error(err)
+	}
+	if _, err := h.Tenant("globex").Mail(t.Context(), "m1"); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+	if got := only(t, h, "m1"); got.State != store.ActivityDelivered {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A report that comes before the delivery is recorded gives the same as one after it.
+func TestBouncedEarly(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	l := newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5)
+	put(t, h.Store, l.events[0])
+	bounced(t, h, "bob0@example.com", noSuchUser)
+	put(t, h.Store, l.events[1])
+	h.applyUntil(t.Context(), time.Now().Add(time.Hour))
+	if got := only(t, h, "m1"); got.State != store.ActivityHardBounced || len(got.Events) != 3 || got.Events[2].Kind != store.EventLateHardBounced {
+		t.Errorf("%+v", got)
+	}
+	if c := total(t, h.Store); c.Delivered != 0 || c.HardBounced != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A report about an address that the mail was not sent to is in the trail, and changes
+// no state. A report without an address is about the only recipient.
+func TestBouncedOther(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	for n := range 2 {
+		put(t, h.Store, newLife("m1", n).then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
+	}
+	var published []store.Event
+	bounced(t, h, "member@example.com", noSuchUser)
+	bounced(t, h, "", noSuchUser)
+	list, err := h.Tenant("acme").Mail(t.Context(), "m1")
+	if err != nil || len(list) != 2 {
+		t.Fatal(list, err)
+	}
+	for _, r := range list {
+		published = append(published, r.Events...)
+		if r.State != store.ActivityDelivered {
+			t.Errorf("%+v", r.Activity)
+		}
+	}
+	if e := published[2]; e.Kind != store.EventReported || e.Recipient != "bob0@example.com" || !strings.HasPrefix(e.Reason, "member@example.com: no such") {
+		t.Errorf("%+v", e)
+	}
+	if c := total(t, h.Store); c.Delivered != 2 || c.HardBounced != 0 {
+		t.Errorf("%+v", c)
+	}
+
+	h = &History{Store: new(memory.Store)}
+	put(t, h.Store, newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
+	bounced(t, h, "", noSuchUser)
+	if got := only(t, h, "m1"); got.State != store.ActivityHardBounced {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Erase reaches what waits to be applied, and what comes later.
+func TestErase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &History{Store: new(memory.Store)}
+		l := newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5)
+		put(t, h.Store, l.events[0])
+		h.OnRelayEvent(refusedTo("Bob0@example.com"))
+		n, err := h.Tenant("acme").Erase(t.Context(), "BOB0@example.com")
+		if n != 2 || err != nil {
+			t.Errorf("erased %d, %v, want 2", n, err)
+		}
+		put(t, h.Store, l.events[1])
+		list := activities(t, h, store.ActivityFilter{})
+		if len(list) != 2 {
+			t.Fatalf("%d activities, want 2", len(list))
+		}
+		for _, a := range list {
+			if !a.Erased || a.Recipient != "" || a.Reason != "" {
+				t.Errorf("%+v", a)
+			}
+		}
+		if got := only(t, h, "m1"); got.State != store.ActivityDelivered || len(got.Events) != 0 {
+			t.Errorf("%+v", got)
+		}
+		if c := total(t, h.Store); c.Accepted != 1 || c.Delivered != 1 || c.Rejected != 1 {
+			t.Errorf("%+v", c)
+		}
+		if n, err := h.Tenant("globex").Erase(t.Context(), "bob0@example.com"); n != 0 || err != nil {
+			t.Errorf("another tenant erased %d, %v", n, err)
+		}
+	})
+}
+
+// If what waits cannot be applied, Erase fails and says so.
+func TestEraseFails(t *testing.T) {
+	st := &hooked{Store: new(memory.Store)}
+	put(t, st, sent(1)...)
+	st.records = func(context.Context, int) ([]store.Record, error) { return nil, errStore }
+	h := &History{Store: st}
+	if _, err := h.Tenant("acme").Erase(t.Context(), "bob0@example.com"); !errors.Is(err, errStore) {
+		t.Errorf("%v, want the store's error", err)
+	}
+}

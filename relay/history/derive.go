@@ -1,0 +1,379 @@
+package history
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// This file has all rules that make activities and counts of events. The result does
+// not depend on the order in which events are applied, nor on which of them are
+// applied together.
+
+// phase returns how far an event brings a recipient. The event with the greatest phase
+// decides the state; within one phase the latest does. So the clocks of nodes may
+// differ.
+func phase(k store.EventKind) int64 {
+	switch k {
+	case store.EventAccepted, store.EventRefused, store.EventLoginRefused:
+		return 1
+	case store.EventWaiting, store.EventDeferred:
+		return 2
+	case store.EventDelivered, store.EventSoftBounced, store.EventHardBounced, store.EventCanceled:
+		return phaseEnd
+	case store.EventLateSoftBounced, store.EventLateHardBounced:
+		return phaseLate
+	}
+	return phaseNote
+}
+
+const (
+	phaseEnd  = 4
+	phaseLate = 5
+	phaseNote = 6 // only the trail has it
+)
+
+// orderOf returns the Order of the state that an event leads to; 0 if it leads to
+// none. Events of one recipient and kind that happened in the same microsecond have
+// the same.
+func orderOf(e *store.Event) int64 {
+	p := phase(e.Kind)
+	if p == phaseNote {
+		return 0
+	}
+	return p<<60 | max(0, e.Time.UnixMicro())&(1<<56-1)<<4 | int64(e.Kind)&15
+}
+
+func phaseOf(order int64) int64 { return order >> 60 }
+
+// stateOf returns the state that an event leads to; 0 if it leads to none.
+func stateOf(k store.EventKind) store.ActivityState {
+	switch k {
+	case store.EventAccepted:
+		return store.ActivityAccepted
+	case store.EventWaiting:
+		return store.ActivityPending
+	case store.EventDeferred:
+		return store.ActivityDeferred
+	case store.EventDelivered:
+		return store.ActivityDelivered
+	case store.EventSoftBounced, store.EventLateSoftBounced:
+		return store.ActivitySoftBounced
+	case store.EventHardBounced, store.EventLateHardBounced:
+		return store.ActivityHardBounced
+	case store.EventCanceled:
+		return store.ActivityCanceled
+	case store.EventRefused, store.EventLoginRefused:
+		return store.ActivityRejected
+	}
+	return 0
+}
+
+// An activityKey names an activity.
+type activityKey struct {
+	tenant store.TenantID
+	mail   string
+	n      int
+}
+
+// A countKey names a count. The hour is in microseconds since 1970.
+type countKey struct {
+	tenant           store.TenantID
+	hour             int64
+	domain, username string
+}
+
+// sortEvents puts the events of one recipient in the order in which they happened,
+// and recipients into the order of the store's keys.
+func sortEvents(events []store.Event) {
+	slices.SortStableFunc(events, func(a, b store.Event) int {
+		return cmp.Or(a.Received.Compare(b.Received), strings.Compare(a.Mail, b.Mail), cmp.Compare(a.N, b.N), happened(&a, &b))
+	})
+}
+
+// happened compares two events of one recipient.
+func happened(a, b *store.Event) int {
+	return cmp.Or(cmp.Compare(phase(a.Kind), phase(b.Kind)), a.Time.Compare(b.Time), cmp.Compare(a.Kind, b.Kind))
+}
+
+// looks returns whether an event changes counts in a way that depends on what its
+// activity was before. Deliveries, the most frequent end, do not: what a late bounce
+// before its delivery subtracts, the delivery adds.
+func looks(k store.EventKind) bool {
+	return phase(k) == phaseLate || phase(k) == phaseEnd && k != store.EventDelivered
+}
+
+// derive returns the changes that follow from events, which must be sorted. before
+// holds the activities of those events that look at them, if the store has them.
+func derive(events []store.Event, before map[activityKey]store.Activity) store.Changes {
+	d := deriver{
+		before: before,
+		of:     make(map[activityKey]int, len(events)),
+		counts: make(map[countKey]*store.Count),
+	}
+	for i := range events {
+		e := &events[i]
+		if isRefusal(e.Kind) {
+			d.refusal(e)
+		} else {
+			d.event(e)
+		}
+	}
+	c := store.Changes{Activities: make([]store.ActivityChange, len(d.list))}
+	for i := range d.list {
+		r := &d.list[i]
+		r.change.Trail = string(r.trail)
+		c.Activities[i] = r.change
+	}
+	for _, count := range d.counts {
+		if *count != (store.Count{Tenant: count.Tenant, Hour: count.Hour, Domain: count.Domain, Username: count.Username}) {
+			c.Counts = append(c.Counts, *count)
+		}
+	}
+	slices.SortFunc(c.Counts, func(a, b store.Count) int {
+		return cmp.Or(strings.Compare(string(a.Tenant), string(b.Tenant)), a.Hour.Compare(b.Hour),
+			strings.Compare(a.Domain, b.Domain), strings.Compare(a.Username, b.Username))
+	})
+	return c
+}
+
+type deriver struct {
+	before map[activityKey]store.Activity
+	of     map[activityKey]int // index in list
+	list   []recipient
+	counts map[countKey]*store.Count
+}
+
+// A recipient is the change of an activity while it is made.
+type recipient struct {
+	change store.ActivityChange
+	trail  []byte
+
+	// order is that of the state, including the state before. ended is the state
+	// that is counted as the end of the recipient, 0 if none is. late means that
+	// a late bounce is counted.
+	order int64
+	ended store.ActivityState
+	late  bool
+}
+
+// recipient returns the change of an event's activity.
+func (d *deriver) recipient(key activityKey) *recipient {
+	i, ok := d.of[key]
+	if !ok {
+		i = len(d.list)
+		d.of[key] = i
+		r := recipient{change: store.ActivityChange{Activity: store.Activity{Tenant: key.tenant, Mail: key.mail, N: key.n}}}
+		if a, ok := d.before[key]; ok {
+			r.change.Was, r.order = a.Order, a.Order
+			r.late = phaseOf(a.Order) == phaseLate
+			if r.late || phaseOf(a.Order) == phaseEnd {
+				r.ended = a.State
+			}
+		}
+		d.list = append(d.list, r)
+	}
+	return &d.list[i]
+}
+
+// event adds an event of a recipient of a mail.
+func (d *deriver) event(e *store.Event) {
+	r := d.recipient(activityKey{e.Tenant, e.Mail, e.N})
+	fill(&r.change.Activity, e)
+	r.trail = appendTrail(r.trail, e)
+	d.count(r, e)
+	become(&r.change.Activity, e)
+	r.order = max(r.order, orderOf(e))
+}
+
+// become gives an activity the state that an event leads to, unless it has a state of
+// a greater order.
+func become(a *store.Activity, e *store.Event) {
+	order := orderOf(e)
+	if order <= a.Order {
+		return
+	}
+	a.State, a.Order, a.Updated, a.Attempt = stateOf(e.Kind), order, e.Time, e.Attempt
+	a.Reply = store.Reply{Code: e.Reply.Code, Enhanced: clip(e.Reply.Enhanced), Text: clip(e.Reply.Text), Host: clip(e.Reply.Host)}
+	a.Field, a.Reason = clip(e.Field), clip(e.Reason)
+}
+
+// fill fills in what an activity has empty.
+func fill(a *store.Activity, e *store.Event) {
+	for _, f := range []struct {
+		field *string
+		value string
+	}{
+		{&a.Domain, e.Domain}, {&a.Username, e.Username}, {&a.From, e.From}, {&a.Author, e.Author},
+		{&a.Recipient, e.Recipient}, {&a.Subject, e.Subject}, {&a.MessageID, e.MessageID},
+	} {
+		if *f.field == "" {
+			*f.field = clip(f.value)
+		}
+	}
+	if a.Size == 0 {
+		a.Size = e.Size
+	}
+	if received := receivedOf(e); a.Received.IsZero() || received.Before(a.Received) {
+		a.Received = received
+	}
+}
+
+func receivedOf(e *store.Event) time.Time {
+	if e.Received.IsZero() {
+		return e.Time
+	}
+	return e.Received
+}
+
+// count counts an event. In the end each recipient counts as what its state says: as
+// delivered, as one kind of bounce, or as canceled.
+func (d *deriver) count(r *recipient, e *store.Event) {
+	c := d.hour(e)
+	switch state := stateOf(e.Kind); phase(e.Kind) {
+	case phaseEnd:
+		if r.late { // it was subtracted already
+			add(c, store.ActivityDelivered, 1)
+			return
+		}
+		add(c, state, 1)
+		r.ended = state
+	case phaseLate:
+		switch {
+		case r.late && orderOf(e) <= r.order: // an older report, or one of the same
+			return
+		case r.ended == 0: // its end was not applied yet; it will be counted as delivered
+			add(c, store.ActivityDelivered, -1)
+		default:
+			add(c, r.ended, -1)
+		}
+		add(c, state, 1)
+		r.ended, r.late = state, true
+	default:
+		switch e.Kind {
+		case store.EventAccepted:
+			c.Accepted++
+			c.Bytes += e.Size
+		case store.EventDeferred:
+			c.Deferred++
+		}
+	}
+}
+
+func add(c *store.Count, state store.ActivityState, n int64) {
+	switch state {
+	case store.ActivityDelivered:
+		c.Delivered += n
+	case store.ActivitySoftBounced:
+		c.SoftBounced += n
+	case store.ActivityHardBounced:
+		c.HardBounced += n
+	case store.ActivityCanceled:
+		c.Canceled += n
+	}
+}
+
+// hour returns the count that an event belongs to: that of the hour in which its
+// message was accepted.
+func (d *deriver) hour(e *store.Event) *store.Count {
+	hour := receivedOf(e).UTC().Truncate(time.Hour)
+	key := countKey{e.Tenant, hour.UnixMicro(), e.Domain, e.Username}
+	c := d.counts[key]
+	if c == nil {
+		c = &store.Count{Tenant: e.Tenant, Hour: hour, Domain: e.Domain, Username: e.Username}
+		d.counts[key] = c
+	}
+	return c
+}
+
+func isRefusal(k store.EventKind) bool {
+	return k == store.EventRefused || k == store.EventLoginRefused
+}
+
+// refusal adds a refusal. The same refusals within an hour are one activity. A refused
+// login counts for no recipient.
+func (d *deriver) refusal(e *store.Event) {
+	times := max(1, e.Times)
+	if e.Kind == store.EventRefused {
+		d.hour(e).Rejected += int64(times)
+	}
+	r := d.recipient(activityKey{e.Tenant, refusalID(e), 0})
+	a := &r.change.Activity
+	if e.Field != fieldOmitted {
+		fill(a, e)
+	} else if a.Received.IsZero() || e.Received.Before(a.Received) {
+		a.Received = receivedOf(e)
+	}
+	a.Times += times
+	if from := network(e.Remote); e.Kind == store.EventLoginRefused && from != "" {
+		seen := *e
+		seen.Reason += ", from " + from
+		e = &seen
+	}
+	become(a, e)
+}
+
+// fieldOmitted is the Field of refusals beyond MaxRefusals. They are one activity an
+// hour and tenant, and count for the user.
+const fieldOmitted = "omitted"
+
+// idEncoding is that of relay.NewID, so that the IDs of refusals look and sort as those
+// of mails.
+var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// refusalID returns the Mail of the activity that a refusal belongs to. It is the same
+// for refusals of the same hour that a person would call the same.
+func refusalID(e *store.Event) string {
+	hash := sha256.New()
+	part := func(s string) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
+		hash.Write(n[:])
+		hash.Write([]byte(s))
+	}
+	part(string(e.Tenant))
+	part(e.Field)
+	if e.Field != fieldOmitted {
+		for _, s := range []string{e.Domain, e.Username, e.From, e.Recipient, e.Reply.Enhanced, e.Reason, network(e.Remote)} {
+			part(s)
+		}
+		part(string(binary.BigEndian.AppendUint64(nil, uint64(e.Reply.Code))))
+	}
+	hour := receivedOf(e).UTC().Truncate(time.Hour)
+	id := binary.BigEndian.AppendUint64(nil, uint64(hour.UnixMilli())<<16)
+	return idEncoding.EncodeToString(hash.Sum(id[:6])[:16])
+}
+
+// network returns the /24 or /64 of an address, as text; "" if there is none.
+func network(a netip.Addr) string {
+	bits := 64
+	if a = a.Unmap(); a.Is4() {
+		bits = 24
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return ""
+	}
+	return p.String()
+}
+
+// clip returns at most 1,024 bytes of a text: as much as each store takes. It cuts
+// no UTF-8 character in two.
+func clip(s string) string {
+	n := 1024
+	if len(s) <= n {
+		return s
+	}
+	for n > 1020 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

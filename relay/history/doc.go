@@ -1,0 +1,51 @@
+// Package history shows tenants what became of their mail: one activity for each
+// recipient of a message, with its state and every event, refusals too, and counts for
+// statistics.
+//
+//	hist := &history.History{Store: st}
+//	q := &queue.Queue{Spool: st, Record: true, Next: upstream}
+//	srv := &relay.Server{Forwarder: q, OnEvent: hist.OnRelayEvent, …}
+//	go q.Run(ctx)
+//	go hist.Run(ctx)
+//
+// With Record set, the queue keeps an event with each step: in the same transaction in
+// which it keeps a message, delivers or bounces it. So each event is there exactly if
+// the step was done, whatever crashes. [History.Run] makes activities and counts of the
+// events, a second later. Any number of processes may run it: one of them works.
+// Refusals never reach the queue, so [History.OnRelayEvent] records them.
+//
+// Use no Record without a Run somewhere, because events that wait take up room.
+// [History.Backlog] says how many wait.
+//
+// # Questions
+//
+// [History.Tenant] answers questions about one tenant:
+//
+//	acme := hist.Tenant("acme")
+//	page, err := acme.Activities(ctx, store.ActivityFilter{Recipient: "bob@example.com"})
+//	recipients, err := acme.Mail(ctx, page.List[0].Mail)
+//	stats, err := acme.Statistics(ctx, history.Last(7, time.Now(), location), "", "")
+//
+// # States
+//
+//	ActivityRejected     the relay refused the message, the recipient, or the login
+//	ActivityAccepted     the relay keeps it, for less than a minute so far
+//	ActivityPending      it waits: for its turn, for its destination, or for a person
+//	ActivityDeferred     an attempt failed, and there will be another
+//	ActivityDelivered    the next server has taken it
+//	ActivitySoftBounced  given up after temporary failures
+//	ActivityHardBounced  refused for good
+//	ActivityCanceled     a person took it out of the queue
+//
+// The last four are final, except that Delivered becomes a bounce if the recipient's
+// server reports later that it could not deliver: see [History.Bounced].
+//
+// # Other programs
+//
+// [History].Publish gets every event, at least once each. Webhooks and the list of
+// suppressed addresses get theirs there:
+//
+//	hist.Publish = func(ctx context.Context, events []store.Event) error {
+//		return errors.Join(hooks.Publish(ctx, events), list.Learn(ctx, events))
+//	}
+package history

@@ -1,0 +1,193 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A History makes activities and counts of the events that a queue and a server
+// record, and answers questions about them.
+//
+// Fill in the fields, and call Run in a goroutine of its own. The fields must not be
+// changed after that. All methods may be called from many goroutines at once, whether
+// Run works or not.
+type History struct {
+	// Store keeps everything. It must be the Spool of the queue. Required.
+	Store store.History
+
+	// Retention is how long activities are kept, and CountRetention how long counts
+	// are. Both end with a full day in UTC. Zero and less mean 30 days and 400 days.
+	Retention, CountRetention time.Duration
+
+	// MaxRefusals is how many different refusals of one tenant this process records
+	// in an hour. Those beyond it become one activity, which says how many there
+	// were. Zero and less mean 1,000.
+	MaxRefusals int
+
+	// Publish, if set, gets all events before they are applied. It gets each event
+	// at least once; after a failure or a crash it gets some again, with the same
+	// IDs. The events of one message come in the order in which they happened, as
+	// far as the clocks of the nodes agree. One call has up to about 2,000 events,
+	// and calls of one process do not overlap. Another process may make the same
+	// call at the same time, if it has taken this one for dead.
+	//
+	// If Publish returns an error, panics, or takes longer than 20 seconds, its
+	// events are not applied, and it is called again after a pause. Nothing that
+	// happened later is applied or published until it succeeds. So it should fail
+	// only if it could not keep the events, for instance because its database
+	// failed, and not because one of them is unusable.
+	Publish func(ctx context.Context, events []store.Event) error
+
+	// Logger gets errors. Nil means slog.Default().
+	Logger *slog.Logger
+
+	gathered gatherer
+	failing  failures
+	stepping sync.Mutex // held while records are applied
+	runMu    sync.Mutex
+	running  bool
+}
+
+const (
+	// pace is how long events gather before they are applied or recorded.
+	pace = time.Second
+
+	// batch is about how many events are applied at once.
+	batch = 2000
+
+	// storeTime is how long a call of the store, or of Publish, may take.
+	storeTime = 20 * time.Second
+
+	// claimTime is how long a process that has died keeps others from applying.
+	claimTime = 30 * time.Second
+
+	// flushTime is how long Run may take at its end to record what was gathered.
+	flushTime = 5 * time.Second
+)
+
+// Run applies events as they are recorded, records refusals, and removes what is older
+// than Retention, until ctx ends. Any number of processes may run it on one store: one
+// of them applies, and another takes over within 30 seconds if that one dies. At its
+// end Run records the refusals of the last second, which takes at most 5 seconds; so
+// shut the server down before ctx ends.
+//
+// Failures of the store are logged once, and tried again. Run returns an error only if
+// it cannot begin: Store is nil, or Run is being called already.
+func (h *History) Run(ctx context.Context) error {
+	if err := h.begin(); err != nil {
+		return err
+	}
+	defer h.end()
+	var tasks sync.WaitGroup
+	tasks.Go(func() { h.work(ctx) })
+	tasks.Go(func() { h.record(ctx) })
+	tasks.Wait()
+	return nil
+}
+
+func (h *History) begin() error {
+	h.runMu.Lock()
+	defer h.runMu.Unlock()
+	switch {
+	case h.Store == nil:
+		return errNoStore
+	case h.running:
+		return errors.New("history: Run is being called already")
+	}
+	h.running = true
+	return nil
+}
+
+var errNoStore = errors.New("history: History.Store is required")
+
+func (h *History) end() {
+	h.runMu.Lock()
+	defer h.runMu.Unlock()
+	h.running = false
+}
+
+// Backlog returns how much was recorded and waits to be applied. It is the same for
+// all processes that share the store.
+func (h *History) Backlog(ctx context.Context) (store.Journal, error) {
+	if h.Store == nil {
+		return store.Journal{}, errNoStore
+	}
+	j, err := h.Store.Journal(ctx)
+	if err != nil {
+		return store.Journal{}, fmt.Errorf("history: %w", err)
+	}
+	return j, nil
+}
+
+func (h *History) logger() *slog.Logger {
+	if h.Logger != nil {
+		return h.Logger
+	}
+	return slog.Default()
+}
+
+func (h *History) retention() time.Duration {
+	if h.Retention > 0 {
+		return h.Retention
+	}
+	return 30 * 24 * time.Hour
+}
+
+func (h *History) countRetention() time.Duration {
+	if h.CountRetention > 0 {
+		return h.CountRetention
+	}
+	return 400 * 24 * time.Hour
+}
+
+// publish calls Publish, if it is set. A panic in it is an error.
+func (h *History) publish(ctx context.Context, events []store.Event) (err error) {
+	if h.Publish == nil || len(events) == 0 {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			h.logger().LogAttrs(context.Background(), slog.LevelError, "history: panic in Publish",
+				slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+			err = errors.New("history: Publish panicked")
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	return h.Publish(ctx, events)
+}
+
+// failures remembers what fails now, so that each failure is logged once.
+type failures struct {
+	mu  sync.Mutex
+	now map[string]bool
+}
+
+// report logs an error that is the first in a row. A nil error ends the row. The
+// log line is failed.
+func (h *History) report(ctx context.Context, failed string, err error) {
+	if err != nil && ctx.Err() != nil {
+		return // Run ends
+	}
+	f := &h.failing
+	f.mu.Lock()
+	was := f.now[failed]
+	if f.now == nil {
+		f.now = make(map[string]bool)
+	}
+	f.now[failed] = err != nil
+	f.mu.Unlock()
+	switch {
+	case err != nil && !was:
+		h.logger().Error(failed, "error", err)
+	case err == nil && was:
+		h.logger().Info("history: it works again", "after", failed)
+	}
+}

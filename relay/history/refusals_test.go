@@ -1,0 +1,240 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+var shop = relay.Client{
+	Remote:   netip.MustParseAddr("192.0.2.7"),
+	Identity: credentials.Identity{Tenant: "acme", Domain: "acme.example", Username: "u1"},
+}
+
+func refusedTo(to ...string) *relay.MessageRefused {
+	return &relay.MessageRefused{Client: shop, From: "shop@acme.example", To: to, Field: relay.FieldRcptTo, Code: 550, Reason: "no such user"}
+}
+
+// activities returns what the tenant sees, after everything was recorded and applied.
+func activities(t *testing.T, h *History, f store.ActivityFilter) []store.Activity {
+	t.Helper()
+	if err := h.applyUntil(t.Context(), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	f.Limit = 10_000
+	page, err := h.Tenant("acme").Activities(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page.List
+}
+
+// The same refusal within an hour is one activity, recorded at once or not.
+func TestSameRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &History{Store: new(memory.Store)}
+		first := time.Now()
+		for range 3 {
+			for i := range 5 {
+				e := refusedTo("bob@example.com")
+				e.Remote = netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})
+				h.OnRelayEvent(e)
+				time.Sleep(time.Second)
+			}
+			if err := h.flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list := activities(t, h, store.ActivityFilter{})
+		if len(list) != 1 {
+			t.Fatalf("%d activities, want 1", len(list))
+		}
+		a := list[0]
+		if a.Times != 15 || a.State != store.ActivityRejected || a.Recipient != "bob@example.com" || a.Field != "RCPT TO" ||
+			a.Reply.Code != 550 || a.Reason != "no such user" || !a.Received.Equal(first) || a.Updated.Sub(first) != 14*time.Second {
+			t.Errorf("%+v", a)
+		}
+		if c := total(t, h.Store); c.Rejected != 15 || c.Accepted != 0 {
+			t.Errorf("counts %+v, want 15 rejected", c)
+		}
+		recipients, err := h.Tenant("acme").Mail(t.Context(), a.Mail)
+		if err != nil || len(recipients) != 1 || recipients[0].Times != 15 {
+			t.Errorf("%+v, %v", recipients, err)
+		}
+
+		time.Sleep(time.Hour)
+		h.OnRelayEvent(refusedTo("bob@example.com"))
+		if list := activities(t, h, store.ActivityFilter{}); len(list) != 2 {
+			t.Errorf("%d activities an hour later, want 2", len(list))
+		}
+	})
+}
+
+// Refusals that differ in what a person would look at are different activities.
+func TestDifferentRefusals(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	h.OnRelayEvent(refusedTo("bob@example.com"))
+	for _, change := range []func(*relay.MessageRefused){
+		func(e *relay.MessageRefused) { e.Identity.Username = "u2" },
+		func(e *relay.MessageRefused) { e.Field = relay.FieldFrom },
+		func(e *relay.MessageRefused) { e.Code = 552 },
+		func(e *relay.MessageRefused) { e.Reason = "too large" },
+		func(e *relay.MessageRefused) { e.From = "crm@acme.example" },
+		func(e *relay.MessageRefused) { e.To = []string{"eve@example.com"} },
+		func(e *relay.MessageRefused) { e.To = nil },
+		func(e *relay.MessageRefused) { e.Remote = netip.MustParseAddr("192.0.3.7") },
+		func(e *relay.MessageRefused) { e.Remote = netip.MustParseAddr("2001:db8::7") },
+	} {
+		e := refusedTo("bob@example.com")
+		change(e)
+		h.OnRelayEvent(e)
+	}
+	e := refusedTo("bob@example.com")
+	e.Identity.Tenant = "globex"
+	h.OnRelayEvent(e)
+	if list := activities(t, h, store.ActivityFilter{}); len(list) != 10 {
+		t.Errorf("%d activities, want 10", len(list))
+	}
+}
+
+// A login that was refused is kept if the user exists. It counts for no recipient, and
+// says from which network it came.
+func TestLoginRefused(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	unknown := relay.Client{Remote: shop.Remote}
+	for _, e := range []relay.Event{
+		&relay.LoginRefused{Client: shop, Cause: relay.CauseWrongPassword, Code: 535, Reason: "username or password is wrong"},
+		&relay.LoginRefused{Client: shop, Cause: relay.CauseNoTLS, Code: 538, Reason: "use STARTTLS before AUTH"},
+		&relay.LoginRefused{Client: unknown, Username: "nobody", Cause: relay.CauseUnknownUser, Code: 535},
+		&relay.MessageRefused{Client: unknown, Field: relay.FieldMailFrom, Code: 530},
+		&relay.CommandRefused{Client: shop, Code: 500},
+		&relay.LoggedIn{Client: shop},
+	} {
+		h.OnRelayEvent(e)
+	}
+	list := activities(t, h, store.ActivityFilter{})
+	if len(list) != 2 {
+		t.Fatalf("%d activities, want 2: %+v", len(list), list)
+	}
+	reasons := list[0].Reason + "\n" + list[1].Reason
+	for _, want := range []string{"wrong password, from 192.0.2.0/24", "reset it, from 192.0.2.0/24"} {
+		if !strings.Contains(reasons, want) {
+			t.Errorf("the reasons are %q, want %q", reasons, want)
+		}
+	}
+	for _, a := range list {
+		if a.Field != "AUTH" || a.Username != "u1" || a.State != store.ActivityRejected || a.Times != 1 {
+			t.Errorf("%+v", a)
+		}
+	}
+	if c := total(t, h.Store); c != (store.Count{}) {
+		t.Errorf("counts %+v, want none", c)
+	}
+}
+
+// A tenant has a bounded number of activities an hour, whatever is refused, and every
+// refusal counts.
+func TestFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &History{Store: new(memory.Store), MaxRefusals: 50}
+		const n = 5000
+		for i := range n {
+			h.OnRelayEvent(refusedTo(fmt.Sprintf("bob%d@example.com", i)))
+			if i%1000 == 0 {
+				activities(t, h, store.ActivityFilter{})
+			}
+		}
+		list := activities(t, h, store.ActivityFilter{})
+		if len(list) != 51 {
+			t.Errorf("%d activities, want 51", len(list))
+		}
+		times := 0
+		for _, a := range list {
+			times += a.Times
+		}
+		if c := total(t, h.Store); times != n || c.Rejected != n || c.Username != "" {
+			t.Errorf("%d times in the list, %+v, want %d", times, c, n)
+		}
+		if counts, err := h.Tenant("acme").Users(t.Context(), Last(1, time.Now(), nil), ""); err != nil || len(counts) != 1 || counts[0].Username != "u1" {
+			t.Errorf("%+v, %v, want all for u1", counts, err)
+		}
+		time.Sleep(time.Hour)
+		h.OnRelayEvent(refusedTo("late@example.com"))
+		if list := activities(t, h, store.ActivityFilter{Recipient: "late@example.com"}); len(list) != 1 {
+			t.Error("the next hour has no room")
+		}
+	})
+}
+
+// A message to many recipients that is refused does not use up the hour.
+func TestRefusedToMany(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	var to []string
+	for i := range 5000 {
+		to = append(to, fmt.Sprintf("bob%d@example.com", i))
+	}
+	h.OnRelayEvent(refusedTo(to...))
+	if list := activities(t, h, store.ActivityFilter{}); len(list) != maxOfMessage+1 {
+		t.Errorf("%d activities, want %d", len(list), maxOfMessage+1)
+	}
+	if c := total(t, h.Store); c.Rejected != 5000 {
+		t.Errorf("%d rejected, want 5000", c.Rejected)
+	}
+}
+
+// Memory is bounded while the store fails, whatever is refused for how many users.
+func TestGathererBounded(t *testing.T) {
+	st := &hooked{Store: new(memory.Store), record: func(context.Context, []store.Event) error { return errStore }}
+	h := &History{Store: st, Logger: slog.New(slog.DiscardHandler)}
+	for i := range 2*maxWaiting + 1000 {
+		e := refusedTo(fmt.Sprintf("bob%d@example.com", i))
+		e.Identity.Tenant = store.TenantID(fmt.Sprintf("t%d", i))
+		h.OnRelayEvent(e)
+		if i == maxWaiting {
+			if err := h.flush(t.Context()); err == nil {
+				t.Fatal("flush succeeded")
+			}
+		}
+	}
+	if n := len(h.gathered.waiting); n != 2*maxWaiting {
+		t.Errorf("%d wait, want %d", n, 2*maxWaiting)
+	}
+	if h.gathered.lost != 1000 {
+		t.Errorf("%d lost, want 1000", h.gathered.lost)
+	}
+}
+
+// OnRelayEvent does not wait for the store. At its end Run records what was gathered.
+func TestGatheredAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &hooked{Store: new(memory.Store)}
+		st.record = func(ctx context.Context, events []store.Event) error {
+			time.Sleep(3 * time.Second)
+			return st.Store.Record(ctx, events)
+		}
+		h := &History{Store: st}
+		stop := start(t, h)
+		for range 3 {
+			began := time.Now()
+			h.OnRelayEvent(refusedTo("bob@example.com"))
+			if time.Since(began) > 0 {
+				t.Error("OnRelayEvent waited")
+			}
+			time.Sleep(1100 * time.Millisecond)
+		}
+		stop()
+		if list := activities(t, h, store.ActivityFilter{}); len(list) != 1 || list[0].Times != 3 {
+			t.Errorf("%+v, want one with 3 times", list)
+		}
+	})
+}

@@ -1,0 +1,199 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A worker applies records while it has the claim.
+type worker struct {
+	h       *History
+	who     string
+	claimed time.Time // until when; zero if it does not have the claim
+	failed  int       // steps in a row
+	expired time.Time // when nothing was left to expire
+}
+
+// claimOf is the piece of work that one process does for all.
+const claimOf = "history"
+
+// The messages of failures.
+const (
+	failClaim  = "history: the claim to apply events failed, trying again"
+	failApply  = "history: events are not applied, trying again"
+	failExpire = "history: old activities are not removed, trying again"
+)
+
+// work applies records and expires activities until ctx ends.
+func (h *History) work(ctx context.Context) {
+	w := &worker{h: h, who: relay.NewID()}
+	for pause := time.Duration(0); sleep(ctx, pause); {
+		pause = w.turn(ctx)
+	}
+	if w.claimed.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	defer cancel()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	h.Store.Claim(ctx, claimOf, w.who, now, now) // else it ends by itself
+}
+
+// turn applies one batch and returns how long to wait until the next.
+func (w *worker) turn(ctx context.Context) time.Duration {
+	mine, err := w.claim(ctx)
+	w.h.report(ctx, failClaim, err)
+	switch {
+	case err != nil:
+		return w.backoff()
+	case !mine:
+		w.failed = 0
+		return 5 * pace
+	}
+	events, err := w.h.step(ctx)
+	switch {
+	case errors.Is(err, store.ErrConflict) && w.failed < 3: // another process works too
+		w.claimed = time.Time{}
+		w.failed++
+		return 0
+	case err != nil:
+		w.h.report(ctx, failApply, err)
+		return w.backoff()
+	}
+	w.h.report(ctx, failApply, nil)
+	w.failed = 0
+	w.h.report(ctx, failExpire, w.expire(ctx))
+	if events >= batch {
+		return 0
+	}
+	return pace
+}
+
+// backoff returns how long to wait after a failure.
+func (w *worker) backoff() time.Duration {
+	w.failed++
+	return min(pace<<min(w.failed-1, 5), 30*time.Second)
+}
+
+// claim reports whether this process is the one that applies. It asks the store only
+// if its claim ends soon.
+func (w *worker) claim(ctx context.Context) (bool, error) {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	if w.claimed.Sub(now) > claimTime/2 {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	until := now.Add(claimTime)
+	mine, err := w.h.Store.Claim(ctx, claimOf, w.who, now, until)
+	w.claimed = time.Time{}
+	if err == nil && mine {
+		w.claimed = until
+	}
+	return mine, err
+}
+
+// step applies one batch of records. It returns how many events it had.
+func (h *History) step(ctx context.Context) (int, error) {
+	h.stepping.Lock()
+	defer h.stepping.Unlock()
+	ids, events, err := h.records(ctx)
+	if err != nil || len(ids) == 0 {
+		return len(events), err
+	}
+	sortEvents(events)
+	if err := h.publish(ctx, events); err != nil {
+		return 0, fmt.Errorf("history: publish events: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	before, err := h.before(ctx, events)
+	if err != nil {
+		return 0, err
+	}
+	return len(events), h.Store.Apply(ctx, ids, derive(events, before))
+}
+
+// records returns the oldest records that can be read. It sets the others aside.
+func (h *History) records(ctx context.Context) (ids []string, events []store.Event, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	for len(ids) == 0 {
+		records, err := h.Store.Records(ctx, batch)
+		if err != nil || len(records) == 0 {
+			return nil, nil, err
+		}
+		for i := range records {
+			r := &records[i]
+			if r.Damage == "" {
+				ids = append(ids, r.ID)
+				events = append(events, r.Events...)
+				continue
+			}
+			h.logger().Error("history: a damaged record is set aside", "record", r.ID, "damage", r.Damage)
+			if err := h.Store.SetAside(ctx, r.ID); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return ids, events, nil
+}
+
+// before returns the activities that events look at.
+func (h *History) before(ctx context.Context, events []store.Event) (map[activityKey]store.Activity, error) {
+	var found map[activityKey]store.Activity
+	asked := make(map[activityKey]bool)
+	for i := range events {
+		e := &events[i]
+		mail := activityKey{tenant: e.Tenant, mail: e.Mail}
+		if !looks(e.Kind) || asked[mail] {
+			continue
+		}
+		asked[mail] = true
+		list, err := h.Store.Recipients(ctx, e.Tenant, e.Mail)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		if found == nil {
+			found = make(map[activityKey]store.Activity)
+		}
+		for _, a := range list {
+			a.Trail = ""
+			found[activityKey{a.Tenant, a.Mail, a.N}] = a
+		}
+	}
+	return found, nil
+}
+
+// expire removes some of what is too old: at most twice as much as one step adds.
+func (w *worker) expire(ctx context.Context) error {
+	now := time.Now().UTC()
+	if now.Sub(w.expired) < time.Hour {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	n, err := w.h.Store.Expire(ctx, now.Add(-w.h.retention()), now.Add(-w.h.countRetention()).Truncate(time.Hour), 2*batch)
+	if err == nil && n == 0 {
+		w.expired = now
+	}
+	return err
+}
+
+// sleep waits. It returns false if ctx has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
+}

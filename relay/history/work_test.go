@@ -1,0 +1,354 @@
+package history
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
+)
+
+// A hooked store calls functions in place of methods, if they are set.
+type hooked struct {
+	*memory.Store
+	apply   func(ctx context.Context, records []string, c store.Changes) error
+	records func(ctx context.Context, limit int) ([]store.Record, error)
+	record  func(ctx context.Context, events []store.Event) error
+}
+
+func (s *hooked) Apply(ctx context.Context, records []string, c store.Changes) error {
+	if s.apply != nil {
+		return s.apply(ctx, records, c)
+	}
+	return s.Store.Apply(ctx, records, c)
+}
+
+func (s *hooked) Records(ctx context.Context, limit int) ([]store.Record, error) {
+	if s.records != nil {
+		return s.records(ctx, limit)
+	}
+	return s.Store.Records(ctx, limit)
+}
+
+func (s *hooked) Record(ctx context.Context, events []store.Event) error {
+	if s.record != nil {
+		return s.record(ctx, events)
+	}
+	return s.Store.Record(ctx, events)
+}
+
+var errStore = errors.New("the store is gone")
+
+func put(t *testing.T, st store.History, events ...store.Event) {
+	t.Helper()
+	if err := st.Record(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sent makes the events of so many messages that were delivered.
+func sent(n int) (events []store.Event) {
+	for i := range n {
+		events = append(events, newLife(fmt.Sprintf("m%d", i), 0).then(store.EventAccepted, i).then(store.EventDelivered, i+1).events...)
+	}
+	return events
+}
+
+func total(t *testing.T, st store.History) store.Count {
+	t.Helper()
+	counts, err := st.Counts(t.Context(), "acme", store.CountFilter{Until: noon.AddDate(100, 0, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(counts) == 0 {
+		return store.Count{}
+	}
+	return counts[0]
+}
+
+// A process dies before, between or after the steps of the work. Another finishes it,
+// and everything counts once.
+func TestKilled(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		after bool // it dies when the changes are made, but before it knows
+		again int  // how many events are published again
+	}{
+		{"before Apply", false, 8},
+		{"after Apply, before its answer", true, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			st := &hooked{Store: new(memory.Store)}
+			put(t, st, sent(4)...)
+			var published []store.Event
+			publish := func(_ context.Context, events []store.Event) error {
+				published = append(published, events...)
+				return nil
+			}
+			first := &History{Store: st, Publish: publish}
+			st.apply = func(ctx context.Context, records []string, c store.Changes) error {
+				if test.after {
+					st.Store.Apply(ctx, records, c)
+				}
+				return errStore
+			}
+			if _, err := first.step(t.Context()); !errors.Is(err, errStore) {
+				t.Fatal(err)
+			}
+			st.apply = nil
+			second := &History{Store: st, Publish: publish}
+			if _, err := second.step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if c := total(t, st); c.Accepted != 4 || c.Delivered != 4 {
+				t.Errorf("counts %+v, want 4 accepted and delivered", c)
+			}
+			if len(published) != 8+test.again {
+				t.Fatalf("%d events published, want %d", len(published), 8+test.again)
+			}
+			for i, e := range published[8:] {
+				if e.ID != published[i].ID || e.ID == "" {
+					t.Errorf("event %d has the ID %q the second time, first %q", i, e.ID, published[i].ID)
+				}
+			}
+		})
+	}
+}
+
+// Two processes that apply the same records at once count nothing twice.
+func TestTwoAtOnce(t *testing.T) {
+	st := &hooked{Store: new(memory.Store)}
+	put(t, st, sent(10)...)
+	var both, done sync.WaitGroup
+	both.Add(2)
+	st.apply = func(ctx context.Context, records []string, c store.Changes) error {
+		both.Done()
+		both.Wait()
+		return st.Store.Apply(ctx, records, c)
+	}
+	errs := make([]error, 2)
+	for i := range errs {
+		done.Go(func() { _, errs[i] = (&History{Store: st}).step(t.Context()) })
+	}
+	done.Wait()
+	if (errs[0] == nil) == (errs[1] == nil) || !errors.Is(errors.Join(errs...), store.ErrConflict) {
+		t.Errorf("the steps returned %v, want one ErrConflict", errs)
+	}
+	if c := total(t, st); c.Accepted != 10 || c.Delivered != 10 {
+		t.Errorf("counts %+v, want 10", c)
+	}
+}
+
+// If another process changes an activity between the look at it and Apply, the counts
+// are right nevertheless.
+func TestChangedInBetween(t *testing.T) {
+	st := &hooked{Store: new(memory.Store)}
+	l := newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventCanceled, 5).then(store.EventLateHardBounced, 9)
+	h := &History{Store: st}
+	put(t, st, l.events[0])
+	h.step(t.Context())
+	put(t, st, l.events[2])
+	st.apply = func(ctx context.Context, records []string, c store.Changes) error {
+		st.apply = nil
+		changes := derive(l.events[1:2], nil)
+		if err := st.Store.Apply(ctx, nil, changes); err != nil {
+			t.Error(err)
+		}
+		return st.Apply(ctx, records, c)
+	}
+	if _, err := h.step(t.Context()); !errors.Is(err, store.ErrConflict) {
+		t.Fatalf("%v, want ErrConflict", err)
+	}
+	if _, err := h.step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c := total(t, st); c.Canceled != 0 || c.HardBounced != 1 || c.Delivered != 0 {
+		t.Errorf("counts %+v, want one hard bounce", c)
+	}
+}
+
+// A record that is damaged holds up nothing, and the log names it.
+func TestDamaged(t *testing.T) {
+	st := &hooked{Store: new(memory.Store)}
+	put(t, st, newLife("lost", 0).then(store.EventAccepted, 0).events...)
+	put(t, st, sent(2)...)
+	first := ""
+	st.records = func(ctx context.Context, limit int) ([]store.Record, error) {
+		list, err := st.Store.Records(ctx, limit)
+		if first == "" {
+			first = list[0].ID
+		}
+		if len(list) > 0 && list[0].ID == first {
+			list[0].Events, list[0].Damage = nil, "unknown version 9"
+		}
+		return list, err
+	}
+	var log bytes.Buffer
+	h := &History{Store: st, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	if n, err := h.step(t.Context()); n != 4 || err != nil {
+		t.Fatalf("%d events applied, %v, want 4", n, err)
+	}
+	if j, err := h.Backlog(t.Context()); j.Records != 0 || err != nil {
+		t.Errorf("backlog %+v, %v", j, err)
+	}
+	if !strings.Contains(log.String(), first) || strings.Count(log.String(), "damaged record") != 1 {
+		t.Errorf("the log is %q", log.String())
+	}
+}
+
+// start runs a History until the function it returns is called, which checks that Run
+// ends by itself.
+func start(t *testing.T, h *History) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	return func() {
+		t.Helper()
+		cancel()
+		began := time.Now()
+		if err := <-done; err != nil || time.Since(began) > 10*time.Second {
+			t.Errorf("Run returned %v after %v", err, time.Since(began))
+		}
+	}
+}
+
+// Run applies within two seconds of when events are recorded. The first Run catches up at
+// once. Old activities are removed.
+func TestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := new(memory.Store)
+		h := &History{Store: st, Retention: 24 * time.Hour}
+		events := sent(3*batch + 1)
+		now := time.Now().UTC()
+		for i := range events {
+			events[i].Received = now.AddDate(0, 0, -3)
+		}
+		for part := range slices.Chunk(events, 100) {
+			put(t, st, part...)
+		}
+		if j, err := h.Backlog(t.Context()); err != nil || j.Records != int64((len(events)+99)/100) || j.Oldest.IsZero() {
+			t.Errorf("backlog %+v, %v", j, err)
+		}
+		defer start(t, h)()
+		time.Sleep(100 * time.Millisecond)
+		if c := total(t, st); c.Delivered != 3*batch+1 {
+			t.Errorf("%d delivered, want %d", c.Delivered, 3*batch+1)
+		}
+		fresh := newLife("fresh", 0)
+		fresh.base.Received = now
+		put(t, st, fresh.then(store.EventAccepted, 0).events...)
+		time.Sleep(2 * time.Second)
+		if list, err := st.Recipients(t.Context(), "acme", "fresh"); err != nil || len(list) != 1 {
+			t.Errorf("%v, %v", list, err)
+		}
+		time.Sleep(time.Minute)
+		if page, err := h.Tenant("acme").Activities(t.Context(), store.ActivityFilter{}); err != nil || len(page.List) != 1 {
+			t.Errorf("%d activities are left, %v, want 1", len(page.List), err)
+		}
+	})
+}
+
+// One of two processes applies. When it ends, or dies, the other takes over.
+func TestTakeOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := new(memory.Store)
+		var mu sync.Mutex
+		var by []string
+		h := func(name string) *History {
+			return &History{Store: st, Publish: func(context.Context, []store.Event) error {
+				mu.Lock()
+				defer mu.Unlock()
+				by = append(by, name)
+				return nil
+			}}
+		}
+		now := time.Now().UTC()
+		if ok, err := st.Claim(t.Context(), claimOf, "dead", now, now.Add(claimTime)); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		stopA := start(t, h("a"))
+		time.Sleep(claimTime / 2)
+		put(t, st, sent(1)...)
+		time.Sleep(claimTime/2 - time.Second)
+		mu.Lock()
+		if len(by) > 0 {
+			t.Error("a worked while a dead process had the claim")
+		}
+		mu.Unlock()
+		time.Sleep(7 * time.Second)
+		stopB := start(t, h("b"))
+		time.Sleep(time.Minute)
+		put(t, st, sent(1)...)
+		time.Sleep(2 * time.Second)
+		stopA()
+		put(t, st, sent(1)...)
+		time.Sleep(7 * time.Second)
+		stopB()
+		if want := []string{"a", "a", "b"}; !slices.Equal(by, want) {
+			t.Errorf("worked: %v, want %v", by, want)
+		}
+	})
+}
+
+// An error is logged once, and its end too. Publish gets the events again until it
+// succeeds, and nothing is applied before.
+func TestErrorsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := new(memory.Store)
+		var log bytes.Buffer
+		calls := 0
+		var works atomic.Bool
+		h := &History{Store: st, Logger: slog.New(slog.NewTextHandler(&log, nil)), Publish: func(context.Context, []store.Event) error {
+			if calls++; calls == 2 {
+				panic("no")
+			}
+			if !works.Load() {
+				return errStore
+			}
+			return nil
+		}}
+		put(t, st, sent(1)...)
+		stop := start(t, h)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if calls < 10 || calls > 60 {
+			t.Errorf("Publish was called %d times in ten minutes", calls)
+		}
+		if c := total(t, st); c.Accepted != 0 {
+			t.Errorf("%d accepted before Publish succeeded", c.Accepted)
+		}
+		works.Store(true)
+		time.Sleep(time.Minute)
+		stop()
+		if c := total(t, st); c.Accepted != 1 {
+			t.Errorf("%d accepted, want 1", c.Accepted)
+		}
+		if got := strings.Count(log.String(), "level=ERROR"); got != 2 || strings.Count(log.String(), failApply) != 2 || !strings.Contains(log.String(), "panic in Publish") {
+			t.Errorf("the log has %d errors, want the failure and the panic:\n%s", got, log.String())
+		}
+	})
+}
+
+func TestRunRefuses(t *testing.T) {
+	if err := new(History).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "History.Store is required") {
+		t.Error(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := &History{Store: new(memory.Store)}
+		defer start(t, h)()
+		synctest.Wait()
+		if err := h.Run(t.Context()); err == nil {
+			t.Error("Run was called twice at once")
+		}
+	})
+}
