@@ -124,6 +124,29 @@ func TestThrottledGreeting(t *testing.T) {
 	}
 }
 
+// What servers say when they get mail at too high a rate begins a pause.
+func TestRateTexts(t *testing.T) {
+	for _, text := range []string{
+		"451 Sender rate exceeds 50 messages per 1h",                             // Exim's manual
+		"451 Sender rate 51.2 / 1h",                                              // Exim's manual
+		"450 4.7.1 Error: too much mail from 192.0.2.1",                          // Postfix
+		"450 4.7.1 Error: too many recipients from 192.0.2.1",                    // Postfix
+		"421 4.7.28 Our system has detected an unusual rate of unsolicited mail", // Gmail
+	} {
+		up := &relaytest.Upstream{Script: on("RCPT", relaytest.Answer{Text: text})}
+		f := start(t, up)
+		m := message(hello, "b@example.com")
+		m.NoWait = true
+		if err := forward(t, f, m); !errors.As(err, new(*relay.BusyError)) {
+			wantRefused(t, err, "b@example.com")
+			var refused *relay.RefusedError
+			if errors.As(err, &refused); !errors.As(refused.Recipients[0].Err, new(*relay.BusyError)) {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+}
+
 // A mailbox that gets too much mail does not slow down the site.
 func TestBusyMailboxIsNotTheSite(t *testing.T) {
 	up := &relaytest.Upstream{Script: on("RCPT TO:<popular@", relaytest.Answer{

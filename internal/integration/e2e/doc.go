@@ -8,6 +8,9 @@
 //	apt-get install --no-install-recommends curl swaks libnet-ssleay-perl python3 python3-django msmtp s-nail \
 //		postfix libsasl2-modules php-cli libphp-phpmailer php-symfony-mailer nodejs npm
 //
+// except Exim, whose package conflicts with Postfix: unpack exim4-daemon-light with
+// dpkg -x, put its program into PATH, and make the user Debian-exim.
+//
 // Nodemailer is fetched with npm, in the version of package-lock.json. Postfix
-// runs from a temporary directory of its own, which takes root.
+// and Exim run from temporary directories of their own, which takes root.
 package e2e

@@ -224,7 +224,7 @@ func speaksOfRate(re *relay.ReplyError) bool {
 	}
 	text := strings.ToLower(re.Text)
 	for _, words := range []string{
-		"rate limit", "ratelimit", "rate-limit", "rate of", "sending rate", "message rate", "connection rate", "too much mail",
+		"rate limit", "ratelimit", "rate-limit", "rate of", "sending rate", "message rate", "connection rate", "sender rate", "too much mail",
 		"too many messages", "too many recipients from", "too many connections", "too many concurrent", "too fast", "slow down",
 		"throttl", "unexpected volume", "unusual volume", "limit exceeded", "exceeded the limit", "quota exceeded",
 	} {
