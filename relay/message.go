@@ -59,6 +59,13 @@ type Message struct {
 	// unknown and no delivery confirmation should be expected.
 	OnDelivered func(NextHop)
 
+	// OnReached, if set, is called by the Forwarder at the end of the chain
+	// when the next server has accepted the sender (MAIL), so before the content
+	// is sent. It may be called several times, and must return soon. A queue
+	// sends the other messages for a suspended destination then. If it is not
+	// called, the queue waits for the end of Forward.
+	OnReached func()
+
 	prefix  []byte // what Prepend put before the content
 	content io.ReaderAt
 	size    int64

@@ -58,6 +58,7 @@ type site struct {
 	raised  time.Time // when slots was last raised
 	blocked []*lane   // those that wait until one of running ends
 	down    *outage   // why it is not tried; nil if it is
+	probe   *job      // finds out whether it can be reached; nil if none does
 }
 
 // An outage is why a destination, or a tenant's mail, is not tried.
@@ -170,6 +171,9 @@ func (d *dispatcher) hold(j *job) {
 		d.held = make(map[*job]struct{})
 	}
 	d.held[j] = struct{}{}
+	if j.probe {
+		d.site(j.lane.Destination).probe = j
+	}
 }
 
 // offer makes a lane ready if one of its jobs may begin. The caller must hold d.mu.

@@ -59,7 +59,8 @@
 // that returns true, or is a network error), the destination is suspended for all
 // nodes, in the Spool: what goes there is not tried. One message at a time is sent
 // as a probe, a second later and then at growing intervals of up to two minutes. The
-// first that is answered ends the suspension. A failed probe counts as an attempt of
+// suspension ends when a probe is answered, or when Next calls
+// [relay.Message].OnReached for it. A failed probe counts as an attempt of
 // all that waits: a message that is older than [Queue].Expire is then given up.
 //
 // # Bounces

@@ -25,6 +25,9 @@ func (d *dispatcher) forget(jobs ...*job) {
 		d.mu.Lock()
 		for _, j := range some {
 			delete(d.held, j)
+			if s := d.sites[j.lane.Destination]; s != nil && s.probe == j {
+				s.probe = nil
+			}
 			if j.trial {
 				j.trial = false
 				d.trials--
@@ -102,7 +105,7 @@ func (d *dispatcher) sweep() {
 		inUse[l.site], active[l.tenant] = true, true
 	}
 	for name, s := range d.sites {
-		if !inUse[s] && s.running == 0 && s.memory == 0 && s.down == nil {
+		if !inUse[s] && s.running == 0 && s.memory == 0 && s.down == nil && s.probe == nil {
 			delete(d.sites, name)
 		}
 	}

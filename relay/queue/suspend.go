@@ -42,6 +42,19 @@ func (q *Queue) note(r *run, j *job, err error) {
 	}
 }
 
+// onReached returns what is called when the server of a probe has accepted MAIL: other
+// messages need not wait until it has taken the content. It returns nil for other jobs.
+func (q *Queue) onReached(r *run, j *job) func() {
+	if !j.probe {
+		return nil
+	}
+	return func() {
+		if q.dispatcher.probed(j) {
+			q.comesUp(r, j.lane.Destination)
+		}
+	}
+}
+
 // goesDown suspends the destination of a job, or prolongs its suspension if the job
 // was a probe.
 func (q *Queue) goesDown(r *run, j *job, cause error) {
@@ -306,12 +319,21 @@ func (d *dispatcher) holdClaimed(jobs []*job) {
 func (d *dispatcher) probes(destination string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for j := range d.held {
-		if j.probe && j.lane.Destination == destination {
-			return true
-		}
+	s := d.sites[destination]
+	return s != nil && s.probe != nil
+}
+
+// probed ends a probe, because its destination was reached. It reports whether the
+// destination was suspended for that probe.
+func (d *dispatcher) probed(j *job) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.site(j.lane.Destination)
+	if s.probe != j {
+		return false
 	}
-	return false
+	s.probe = nil
+	return s.down != nil && !s.down.person
 }
 
 // probeAfter is how long a destination is left alone after so many failures: from a

@@ -46,7 +46,7 @@ func (q *Queue) work(r *run, j *job) {
 	}
 	ctx, cancel := context.WithTimeout(r.attempts, attemptTime)
 	began := time.Now()
-	results, err := q.attempt(ctx, j.parcel, j.due)
+	results, err := q.attempt(ctx, j.parcel, j.due, q.onReached(r, j))
 	cancel()
 	if busy := isBusy(err); busy != nil && r.attempts.Err() == nil {
 		q.awaitSlot(r, j, busy)
@@ -104,15 +104,15 @@ func (q *Queue) putBack(r *run, j *job, noSlot bool) bool {
 // attempt hands a message on for the deliveries due, and returns one result for
 // each. If Next refuses some recipients and takes the message for none, attempt
 // hands it on again at once without them. The error is nil if Next took
-// the message for any recipient.
-func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([]result, error) {
+// the message for any recipient. Next calls reached, which may be nil.
+func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery, reached func()) ([]result, error) {
 	m, err := q.load(ctx, p)
 	if err != nil {
 		return all(due, stopped(ctx, err)), errNotTried
 	}
 	var results []result
 	for len(due) > 0 {
-		hops, err := q.try(ctx, m, due)
+		hops, err := q.try(ctx, m, due, reached)
 		refused, rest, partial := split(ctx, due, err)
 		results = append(results, refused...)
 		if len(refused) == 0 && isRefused(err) {
@@ -130,11 +130,11 @@ func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery) ([
 }
 
 // try calls Next.
-func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery) (_ *hops, err error) {
+func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery, reached func()) (_ *hops, err error) {
 	h := new(hops)
 	c := m.WithRecipients(recipients(due))
 	c.Partial, c.NoWait = true, true
-	c.OnDelivered = h.add
+	c.OnDelivered, c.OnReached = h.add, reached
 	defer func() {
 		if p := recover(); p != nil {
 			q.logPanic("Next", p)

@@ -21,6 +21,8 @@ type transaction struct {
 	sent int    // recipients sent
 	data bool   // DATA goes along with the last RCPT
 
+	reached func() // called when MAIL is accepted; may be nil
+
 	begun bool  // MAIL was sent
 	lost  bool  // the connection can't be used any more
 	err   error // MAIL or DATA was refused
@@ -141,10 +143,13 @@ func (t *transaction) room() bool {
 func (t *transaction) replies(first int) error {
 	if !t.begun {
 		t.begun = true
-		if err := t.c.accepted(Mail); isLost(err) {
+		switch err := t.c.accepted(Mail); {
+		case isLost(err):
 			return err
-		} else if err != nil {
+		case err != nil:
 			t.err = err
+		default:
+			t.welcome()
 		}
 	}
 	for i := first; i < t.sent; i++ {
@@ -170,6 +175,17 @@ func (t *transaction) replies(first int) error {
 		t.lost = isLost(t.err)
 	}
 	return nil
+}
+
+// welcome tells the Pool and the caller that the server has accepted MAIL. EHLO and a
+// login are not enough: a server may answer them and refuse all mail (530).
+func (t *transaction) welcome() {
+	if t.reached != nil {
+		t.reached()
+	}
+	if t.m.OnReached != nil {
+		t.m.OnReached()
+	}
 }
 
 // recipient notes the reply to a RCPT command.

@@ -32,14 +32,14 @@ func TestPausesGrow(t *testing.T) {
 		slow := &Error{Step: Mail, Reply: reply, Err: reply}
 		var last time.Duration
 		for range 15 {
-			began, _, err := p.admit("site", p.Limits("site"), true)
+			ticket, err := p.Admit(t.Context(), "site", true)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := p.judge("site", began, slow, true); err == nil {
+			if err := ticket.Done(slow); err == nil {
 				t.Fatal("no error")
 			}
-			if _, _, err := p.admit("site", p.Limits("site"), true); err == nil {
+			if _, err := p.Admit(t.Context(), "site", true); err == nil {
 				t.Error("a message is admitted during the pause")
 			}
 			h, _ := p.health.Get("site")
@@ -49,18 +49,21 @@ func TestPausesGrow(t *testing.T) {
 		if last < 24*time.Minute || last > 30*time.Minute {
 			t.Errorf("the longest pause is %v", last)
 		}
-		began, _, err := p.admit("site", p.Limits("site"), true)
+		probe, err := p.Admit(t.Context(), "site", true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := p.admit("site", p.Limits("site"), true); err == nil {
+		if _, err := p.Admit(t.Context(), "site", true); err == nil {
 			t.Error("two messages probe")
 		}
 		time.Sleep(time.Millisecond)
-		p.judge("site", began, nil, true)
-		began, _, _ = p.admit("site", p.Limits("site"), true)
+		probe.Done(nil)
+		next, err := p.Admit(t.Context(), "site", true)
+		if err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(time.Millisecond)
-		p.judge("site", began, slow, true)
+		next.Done(slow)
 		h, _ := p.health.Get("site")
 		if wait := time.Until(h.until); wait > time.Second {
 			t.Errorf("the first pause after a success is %v", wait)

@@ -33,6 +33,7 @@ type sending struct {
 	refused []relay.RefusedRecipient
 	taken   int
 	answer  string // to the last content that was taken
+	reached func() // called when MAIL is accepted; may be nil
 
 	// again means that the last error may be over on a fresh connection.
 	again bool
@@ -82,7 +83,7 @@ func (s *sending) transact(ctx context.Context, c *Conn) error {
 	c.begin(ctx)
 	defer c.end()
 	c.usable = false // until the server has come to rest
-	t := transaction{c: c, m: s.m, to: s.left[:n]}
+	t := transaction{c: c, m: s.m, to: s.left[:n], reached: s.reached}
 	err := t.run()
 	switch {
 	case err == nil:

@@ -24,6 +24,7 @@ type Ticket struct {
 	site   string
 	noWait bool
 	began  time.Time
+	probe  bool // it is the first message after a pause
 }
 
 // Admit returns a Ticket when a message may go to a site. It waits for the rate
@@ -31,29 +32,45 @@ type Ticket struct {
 // for a pause, Admit returns that error. Done must be called afterwards.
 func (p *Pool) Admit(ctx context.Context, site string, noWait bool) (*Ticket, error) {
 	limits := p.Limits(site)
-	began, wait, err := p.admit(site, limits, noWait)
+	t := &Ticket{p: p, site: site, noWait: noWait}
+	wait, err := p.admit(t, limits)
 	if err != nil {
 		return nil, err
 	}
-	t := &Ticket{p: p, site: site, noWait: noWait, began: began}
 	if err := pause(ctx, wait); err != nil {
 		return nil, t.Done(fmt.Errorf("waiting for the rate limit: %w", err))
 	}
 	return t, nil
 }
 
-func (p *Pool) admit(name string, limits Limits, noWait bool) (began time.Time, wait time.Duration, err error) {
+func (p *Pool) admit(t *Ticket, limits Limits) (wait time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	began = time.Now()
+	t.began = time.Now()
 	if p.closed {
-		return began, 0, errClosed
+		return 0, errClosed
 	}
-	s := p.site(name)
+	s := p.site(t.site)
 	defer p.forget(s)
 	s.health.limits = limits
-	wait, err = s.admit(began, noWait)
-	return began, wait, err
+	wait, err = s.admit(t.began, t.noWait)
+	t.probe = err == nil && s.health.probing
+	return wait, err
+}
+
+// reached is called when a server has accepted MAIL. If the message is the first after
+// a pause, the next one need not wait for its end.
+func (t *Ticket) reached() {
+	if !t.probe {
+		return
+	}
+	t.probe = false
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	if s := t.p.sites[t.site]; s != nil && s.health.probing {
+		s.health.probing = false
+		t.p.tidy(s)
+	}
 }
 
 // Done ends the Ticket. err is how the message ended; Done returns the error for
@@ -79,7 +96,7 @@ func (t *Ticket) Send(ctx context.Context, key string, m *relay.Message) (answer
 			p.put(t.site, c)
 		}
 	}()
-	s := sending{m: m, left: m.To}
+	s := sending{m: m, left: m.To, reached: t.reached}
 	for {
 		before := s.settled()
 		err = s.over(ctx, c)
