@@ -77,7 +77,8 @@ func cutLine(b []byte) (line, rest []byte) {
 // A walk collects what the parts of a message say.
 type walk struct {
 	report   Report
-	returned bool // a header was found
+	text     []byte // the first text for people
+	returned bool   // a header was found
 }
 
 // entity looks at a message or part at some depth.
@@ -90,7 +91,11 @@ func (w *walk) entity(e entity, depth int) {
 				w.entity(entityOf(part), depth+1)
 			}
 		}
-	case depth == 0: // what is returned is not a report itself
+	case kind == "text/plain" || kind == "":
+		if w.text == nil {
+			w.text = decode(e)
+		}
+	case depth == 0: // a message that is passed on is not a report
 	case kind == "message/delivery-status", kind == "message/global-delivery-status":
 		w.status(decode(e))
 	case kind == "message/rfc822", kind == "message/global",
@@ -126,7 +131,9 @@ func contentType(h fields) (string, map[string]string) {
 		if quoted, ok := strings.CutPrefix(b, `"`); ok {
 			b, _, _ = strings.Cut(quoted, `"`)
 		} else {
-			b, _, _ = strings.Cut(b, ";")
+			if end := strings.IndexAny(b, "; \t("); end >= 0 {
+				b = b[:end]
+			}
 		}
 		params["boundary"] = strings.TrimSpace(b)
 	}

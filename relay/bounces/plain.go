@@ -8,37 +8,80 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
-// plain reads a bounce that has no delivery status.
-func (w *walk) plain(e entity) {
-	if kind, _ := contentType(e.header); kind != "" && kind != "text/plain" {
+// plain reads the text for people, where the delivery status is missing or has no
+// reasons.
+func (w *walk) plain(header fields) {
+	text, original := cutOriginal(w.text)
+	failed := header.get("x-failed-recipients")
+	switch {
+	case len(w.report.Recipients) > 0:
+		w.reasons(text)
 		return
+	case failed != "":
+		w.failedRecipients(failed, text)
+	default:
+		w.qmail(text)
 	}
-	body := decode(e)
-	if failed := e.header.get("x-failed-recipients"); failed != "" {
-		w.failedRecipients(failed, body)
-		return
+	if len(w.report.Recipients) > 0 {
+		w.original(original)
 	}
-	w.qmail(body)
 }
 
-// failedRecipients reads a bounce of Exim before version 4.87: the addresses are in
-// a field, and each begins an indented paragraph of the text that says why.
-func (w *walk) failedRecipients(list string, body []byte) {
-	text, original := cutOriginal(body)
+// reasons finds the reasons that a delivery status lacks. OpenSMTPD gives each in a
+// line "ADDRESS: REASON", and Exim in an indented paragraph. Both also give a wrong
+// status to a message that has become too old: OpenSMTPD calls it delayed, and Exim
+// calls it a permanent failure.
+func (w *walk) reasons(text string) {
+	said := map[string]string{}
+	for line := range strings.SplitSeq(text, "\n") {
+		if address, reason, ok := strings.Cut(line, ": "); ok && strings.Contains(address, "@") {
+			said[address] = oneLine(reason)
+		}
+	}
+	for i := range w.report.Recipients {
+		r := &w.report.Recipients[i]
+		if r.Diagnostic != "" {
+			continue
+		}
+		if reason := said[r.Final]; reason != "" {
+			r.because(reason)
+		} else {
+			r.because(indented(text, r.Final))
+		}
+		if r.Action == ActionDelayed && r.Diagnostic == "Envelope expired" {
+			r.Action = ActionFailed
+		}
+	}
+}
+
+// failedRecipients reads a bounce with the addresses in a field. Exim before version
+// 4.87 gives the reasons in its text only.
+func (w *walk) failedRecipients(list, text string) {
 	for address := range strings.SplitSeq(list, ",") {
 		if len(w.report.Recipients) == maxRecipients {
 			break
 		}
-		address = addressIn("", strings.TrimSpace(address))
-		_, after, _ := strings.Cut(text, "\n  "+address+"\n")
-		reason, _, _ := strings.Cut(after, "\n\n")
-		r := Recipient{Final: address, Action: ActionFailed, Diagnostic: oneLine(reason)}
-		if said := replyInText.FindStringSubmatch(r.Diagnostic); said != nil {
-			r.DiagnosticType, r.Diagnostic = "smtp", said[1]
-		}
+		r := Recipient{Final: addressIn("", strings.TrimSpace(address)), Action: ActionFailed}
+		r.because(indented(text, r.Final))
 		w.add(r)
 	}
-	w.original(original)
+}
+
+// indented returns the indented paragraph about an address in the text of Exim.
+func indented(text, address string) string {
+	_, after, _ := strings.Cut(text, "\n  "+address+"\n")
+	reason, _, _ := strings.Cut(after, "\n\n")
+	return oneLine(reason)
+}
+
+// because notes a reason from a text.
+func (r *Recipient) because(reason string) {
+	r.Diagnostic = reason
+	if said := replyInText.FindStringSubmatch(reason); said != nil {
+		r.DiagnosticType, r.Diagnostic = "smtp", said[1]
+	} else if strings.Contains(reason, "retry timeout exceeded") {
+		r.Status = "4.4.7" // RFC 3463 section 3.5: delivery time expired
+	}
 }
 
 // replyInText finds the reply of a server in the text of Exim: "host mx.example.com
@@ -47,8 +90,7 @@ var replyInText = regexp.MustCompile(`(?:^|: )([45][0-9][0-9][ -].*)`)
 
 // qmail reads a bounce of qmail (QSBMF): a paragraph that begins with "Hi. This is
 // the", a paragraph for each recipient, and the message after a line with dashes.
-func (w *walk) qmail(body []byte) {
-	text, original := cutOriginal(body)
+func (w *walk) qmail(text string) {
 	paragraphs := strings.Split(strings.TrimLeft(text, "\n"), "\n\n")
 	if !strings.HasPrefix(paragraphs[0], "Hi. This is the") {
 		return
@@ -60,7 +102,6 @@ func (w *walk) qmail(body []byte) {
 		}
 		w.add(qmailRecipient(addressIn("", first[1:len(first)-len(">:")]), oneLine(reason)))
 	}
-	w.original(original)
 }
 
 // qmailRecipient reads the reason that qmail gives. It ends in an enhanced code such

@@ -2,6 +2,7 @@ package bounces
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,9 @@ type Receiver struct {
 	// Bounced is called for each recipient that a report says has failed, if the
 	// report has the token of the mail. The recipient is one of the mail's, or
 	// another address at the same domain: a server may have passed the mail on. The
-	// reply's code is 4yz for a soft bounce and 5yz for a hard bounce. A report
-	// may come twice. An error makes Receive fail, so that the other server sends
+	// reply's code is 4yz for a soft bounce and 5yz for a hard bounce, and its
+	// Host is the server that refused the mail or, if the report does not say,
+	// the one that reports. A report may come twice. An error makes Receive fail, so that the other server sends
 	// the report again. Required.
 	Bounced func(ctx context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error
 
@@ -84,21 +86,21 @@ func (r *Receiver) Receive(ctx context.Context, recipient string, content io.Rea
 	return r.forward(ctx, sender, tenant, b)
 }
 
-// record calls Bounced for what has failed. It returns the tenant of the mail, or "".
+// record calls Bounced for each failure. It returns the tenant of the mail, or "" if
+// the report has no valid token.
 func (r *Receiver) record(ctx context.Context, sender string, report *Report) (tenant store.TenantID, err error) {
-	var tok signedToken
+	var tokens []signedToken
+	for _, text := range []string{report.Token, report.EnvelopeID} {
+		if t, err := parseToken(text); err == nil {
+			tokens = append(tokens, t)
+		}
+	}
 	for i := range report.Recipients {
 		rc := &report.Recipients[i]
-		address := ""
-		for _, text := range []string{report.Token, report.EnvelopeID} {
-			t, err := parseToken(text)
-			if err == nil && address == "" {
-				tok, address = t, r.match(t, sender, rc)
-			}
-		}
 		log := r.logger().With("sender", sender, "recipient", rc.Final, "action", rc.Action, "status", rc.Status, "from", report.ReportingMTA)
+		tok, address := r.find(tokens, sender, rc)
 		if address == "" {
-			log.Info("bounces: a report of no mail that is known")
+			log.Info("bounces: a report without a valid token for the recipient")
 			continue
 		}
 		tenant = tok.tenant
@@ -106,12 +108,28 @@ func (r *Receiver) record(ctx context.Context, sender string, report *Report) (t
 		if rc.Action != ActionFailed {
 			continue
 		}
-		if err := r.Bounced(ctx, tok.tenant, tok.mail, address, rc.Reply()); err != nil {
+		reply := rc.Reply()
+		reply.Host = cmp.Or(reply.Host, report.ReportingMTA)
+		if err := r.Bounced(ctx, tok.tenant, tok.mail, address, reply); err != nil {
 			return "", fmt.Errorf("bounces: recording that mail %s to %s failed: %v", tok.mail, address, err) // temporary, whatever it is
 		}
 	}
 	return tenant, nil
 }
+
+// find returns the token that covers a recipient of a report, and the recipient of the
+// mail; "" if there is none.
+func (r *Receiver) find(tokens []signedToken, sender string, rc *Recipient) (tok signedToken, address string) {
+	for _, t := range tokens {
+		if address := r.match(t, sender, rc); address != "" {
+			return t, address
+		}
+	}
+	return signedToken{}, ""
+}
+
+// maxParents is how many domains above a recipient's are looked at.
+const maxParents = 5
 
 // match returns the recipient of the mail that a report is about, if the token covers
 // it; otherwise "".
@@ -128,10 +146,12 @@ func (r *Receiver) match(t signedToken, sender string, rc *Recipient) string {
 	if domain == "" || !ok {
 		return ""
 	}
-	for d := domain; d != ""; _, d, _ = strings.Cut(d, ".") {
-		if t.covers(r.Secrets, sender, d) {
+	d := domain
+	for range 1 + maxParents {
+		if d != "" && t.covers(r.Secrets, sender, d) {
 			return quoted + "@" + d
 		}
+		_, d, _ = strings.Cut(d, ".")
 	}
 	if t.covers(r.Secrets, sender, "") {
 		return quoted + "@" + domain

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,8 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/store"
 )
+
+var quiet = slog.New(slog.DiscardHandler)
 
 // neverBounced fails the test when it is called.
 func neverBounced(t *testing.T) func(context.Context, store.TenantID, string, string, *relay.ReplyError) error {
@@ -52,7 +55,7 @@ func (r returned) write() string {
 // bounced gives a report to a Receiver, and returns the calls of Bounced.
 func bounced(t *testing.T, address, report string, secrets ...credentials.Password) (calls []string) {
 	t.Helper()
-	r := &bounces.Receiver{Secrets: secrets, Bounced: func(_ context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error {
+	r := &bounces.Receiver{Secrets: secrets, Logger: quiet, Bounced: func(_ context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error {
 		calls = append(calls, fmt.Sprintf("%s %s %s %d %s", tenant, mail, recipient, r.Code, r.Enhanced))
 		return nil
 	}}
@@ -222,7 +225,7 @@ func TestReceiveErrors(t *testing.T) {
 	out := rewrite(t, message("billing@acme.example", "bob@example.com"), "bounces.acme.example")
 	report := returned{final: "rfc822; bob@example.com", action: "failed", status: "5.1.1", envelope: out.Options.EnvelopeID}.write()
 	ok := bounces.Receiver{
-		Secrets: []credentials.Password{newSecret},
+		Secrets: []credentials.Password{newSecret}, Logger: quiet,
 		Bounced: func(context.Context, store.TenantID, string, string, *relay.ReplyError) error { return nil },
 	}
 	fails := errors.New("no database")

@@ -71,9 +71,7 @@ func parse(content []byte) *Report {
 	e := entityOf(content)
 	var w walk
 	w.entity(e, 0)
-	if len(w.report.Recipients) == 0 {
-		w.plain(e)
-	}
+	w.plain(e.header)
 	return &w.report
 }
 
@@ -110,6 +108,7 @@ func diagnosed(s string) *relay.ReplyError {
 		for _, repeated := range []string{" " + begin + "-" + reply.Enhanced + " ", " " + begin + " " + reply.Enhanced + " "} {
 			s = strings.ReplaceAll(s, strings.TrimRight(repeated, " ")+" ", " ")
 		}
+		s = oneLine(s)
 	} else if word, _, _ := strings.Cut(s, " "); len(word) > 0 && (word[0] == '4' || word[0] == '5') {
 		code := int(word[0]-'0')*100 + 50
 		if mailtext.IsEnhancedCode(word, code) {

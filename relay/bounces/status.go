@@ -19,7 +19,7 @@ func (w *walk) status(b []byte) {
 		group, b = readFields(b)
 		var r Recipient
 		for _, f := range group {
-			if f.name == "original-recipient" && r.Final != "" || f.name == "final-recipient" && r.Final != "" {
+			if f.name == "original-recipient" && r.Original != "" || f.name == "final-recipient" && r.Final != "" {
 				w.add(r)
 				r = Recipient{}
 			}
@@ -43,7 +43,7 @@ func (w *walk) field(r *Recipient, f field) {
 	case "original-envelope-id":
 		w.report.EnvelopeID = mailtext.OneLine(f.value, maxText)
 	case "reporting-mta":
-		w.report.ReportingMTA = mailtext.OneLine(value, maxText)
+		w.report.ReportingMTA = strings.TrimSuffix(mailtext.OneLine(value, maxText), ".")
 	case "final-recipient":
 		r.Final = addressIn(kind, value)
 	case "original-recipient":
@@ -55,7 +55,7 @@ func (w *walk) field(r *Recipient, f field) {
 		r.Status = statusCode(f.value)
 	case "remote-mta":
 		host, _, _ := strings.Cut(withoutComment(value), " ")
-		r.RemoteMTA = mailtext.OneLine(host, maxText)
+		r.RemoteMTA = strings.TrimSuffix(mailtext.OneLine(host, maxText), ".")
 	case "diagnostic-code":
 		if kind != "" {
 			r.DiagnosticType = kind
