@@ -71,9 +71,12 @@ func (l *List) logger() *slog.Logger { return cmp.Or(l.Logger, slog.Default()) }
 // now returns the time as a Store keeps it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// errAddress means that a text is not an address that can be on a List.
+// ErrAddress is the error for a text that is not an address, such as one that a person
+// mistyped. Match it with [errors.Is].
+var ErrAddress = errors.New("suppress: not an address")
+
 func errAddress(addr string) error {
-	return fmt.Errorf("suppress: %q is not an address: use local@domain, at most %d bytes", mailtext.OneLineUTF8(addr, maxAddress), maxAddress)
+	return fmt.Errorf("%w: %q: use local@domain, at most %d bytes", ErrAddress, mailtext.OneLineUTF8(addr, maxAddress), maxAddress)
 }
 
 var (
@@ -84,7 +87,7 @@ var (
 // Add adds an address, or changes why it is on the list. source is
 // [store.SuppressedByPerson] or [store.SuppressedByComplaint]. The tenant's clients are
 // told the reason. The address stays until it is removed: no delivery and no time
-// removes it.
+// removes it. [ErrAddress]: addr is not an address.
 func (l *List) Add(ctx context.Context, tenant store.TenantID, addr string, source store.SuppressionSource, reason string) error {
 	folded, ok := fold(addr)
 	switch {
