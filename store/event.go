@@ -27,6 +27,24 @@ const (
 	EventReported                             // a failure was reported for an address it was not sent to, such as a member of a list; Reason names it
 )
 
+var eventNames = [...]string{
+	EventAccepted: "accepted", EventWaiting: "pending", EventDeferred: "deferred", EventDelivered: "delivered",
+	EventSoftBounced: "soft bounced", EventHardBounced: "hard bounced", EventCanceled: "canceled",
+	EventLateSoftBounced: "soft bounced late", EventLateHardBounced: "hard bounced late",
+	EventRefused: "rejected", EventLoginRefused: "login refused", EventReported: "reported",
+}
+
+// String returns the kind in a word or two, such as "hard bounced".
+func (k EventKind) String() string { return name(eventNames[:], "EventKind", int(k)) }
+
+// name returns the name of a number, such as "EventKind(99)" if it has none.
+func name(names []string, what string, n int) string {
+	if n > 0 && n < len(names) {
+		return names[n]
+	}
+	return fmt.Sprintf("%s(%d)", what, n)
+}
+
 // An Event is something that happened to one recipient of a message, or to a client's
 // attempt to send one. It holds no password and no content. A field that says
 // nothing is zero.

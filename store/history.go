@@ -21,6 +21,14 @@ const (
 	ActivityCanceled                             // a person took it out of the queue
 )
 
+var stateNames = [...]string{
+	ActivityRejected: "rejected", ActivityAccepted: "accepted", ActivityPending: "pending", ActivityDelivered: "delivered",
+	ActivityDeferred: "deferred", ActivitySoftBounced: "soft bounced", ActivityHardBounced: "hard bounced", ActivityCanceled: "canceled",
+}
+
+// String returns the state in a word or two, such as "hard bounced".
+func (s ActivityState) String() string { return name(stateNames[:], "ActivityState", int(s)) }
+
 // An Activity is what became of one recipient of a message, or a refusal. Its key is
 // Tenant, Mail and N. Package relay/history makes activities from events.
 type Activity struct {
