@@ -57,13 +57,14 @@ type Delivery struct {
 	// older token is refused.
 	Lease int64
 
-	Next     time.Time // when it is due
-	Tried    time.Time // when the last attempt began; zero if there was none
-	Attempts int       // how many attempts began, including one under way
-	Deaths   int       // how many nodes in a row died while they had leased it
-	Delayed  bool      // the sender was told of the delay
-	Held     bool      // not due until a person releases it
-	Reason   string    // why the last attempt failed, or why it is held; any text
+	Next     time.Time     // when it is due
+	Tried    time.Time     // when the last attempt began; zero if there was none
+	Attempts int           // how many attempts began, including one under way
+	Deaths   int           // how many nodes in a row died while they had leased it
+	Delayed  bool          // the sender was told of the delay
+	Held     bool          // not due until a person releases it
+	Idle     time.Duration // for how long a person kept it from being tried; whole microseconds
+	Reason   string        // why the last attempt failed, or why it is held; any text
 }
 
 // A Leased is a delivery with its mail. If the mail can't be read, Mail has only
@@ -98,8 +99,9 @@ type LeaseRequest struct {
 	Probe       bool
 	Destination string
 
-	// Received, if not zero, asks only for mail that was received then or
-	// before. Such deliveries are leased whatever their Next is.
+	// Received, if not zero, asks only for deliveries for which the Mail's
+	// Received plus Idle is then or before. Such deliveries are leased whatever
+	// their Next is.
 	Received time.Time
 
 	// Undelayed asks only for deliveries without Delayed.
@@ -122,6 +124,7 @@ type Outcome struct {
 	Attempts int
 	Delayed  bool
 	Held     bool
+	Idle     time.Duration
 	Reason   string
 
 	// Event, unless it is zero, is recorded in the same step if the outcome is not

@@ -223,7 +223,7 @@ var leasePromises = []spoolPromise{
 	},
 	{
 		name: "Lease/Received",
-		words: "Received, if not zero, asks only for mail that was received then or before. Such deliveries are leased whatever their Next is. " +
+		words: "Received, if not zero, asks only for deliveries for which the Mail's Received plus Idle is then or before. Such deliveries are leased whatever their Next is. " +
 			"Undelayed asks only for deliveries without Delayed.",
 		check: func(t *spooler) {
 			for i, age := range []time.Duration{0, time.Hour, 2 * time.Hour} {
@@ -233,6 +233,11 @@ var leasePromises = []spoolPromise{
 				two[0].Next, two[1].Next, two[1].Delayed = soon.AddDate(1, 0, 0), soon.AddDate(1, 0, 0), true
 				t.putAs(m, two, "x")
 			}
+			held := newMail("m3")
+			held.Received = day.Add(-2 * time.Hour)
+			one := newDeliveries(1)
+			one[0].Idle = time.Hour + time.Microsecond
+			t.putAs(held, one, "x")
 			r := store.LeaseRequest{Node: node, Now: soon, Limit: 10, Received: day.Add(-time.Hour), Undelayed: true}
 			got := t.leaseAs(r)
 			if ids := mails(got); !slices.Equal(slices.Sorted(slices.Values(ids)), []string{"m1", "m2"}) || got[0].Delivery.Delayed || got[1].Delivery.Delayed {
@@ -240,7 +245,7 @@ var leasePromises = []spoolPromise{
 			}
 			r.Undelayed, r.Limit = false, 1
 			for range 2 {
-				if got := t.leaseAs(r); len(got) != 1 || got[0].Mail.ID == "m0" {
+				if got := t.leaseAs(r); len(got) != 1 || got[0].Mail.ID != "m1" && got[0].Mail.ID != "m2" {
 					t.Errorf("Lease of mail that is an hour old: got %+v", got)
 				}
 			}

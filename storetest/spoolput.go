@@ -25,7 +25,7 @@ var putPromises = []spoolPromise{
 			many := newDeliveries(3)
 			many[1] = store.Delivery{
 				Recipient: "carol@example.net", Notify: "NEVER", OriginalRecipient: "rfc822;c@example.net",
-				Destination: "example.net", Node: "n7", Lease: 5, Next: due, Tried: day, Attempts: 4, Deaths: 3, Delayed: true, Reason: "550 no",
+				Destination: "example.net", Node: "n7", Lease: 5, Next: due, Tried: day, Attempts: 4, Deaths: 3, Delayed: true, Idle: 90 * time.Minute, Reason: "550 no",
 			}
 			many[2].Held = true
 			t.holds(newMail("m1"), t.putAs(newMail("m1"), many, "to all"), "to all")

@@ -21,7 +21,7 @@ var settlePromises = []spoolPromise{
 			t.settle(
 				done(l[0]),
 				store.Outcome{Mail: "m1", N: 1, Lease: l[1].Lease, Next: tomorrow, Attempts: 1, Delayed: true, Reason: "451 not now"},
-				store.Outcome{Mail: "m1", N: 2, Lease: l[2].Lease, Next: tomorrow, Attempts: 9, Held: true, Reason: "unreadable"},
+				store.Outcome{Mail: "m1", N: 2, Lease: l[2].Lease, Next: tomorrow, Attempts: 9, Held: true, Idle: time.Hour, Reason: "unreadable"},
 			)
 			got := deliveriesOf(t.all())
 			if len(got) != 3 {
@@ -34,7 +34,7 @@ var settlePromises = []spoolPromise{
 			}
 			put[1].Tried, put[2].Tried = soon, soon
 			put[1].Lease, put[1].Next, put[1].Attempts, put[1].Delayed, put[1].Reason = got[0].Lease, tomorrow, 1, true, "451 not now"
-			put[2].Lease, put[2].Next, put[2].Attempts, put[2].Held, put[2].Reason = got[1].Lease, tomorrow, 9, true, "unreadable"
+			put[2].Lease, put[2].Next, put[2].Attempts, put[2].Held, put[2].Idle, put[2].Reason = got[1].Lease, tomorrow, 9, true, time.Hour, "unreadable"
 			t.holds(newMail("m1"), put[1:], content("m1"))
 			if got := mails(t.lease(tomorrow.Add(-time.Microsecond), 9)); len(got) != 1 {
 				t.Errorf("Lease before Next: got %d, want the one that was never leased", len(got))
@@ -68,11 +68,11 @@ var settlePromises = []spoolPromise{
 		words: "It is due at Next, no node has leased it, its Deaths are 0, and it has these:",
 		check: func(t *spooler) {
 			all := newDeliveries(1)
-			all[0].Attempts, all[0].Delayed, all[0].Reason = 9, true, "451 not now"
+			all[0].Attempts, all[0].Delayed, all[0].Idle, all[0].Reason = 9, true, time.Hour, "451 not now"
 			put := t.putAs(newMail("m1"), all, content("m1"))
 			l := t.take(soon, 1)
 			t.settle(store.Outcome{Mail: "m1", Lease: l[0].Lease, Next: due})
-			put[0].Tried, put[0].Attempts, put[0].Delayed, put[0].Reason = soon, 0, false, ""
+			put[0].Tried, put[0].Attempts, put[0].Delayed, put[0].Idle, put[0].Reason = soon, 0, false, 0, ""
 			put[0].Lease = t.all()[0].Delivery.Lease
 			t.holds(newMail("m1"), put, content("m1"))
 		},

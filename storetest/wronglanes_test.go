@@ -69,9 +69,43 @@ func init() {
 			name:  "Join/Adds",
 			words: "those that were removed but have leased something since",
 		},
+		"time for which a delivery was held is forgotten": {
+			make:  func(s store.Spool) store.Spool { return neverIdle{s} },
+			name:  "Settle/EachRecipient",
+			words: "Settle records outcomes",
+		},
+		"time for which a delivery was held counts as age": {
+			make:  func(s store.Spool) store.Spool { return agesAlways{s} },
+			name:  "Lease/Received",
+			words: "the Mail's Received plus Idle is then or before",
+		},
 	} {
 		spoolMistakes[name] = m
 	}
+}
+
+// neverIdle loses Idle in Settle.
+type neverIdle struct{ store.Spool }
+
+func (s neverIdle) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
+	outcomes = slices.Clone(outcomes)
+	for i := range outcomes {
+		outcomes[i].Idle = 0
+	}
+	return s.Spool.Settle(ctx, outcomes)
+}
+
+// agesAlways compares Received and not Idle.
+type agesAlways struct{ store.Spool }
+
+func (s agesAlways) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
+	deliveries = slices.Clone(deliveries)
+	for i := range deliveries {
+		if len(deliveries) == 1 && deliveries[i].Node == "" { // Put/AsGiven has three
+			deliveries[i].Idle = 0
+		}
+	}
+	return s.Spool.Put(ctx, m, deliveries, body, events...)
 }
 
 // greedy leases the lanes one after another.

@@ -77,11 +77,10 @@ func (a *Admin) Retry(ctx context.Context, s Selection) (Changed, error) {
 }
 
 // Hold holds deliveries until they are released. While a delivery is held it is not
-// tried and not given up.
+// tried and not given up, and it does not age: see [store.Delivery].Idle.
 func (a *Admin) Hold(ctx context.Context, s Selection, reason string) (Changed, error) {
 	return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
-		o = asIs(&l.Delivery)
-		o.Held, o.Reason = true, safe(reason)
+		o = a.Queue.hold(asIs(&l.Delivery), safe(reason))
 		return o, &Held{Subject: a.subject(l), Reason: o.Reason, By: a.by()}, !l.Delivery.Held
 	})
 }
@@ -92,6 +91,7 @@ func (a *Admin) Release(ctx context.Context, s Selection) (Changed, error) {
 	return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
 		o = asIs(&l.Delivery)
 		o.Held, o.Next = false, now
+		o.Idle = idle(l, l.Delivery.Next, now)
 		return o, &Released{Subject: a.subject(l), By: a.by()}, l.Delivery.Held
 	})
 }
@@ -122,11 +122,14 @@ func (a *Admin) Cancel(ctx context.Context, s Selection, reason string, bounce b
 }
 
 // Suspend suspends a tenant, or a destination if s has no Tenant: its mail stays in the
-// Spool, is not tried and not given up. Nodes notice within seconds; attempts under
+// Spool, is not tried and not given up, and does not age. Nodes notice within seconds; attempts under
 // way go on. It replaces a suspension of the relay's own.
 func (a *Admin) Suspend(ctx context.Context, s store.Suspension) error {
 	return a.suspension(ctx, s, func(now time.Time, old store.Suspension) error {
 		s.By, s.Since, s.Version = a.by(), now, old.Version
+		if old.By != "" {
+			s.Since = old.Since
+		}
 		s.Until, s.Tried, s.Failures = time.Time{}, time.Time{}, 0
 		if err := a.Queue.Spool.Suspend(ctx, s); err != nil {
 			return err
@@ -137,12 +140,16 @@ func (a *Admin) Suspend(ctx context.Context, s store.Suspension) error {
 }
 
 // Resume ends the suspension of a tenant, or of a destination if s has no Tenant. It
-// ends suspensions by any person and by the relay. [store.ErrNotFound]: there is no
-// such suspension.
+// ends suspensions by any person and by the relay. It first records for the mail that
+// waited how long that was: if it fails then, the mail stays suspended, and Resume can
+// be repeated. [store.ErrNotFound]: there is no such suspension.
 func (a *Admin) Resume(ctx context.Context, s store.Suspension) error {
-	return a.suspension(ctx, s, func(_ time.Time, old store.Suspension) error {
+	return a.suspension(ctx, s, func(now time.Time, old store.Suspension) error {
 		if old.Version == 0 {
 			return store.ErrNotFound
+		}
+		if err := a.rested(ctx, old, now); err != nil {
+			return err
 		}
 		if err := a.Queue.Spool.Resume(ctx, old); err != nil {
 			return err
@@ -293,7 +300,10 @@ func (a *Admin) stop(ctx context.Context, list []store.Leased, reason string) (h
 	var outcomes []store.Outcome
 	for i := range list {
 		o := asIs(&list[i].Delivery)
-		o.Held, o.Reason = true, reason
+		if !o.Held {
+			o = a.Queue.hold(o, reason)
+		}
+		o.Reason = reason
 		outcomes = append(outcomes, o)
 		ours[o.N] = true
 	}

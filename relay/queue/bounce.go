@@ -131,7 +131,7 @@ func (q *Queue) postpone(m *store.Mail, about []*end) {
 		}
 		o := untouched(d)
 		o.Attempts, o.Reason = d.Attempts, reasonOf(e.err)
-		o.Next = q.nextTry(m, q.now(), q.retryAfter(max(o.Attempts, 1)))
+		o.Next = q.nextTry(m, d, q.now(), q.retryAfter(max(o.Attempts, 1)))
 		e.outcome = o
 		e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: o.Reason, Reply: replyIn(e.err), Next: o.Next, Attempt: o.Attempts}
 	}
@@ -250,6 +250,9 @@ func (q *Queue) notice(m *store.Mail, kind NoticeKind, about []*end) *Notice {
 		Received: m.Received, GiveUp: m.Received.Add(q.expire()),
 	}
 	for _, e := range about {
+		if t := m.Received.Add(q.expire() + e.delivery.Idle); t.After(n.GiveUp) {
+			n.GiveUp = t
+		}
 		r := NoticeRecipient{Address: e.delivery.Recipient, Expired: e.expired, original: e.delivery.OriginalRecipient}
 		var reply *relay.ReplyError
 		if errors.As(e.err, &reply) { // other replies are about this server, and not the sender's business

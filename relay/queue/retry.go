@@ -32,10 +32,10 @@ func retrySchedule(attempt int) time.Duration {
 
 // nextTry is when a deferred delivery is due: after wait, or sooner if the mail
 // expires before, or if the sender is to be told of the delay before.
-func (q *Queue) nextTry(m *store.Mail, now time.Time, wait time.Duration) time.Time {
+func (q *Queue) nextTry(m *store.Mail, d *store.Delivery, now time.Time, wait time.Duration) time.Time {
 	next := now.Add(wait)
 	for _, age := range []time.Duration{delayTime, q.expire()} {
-		if t := m.Received.Add(age); t.After(now) && t.Before(next) {
+		if t := m.Received.Add(age + d.Idle); t.After(now) && t.Before(next) {
 			next = t
 		}
 	}

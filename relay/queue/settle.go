@@ -116,7 +116,7 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 	defer q.dispatcher.forget(j)
 	m := &j.parcel.mail
 	ends := make([]end, len(results))
-	plan := make(map[int]time.Time)
+	plan := make(map[planKey]time.Time)
 	for i := range results {
 		ends[i] = q.judge(m, &results[i], plan)
 	}
@@ -160,9 +160,14 @@ type end struct {
 	notice   NoticeKind // the notice that the sender may get; 0: none
 }
 
-// judge decides what a result means. plan maps an attempt number to its next retry
-// time, so that recipients that failed together are retried together.
-func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
+// A planKey names recipients that failed together and are retried together.
+type planKey struct {
+	attempts int
+	idle     time.Duration
+}
+
+// judge decides what a result means. plan has the times of retries.
+func (q *Queue) judge(m *store.Mail, r *result, plan map[planKey]time.Time) end {
 	d := &r.Delivery
 	who := subject(m, d.Recipient)
 	e := end{delivery: d, err: r.err, byName: r.byName, outcome: store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease}}
@@ -176,8 +181,7 @@ func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 	case errors.Is(r.err, errStopped):
 		e.outcome = untouched(d)
 	case errors.Is(r.err, errUnworkable):
-		e.outcome = untouched(d)
-		e.outcome.Held, e.outcome.Reason = true, safe(r.err.Error())
+		e.outcome = q.hold(untouched(d), safe(r.err.Error()))
 		e.event = &Held{Subject: who, Reason: e.outcome.Reason}
 	case !relay.Temporary(r.err):
 		e.outcome.Done = true
@@ -190,9 +194,9 @@ func (q *Queue) judge(m *store.Mail, r *result, plan map[int]time.Time) end {
 }
 
 // judgeTemporary defers a recipient, or gives it up.
-func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time, e *end) {
+func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[planKey]time.Time, e *end) {
 	d, now := &r.Delivery, q.now()
-	age := now.Sub(m.Received)
+	age := now.Sub(m.Received) - d.Idle
 	attempts, reason := d.Attempts, reasonOf(r.err)
 	ours := errors.As(r.err, new(unread))
 	var busy *relay.BusyError // the site was not asked, or wants a pause
@@ -206,7 +210,8 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 		e.notice = FailureNotice
 		return
 	}
-	if plan[attempts].IsZero() {
+	key := planKey{attempts, d.Idle}
+	if plan[key].IsZero() {
 		wait := time.Duration(0)
 		switch {
 		case r.untried:
@@ -216,10 +221,10 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 		default:
 			wait = q.retryAfter(max(attempts, 1))
 		}
-		plan[attempts] = q.nextTry(m, now, wait)
+		plan[key] = q.nextTry(m, d, now, wait)
 	}
-	e.outcome.Next = plan[attempts]
-	e.outcome.Attempts, e.outcome.Reason, e.outcome.Delayed = attempts, reason, d.Delayed
+	e.outcome.Next = plan[key]
+	e.outcome.Attempts, e.outcome.Reason, e.outcome.Delayed, e.outcome.Idle = attempts, reason, d.Delayed, d.Idle
 	if age >= delayTime && !d.Delayed {
 		e.outcome.Delayed = true
 		e.notice = DelayNotice
@@ -232,6 +237,6 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[int]time.Time,
 func untouched(d *store.Delivery) store.Outcome {
 	return store.Outcome{
 		Mail: d.Mail, N: d.N, Lease: d.Lease,
-		Next: d.Next, Attempts: max(d.Attempts-1, 0), Delayed: d.Delayed, Held: d.Held, Reason: d.Reason,
+		Next: d.Next, Attempts: max(d.Attempts-1, 0), Delayed: d.Delayed, Held: d.Held, Idle: d.Idle, Reason: d.Reason,
 	}
 }

@@ -88,9 +88,7 @@ func (q *Queue) holdKillers(ctx context.Context, r *run) error {
 		}
 		var outcomes []store.Outcome
 		for i := range leased {
-			o := untouched(&leased[i].Delivery)
-			o.Held, o.Reason = true, "the process died each time this was tried"
-			outcomes = append(outcomes, o)
+			outcomes = append(outcomes, q.hold(untouched(&leased[i].Delivery), "the process died each time this was tried"))
 		}
 		if len(outcomes) == 0 {
 			continue

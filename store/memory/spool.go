@@ -185,7 +185,7 @@ func (s *spool) due(r store.LeaseRequest) []*delivery {
 func (s *spool) dueIn(l *lane, r store.LeaseRequest) []*delivery {
 	wanted := func(d *delivery) bool {
 		m := s.mails[d.Mail]
-		return (r.Received.IsZero() || !m.Received.After(r.Received)) && !(r.Undelayed && d.Delayed)
+		return (r.Received.IsZero() || !m.Received.Add(d.Idle).After(r.Received)) && !(r.Undelayed && d.Delayed)
 	}
 	if r.Received.IsZero() && !r.Undelayed {
 		return l.first(r.Now, r.Limit)
@@ -223,7 +223,7 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 		}
 		d.Lease++
 		d.Node, d.Deaths = "", 0
-		d.Next, d.Attempts, d.Delayed, d.Held, d.Reason = o.Next, o.Attempts, o.Delayed, o.Held, o.Reason
+		d.Next, d.Attempts, d.Delayed, d.Held, d.Idle, d.Reason = o.Next, o.Attempts, o.Delayed, o.Held, o.Idle, o.Reason
 		s.spool.place(d)
 	}
 	return lost, nil

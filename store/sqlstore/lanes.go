@@ -192,11 +192,11 @@ func firstQuery(r store.LeaseRequest, lists []string, limits, offsets []int) (qu
 		where := ` WHERE d.list = ? AND d.next <= ?`
 		args = append(args, lists[i], dueBy(r).UnixMicro())
 		if !r.Received.IsZero() {
-			where += ` AND m.received <= ?`
+			where += ` AND m.received + (d.warned - d.warned % 2) / 2 <= ?`
 			args = append(args, r.Received.UnixMicro())
 		}
 		if r.Undelayed {
-			where += ` AND d.warned = 0`
+			where += ` AND d.warned % 2 = 0`
 		}
 		parts = append(parts, fmt.Sprintf(`SELECT i, mail, n FROM (SELECT %d AS i, d.mail, d.n FROM %s%s ORDER BY d.next LIMIT ? OFFSET ?) AS s%d`, i, from, where, i))
 		args = append(args, limits[i], offsets[i])

@@ -120,6 +120,13 @@ func (t tx) lease(ctx context.Context, r store.LeaseRequest, keys [][]any) ([]st
 const leasedColumns = `d.mail, d.n, d.recipient, d.notify, d.original, d.lane, d.list, d.lease, d.next, d.tried, d.attempts, d.deaths, d.warned, d.reason,
 	m.mail, m.tenant, m.domain, m.username, m.sender, m.remote, m.received, m.size, m.body, m.utf8, m.require_tls, m.ret, m.envelope_id, m.notice`
 
+// warnedOf returns the column warned: twice the microseconds of Idle, and one more if
+// Delayed is set. On SQLite a column that is added later stands behind the content, and
+// reading it reads the content, so Idle has no column of its own.
+func warnedOf(delayed bool, idle time.Duration) int64 {
+	return 2*idle.Microseconds() + number(delayed)
+}
+
 func scanLeased(rows *sql.Rows) (store.Leased, error) {
 	var l store.Leased
 	d := &l.Delivery
@@ -137,7 +144,8 @@ func scanLeased(rows *sql.Rows) (store.Leased, error) {
 	d.Recipient, d.Notify, d.OriginalRecipient, d.Reason = string(recipient), string(notify), string(original), string(reason)
 	d.Destination = laneOf(lane).Destination
 	setList(d, list)
-	d.Next, d.Tried, d.Delayed = time.UnixMicro(next).UTC(), time.UnixMicro(tried).UTC(), warned != 0
+	d.Next, d.Tried = time.UnixMicro(next).UTC(), time.UnixMicro(tried).UTC()
+	d.Delayed, d.Idle = warned%2 != 0, time.Duration(warned/2)*time.Microsecond
 	l.Mail = store.Mail{
 		ID: id.String, Tenant: store.TenantID(tenant.String), Domain: string(domain), Username: string(username), From: string(sender),
 		Received: time.UnixMicro(received.Int64).UTC(), Size: size.Int64, Body: string(body), UTF8: utf8.Int64 != 0,

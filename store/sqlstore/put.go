@@ -115,7 +115,7 @@ func putRows(m store.Mail, deliveries []store.Delivery, upload string) (first []
 		lane := laneText(store.Lane{Destination: d.Destination, Tenant: m.Tenant})
 		row := make([]any, 0, 31)
 		row = append(row, m.ID, n, string(m.Tenant), []byte(d.Recipient), []byte(d.Notify), []byte(d.OriginalRecipient),
-			lane, listOf(&d, lane), d.Lease, d.Next.UnixMicro(), d.Tried.UnixMicro(), d.Attempts, d.Deaths, number(d.Delayed), []byte(d.Reason))
+			lane, listOf(&d, lane), d.Lease, d.Next.UnixMicro(), d.Tried.UnixMicro(), d.Attempts, d.Deaths, warnedOf(d.Delayed, d.Idle), []byte(d.Reason))
 		if n > 0 {
 			others = append(others, row)
 			continue

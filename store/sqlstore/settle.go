@@ -195,7 +195,7 @@ func (s *Store) updateLater() rowsQuery {
 func laterRow(o store.Outcome) []any {
 	return []any{
 		o.Mail, o.N, o.Lease, o.Next.UnixMicro(), number(o.Held),
-		o.Attempts, number(o.Delayed), []byte(o.Reason),
+		o.Attempts, warnedOf(o.Delayed, o.Idle), []byte(o.Reason),
 	}
 }
 
