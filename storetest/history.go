@@ -10,7 +10,7 @@ import (
 // RunHistory runs every case of the contract of [store.History] as a subtest of t.
 // fresh is as for [Run]. What open returns must be a [store.Spool] too.
 //
-// Cases run one after another. The largest puts a mail to 100,000 recipients.
+// Cases run one after another. The largest puts a mail to 30,000 recipients.
 func RunHistory(t *testing.T, fresh func(t *testing.T) (open func() store.History)) {
 	t.Helper()
 	for _, p := range historyPromises() {

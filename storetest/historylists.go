@@ -206,7 +206,7 @@ var activityPromises = []historyPromise{
 				}
 				for i := range 60 {
 					if !seen[fmt.Sprint("m", i)] {
-						t.Errorf("Activities(%+v): m%d is on no page", f, i)
+						t.Fatalf("Activities(%+v): m%d is on no page", f, i)
 					}
 				}
 			}

@@ -75,7 +75,7 @@ var recordPromises = []historyPromise{
 		name:  "Put/ManyRecipients",
 		words: wholeWords + " An adapter may keep the events of several calls of Put, Settle and Record together, and those of a large call in several records.",
 		check: func(t *historian) {
-			want := events(store.EventAccepted, "m1", store.MaxDeliveries)
+			want := events(store.EventAccepted, "m1", 30_000)
 			m := newMail("m1")
 			t.ok(t.Put(t.Context(), m, newDeliveries(len(want)), strings.NewReader(content("m1")), want...), "Put")
 			t.waits(want...)

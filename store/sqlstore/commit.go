@@ -5,12 +5,13 @@ import (
 	"errors"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/internal/events"
 )
 
-// An operation is a Put or a Settle that waits for its commit.
+// An operation is a Put, a Settle or a Record that waits for its commit.
 type operation struct {
 	// Put
-	mail    string // its id; "": this is a Settle
+	mail    string // its id; "": this is another operation
 	notice  bool
 	digest  int64
 	first   []any // its first row
@@ -24,7 +25,10 @@ type operation struct {
 	// Settle
 	outcomes []store.Outcome
 	stale    []bool          // for each outcome: its token is not the delivery's
-	lost     []store.Outcome // those that are stale, or repeat another
+	isLost   []bool          // for each outcome: it is stale, or repeats another
+	lost     []store.Outcome // those outcomes
+
+	events []events.Chunk // what is recorded if all goes well
 
 	err error
 }
@@ -56,7 +60,16 @@ func (s *Store) commit(ctx context.Context, ops []*operation) {
 // bytesOf is roughly how much operations write.
 func bytesOf(ops []*operation) (n int) {
 	for _, op := range ops {
-		n += len(op.content) + rowCost*(1+len(op.others)+len(op.outcomes))
+		n += op.size() + rowCost*(1+len(op.others)+len(op.outcomes))
+	}
+	return n
+}
+
+// size is how many bytes an operation has besides its rows.
+func (op *operation) size() int {
+	n := len(op.content)
+	for _, c := range op.events {
+		n += len(c.Data)
 	}
 	return n
 }
@@ -71,7 +84,7 @@ const rowCost = 512
 func (s *Store) together(ctx context.Context, ops []*operation) (apart bool, err error) {
 	for range maxTries {
 		var b batch
-		if err := errors.Join(s.planPuts(ctx, &b, pending(ops)), s.planSettles(ctx, &b, pending(ops))); err != nil {
+		if err := errors.Join(s.planSettles(ctx, &b, pending(ops)), s.planPuts(ctx, &b, pending(ops))); err != nil {
 			return false, err
 		}
 		if len(b.writes) == 0 && b.rest == nil {
@@ -126,11 +139,12 @@ var errStale = errors.New("changed by another transaction")
 // A batch is the work of one transaction.
 type batch struct {
 	writes []statement
-	strict bool        // the writes must change exactly the rows they name
+	strict bool        // a write that changes fewer rows than it names must be undone
 	tidy   []statement // remove rows that nothing needs
 	rest   *removal    // what remains to be done; nil if nothing does
 
 	settles bool // not only Puts
+	records bool // a mail that exists is an error
 }
 
 // run does the batch in a transaction, or returns errStale.
@@ -141,7 +155,10 @@ func (b *batch) run(ctx context.Context, tx tx) error {
 		}
 	}
 	n, err := tx.run(ctx, b.writes)
-	if err == nil && b.strict && n != rowsOf(b.writes) {
+	if b.records && tx.s.isDuplicate(err) {
+		err = errStale
+	}
+	if err == nil && n != rowsOf(b.writes) {
 		err = errStale
 	}
 	if err == nil {
@@ -165,7 +182,7 @@ func (b *batch) isSingle() bool {
 func (s *Store) single(ctx context.Context, st statement) error {
 	return s.write(ctx, func() error {
 		n, err := rowsAffected(st.prepared.ExecContext(ctx, st.args...))
-		if err == nil && n < st.rows {
+		if s.isDuplicate(err) || err == nil && n < st.rows {
 			err = errStale
 		}
 		return err

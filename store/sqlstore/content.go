@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -53,6 +54,9 @@ func (s *Store) Body(ctx context.Context, mail string) (io.ReadCloser, error) {
 }
 
 func (s *Store) body(ctx context.Context, mail string) (io.ReadCloser, error) {
+	if mail == "" || strings.ContainsFunc(mail, notInID) {
+		return nil, store.ErrNotFound
+	}
 	st, err := s.prepared(ctx, `SELECT size, upload, content FROM {deliveries} WHERE mail = ? AND n = 0`)
 	if err != nil {
 		return nil, err

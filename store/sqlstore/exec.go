@@ -169,6 +169,19 @@ func (s *Store) isBusy(err error) bool {
 	return s.dialect == SQLite && err != nil && strings.Contains(err.Error(), "database is locked")
 }
 
+// isDuplicate reports whether a row has a key that another row has.
+func (s *Store) isDuplicate(err error) bool {
+	switch s.dialect {
+	case SQLite: // as for isFull
+		return err != nil && strings.Contains(err.Error(), "UNIQUE constraint failed")
+	case Postgres:
+		return hasState(err, "23505") // unique_violation
+	case MySQL:
+		return hasCode(err, "1062") // duplicate entry
+	}
+	return false
+}
+
 // isFull reports whether the disk or the table is full.
 func (s *Store) isFull(err error) bool {
 	switch s.dialect {

@@ -117,9 +117,9 @@ var errUnfinished = errors.New("the caller that committed for this one panicked"
 func (g *group) take(m *member) []*member {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n, size := 0, len(m.op.content)
+	n, size := 0, m.op.size()
 	for n < len(g.waiting) && n+1 < maxTogether {
-		if size += len(g.waiting[n].op.content); size > maxTogetherBytes {
+		if size += g.waiting[n].op.size(); size > maxTogetherBytes {
 			break
 		}
 		n++

@@ -44,7 +44,7 @@ func rowsAtOnce(f store.Filter, page store.Page) int {
 
 func (s *Store) deliveries(ctx context.Context, f store.Filter, after string, limit int) (list []store.Leased, err error) {
 	const from = `SELECT ` + leasedColumns + ` FROM {deliveries} AS d LEFT JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0`
-	const where = ` d.list IS NOT NULL AND (d.mail > ? OR d.mail = ? AND d.n >= ?) AND d.mail >= ? ORDER BY `
+	const where = ` d.list IS NOT NULL AND d.mail < '` + recordPrefix + `' AND (d.mail > ? OR d.mail = ? AND d.n >= ?) AND d.mail >= ? ORDER BY `
 	mail, n := firstAfter(after)
 	query := from + ` WHERE` + where + `d.mail, d.n LIMIT ?`
 	args := []any{mail, mail, n, mail, limit}

@@ -124,6 +124,7 @@ const needsSince = 3
 // needs maps a version of the tables to the oldest version of this package that can
 // work with them. A version that is not in the map needs itself.
 var needs = map[int]int{
+	4: 3, // adds tables, and rows that version 3 does not read
 	5: 3, // adds a table
 }
 

@@ -17,7 +17,7 @@ var _ store.Spool = (*Store)(nil)
 // mail. A larger one is kept before the mail, in Contents or in a table; no
 // reader sees it until the mail is there.
 func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
-	err := s.put(ctx, m, deliveries, body)
+	err := s.put(ctx, m, deliveries, body, events)
 	if s.isFull(err) {
 		err = fmt.Errorf("%w: %w", store.ErrFull, err)
 	}
@@ -28,11 +28,14 @@ func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delive
 // rewrites the whole row whenever the delivery changes.
 const maxInline = 64 << 10
 
-func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader) (err error) {
+func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events []store.Event) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	op := &operation{mail: m.ID, notice: m.Notice, content: []byte{}}
+	if op.events, err = encode(events); err != nil {
+		return err
+	}
 	if m.Size > maxInline {
 		if op.upload, err = s.newUpload(ctx, m.ID); err != nil {
 			return err
@@ -149,8 +152,8 @@ func errTaken(mail string) error {
 	return fmt.Errorf("another mail has the ID %q: %w", mail, store.ErrTaken)
 }
 
-// planPuts adds the statements of Put to a batch. It leaves out the mails that are
-// known to exist.
+// planPuts adds the statements of Put, and those that record events, to a batch. It
+// leaves out the mails that are known to exist. The caller has planned what is settled.
 func (s *Store) planPuts(ctx context.Context, b *batch, ops []*operation) error {
 	var firsts, others, uploads [][]any
 	seen := make(map[string]*operation, len(ops))
@@ -172,7 +175,7 @@ func (s *Store) planPuts(ctx context.Context, b *batch, ops []*operation) error 
 	}
 	b.strict = b.strict || len(others) > 0 || len(uploads) > 0
 	return errors.Join(
-		s.plan(ctx, &b.writes, insertFirst, firsts),
+		s.planRecords(ctx, b, firsts, s.recordRows(ops)),
 		s.plan(ctx, &b.writes, insertOthers, others),
 		s.plan(ctx, &b.writes, deleteUploads, uploads))
 }

@@ -18,7 +18,10 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 			return nil, failed("settle", err)
 		}
 	}
-	op := &operation{outcomes: slices.Clone(outcomes), stale: make([]bool, len(outcomes))}
+	op := &operation{outcomes: slices.Clone(outcomes), stale: make([]bool, len(outcomes)), isLost: make([]bool, len(outcomes))}
+	if op.events, err = encode(eventsOf(outcomes)); err != nil {
+		return nil, failed("settle", err)
+	}
 	g := &s.settles
 	if s.dialect == SQLite {
 		g = &s.puts
@@ -29,6 +32,16 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 		return nil, failed("settle", err)
 	}
 	return op.lost, nil
+}
+
+// eventsOf returns what outcomes record.
+func eventsOf(outcomes []store.Outcome) (list []store.Event) {
+	for i := range outcomes {
+		if outcomes[i].Event != (store.Event{}) {
+			list = append(list, outcomes[i].Event)
+		}
+	}
+	return list
 }
 
 // planSettles adds the statements of Settle to a batch.
@@ -45,8 +58,9 @@ func (s *Store) planSettles(ctx context.Context, b *batch, ops []*operation) err
 		op.lost = nil
 		for i, o := range op.outcomes {
 			key := lease{o.Mail, o.N, o.Lease}
+			op.isLost[i] = op.stale[i] || seen[key]
 			switch {
-			case op.stale[i] || seen[key]:
+			case op.isLost[i]:
 				op.lost = append(op.lost, o)
 			case !o.Done:
 				later = append(later, laterRow(o))

@@ -96,6 +96,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/internal/spools"
 )
 
 // A Dialect is the SQL of one kind of database.
@@ -145,6 +146,7 @@ type Store struct {
 	writer  chan struct{} // a lock for the one writer that SQLite allows
 	puts    group         // calls of Put; on SQLite also of Settle
 	settles group
+	records spools.RecordIDs
 	swept   atomic.Int64 // when sweep was last called, in microseconds
 	outside outside
 

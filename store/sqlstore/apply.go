@@ -1,0 +1,245 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"hash/fnv"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// Apply implements [store.History].
+func (s *Store) Apply(ctx context.Context, records []string, c store.Changes) error {
+	return failed("apply", s.applyChanges(ctx, records, c))
+}
+
+// A change is what Apply does in its transaction.
+type change struct {
+	records, activities, counts []statement
+	was                         []store.ActivityChange
+}
+
+func (s *Store) applyChanges(ctx context.Context, records []string, c store.Changes) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ch, err := s.planChange(ctx, records, c)
+	if err != nil {
+		return err
+	}
+	return s.inTx(ctx, func(tx tx) error {
+		if err := errors.Join(tx.planAnew(ctx), tx.writeFirst(ctx)); err != nil {
+			return err
+		}
+		n, err := tx.run(ctx, ch.records)
+		if err != nil {
+			return err
+		}
+		if n != rowsOf(ch.records) {
+			return store.ErrConflict
+		}
+		if err := tx.checkOrders(ctx, ch.was); err != nil {
+			return err
+		}
+		if _, err := tx.run(ctx, ch.activities); err != nil {
+			return err
+		}
+		_, err = tx.run(ctx, ch.counts)
+		return err
+	})
+}
+
+// planChange prepares the statements. Rows are in the order of their keys, so that
+// two transactions lock them in the same order.
+func (s *Store) planChange(ctx context.Context, records []string, c store.Changes) (ch *change, err error) {
+	ch = new(change)
+	var keys, activities, counts [][]any
+	records = slices.Sorted(slices.Values(records))
+	for i, id := range records {
+		if !isRecord(id) || i > 0 && id == records[i-1] {
+			return nil, store.ErrConflict
+		}
+		keys = append(keys, []any{recordPrefix + id})
+	}
+	changed := slices.SortedFunc(slices.Values(c.Activities), func(a, b store.ActivityChange) int {
+		return cmp.Or(cmp.Compare(a.Mail, b.Mail), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.N, b.N))
+	})
+	for i := range changed {
+		row, err := activityRow(&changed[i].Activity)
+		if err != nil {
+			return nil, err
+		}
+		activities = append(activities, row)
+		if changed[i].Was != 0 {
+			ch.was = append(ch.was, changed[i])
+		}
+	}
+	added := slices.SortedFunc(slices.Values(c.Counts), func(a, b store.Count) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), a.Hour.Compare(b.Hour), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Username, b.Username))
+	})
+	for i := range added {
+		row, err := countRow(&added[i])
+		if err != nil {
+			return nil, err
+		}
+		counts = append(counts, row)
+	}
+	return ch, errors.Join(
+		s.plan(ctx, &ch.records, deleteMails, keys),
+		s.plan(ctx, &ch.activities, s.upsertActivities(), activities),
+		s.plan(ctx, &ch.counts, s.upsertCounts(), counts))
+}
+
+var selectOrders = keysQuery(`SELECT mail, tenant, n, ord FROM {activities} WHERE mail IN (...) ORDER BY mail, tenant, n FOR UPDATE`, 1)
+
+// checkOrders returns ErrConflict if an activity's Order is not Was. Their rows stay
+// locked.
+func (t tx) checkOrders(ctx context.Context, changes []store.ActivityChange) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	type key struct {
+		mail, tenant string
+		n            int
+	}
+	var mails [][]any
+	for i, c := range changes {
+		if i == 0 || c.Mail != changes[i-1].Mail {
+			mails = append(mails, []any{c.Mail})
+		}
+	}
+	orders := make(map[key]int64)
+	if err := t.read(ctx, selectOrders, mails, func(rows *sql.Rows) error {
+		var k key
+		var order int64
+		err := rows.Scan(&k.mail, &k.tenant, &k.n, &order)
+		orders[k] = order
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if order, ok := orders[key{c.Mail, string(c.Tenant), c.N}]; !ok || order != c.Was {
+			return store.ErrConflict
+		}
+	}
+	return nil
+}
+
+const (
+	activityColumns = `mail, tenant, n, day, folded, received, domain, username, state, ord, updated, attempt, code, size, times, erased,
+		sender, author, recipient, subject, message_id, enhanced, said, host, field, reason`
+	countColumns = `tenant, hour, domain, username, accepted, delivered, deferred, soft, hard, rejected, canceled, bytes`
+)
+
+// activityRow returns the row of an activity, the trail last.
+func activityRow(a *store.Activity) ([]any, error) {
+	if err := errors.Join(fits(string(a.Tenant)), shorter(maxID, []string{a.Mail}), fitsLong(a.Domain, a.Username, a.From, a.Author, a.Recipient,
+		a.Subject, a.MessageID, a.Reply.Enhanced, a.Reply.Host, a.Field), shorter(maxReason, []string{a.Reply.Text, a.Reason})); err != nil {
+		return nil, err
+	}
+	return []any{
+		a.Mail, string(a.Tenant), a.N, dayOf(a.Received), folded(a.Tenant, a.Recipient), a.Received.UnixMicro(), []byte(a.Domain), []byte(a.Username),
+		int64(a.State), a.Order, a.Updated.UnixMicro(), a.Attempt, a.Reply.Code, a.Size, a.Times, 0,
+		[]byte(a.From), []byte(a.Author), []byte(a.Recipient), []byte(a.Subject), []byte(a.MessageID),
+		[]byte(a.Reply.Enhanced), []byte(a.Reply.Text), []byte(a.Reply.Host), []byte(a.Field), []byte(a.Reason), []byte(a.Trail),
+	}, nil
+}
+
+func countRow(c *store.Count) ([]any, error) {
+	if err := errors.Join(fits(string(c.Tenant)), fitsLong(c.Domain, c.Username)); err != nil {
+		return nil, err
+	}
+	return []any{
+		string(c.Tenant), c.Hour.UnixMicro(), []byte(c.Domain), []byte(c.Username),
+		c.Accepted, c.Delivered, c.Deferred, c.SoftBounced, c.HardBounced, c.Rejected, c.Canceled, c.Bytes,
+	}, nil
+}
+
+// dayOf is the number of days from 1970 to t.
+func dayOf(t time.Time) int64 {
+	micro, day := t.UnixMicro(), (24 * time.Hour).Microseconds()
+	if micro%day < 0 {
+		return micro/day - 1
+	}
+	return micro / day
+}
+
+// folded returns a hash of the tenant and the recipient, in which A to Z are as a to
+// z; 0 if there is no recipient.
+func folded(tenant store.TenantID, recipient string) int64 {
+	if recipient == "" {
+		return 0
+	}
+	h := fnv.New64a()
+	io.WriteString(h, string(tenant)+"\x00")
+	lower := []byte(recipient)
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	h.Write(lower)
+	return max(1, int64(h.Sum64()>>1))
+}
+
+// updateActivity says what becomes of a row that is there: a is the row, and
+// excluded the new one. MySQL sets one column after the other, so that what a column
+// depends on comes after it.
+const updateActivity = `
+	state = CASE WHEN excluded.ord > a.ord THEN excluded.state ELSE a.state END,
+	updated = CASE WHEN excluded.ord > a.ord THEN excluded.updated ELSE a.updated END,
+	attempt = CASE WHEN excluded.ord > a.ord THEN excluded.attempt ELSE a.attempt END,
+	code = CASE WHEN excluded.ord > a.ord THEN excluded.code ELSE a.code END,
+	enhanced = CASE WHEN excluded.ord > a.ord THEN excluded.enhanced ELSE a.enhanced END,
+	host = CASE WHEN excluded.ord > a.ord THEN excluded.host ELSE a.host END,
+	field = CASE WHEN excluded.ord > a.ord THEN excluded.field ELSE a.field END,
+	said = CASE WHEN excluded.ord > a.ord AND a.erased = 0 THEN excluded.said ELSE a.said END,
+	reason = CASE WHEN excluded.ord > a.ord AND a.erased = 0 THEN excluded.reason ELSE a.reason END,
+	ord = CASE WHEN excluded.ord > a.ord THEN excluded.ord ELSE a.ord END,
+	day = CASE WHEN excluded.day < a.day THEN excluded.day ELSE a.day END,
+	received = CASE WHEN excluded.received < a.received THEN excluded.received ELSE a.received END,
+	domain = CASE WHEN LENGTH(a.domain) = 0 THEN excluded.domain ELSE a.domain END,
+	username = CASE WHEN LENGTH(a.username) = 0 THEN excluded.username ELSE a.username END,
+	sender = CASE WHEN LENGTH(a.sender) = 0 THEN excluded.sender ELSE a.sender END,
+	author = CASE WHEN LENGTH(a.author) = 0 THEN excluded.author ELSE a.author END,
+	subject = CASE WHEN LENGTH(a.subject) = 0 THEN excluded.subject ELSE a.subject END,
+	message_id = CASE WHEN LENGTH(a.message_id) = 0 THEN excluded.message_id ELSE a.message_id END,
+	folded = CASE WHEN LENGTH(a.recipient) = 0 AND a.erased = 0 THEN excluded.folded ELSE a.folded END,
+	recipient = CASE WHEN LENGTH(a.recipient) = 0 AND a.erased = 0 THEN excluded.recipient ELSE a.recipient END,
+	size = CASE WHEN a.size = 0 THEN excluded.size ELSE a.size END,
+	times = a.times + excluded.times,
+	trail = CASE WHEN a.erased = 0 THEN joined ELSE a.trail END`
+
+const updateCount = `
+	accepted = a.accepted + excluded.accepted, delivered = a.delivered + excluded.delivered, deferred = a.deferred + excluded.deferred,
+	soft = a.soft + excluded.soft, hard = a.hard + excluded.hard, rejected = a.rejected + excluded.rejected,
+	canceled = a.canceled + excluded.canceled, bytes = a.bytes + excluded.bytes`
+
+// upsertActivities adds activities or changes those that are there.
+func (s *Store) upsertActivities() rowsQuery {
+	joined := map[Dialect]string{SQLite: `CAST(a.trail || excluded.trail AS BLOB)`, Postgres: `a.trail || excluded.trail`, MySQL: `CONCAT(a.trail, excluded.trail)`}
+	return s.upsert("activities", activityColumns+", trail", 27, "mail, tenant, n", strings.Replace(updateActivity, "joined", joined[s.dialect], 1))
+}
+
+// upsertCounts adds counts to those that are there.
+func (s *Store) upsertCounts() rowsQuery {
+	return s.upsert("counts", countColumns, 12, "tenant, hour, domain, username", updateCount)
+}
+
+var excludedColumn = regexp.MustCompile(`excluded\.(\w+)`)
+
+func (s *Store) upsert(table, columns string, n int, key, update string) rowsQuery {
+	if s.dialect == MySQL {
+		update = excludedColumn.ReplaceAllString(strings.ReplaceAll(update, "a.", "{"+table+"}."), "VALUES($1)")
+		return rowsQuery{`INSERT INTO {` + table + `} (` + columns + `) VALUES ... ON DUPLICATE KEY UPDATE` + update, tuple(n), ", ", false}
+	}
+	return rowsQuery{`INSERT INTO {` + table + `} AS a (` + columns + `) VALUES ... ON CONFLICT (` + key + `) DO UPDATE SET` + update, tuple(n), ", ", false}
+}
