@@ -93,8 +93,10 @@ var activityPromises = []historyPromise{
 				a.Tenant, a.N = tenant, i
 				t.applies(a)
 				t.is(tenant, "m1", a)
-				if got := t.list(tenant, store.ActivityFilter{}); len(got) != 1 {
-					t.Errorf("Activities(%q): got %q, want one", tenant, got)
+				page, err := t.Activities(t.Context(), tenant, store.ActivityFilter{})
+				t.ok(err, "Activities(%q)", tenant)
+				if len(page.List) != 1 || page.List[0].Tenant != tenant {
+					t.Errorf("Activities(%q): got %+v, want the one of that tenant", tenant, page.List)
 				}
 			}
 			if got := t.list("other", store.ActivityFilter{}); len(got) > 0 {
