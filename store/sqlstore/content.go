@@ -17,13 +17,13 @@ const pieceSize = 512 << 10
 
 // upload keeps a large content under the name that its mail will have.
 func (s *Store) upload(ctx context.Context, name string, m store.Mail, body io.Reader) error {
+	if isOutside(name) {
+		return s.keepOutside(ctx, name, body, m.Size)
+	}
 	// A mail may be old already; its upload is not, whichever clock is right.
 	started := max(m.Received.UnixMicro(), time.Now().UnixMicro())
 	if _, err := s.exec(ctx, `INSERT INTO {uploads} (upload, started) VALUES (?, ?)`, name, started); err != nil {
 		return err
-	}
-	if isOutside(name) {
-		return s.keepOutside(ctx, name, body, m.Size)
 	}
 	piece := make([]byte, pieceSize)
 	for n, at := 0, int64(0); at < m.Size; n++ {

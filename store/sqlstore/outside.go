@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/filestore"
@@ -22,6 +23,9 @@ type outside struct {
 	known    bool           // contents is set
 	contents store.Contents // nil: the table
 	dropped  []string       // names whose rows in the table of uploads can be deleted
+
+	registered   []string // names in the table of uploads that no content has yet
+	registeredAt time.Time
 }
 
 // largeContents returns the store for large contents. Nil means the table.
@@ -59,7 +63,49 @@ func (s *Store) newUpload(ctx context.Context, mail string) (string, error) {
 	if contents == nil {
 		return mail + "." + rand.Text(), nil
 	}
-	return strings.ToLower(rand.Text()), nil
+	return s.registeredName(ctx)
+}
+
+// Names for contents outside are put into the table of uploads several at a time,
+// so that not each content waits for a commit of its own. Those that no content
+// gets in time are left to sweep.
+const (
+	namesAtATime = 16
+	nameAge      = time.Hour
+)
+
+// registeredName returns a new name that is in the table of uploads.
+func (s *Store) registeredName(ctx context.Context) (string, error) {
+	if name, ok := s.outside.takeRegistered(); ok {
+		return name, nil
+	}
+	now := time.Now()
+	names := make([]string, namesAtATime)
+	var args []any
+	for i := range names {
+		names[i] = strings.ToLower(rand.Text())
+		args = append(args, names[i], now.UnixMicro())
+	}
+	_, err := s.exec(ctx, `INSERT INTO {uploads} (upload, started) VALUES (?, ?)`+strings.Repeat(`, (?, ?)`, namesAtATime-1), args...)
+	if err != nil {
+		return "", err
+	}
+	o := &s.outside
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.registered, o.registeredAt = names[1:], now
+	return names[0], nil
+}
+
+// takeRegistered takes one of the registered names, unless they are too old.
+func (o *outside) takeRegistered() (name string, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if age := time.Since(o.registeredAt); len(o.registered) == 0 || age > nameAge {
+		return "", false
+	}
+	name, o.registered = o.registered[0], o.registered[1:]
+	return name, true
 }
 
 // isOutside reports whether the content of the name is not in the table. Names
