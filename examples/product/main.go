@@ -66,7 +66,7 @@ func run(ctx context.Context) error {
 		Password: credentials.NewPassword(os.Getenv("UPSTREAM_PASSWORD")),
 	}
 	defer upstream.Close()
-	q := &queue.Queue{Spool: st, Next: upstream, Hostname: hostname}
+	q := &queue.Queue{Spool: st, Next: upstream, Hostname: hostname, Node: hostname}
 	creds := &credentials.Manager{Store: st}
 	srv := &relay.Server{
 		Hostname:    hostname,

@@ -123,8 +123,19 @@ func (q *Queue) join(ctx context.Context) (id string, err error) {
 	name := q.Node
 	if name == "" {
 		name = id
+		q.warnNameless(ctx)
 	}
 	return id, q.Spool.Join(ctx, store.Node{ID: id, Name: name})
+}
+
+// warnNameless says in the log what a node without a name costs, if there may have been
+// one before this one.
+func (q *Queue) warnNameless(ctx context.Context) {
+	nodes, err := q.Spool.Nodes(ctx)
+	if err == nil && len(nodes) > 0 {
+		q.logger().Warn("queue: Queue.Node is empty and the Spool lists nodes: if one of them was this process, its mail waits until Queue.Lease is over; set Queue.Node",
+			"nodes", len(nodes), "lease", q.leaseFor())
+	}
 }
 
 // lostNode is called when other nodes took this one for dead, or when another process

@@ -54,6 +54,36 @@ func (l *life) kill() {
 	l.stop()
 }
 
+// A node without a name says in the log what that costs, if there was a node before.
+func TestNodeWithoutAName(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		before bool
+		want   int
+	}{{"", false, 0}, {"", true, 1}, {"one", true, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			var warned atomic.Int64
+			b.q.Node = c.name
+			b.q.Logger = slog.New(handler(func(r slog.Record) {
+				if strings.Contains(r.Message, "set Queue.Node") {
+					warned.Add(1)
+				}
+			}))
+			if c.before {
+				if err := b.spool.Join(t.Context(), store.Node{ID: "n1", Name: "n1"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.start()
+			b.stop()
+			if got := int(warned.Load()); got != c.want {
+				t.Errorf("Node %q, another node is listed: %t: %d warnings, want %d", c.name, c.before, got, c.want)
+			}
+		})
+	}
+}
+
 // A node that starts under the name of one that was killed takes over at once.
 func TestRestartUnderTheSameName(t *testing.T) {
 	for name, test := range map[string]struct {

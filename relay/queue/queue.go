@@ -64,7 +64,8 @@ type Queue struct {
 	// the same each time the process is started again, and another one for each
 	// process. A process that starts under a name takes over at once what the
 	// process before it had leased. Empty means a name that is made up at each
-	// start; then other nodes, or the next start, take over after Lease.
+	// start; then mail that was being sent during a crash waits until Lease is over,
+	// also if this is the only process, and the log says so. Set it in production.
 	Node string
 
 	// Lease is how long a delivery stays leased after the node working on it dies.
