@@ -133,7 +133,7 @@ func (q *Queue) join(ctx context.Context) (id string, err error) {
 func (q *Queue) warnNameless(ctx context.Context) {
 	nodes, err := q.Spool.Nodes(ctx)
 	if err == nil && len(nodes) > 0 {
-		q.logger().Warn("queue: Queue.Node is empty and the Spool lists nodes: if one of them was this process, its mail waits until Queue.Lease is over; set Queue.Node",
+		q.logger().Warn("queue: Queue.Node is empty: what another node, or this one, was sending when it died waits until Queue.Lease is over",
 			"nodes", len(nodes), "lease", q.leaseFor())
 	}
 }

@@ -66,7 +66,7 @@ func TestNodeWithoutAName(t *testing.T) {
 			var warned atomic.Int64
 			b.q.Node = c.name
 			b.q.Logger = slog.New(handler(func(r slog.Record) {
-				if strings.Contains(r.Message, "set Queue.Node") {
+				if strings.Contains(r.Message, "Queue.Node is empty") {
 					warned.Add(1)
 				}
 			}))
