@@ -24,6 +24,10 @@ const (
 	// used again. bodyTime is how long that may take.
 	maxBody  = 4 << 10
 	bodyTime = time.Second
+
+	// pingAfter is how long a connection of HTTP/2 may be silent before it is
+	// pinged, and how long the answer may take.
+	pingAfter = 5 * time.Second
 )
 
 // errAddr is why an address is not connected to.
@@ -45,6 +49,7 @@ func (s *Sender) newClient() http.Client {
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        config,
 			ForceAttemptHTTP2:      true,
+			HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter}, // finds dead connections
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxHeader,
 			MaxIdleConns:           256,

@@ -18,7 +18,7 @@ type Endpoint struct {
 	ID string
 
 	// URL is where requests go. It must be an https URL, unless Sender.AllowHTTP is
-	// set.
+	// set. A user and password in it are sent as Basic authentication.
 	URL string
 
 	// Secrets sign the requests: see [NewSecret]. A request has a signature of each.
@@ -28,7 +28,8 @@ type Endpoint struct {
 	Secrets []credentials.Password
 
 	// Types are the types of the events that the endpoint wants. "message.*" means
-	// all that begin with "message.". Empty means all.
+	// all that begin with "message.". Empty means all. Types counts when an event is
+	// published; everything else when it is sent.
 	Types []string
 }
 

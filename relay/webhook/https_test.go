@@ -77,7 +77,7 @@ func TestRequest(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		requests <- got{time.Now(), r.Method + " " + r.URL.String() + " " + r.Proto, r.Header, string(body)}
 	})
-	e := at(srv.URL + "/hook?shop=1")
+	e := at(strings.Replace(srv.URL, "://", "://user:password@", 1) + "/hook?shop=1")
 	e.Secrets = append(e.Secrets, webhook.NewSecret())
 	s := sender(srv, e)
 	go s.Run(t.Context())
@@ -95,6 +95,9 @@ func TestRequest(t *testing.T) {
 	}
 	if g.id() != "06ekx_1_0" || !strings.HasPrefix(g.body, `{"type":"message.delivered","timestamp":"`) {
 		t.Errorf("event %s: %s", g.id(), g.body)
+	}
+	if got, want := g.header.Get("Authorization"), "Basic "+base64.StdEncoding.EncodeToString([]byte("user:password")); got != want {
+		t.Errorf("Authorization %q, want %q", got, want)
 	}
 	stamp := g.header.Get("webhook-timestamp")
 	if n, err := strconv.ParseInt(stamp, 10, 64); err != nil || time.Since(time.Unix(n, 0)).Abs() > time.Minute {

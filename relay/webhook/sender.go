@@ -27,10 +27,11 @@ import (
 type Sender struct {
 	// Queue keeps the events. Its Spool is required and must be another one than
 	// that of the relay's queue. Next, Destination and Bounce must be nil. Workers
-	// of zero means 256, and a nil Retry means the schedule of the package's
+	// of zero means 256: raise it if hundreds of endpoints may hang at the same
+	// time. A nil Retry means the schedule of the package's
 	// documentation. Everything else is as in [queue.Queue]. Queue.Logger is the
 	// Sender's as well; its lines get the attribute queue=webhooks. Use &s.Queue for
-	// Stats.
+	// Stats and metrics.
 	Queue queue.Queue
 
 	// Endpoints returns the endpoints of a tenant. It is called once for each tenant
@@ -72,6 +73,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
+	defer s.client.CloseIdleConnections()
 	return s.Queue.Run(ctx)
 }
 
