@@ -411,18 +411,21 @@ func TestEndpointIDs(t *testing.T) {
 // The product sends events of its own.
 func TestSend(t *testing.T) {
 	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
-		h.start()
 		at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-		for range 2 {
-			if err := h.Send(h.t.Context(), "acme", "domain.verified", "dom-1", at, map[string]string{"domain": "a<b>.example"}); err != nil {
+		for _, tenant := range []store.TenantID{"acme", "other", "acme"} { // other has the same id
+			if err := h.Send(h.t.Context(), tenant, "domain.verified", "dom-1", at, map[string]string{"domain": "a<b>.example"}); err != nil {
 				t.Fatal(err)
 			}
 		}
+		h.start()
 		wait(time.Minute)
 		list := h.web.got()
 		want := `{"type":"domain.verified","timestamp":"2026-01-02T03:04:05.000000Z","data":{"domain":"a<b>.example"}}`
-		if len(list) == 0 || list[0].body != want || list[0].id() != "dom-1" {
+		if len(list) != 2 || list[0].body != want || list[0].id() != "dom-1" {
 			t.Errorf("requests %+v, want dom-1 with %s", list, want)
+		}
+		if n := strings.Count(h.events.String(), "delivered shop@other"); n != 1 {
+			t.Errorf("the same id of another tenant was delivered %d times, want once", n)
 		}
 		for _, err := range []error{
 			h.Send(h.t.Context(), "acme", "domain verified", "dom-2", at, nil),
