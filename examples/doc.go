@@ -10,6 +10,7 @@
 //     renews its certificate without a restart.
 //   - mta is a whole sending server on one machine: SQLite, DKIM signatures,
 //     delivery to the recipients' own hosts.
+//   - bounces receives the reports of late bounces, on port 25.
 //   - customstore implements package store on another database, and tests it.
 //   - metrics is a Grafana dashboard of package relay/metrics.
 //   - opentelemetry passes counts to OpenTelemetry. It is a module of its own.

@@ -21,7 +21,11 @@
 //
 //	in := &bounces.Receiver{Secrets: keys, Bounced: record, Forwarder: q}
 //
-// The content comes from a mail server of the product, a pipe or a mailbox.
+// A [Server] accepts mail for these addresses and for no others. A mail server of
+// the product, a pipe or a mailbox may call Receive instead:
+//
+//	srv := &bounces.Server{Hostname: "mx.example.net", Receiver: in}
+//	go srv.ListenAndServe(":25")
 //
 // # Addresses
 //
@@ -50,7 +54,8 @@
 //
 // Many servers refuse mail from a sender whose domain has no mail host. Before
 // senders are rewritten, the domain needs an MX record that leads to the server that
-// receives the reports, and an SPF record that allows the servers that send. A domain below the sender's own
+// receives the reports, and an SPF record that allows the servers that send.
+// [CheckDomain] says what is missing. A domain below the sender's own
 // (bounces.acme.example) also agrees with the sender for DMARC; any other domain
 // leaves DMARC to the DKIM signature.
 package bounces

@@ -26,12 +26,16 @@ type Receiver struct {
 	Secrets []credentials.Password
 
 	// Bounced is called for each recipient that a report says has failed, if the
-	// report has the token of the mail. The recipient is one of the mail's, or
-	// another address at the same domain: a server may have passed the mail on. The
-	// reply's code is 4yz for a soft bounce and 5yz for a hard bounce, and its
+	// report has the token of the mail; History.Bounced of package relay/history
+	// fits. The recipient is an address at the domain that the mail was sent to.
+	// It may be another one than the mail's, such as a member of a list. If the
+	// mail was passed on to another domain, recipient is a text that begins with
+	// that address and is not an address.
+	//
+	// The reply's code is 4yz for a soft bounce and 5yz for a hard bounce, and its
 	// Host is the server that refused the mail or, if the report does not say,
-	// the one that reports. A report may come twice. An error makes Receive fail, so that the other server sends
-	// the report again. Required.
+	// the one that reports. A report may come twice. An error makes Receive fail,
+	// so that the other server sends the report again. Required.
 	Bounced func(ctx context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error
 
 	// Forwarder passes every message on to the original sender, from the null
@@ -131,17 +135,30 @@ func (r *Receiver) find(tokens []signedToken, sender string, rc *Recipient) (tok
 // maxParents is how many domains above a recipient's are looked at.
 const maxParents = 5
 
-// match returns the recipient of the mail that a report is about, if the token covers
-// it; otherwise "".
+// match returns the recipient that Bounced is told of, if the token covers it;
+// otherwise "".
 func (r *Receiver) match(t signedToken, sender string, rc *Recipient) string {
 	local, domain, ok := cutAddress(rc.Final)
 	if !ok {
 		local, domain = rc.Final, ""
 	}
+	original, own, given := cutAddress(rc.Original)
 	// A server may report its own name for the mailbox: bob@mail.example.com.
-	if o, d, ok := cutAddress(rc.Original); ok && fold(o) == fold(local) && (domain == "" || strings.HasSuffix(domain, "."+d)) {
-		domain = d
+	if given && fold(original) == fold(local) && (domain == "" || strings.HasSuffix(domain, "."+own)) {
+		domain = own
 	}
+	if address := r.covered(t, sender, local, domain); address != "" || !given {
+		return address
+	}
+	if address := r.covered(t, sender, original, own); address != "" && domain != "" {
+		return mailtext.OneLineUTF8(rc.Final+", to which mail for "+address+" was passed on", maxText)
+	}
+	return ""
+}
+
+// covered returns the address, if the token covers its domain or one above; otherwise
+// "".
+func (r *Receiver) covered(t signedToken, sender, local, domain string) string {
 	quoted, ok := mailtext.QuoteLocal(local)
 	if domain == "" || !ok {
 		return ""

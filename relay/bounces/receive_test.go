@@ -90,7 +90,8 @@ func TestBounced(t *testing.T) {
 		"several recipients": {"bob@example.com, eve@example.com", returned{final: "rfc822; bob@example.com", status: "5.1.1"}, mail + "bob@example.com 550 5.1.1"},
 		"several domains":    {"bob@example.com, eve@example.net", returned{final: "rfc822; bob@example.com", status: "5.1.1"}, mail + "bob@example.com 550 5.1.1"},
 
-		"passed on elsewhere":  {"bob@example.com", returned{final: "rfc822; bob@example.net", original: "rfc822; bob@example.com", status: "5.1.1"}, ""},
+		"passed on":            {"bob@example.com", returned{final: "rfc822; eve@example.net", original: "rfc822; bob@example.com", status: "5.1.1"}, mail + "eve@example.net, to which mail for bob@example.com was passed on 550 5.1.1"},
+		"passed on, forged":    {"bob@example.com", returned{final: "rfc822; eve@example.net", original: "rfc822; bob@example.org", status: "5.1.1"}, ""},
 		"other, no domain":     {"bob@example.com", returned{final: "local; eve", original: "rfc822; bob@example.com", status: "5.1.1"}, ""},
 		"of another domain":    {"eve@example.net", returned{final: "rfc822; bob@example.com", status: "5.1.1"}, ""},
 		"no domain":            {"bob@example.com", returned{final: "local; bob", status: "5.1.1"}, ""},

@@ -30,8 +30,8 @@ type Rewriter struct {
 	Secrets []credentials.Password
 
 	// Domain returns the domain to which reports for a sending domain go, or ""
-	// if they go to the sender. It should return "" until the domain is ready to
-	// receive. It is called for each message, from many goroutines.
+	// if they go to the sender. It should return "" until [CheckDomain] has found
+	// no fault in the domain. It is called for each message, from many goroutines.
 	// An error means that the message is tried again later. Required.
 	Domain func(ctx context.Context, domain string) (string, error)
 }
