@@ -194,6 +194,7 @@ func (a *Admin) change(ctx context.Context, s Selection, plan func(*store.Leased
 		var events []Event
 		for i := range list {
 			if o, e, ok := plan(&list[i]); ok {
+				o.Event = a.Queue.journaled(&list[i].Mail, &list[i].Delivery, e)
 				outcomes, events = append(outcomes, o), append(events, e)
 			}
 		}
@@ -284,6 +285,7 @@ func (a *Admin) bounce(ctx context.Context, list []store.Leased, reason string) 
 			return Changed{Busy: busy}, errors.New("queue: the bounce can't be kept, so the deliveries are held and not cancelled")
 		}
 		outcomes[i] = ends[i].outcome
+		outcomes[i].Event = q.journaled(&p.mail, ends[i].delivery, events[i])
 	}
 	changed, err := a.settle(ctx, outcomes, events)
 	changed.Busy += busy

@@ -55,7 +55,8 @@ type Deferred struct {
 	Next    time.Time // when it is tried again
 	Attempt int       // how often it was tried so far
 
-	untried bool
+	untried bool // its destination is suspended
+	unasked bool // no server was asked
 }
 
 // Bounced says that a recipient was given up because it was refused for good:

@@ -55,12 +55,13 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 // message, and only the answer was lost. So put calls Put once more. That changes
 // nothing if the message was kept, unless it was delivered and removed in between.
 func (q *Queue) put(ctx context.Context, mail *store.Mail, ds []store.Delivery, m *relay.Message) error {
-	err := q.Spool.Put(ctx, *mail, ds, m.Content())
+	events := q.accepted(mail, ds, m)
+	err := q.Spool.Put(ctx, *mail, ds, m.Content(), events...)
 	if err == nil || isFull(err) || errors.Is(err, store.ErrTaken) || ctx.Err() != nil {
 		return err
 	}
 	q.logger().Warn("queue: a message can't be kept, trying once more", "id", m.ID, "error", err)
-	return q.Spool.Put(ctx, *mail, ds, m.Content())
+	return q.Spool.Put(ctx, *mail, ds, m.Content(), events...)
 }
 
 func isFull(err error) bool {

@@ -83,6 +83,16 @@ type Queue struct {
 	// they are tried. Zero means 64 MiB; less than zero means none.
 	MaxMemory int64
 
+	// Record keeps what becomes of every recipient in the journal of the Spool,
+	// which must then be a [store.History], in the same step. Package relay/history
+	// makes activities and counts of it. The zero value records nothing, because a
+	// journal that nothing applies only grows. Mail that the Queue writes itself,
+	// such as bounces, is not recorded.
+	Record bool
+
+	// NoSubjects leaves the subjects of messages out of what is recorded.
+	NoSubjects bool
+
 	// Bounce, if set, writes the text of bounces and of the other notices to
 	// senders, see [NoticeKind]; [Notice.Text] is what is sent otherwise. If it
 	// returns the empty string, none is sent.
@@ -141,12 +151,19 @@ func (q *Queue) check() error {
 		return errors.New("queue: Queue.Spool is required")
 	case q.Next == nil:
 		return errors.New("queue: Queue.Next is required")
+	case q.Record && !isHistory(q.Spool):
+		return fmt.Errorf("queue: Queue.Record is set, but the Spool %T is not a store.History", q.Spool)
 	case len(q.Node) > 255 || !utf8.ValidString(q.Node) || strings.Contains(q.Node, "\x00"):
 		return fmt.Errorf("queue: Queue.Node %.300q is not valid UTF-8 of at most 255 bytes", q.Node)
 	case strings.Trim(q.Hostname, hostnameChars) != "":
 		return fmt.Errorf("queue: Queue.Hostname %q is no host name", q.Hostname)
 	}
 	return nil
+}
+
+func isHistory(sp store.Spool) bool {
+	_, ok := sp.(store.History)
+	return ok
 }
 
 func (q *Queue) workers() int {

@@ -176,7 +176,7 @@ func (q *Queue) release(jobs []*job) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
 	defer cancel()
 	defer q.dispatcher.forget(jobs...)
-	if _, err := q.recordOnce(ctx, untouchedOf(jobs)); err != nil {
+	if _, err := q.recordOnce(ctx, q.untouchedOf(jobs, q.suspendedReason)); err != nil {
 		q.polling(func(p *poller) { p.unsure = true })
 		q.logger().Warn("queue: a message can't be released", "id", jobs[0].parcel.mail.ID, "error", err)
 		return
@@ -186,8 +186,14 @@ func (q *Queue) release(jobs []*job) {
 
 // giveBack returns claimed jobs to the spool.
 func (q *Queue) giveBack(r *run, jobs []*job) {
+	q.park(r, jobs, func(*job) string { return "" })
+}
+
+// park returns claimed jobs to the spool, and records why they wait there if that is
+// not "".
+func (q *Queue) park(r *run, jobs []*job, why func(*job) string) {
 	for some := range slices.Chunk(jobs, jobsAtOnce) {
-		if _, err := q.settle(r.settles, untouchedOf(some)); err != nil {
+		if _, err := q.settle(r.settles, q.untouchedOf(some, why)); err != nil {
 			r.left.Add(int64(len(some)))
 			q.logger().Warn("queue: messages can't be released", "messages", len(some), "error", err)
 		}
@@ -195,10 +201,15 @@ func (q *Queue) giveBack(r *run, jobs []*job) {
 	}
 }
 
-func untouchedOf(jobs []*job) (outcomes []store.Outcome) {
+func (q *Queue) untouchedOf(jobs []*job, why func(*job) string) (outcomes []store.Outcome) {
 	for _, j := range jobs {
+		reason := why(j)
 		for i := range j.due {
-			outcomes = append(outcomes, untouched(&j.due[i]))
+			o := untouched(&j.due[i])
+			if reason != "" {
+				o.Event = q.waiting(&j.parcel.mail, &j.due[i], reason)
+			}
+			outcomes = append(outcomes, o)
 		}
 	}
 	return outcomes

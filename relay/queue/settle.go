@@ -122,7 +122,9 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 	}
 	notices := q.notify(r.settles, j.parcel, ends)
 	outcomes := make([]store.Outcome, 0, len(ends)+1)
-	for _, e := range ends {
+	for i := range ends {
+		e := &ends[i]
+		e.outcome.Event = q.journaled(m, e.delivery, e.event)
 		outcomes = append(outcomes, e.outcome)
 	}
 	if len(outcomes) == 0 {
@@ -229,7 +231,10 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[planKey]time.T
 		e.outcome.Delayed = true
 		e.notice = DelayNotice
 	}
-	e.event = &Deferred{Subject: subject(m, d.Recipient), Reason: reason, Reply: replyIn(r.err), Next: e.outcome.Next, Attempt: attempts, untried: r.untried}
+	e.event = &Deferred{
+		Subject: subject(m, d.Recipient), Reason: reason, Reply: replyIn(r.err), Next: e.outcome.Next, Attempt: attempts,
+		untried: r.untried, unasked: r.untried || busy != nil && busy.Err == nil,
+	}
 }
 
 // untouched is the outcome of a leased delivery that nothing was tried for: it is as

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -60,7 +61,7 @@ func (q *Queue) onReached(r *run, j *job) func() {
 func (q *Queue) goesDown(r *run, j *job, cause error) {
 	destination := j.lane.Destination
 	waiting, isNew := q.dispatcher.setDown(destination, &outage{cause: cause, since: time.Now()})
-	q.giveBack(r, waiting)
+	q.park(r, waiting, q.suspendedReason)
 	if !isNew && !j.probe {
 		return
 	}
@@ -146,19 +147,24 @@ func (q *Queue) refresh(ctx context.Context, r *run) error {
 	}
 	q.dispatcher.sweep()
 	down := make(map[string]bool)
-	paused := make(map[store.TenantID]bool)
+	paused, reasons := make(map[store.TenantID]bool), make(map[store.TenantID]string)
 	for _, s := range list {
 		if s.Tenant != "" {
-			paused[s.Tenant] = true
+			paused[s.Tenant], reasons[s.Tenant] = true, cmp.Or(safe(s.Reason), "all mail of the tenant is suspended")
 			continue
 		}
 		down[s.Destination] = true
 		if o := q.dispatcher.outage(s.Destination); o == nil || o.person != (s.By != "") {
 			waiting, _ := q.dispatcher.setDown(s.Destination, &outage{cause: suspendedError(s), since: time.Now(), person: s.By != ""})
-			q.giveBack(r, waiting)
+			q.park(r, waiting, q.suspendedReason)
 		}
 	}
-	q.giveBack(r, q.dispatcher.pauseTenants(paused))
+	q.park(r, q.dispatcher.pauseTenants(paused), func(j *job) string {
+		if reason, ok := reasons[j.lane.Tenant]; ok {
+			return reason
+		}
+		return q.suspendedReason(j)
+	})
 	for _, name := range q.dispatcher.downs() {
 		if o := q.dispatcher.outage(name); o != nil && !down[name] && time.Since(o.since) > suspensionTime {
 			q.dispatcher.setUp(name)
@@ -180,6 +186,14 @@ func (q *Queue) refresh(ctx context.Context, r *run) error {
 		}
 	}
 	return q.age(ctx, r, list)
+}
+
+// suspendedReason is why the destination of a job is suspended; "" if it isn't.
+func (q *Queue) suspendedReason(j *job) string {
+	if o := q.dispatcher.outage(j.lane.Destination); o != nil {
+		return reasonOf(o.cause)
+	}
+	return ""
 }
 
 // suspendedError is why mail that a person or another node has suspended isn't

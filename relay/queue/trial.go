@@ -87,8 +87,13 @@ func (q *Queue) holdKillers(ctx context.Context, r *run) error {
 			return err
 		}
 		var outcomes []store.Outcome
+		var events []Event
 		for i := range leased {
-			outcomes = append(outcomes, q.hold(untouched(&leased[i].Delivery), "the process died each time this was tried"))
+			l := &leased[i]
+			o := q.hold(untouched(&l.Delivery), "the process died each time this was tried")
+			e := &Held{Subject: subject(&l.Mail, l.Delivery.Recipient), Reason: o.Reason}
+			o.Event = q.journaled(&l.Mail, &l.Delivery, e)
+			outcomes, events = append(outcomes, o), append(events, e)
 		}
 		if len(outcomes) == 0 {
 			continue
@@ -99,7 +104,7 @@ func (q *Queue) holdKillers(ctx context.Context, r *run) error {
 		}
 		for i, o := range outcomes {
 			if _, gone := lost[recipientKey{o.Mail, o.N}]; !gone {
-				q.emit(&Held{Subject: subject(&leased[i].Mail, leased[i].Delivery.Recipient), Reason: o.Reason})
+				q.emit(events[i])
 			}
 		}
 	}

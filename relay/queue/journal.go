@@ -1,0 +1,114 @@
+package queue
+
+import (
+	"strings"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// This file is about what Queue.Record keeps: an event for each recipient that is
+// accepted, in the step of Put, and one for what becomes of it, in the step of Settle.
+
+// accepted returns the events of a message that is put. A recipient whose destination
+// is suspended waits from the start.
+func (q *Queue) accepted(m *store.Mail, ds []store.Delivery, msg *relay.Message) []store.Event {
+	if !q.Record || m.Notice {
+		return nil
+	}
+	events := make([]store.Event, 0, len(ds))
+	for i := range ds {
+		e := q.eventOf(store.EventAccepted, m, &ds[i])
+		e.Author, e.MessageID = clip(msg.Author, maxField), clip(msg.MessageID, maxField)
+		if !q.NoSubjects {
+			e.Subject = clip(msg.Subject, maxSubject)
+		}
+		e.Attempt = 0
+		events = append(events, e)
+		if o := q.dispatcher.outage(ds[i].Destination); o != nil {
+			events = append(events, q.waiting(m, &ds[i], reasonOf(o.cause)))
+		}
+	}
+	return events
+}
+
+// The most bytes of fields that a sender has written. A Spool may refuse more.
+const (
+	maxField   = 1024
+	maxSubject = 255
+)
+
+func clip(s string, size int) string {
+	if len(s) <= size {
+		return s
+	}
+	return strings.ToValidUTF8(s[:size], "")
+}
+
+// journaled returns what is recorded of an event about a delivery, as it was before
+// the outcome. It returns the zero Event if nothing is.
+func (q *Queue) journaled(m *store.Mail, d *store.Delivery, e Event) (kept store.Event) {
+	if !q.Record || m.Notice {
+		return store.Event{}
+	}
+	switch e := e.(type) {
+	case *Delivered:
+		kept = q.eventOf(store.EventDelivered, m, d)
+		kept.Reply = e.Reply
+	case *Deferred:
+		return q.deferred(m, d, e)
+	case *Bounced:
+		kept = q.eventOf(store.EventHardBounced, m, d)
+		kept.Reply, kept.Reason = e.Reply, e.Reason
+	case *Expired:
+		kept = q.eventOf(store.EventSoftBounced, m, d)
+		kept.Reply, kept.Reason, kept.Attempt = e.Reply, e.Reason, e.Attempt
+	case *Held:
+		return q.waiting(m, d, e.Reason)
+	case *Released:
+		return q.waiting(m, d, "released")
+	case *Retried:
+		return q.waiting(m, d, "to be tried at once")
+	case *Canceled:
+		kept = q.eventOf(store.EventCanceled, m, d)
+		kept.Reason = e.Reason
+	}
+	return kept
+}
+
+// deferred is journaled for a Deferred. If no server was asked, the delivery waits as
+// before, which is recorded once for each reason.
+func (q *Queue) deferred(m *store.Mail, d *store.Delivery, e *Deferred) store.Event {
+	if e.unasked && e.Reason == d.Reason {
+		return store.Event{}
+	}
+	if e.unasked {
+		return q.waiting(m, d, e.Reason)
+	}
+	kept := q.eventOf(store.EventDeferred, m, d)
+	kept.Reply, kept.Reason, kept.Attempt = e.Reply, e.Reason, e.Attempt
+	return kept
+}
+
+// waiting returns the event of a delivery that waits without an attempt. An attempt
+// that was counted when the delivery was leased was not made.
+func (q *Queue) waiting(m *store.Mail, d *store.Delivery, reason string) store.Event {
+	if !q.Record || m.Notice {
+		return store.Event{}
+	}
+	e := q.eventOf(store.EventWaiting, m, d)
+	e.Reason = reason
+	if d.Node != "" {
+		e.Attempt = max(0, d.Attempts-1)
+	}
+	return e
+}
+
+// eventOf returns an event with what is known of a delivery.
+func (q *Queue) eventOf(kind store.EventKind, m *store.Mail, d *store.Delivery) store.Event {
+	return store.Event{
+		Kind: kind, Time: q.now().UTC().Truncate(time.Microsecond), Received: m.Received, Tenant: m.Tenant, Domain: m.Domain, Username: m.Username,
+		Mail: d.Mail, N: d.N, From: m.From, Recipient: d.Recipient, Remote: m.Remote, Size: m.Size, Attempt: d.Attempts,
+	}
+}
