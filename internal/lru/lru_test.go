@@ -102,3 +102,19 @@ func TestAgainstModel(t *testing.T) {
 		}
 	}
 }
+
+func TestOldestIsTheNextToGo(t *testing.T) {
+	c := &lru.Cache[int, string]{Max: 3}
+	if _, _, ok := c.Oldest(); ok {
+		t.Error("an empty cache has an oldest entry")
+	}
+	c.Put(1, "one")
+	c.Put(2, "two")
+	c.Put(3, "three")
+	c.Get(1)
+	for range 2 { // asking is not a use
+		if k, v, ok := c.Oldest(); k != 2 || v != "two" || !ok {
+			t.Errorf("Oldest: got %d, %q, %v, want 2, two", k, v, ok)
+		}
+	}
+}

@@ -87,22 +87,26 @@ func TestRelayLearnsFromItsUpstream(t *testing.T) {
 
 // learnFrom teaches a list what became of a recipient, and returns the recipient.
 func learnFrom(t *testing.T, sup *suppress.List, e queue.Event) string {
-	out := store.Event{Time: time.Now().UTC().Truncate(time.Microsecond)}
+	out, ok := eventOf(e)
+	if !ok {
+		return ""
+	}
+	if err := sup.Learn(context.Background(), []store.Event{out}); err != nil {
+		t.Errorf("Learn: %v", err)
+	}
+	return out.Recipient
+}
+
+// eventOf returns the end of a recipient as a history has it.
+func eventOf(e queue.Event) (out store.Event, ok bool) {
 	var s queue.Subject
 	switch e := e.(type) {
 	case *queue.Delivered:
 		out.Kind, out.Reply, s = store.EventDelivered, e.Reply, e.Subject
 	case *queue.Bounced:
 		out.Kind, out.Reply, s = store.EventHardBounced, e.Reply, e.Subject
-	default:
-		return ""
 	}
-	if s.NoticeOf != "" {
-		return ""
-	}
+	out.Time, out.Received = time.Now().UTC().Truncate(time.Microsecond), s.Received
 	out.ID, out.Mail, out.Tenant, out.Recipient = s.ID+"_1", s.ID, s.Tenant, s.Recipient
-	if err := sup.Learn(context.Background(), []store.Event{out}); err != nil {
-		t.Errorf("Learn: %v", err)
-	}
-	return s.Recipient
+	return out, out.Kind != 0 && s.NoticeOf == ""
 }
