@@ -68,8 +68,8 @@ func (f *SuppressionFilter) Match(s *Suppression) bool {
 
 // A Suppressions keeps suppressions.
 //
-// Each method is atomic and safe for concurrent use, in any number of processes. What
-// a method that returned nil has done is durable, and every later call by any process
+// Each method is atomic and safe for concurrent use, in any number of processes. When a
+// method has returned nil, its change is durable, and every later call by any process
 // sees it. A context that has already ended makes a method fail with its error and
 // change nothing.
 //

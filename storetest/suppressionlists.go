@@ -157,7 +157,7 @@ var suppressionTextPromises = []suppressionsPromise{
 	},
 	{
 		name:  "Handles/SeeEachOther",
-		words: "What a method that returned nil has done is durable, and every later call by any process sees it.",
+		words: "When a method has returned nil, its change is durable, and every later call by any process sees it.",
 		check: func(t *suppressor) {
 			s := newSuppression(acme, "a@x.example")
 			t.has(t.suppress(s)...) // has reads through both handles, which may then have cached it

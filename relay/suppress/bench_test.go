@@ -88,8 +88,8 @@ func recipients(b *testing.B, allow func(context.Context, *relay.PolicyRequest) 
 	}
 }
 
-// What AllowRecipient itself takes, for a recipient that is not on the list, and how much
-// memory each address of the list takes.
+// BenchmarkAllowRecipient measures a recipient that is not on the list, and the memory
+// that each address of the list takes.
 func BenchmarkAllowRecipient(b *testing.B) {
 	for _, n := range []int{0, 1000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

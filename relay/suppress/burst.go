@@ -24,7 +24,7 @@ const (
 
 // bursts finds sites that refuse most of their recipients. That is a fault of the site
 // more often than a list of dead addresses: providers in an outage have answered 5.1.1
-// for mailboxes that exist. A restart begins to count anew.
+// for mailboxes that exist. A restart begins at zero.
 type bursts struct {
 	mu    sync.Mutex
 	sites lru.Cache[string, *window]

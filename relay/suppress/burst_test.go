@@ -102,6 +102,20 @@ func TestNoBurst(t *testing.T) {
 	l.refused("bob@example.net")
 }
 
+// A burst forgets only what its own refusals have taught.
+func TestBurstLeavesWhatWasLearnedBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newList(t)
+		l.learn(l.bounced("u5@example.net", noSuchUser))
+		time.Sleep(2 * time.Hour)
+		for i := range 40 {
+			l.learn(l.bounced(fmt.Sprintf("u%d@example.net", i), noSuchUser))
+		}
+		l.refused("u5@example.net")
+		l.allowed("u4@example.net", "u6@example.net")
+	})
+}
+
 // A burst does not undo an entry that a person has changed.
 func TestBurstLeavesWhatPeopleAdded(t *testing.T) {
 	l := newList(t)

@@ -23,7 +23,7 @@
 //
 // # What is learned
 //
-// [List.Learn] has the rules. They are cautious, because a mistake stops mail that
+// [List.Learn] has the rules, docs/suppress.md has them as tables. They are cautious, because a mistake stops mail that
 // someone waits for: what was learned from replies expires after 30 days, and a later
 // delivery removes it; one reply is not enough for an address that took mail lately; a
 // site that suddenly refuses most of its recipients teaches nothing; and a reply about

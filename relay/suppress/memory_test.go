@@ -122,7 +122,8 @@ func TestManyChangesByOtherNodes(t *testing.T) {
 }
 
 // While one goroutine reads a list, the others do not wait for it: they look into the
-// Store. What is added meanwhile is not lost.
+// Store. An address that is added in that time is
+// remembered.
 func TestReadingDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, c := nodes(t)
