@@ -16,8 +16,10 @@
 //	}
 //	go hooks.Run(ctx)
 //
-// [Sender.Publish] takes the events that a history publishes. It returns when they are
-// durable, and does not wait for any endpoint. Other events of the product, such as
+//	hist := &history.History{Store: st, Publish: hooks.Publish}
+//
+// [Sender.Publish] takes the events that a [history.History] publishes. It returns when
+// they are durable, and does not wait for any endpoint. Other events of the product, such as
 // a domain that was verified, go through [Sender.Send].
 //
 // # Which requests

@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,15 +216,21 @@ func (l *log) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// A failing spool keeps nothing while it has an error.
+// A failing spool keeps nothing while it has an error. Without one, if left was set, it
+// keeps so many mails and then no more.
 type failing struct {
 	*memory.Store
-	err error
+	err  error
+	left atomic.Int64
 }
 
 func (f *failing) Put(ctx context.Context, m store.Mail, ds []store.Delivery, body io.Reader, events ...store.Event) error {
 	if f.err != nil {
 		return f.err
+	}
+	if f.left.Add(-1) == 0 {
+		f.left.Store(1)
+		return errors.New("the spool failed")
 	}
 	return f.Store.Put(ctx, m, ds, body, events...)
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -62,8 +63,9 @@ var types = map[store.EventKind]string{
 func payloadOf(e *store.Event) payload {
 	d := &eventData{
 		ID: e.Mail, Recipient: e.Recipient, From: e.From, Author: e.Author, Subject: e.Subject, MessageID: e.MessageID,
-		Domain: e.Domain, Username: e.Username, Size: e.Size, Attempt: e.Attempt, Field: e.Field, Reason: e.Reason,
-		Late: e.Kind == store.EventLateSoftBounced || e.Kind == store.EventLateHardBounced,
+		Domain: e.Domain, Username: e.Username, Size: e.Size, Attempt: e.Attempt, Field: e.Field,
+		Reason: strings.ToValidUTF8(e.Reason[:min(len(e.Reason), maxReason)], ""),
+		Late:   e.Kind == store.EventLateSoftBounced || e.Kind == store.EventLateHardBounced,
 	}
 	if e.Kind != store.EventRefused && e.Kind != store.EventLoginRefused && !e.Received.IsZero() {
 		d.Received = stamp(e.Received)
@@ -74,8 +76,8 @@ func payloadOf(e *store.Event) payload {
 	if e.Times > 1 {
 		d.Times = e.Times
 	}
-	// Only a refused login is found by its address; for mail the address of the
-	// tenant's own tool says nothing.
+	// The address of the client helps to find the tool with the wrong password.
+	// Other events leave it out.
 	if e.Kind == store.EventLoginRefused && e.Remote.IsValid() {
 		d.Client = e.Remote.String()
 	}

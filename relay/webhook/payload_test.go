@@ -1,9 +1,14 @@
 package webhook_test
 
 import (
+	"fmt"
 	"net/netip"
+	"os"
+	"strings"
+	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/relay/webhook"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -38,4 +43,57 @@ func full(kind store.EventKind) store.Event {
 		e.Reason = "the destination is suspended"
 	}
 	return e
+}
+
+// Each kind of event has the documented form.
+func TestPayload(t *testing.T) {
+	golden, err := os.ReadFile("testdata/payloads.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		h.Queue.PerDestination = 1
+		h.start()
+		for kind := store.EventAccepted; kind <= store.EventLoginRefused; kind++ {
+			h.publish(full(kind))
+			wait(time.Second)
+		}
+		var b strings.Builder
+		for _, g := range h.web.got() {
+			fmt.Fprintln(&b, g.body)
+		}
+		if b.String() != string(golden) {
+			t.Errorf("payloads are\n%s\nwant\n%s", &b, golden)
+		}
+	})
+}
+
+// docs/webhooks.md names every type and field.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range webhook.Documented() {
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/webhooks.md does not name %s", name)
+		}
+	}
+}
+
+// docs/webhooks.md shows verify as the example has it.
+func TestDocumentedVerify(t *testing.T) {
+	example, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(text), "```go\n")
+	code, _, _ = strings.Cut(code, "```")
+	if code == "" || !strings.Contains(string(example), code) {
+		t.Errorf("docs/webhooks.md has another verify than example_test.go:\n%s", code)
+	}
 }

@@ -25,20 +25,28 @@ const (
 	// may let them share a commit.
 	putsAtOnce = 16
 
-	// maxPayload is how large a payload may be.
+	// maxPayload is how large the payload of Send may be.
 	maxPayload = 64 << 10
+
+	// maxReason is how many bytes of a reason are sent.
+	maxReason = 1000
+
+	// maxKept is how many requests of failed calls of Publish are remembered.
+	maxKept = 10_000
 
 	// maxID is how long the ID of an event may be.
 	maxID = 128
 )
 
-// Publish keeps a request for each event, and for each endpoint that wants it. When
-// it returns nil, all of them are durable. With an error some of them may be: the
-// caller should repeat the call later. A repetition changes nothing for requests that
-// wait, and repeats those that were delivered, under the same webhook-id.
+// Publish keeps a request for each event, and for each endpoint that wants it. It is
+// for [history.History].Publish. When it returns nil, all requests are durable. With
+// an error some of them may be: the caller should repeat the call later. A repetition
+// changes nothing for requests that wait. It repeats those that were delivered, under
+// the same webhook-id, unless this process has kept them in the call that failed.
 //
-// Events of one message are kept in the order given. An error of Endpoints is an
-// error of Publish; it matches [store.ErrFull] if the Spool is full.
+// Events of one message are kept in the order given. An error of Endpoints or of the
+// Spool is an error of Publish; it matches [store.ErrFull] if the Spool is full. An
+// event without a usable ID is logged and left out.
 func (s *Sender) Publish(ctx context.Context, events []store.Event) error {
 	if err := s.prepare(); err != nil {
 		return err
@@ -60,24 +68,53 @@ func (s *Sender) Publish(ctx context.Context, events []store.Event) error {
 			known[e.Tenant] = endpoints
 		}
 		m, err := message(e.Tenant, e.ID, e.Time, p, endpoints)
-		if err != nil {
-			return err
+		if err != nil { // it would fail again
+			s.Queue.Logger.Error("webhook: an event cannot be sent, it is left out", "tenant", e.Tenant, "error", err)
+			continue
 		}
-		if m == nil {
+		if m == nil || s.hasKept(m.ID) {
 			continue
 		}
 		m.Identity.Domain, m.Identity.Username = e.Domain, e.Username
 		lane := &lanes[maphash.String(seed, e.Mail)%putsAtOnce]
 		*lane = append(*lane, m)
 	}
-	return s.putAll(ctx, lanes[:])
+	kept, err := s.putAll(ctx, lanes[:])
+	s.remember(kept, err != nil)
+	return err
+}
+
+// hasKept reports whether a call of Publish that failed has kept the request.
+func (s *Sender) hasKept(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept[id]
+}
+
+// remember remembers the requests that a failed call of Publish has kept, so that its
+// repetition goes on where it failed. A call that succeeds ends that.
+func (s *Sender) remember(ids []string, failed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !failed || len(s.kept)+len(ids) > maxKept {
+		s.kept = nil
+	}
+	if failed && s.kept == nil {
+		s.kept = make(map[string]bool)
+	}
+	for _, id := range ids {
+		if failed {
+			s.kept[id] = true
+		}
+	}
 }
 
 var seed = maphash.MakeSeed()
 
-// putAll keeps messages: those of a lane one after the other, lanes at once.
-func (s *Sender) putAll(ctx context.Context, lanes [][]*relay.Message) error {
-	errs := make([]error, len(lanes))
+// putAll keeps messages: those of a lane one after the other, lanes at once. It
+// returns the IDs of those that are kept.
+func (s *Sender) putAll(ctx context.Context, lanes [][]*relay.Message) (kept []string, err error) {
+	errs, done := make([]error, len(lanes)), make([]int, len(lanes))
 	var wg sync.WaitGroup
 	for i, lane := range lanes {
 		if len(lane) == 0 {
@@ -88,11 +125,17 @@ func (s *Sender) putAll(ctx context.Context, lanes [][]*relay.Message) error {
 				if errs[i] = s.put(ctx, m); errs[i] != nil {
 					return
 				}
+				done[i]++
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	for i, lane := range lanes {
+		for _, m := range lane[:done[i]] {
+			kept = append(kept, m.ID)
+		}
+	}
+	return kept, errors.Join(errs...)
 }
 
 // put hands a message to the queue. A message of the same ID is an earlier request
@@ -124,6 +167,9 @@ func (s *Sender) Send(ctx context.Context, tenant store.TenantID, kind, id strin
 	m, err := message(tenant, id, at, payload{Type: kind, Timestamp: stamp(at), Data: data}, endpoints)
 	if err != nil || m == nil {
 		return err
+	}
+	if m.Size() > maxPayload {
+		return fmt.Errorf("webhook: the payload of event %s has %d bytes, at most %d are allowed", id, m.Size(), maxPayload)
 	}
 	return s.put(ctx, m)
 }
@@ -191,9 +237,5 @@ func (p payload) encode() ([]byte, error) {
 	if err := enc.Encode(p); err != nil {
 		return nil, err
 	}
-	body := bytes.TrimRight(b.Bytes(), "\n")
-	if len(body) > maxPayload {
-		return nil, fmt.Errorf("the payload has %d bytes, at most %d are allowed", len(body), maxPayload)
-	}
-	return body, nil
+	return bytes.TrimRight(b.Bytes(), "\n"), nil
 }

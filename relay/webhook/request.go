@@ -19,7 +19,7 @@ import (
 // A failure is why an endpoint did not take an event.
 type failure struct {
 	reason      string
-	status      int    // of HTTP; 0 if there was no answer
+	status      int    // of HTTP; 0 without an answer
 	host        string // that answered
 	final       bool   // the event is given up
 	unreachable bool   // other events would fail as well

@@ -35,7 +35,8 @@ type Sender struct {
 	Queue queue.Queue
 
 	// Endpoints returns the endpoints of a tenant. It is called once for each tenant
-	// in a call of Publish, and once for each request. Required.
+	// in a call of Publish, and once for each request. While it fails, Publish fails,
+	// for all tenants. Required.
 	Endpoints func(ctx context.Context, tenant store.TenantID) ([]Endpoint, error)
 
 	// OnGone, if set, is told that an endpoint answered 410: it wants no more
@@ -65,6 +66,7 @@ type Sender struct {
 
 	mu     sync.Mutex
 	pauses map[string]pause // of endpoints that asked for one
+	kept   map[string]bool  // the IDs of what failed calls of Publish have kept
 }
 
 // Run sends events until ctx ends. It then waits for requests under way as

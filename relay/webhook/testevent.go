@@ -9,7 +9,7 @@ import (
 
 // A Result is what [Sender.Test] found.
 type Result struct {
-	Status int           // the status of HTTP; 0 if there was no answer
+	Status int           // the status of HTTP; 0 without an answer
 	Took   time.Duration // how long the request took
 }
 
