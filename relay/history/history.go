@@ -31,12 +31,17 @@ type History struct {
 	// were. Zero and less mean 1,000.
 	MaxRefusals int
 
+	// NoSubjects leaves the subjects of refused messages out of what is recorded.
+	// Those of accepted messages are a matter of queue.Queue.NoSubjects.
+	NoSubjects bool
+
 	// Publish, if set, gets all events before they are applied. It gets each event
 	// at least once; after a failure or a crash it gets some again, with the same
 	// IDs. The events of one message come in the order in which they happened, as
 	// far as the clocks of the nodes agree. One call has up to about 2,000 events,
-	// and calls of one process do not overlap. Another process may make the same
-	// call at the same time, if it has taken this one for dead.
+	// and calls of one process do not overlap. Two processes may make the same call
+	// at the same time: if one has taken the other for dead, and during Bounced and
+	// Tenant.Erase.
 	//
 	// If Publish returns an error, panics, or takes longer than 20 seconds, its
 	// events are not applied, and it is called again after a pause. Nothing that

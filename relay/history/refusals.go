@@ -68,6 +68,9 @@ func (h *History) messageRefused(e *relay.MessageRefused, now time.Time) {
 		Mail: e.ID, From: e.From, Author: e.Author, Subject: e.Subject, MessageID: e.MessageID, Remote: e.Remote, Size: e.Size,
 		Reply: store.Reply{Code: e.Code, Text: e.Reason}, Field: string(e.Field), Reason: e.Reason, Times: 1,
 	}
+	if h.NoSubjects {
+		r.Subject = ""
+	}
 	if len(e.To) == 0 {
 		h.gather(r)
 		return

@@ -142,6 +142,19 @@ func TestLoginRefused(t *testing.T) {
 	}
 }
 
+// A refused message shows its subject, unless it must not.
+func TestNoSubjects(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		h := &History{Store: new(memory.Store), NoSubjects: without}
+		e := refusedTo("bob@example.com")
+		e.Subject = "Your order"
+		h.OnRelayEvent(e)
+		if a := activities(t, h, store.ActivityFilter{})[0]; (a.Subject == "") != without {
+			t.Errorf("NoSubjects %v: subject %q", without, a.Subject)
+		}
+	}
+}
+
 // A tenant has a bounded number of activities an hour, whatever is refused, and every
 // refusal counts.
 func TestFlood(t *testing.T) {
