@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
 	"github.com/gatepost-mail/gatepost/store"
@@ -43,6 +45,7 @@ type settings struct {
 	Retry    time.Duration // between attempts
 	Lease    time.Duration
 	Node     string
+	History  bool // whether it records events, and applies them
 }
 
 // inFlight is how many deliveries a kill can repeat: those that the workers were
@@ -53,7 +56,9 @@ func (s settings) inFlight() int { return 2 * s.Workers }
 type report struct {
 	Addr, Username, Password string `json:",omitempty"` // it is ready; the user is given by the node that added it
 
-	Event, Recipient string `json:",omitempty"` // "delivered", "deferred", "bounced", "expired" or "held"
+	// Event is "delivered", "deferred", "bounced", "expired" or "held". Of an event of
+	// the history it is "published", and Recipient is its ID and what it says.
+	Event, Recipient string `json:",omitempty"`
 }
 
 const domain = "acme.example"
@@ -87,6 +92,11 @@ func serve(text string) error {
 		return err
 	}
 	ready.Addr = l.Addr().String()
+	if s.History {
+		hist := &history.History{Store: st, Logger: q.Logger, Publish: publisher(tell)}
+		q.Record, srv.OnEvent = true, hist.OnRelayEvent
+		go hist.Run(context.Background())
+	}
 	go q.Run(context.Background())
 	go srv.Serve(l)
 	tell(ready)
@@ -122,6 +132,16 @@ func (s *settings) queue(st *sqlstore.Store, tell func(report)) *queue.Queue {
 				tell(report{Event: "held", Recipient: e.Recipient})
 			}
 		},
+	}
+}
+
+// publisher returns a History.Publish that reports each event.
+func publisher(tell func(report)) func(context.Context, []store.Event) error {
+	return func(_ context.Context, events []store.Event) error {
+		for _, e := range events {
+			tell(report{Event: "published", Recipient: fmt.Sprintf("%s %v %s", e.ID, e.Kind, e.Recipient)})
+		}
+		return nil
 	}
 }
 
