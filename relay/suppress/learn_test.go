@@ -196,6 +196,12 @@ func TestLateBounces(t *testing.T) {
 		l.learn(l.delivered("bob@example.net"))
 		l.refused("bob@example.net")
 
+		took, report := l.delivered("carol@example.net"), late("carol@example.net", noSuchUser)
+		time.Sleep(time.Second)
+		report.Mail, report.Time = took.Mail, time.Now().UTC()
+		l.learn(took, report)
+		l.refused("carol@example.net")
+
 		l.learn(late("eve@example.net", "550 5.7.1 blocked"), late("eve@example.net", "550 5.2.2 full"))
 		l.allowed("eve@example.net")
 	})

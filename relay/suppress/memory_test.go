@@ -15,7 +15,7 @@ import (
 type counting struct {
 	store.Suppressions
 	lookups, pages, changes atomic.Int64
-	hang                    chan bool // if not nil, reading a page waits for it
+	hang                    chan bool // if not nil, a page that was read waits for it
 }
 
 func (c *counting) Suppression(ctx context.Context, tenant store.TenantID, address string) (store.Suppression, error) {
@@ -25,10 +25,11 @@ func (c *counting) Suppression(ctx context.Context, tenant store.TenantID, addre
 
 func (c *counting) ListSuppressions(ctx context.Context, tenant store.TenantID, f store.SuppressionFilter, page store.Page) ([]store.Suppression, error) {
 	c.pages.Add(1)
+	list, err := c.Suppressions.ListSuppressions(ctx, tenant, f, page)
 	if c.hang != nil {
 		<-c.hang
 	}
-	return c.Suppressions.ListSuppressions(ctx, tenant, f, page)
+	return list, err
 }
 
 func (c *counting) SuppressionsSince(ctx context.Context, tenant store.TenantID, changed time.Time, limit int) ([]store.Suppression, error) {
@@ -103,6 +104,21 @@ func TestOtherNodes(t *testing.T) {
 		b.allowed("carol@example.net") // this and no earlier
 		time.Sleep(time.Second)
 		b.refused("carol@example.net")
+	})
+}
+
+// A change whose writer has a slow clock, or was slow, is noticed as well.
+func TestLateChangesByOtherNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, _ := nodes(t)
+		b.allowed("bob@example.net")
+		now := time.Now().UTC()
+		su := store.Suppression{Tenant: "acme", Address: "bob@example.net", Source: store.SuppressedByPerson, Since: now, Changed: now.Add(-50 * time.Second)}
+		if lost, err := a.Store.Suppress(t.Context(), []store.Suppression{su}); err != nil || len(lost) > 0 {
+			t.Fatal(lost, err)
+		}
+		time.Sleep(5 * time.Second)
+		b.refused("bob@example.net")
 	})
 }
 
