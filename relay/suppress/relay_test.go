@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
@@ -19,7 +20,7 @@ import (
 )
 
 // The reply of an upstream decides on the next message to that recipient, with a real
-// relay, queue and upstream.
+// relay, queue, history and upstream.
 func TestRelayLearnsFromItsUpstream(t *testing.T) {
 	up := &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
 		switch {
@@ -33,18 +34,25 @@ func TestRelayLearnsFromItsUpstream(t *testing.T) {
 	up.Start()
 	defer up.Close()
 	quiet := slog.New(slog.DiscardHandler)
-	sup := &suppress.List{Store: new(memory.Store), Logger: quiet}
+	st := new(memory.Store)
+	sup := &suppress.List{Store: st, History: st, Logger: quiet}
 	learned := make(chan string, 9)
+	hist := &history.History{Store: st, Logger: quiet, Publish: func(ctx context.Context, events []store.Event) error {
+		err := sup.Learn(ctx, events)
+		for _, e := range events {
+			if err == nil && (e.Kind == store.EventDelivered || e.Kind == store.EventHardBounced) {
+				learned <- e.Recipient
+			}
+		}
+		return err
+	}}
 	next := &smarthost.Forwarder{Addr: up.Addr(), TLSConfig: up.ClientTLS(), Logger: quiet}
 	defer next.Close()
-	q := &queue.Queue{Spool: new(memory.Store), Next: next, Hostname: "relay.test", Logger: quiet, OnEvent: func(e queue.Event) {
-		if to := learnFrom(t, sup, e); to != "" {
-			learned <- to
-		}
-	}}
+	q := &queue.Queue{Spool: st, Record: true, Next: next, Hostname: "relay.test", Logger: quiet}
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { q.Run(ctx) })
+	wg.Go(func() { hist.Run(ctx) })
 	defer wg.Wait()
 	defer stop()
 
@@ -83,30 +91,4 @@ func TestRelayLearnsFromItsUpstream(t *testing.T) {
 	if err := send("nobody@example.net"); err != nil {
 		t.Errorf("after Remove: %v", err)
 	}
-}
-
-// learnFrom teaches a list what became of a recipient, and returns the recipient.
-func learnFrom(t *testing.T, sup *suppress.List, e queue.Event) string {
-	out, ok := eventOf(e)
-	if !ok {
-		return ""
-	}
-	if err := sup.Learn(context.Background(), []store.Event{out}); err != nil {
-		t.Errorf("Learn: %v", err)
-	}
-	return out.Recipient
-}
-
-// eventOf returns the end of a recipient as a history has it.
-func eventOf(e queue.Event) (out store.Event, ok bool) {
-	var s queue.Subject
-	switch e := e.(type) {
-	case *queue.Delivered:
-		out.Kind, out.Reply, s = store.EventDelivered, e.Reply, e.Subject
-	case *queue.Bounced:
-		out.Kind, out.Reply, s = store.EventHardBounced, e.Reply, e.Subject
-	}
-	out.Time, out.Received = time.Now().UTC().Truncate(time.Microsecond), s.Received
-	out.ID, out.Mail, out.Tenant, out.Recipient = s.ID+"_1", s.ID, s.Tenant, s.Recipient
-	return out, out.Kind != 0 && s.NoticeOf == ""
 }
