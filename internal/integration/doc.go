@@ -9,7 +9,8 @@
 //     people have.
 //   - authors compares the relay's parser of From with those of other languages.
 //   - consoletest uses credentials/console in a browser.
-//   - chaos kills relays, databases and disks under load, and counts the mail.
+//   - chaos kills relays, databases and disks under load, has a person change the
+//     queue meanwhile, and counts the mail.
 //   - reencode has Python decode messages before and after relay/reencode.
 //   - dkim has Python and Perl verify what relay/dkim signs.
 //   - production runs the program examples/production.

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"database/sql"
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -38,6 +39,23 @@ func nodeOn(b backend, dsn string, s *sink) *node {
 		Driver: b.driver, Dialect: b.dialect, DSN: dsn,
 		Upstream: s.upstream.Addr(), Workers: 8, Retry: 200 * time.Millisecond,
 	}}
+}
+
+// startNodes starts three nodes on one database. Each keeps its name over restarts.
+// Set changes their settings before that.
+func startNodes(t *testing.T, b backend, dsn string, s *sink, set func(*node)) []*node {
+	t.Helper()
+	nodes := make([]*node, 3)
+	for i := range nodes {
+		n := nodeOn(b, dsn, s)
+		n.name = fmt.Sprintf("node%d", i)
+		n.Node = n.name
+		set(n)
+		nodes[i] = n
+		n.start(t)
+		_, n.username, n.password = nodes[0].account()
+	}
+	return nodes
 }
 
 // open opens the node's database until the end of the test.

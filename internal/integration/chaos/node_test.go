@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -24,6 +26,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/filestore"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
@@ -46,6 +49,9 @@ type settings struct {
 	Lease    time.Duration
 	Node     string
 	History  bool // whether it records events, and applies them
+	Expire   time.Duration
+	ByDomain bool   // each domain is a destination
+	Contents string // a directory for large contents; "" means the store's default
 }
 
 // inFlight is how many deliveries a kill can repeat: those that the workers were
@@ -63,8 +69,9 @@ type report struct {
 
 const domain = "acme.example"
 
-// serve runs a relay until the process is killed or its standard input ends,
-// which it does with the process of the test.
+// serve runs a relay until the process is killed, gets SIGTERM, or its standard input
+// ends, which it does with the process of the test. At SIGTERM the relay stops as
+// docs/operations.md says.
 func serve(text string) error {
 	var s settings
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
@@ -75,6 +82,9 @@ func serve(text string) error {
 		return err
 	}
 	st := sqlstore.New(db, s.Dialect)
+	if s.Contents != "" {
+		st.Contents = &filestore.Contents{Dir: s.Contents}
+	}
 	if err := st.Migrate(context.Background()); err != nil {
 		return err
 	}
@@ -97,27 +107,65 @@ func serve(text string) error {
 		q.Record, srv.OnEvent = true, hist.OnRelayEvent
 		go hist.Run(context.Background())
 	}
-	go q.Run(context.Background())
+	ctx, endDelivery := context.WithCancel(context.Background())
+	defer endDelivery()
+	delivered := make(chan error, 1)
+	go func() { delivered <- q.Run(ctx) }()
 	go srv.Serve(l)
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	gone := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, os.Stdin)
+		gone <- err
+	}()
 	tell(ready)
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	select {
+	case err := <-gone:
+		return err
+	case <-term:
+	}
+	deadline, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	srv.Shutdown(deadline)
+	srv.Close()
+	endDelivery()
+	return errors.Join(<-delivered, db.Close())
+}
+
+// deadly is the domain at whose messages the process dies.
+const deadly = "deadly.example"
+
+// dying ends the process, as a fault of it would, at a deadly message.
+func dying(next relay.Forwarder) relay.Forwarder {
+	return relay.ForwarderFunc(func(ctx context.Context, m *relay.Message) error {
+		if domainOf(m.To[0].Address) == deadly {
+			os.Exit(3)
+		}
+		return next.Forward(ctx, m)
+	})
 }
 
 // queue is what the relay is about: mail is kept in the store, and goes to the
 // upstream.
 func (s *settings) queue(st *sqlstore.Store, tell func(report)) *queue.Queue {
+	var destination func(string) string
+	if s.ByDomain {
+		destination = domainOf
+	}
 	return &queue.Queue{
 		Spool: st,
-		Next: &smarthost.Forwarder{
+		Next: dying(&smarthost.Forwarder{
 			Addr: s.Upstream, TLS: smarthost.NoTLS, Hostname: s.Hostname, MaxConns: s.Workers,
-		},
-		Hostname: "relay.test",
-		Workers:  s.Workers,
-		Retry:    func(int) time.Duration { return s.Retry },
-		Lease:    s.Lease,
-		Node:     s.Node,
-		Logger:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		}),
+		Destination: destination,
+		Hostname:    "relay.test",
+		Expire:      s.Expire,
+		Workers:     s.Workers,
+		Retry:       func(int) time.Duration { return s.Retry },
+		Lease:       s.Lease,
+		Node:        s.Node,
+		Logger:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		OnEvent: func(e queue.Event) {
 			switch e := e.(type) {
 			case *queue.Delivered:
@@ -170,6 +218,11 @@ func reporter(w io.Writer) func(report) {
 		defer mu.Unlock()
 		w.Write(append(line, '\n'))
 	}
+}
+
+func domainOf(recipient string) string {
+	_, domain, _ := strings.Cut(recipient, "@")
+	return domain
 }
 
 // tokenOf returns what the recipients of one message have in common.

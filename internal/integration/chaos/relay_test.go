@@ -39,6 +39,18 @@ const patience = 60 * time.Second
 // start starts the process and waits until it serves.
 func (n *node) start(t *testing.T) {
 	t.Helper()
+	select {
+	case <-n.launch(t):
+	case <-n.exited:
+		t.Fatalf("%s doesn't start:\n%s", n.name, n.log.tail())
+	case <-time.After(patience):
+		t.Fatalf("%s isn't ready after %v:\n%s", n.name, patience, n.log.tail())
+	}
+}
+
+// launch starts the process. The channel is closed when it serves.
+func (n *node) launch(t *testing.T) (ready chan struct{}) {
+	t.Helper()
 	n.starts++
 	s := n.settings
 	s.Hostname = n.hostname()
@@ -64,20 +76,14 @@ func (n *node) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.cmd, n.exited = cmd, make(chan struct{})
-	ready := make(chan struct{})
+	ready = make(chan struct{})
 	go func() {
 		defer close(n.exited)
 		n.listen(stdout, ready)
 		cmd.Wait() // how it ended is of no interest
 	}()
 	t.Cleanup(func() { n.end(cmd) })
-	select {
-	case <-ready:
-	case <-n.exited:
-		t.Fatalf("%s doesn't start:\n%s", n.name, n.log.tail())
-	case <-time.After(patience):
-		t.Fatalf("%s isn't ready after %v:\n%s", n.name, patience, n.log.tail())
-	}
+	return ready
 }
 
 // hostname is the name by which the sink knows the process.

@@ -59,9 +59,9 @@ func TestNodeFrozen(t *testing.T) {
 			for range 2 {
 				before := l.accepted()
 				eventually(t, "the relays take mail", func() bool { return l.accepted() > before+100 })
-				signal(t, frozen, syscall.SIGSTOP)
+				sendSignal(t, frozen, syscall.SIGSTOP)
 				time.Sleep(2 * frozen.Lease)
-				signal(t, frozen, syscall.SIGCONT)
+				sendSignal(t, frozen, syscall.SIGCONT)
 				time.Sleep(frozen.Lease / 2)
 			}
 			stop()
@@ -77,7 +77,7 @@ func TestNodeFrozen(t *testing.T) {
 	}
 }
 
-func signal(t *testing.T, n *node, sig syscall.Signal) {
+func sendSignal(t *testing.T, n *node, sig syscall.Signal) {
 	t.Helper()
 	if err := n.cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
