@@ -57,7 +57,7 @@ func applied(t *testing.T, parts [][]store.Event) result {
 		if err := h.Store.Record(t.Context(), part); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := h.step(t.Context()); n != len(part) || err != nil {
+		if n, err := h.step(t.Context(), batch); n != len(part) || err != nil {
 			t.Fatalf("step applied %d events of %d: %v", n, len(part), err)
 		}
 		for i := range part {
@@ -152,7 +152,7 @@ func TestRules(t *testing.T) {
 
 			h := &History{Store: new(memory.Store)}
 			h.Store.Record(t.Context(), l.events)
-			h.step(t.Context())
+			h.step(t.Context(), batch)
 			if list, err := h.Store.Recipients(t.Context(), "acme", "m1"); err != nil || list[0].State != test.state {
 				t.Errorf("%v, state %d, want %d", err, list[0].State, test.state)
 			}
@@ -307,7 +307,7 @@ func TestTrail(t *testing.T) {
 		if err := h.Store.Record(t.Context(), []store.Event{e}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.step(t.Context()); err != nil {
+		if _, err := h.step(t.Context(), batch); err != nil {
 			t.Fatal(err)
 		}
 	}

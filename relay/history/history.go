@@ -44,10 +44,10 @@ type History struct {
 	// Tenant.Erase.
 	//
 	// If Publish returns an error, panics, or takes longer than 20 seconds, its
-	// events are not applied, and it is called again after a pause. Nothing that
-	// happened later is applied or published until it succeeds. So it should fail
-	// only if it could not keep the events, for instance because its database
-	// failed, and not because one of them is unusable.
+	// events are not applied, and after a pause it is called again, with half as many
+	// of them. Nothing that happened later is applied or published until it succeeds.
+	// So it should fail only if it could not keep the events, for instance because
+	// its database failed, and not because one of them is unusable.
 	Publish func(ctx context.Context, events []store.Event) error
 
 	// Logger gets errors. Nil means slog.Default().

@@ -124,7 +124,7 @@ func (h *History) applyUntil(ctx context.Context, until time.Time) error {
 		if err != nil || j.Records == 0 || j.Oldest.After(until) {
 			return err
 		}
-		if _, err := h.step(ctx); err != nil && !errors.Is(err, store.ErrConflict) {
+		if _, err := h.step(ctx, batch); err != nil && !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}

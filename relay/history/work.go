@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
@@ -16,6 +17,7 @@ type worker struct {
 	who     string
 	claimed time.Time // until when; zero if it does not have the claim
 	failed  int       // steps in a row
+	limit   int       // about how many events a step takes
 	expired time.Time // when nothing was left to expire
 }
 
@@ -31,7 +33,7 @@ const (
 
 // work applies records and expires activities until ctx ends.
 func (h *History) work(ctx context.Context) {
-	w := &worker{h: h, who: relay.NewID()}
+	w := &worker{h: h, who: relay.NewID(), limit: batch}
 	for pause := time.Duration(0); sleep(ctx, pause); {
 		pause = w.turn(ctx)
 	}
@@ -55,20 +57,23 @@ func (w *worker) turn(ctx context.Context) time.Duration {
 		w.failed = 0
 		return 5 * pace
 	}
-	events, err := w.h.step(ctx)
+	events, err := w.h.step(ctx, w.limit)
 	switch {
 	case errors.Is(err, store.ErrConflict) && w.failed < 3: // another process works too
 		w.claimed = time.Time{}
 		w.failed++
 		return 0
-	case err != nil:
+	case err != nil: // fewer events may take less time than there is
+		w.limit = max(w.limit/2, 1)
 		w.h.report(ctx, failApply, err)
 		return w.backoff()
 	}
 	w.h.report(ctx, failApply, nil)
 	w.failed = 0
 	w.h.report(ctx, failExpire, w.expire(ctx))
-	if events >= batch {
+	full := events >= w.limit
+	w.limit = min(w.limit+batch/20, batch)
+	if full {
 		return 0
 	}
 	return pace
@@ -98,17 +103,20 @@ func (w *worker) claim(ctx context.Context) (bool, error) {
 	return mine, err
 }
 
-// step applies one batch of records. It returns how many events it had.
-func (h *History) step(ctx context.Context) (int, error) {
+// step applies the oldest records, with about limit events. It returns how many events
+// they had.
+func (h *History) step(ctx context.Context, limit int) (int, error) {
 	h.stepping.Lock()
 	defer h.stepping.Unlock()
-	ids, events, err := h.records(ctx)
+	ids, events, err := h.records(ctx, limit)
 	if err != nil || len(ids) == 0 {
 		return len(events), err
 	}
 	sortEvents(events)
-	if err := h.publish(ctx, events); err != nil {
-		return 0, fmt.Errorf("history: publish events: %w", err)
+	for some := range slices.Chunk(events, limit) { // one record may have more
+		if err := h.publish(ctx, some); err != nil {
+			return 0, fmt.Errorf("history: publish events: %w", err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
@@ -120,11 +128,11 @@ func (h *History) step(ctx context.Context) (int, error) {
 }
 
 // records returns the oldest records that can be read. It sets the others aside.
-func (h *History) records(ctx context.Context) (ids []string, events []store.Event, err error) {
+func (h *History) records(ctx context.Context, limit int) (ids []string, events []store.Event, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	for len(ids) == 0 {
-		records, err := h.Store.Records(ctx, batch)
+		records, err := h.Store.Records(ctx, limit)
 		if err != nil || len(records) == 0 {
 			return nil, nil, err
 		}

@@ -102,12 +102,12 @@ func TestKilled(t *testing.T) {
 				}
 				return errStore
 			}
-			if _, err := first.step(t.Context()); !errors.Is(err, errStore) {
+			if _, err := first.step(t.Context(), batch); !errors.Is(err, errStore) {
 				t.Fatal(err)
 			}
 			st.apply = nil
 			second := &History{Store: st, Publish: publish}
-			if _, err := second.step(t.Context()); err != nil {
+			if _, err := second.step(t.Context(), batch); err != nil {
 				t.Fatal(err)
 			}
 			if c := total(t, st); c.Accepted != 4 || c.Delivered != 4 {
@@ -138,7 +138,7 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 	errs := make([]error, 2)
 	for i := range errs {
-		done.Go(func() { _, errs[i] = (&History{Store: st}).step(t.Context()) })
+		done.Go(func() { _, errs[i] = (&History{Store: st}).step(t.Context(), batch) })
 	}
 	done.Wait()
 	if (errs[0] == nil) == (errs[1] == nil) || !errors.Is(errors.Join(errs...), store.ErrConflict) {
@@ -156,7 +156,7 @@ func TestChangedInBetween(t *testing.T) {
 	l := newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventCanceled, 5).then(store.EventLateHardBounced, 9)
 	h := &History{Store: st}
 	put(t, st, l.events[0])
-	h.step(t.Context())
+	h.step(t.Context(), batch)
 	put(t, st, l.events[2])
 	st.apply = func(ctx context.Context, records []string, c store.Changes) error {
 		st.apply = nil
@@ -166,10 +166,10 @@ func TestChangedInBetween(t *testing.T) {
 		}
 		return st.Apply(ctx, records, c)
 	}
-	if _, err := h.step(t.Context()); !errors.Is(err, store.ErrConflict) {
+	if _, err := h.step(t.Context(), batch); !errors.Is(err, store.ErrConflict) {
 		t.Fatalf("%v, want ErrConflict", err)
 	}
-	if _, err := h.step(t.Context()); err != nil {
+	if _, err := h.step(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
 	if c := total(t, st); c.Canceled != 0 || c.HardBounced != 1 || c.Delivered != 0 {
@@ -195,7 +195,7 @@ func TestDamaged(t *testing.T) {
 	}
 	var log bytes.Buffer
 	h := &History{Store: st, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-	if n, err := h.step(t.Context()); n != 4 || err != nil {
+	if n, err := h.step(t.Context(), batch); n != 4 || err != nil {
 		t.Fatalf("%d events applied, %v, want 4", n, err)
 	}
 	if j, err := h.Backlog(t.Context()); j.Records != 0 || err != nil {
@@ -337,6 +337,38 @@ func TestErrorsLoggedOnce(t *testing.T) {
 			t.Errorf("the log has %d errors, want the failure and the panic:\n%s", got, log.String())
 		}
 	})
+}
+
+// A Publish that is too slow for a full batch, or for a record with very many events,
+// gets fewer of them at a time, so that it keeps nothing up for ever.
+func TestSlowPublish(t *testing.T) {
+	for _, atOnce := range []int{10, 10_000} {
+		synctest.Test(t, func(t *testing.T) {
+			st := new(memory.Store)
+			for events := range slices.Chunk(sent(5000), atOnce) {
+				put(t, st, events...)
+			}
+			most := 0
+			h := &History{Store: st, Logger: slog.New(slog.DiscardHandler), Publish: func(ctx context.Context, events []store.Event) error {
+				most = max(most, len(events))
+				select {
+				case <-time.After(time.Duration(len(events)) * 30 * time.Millisecond):
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}}
+			stop := start(t, h)
+			time.Sleep(30 * time.Minute)
+			stop()
+			if c := total(t, st); c.Delivered != 5000 {
+				t.Errorf("records of %d events: %d recipients were applied within half an hour, want 5000", atOnce, c.Delivered)
+			}
+			if most > batch+atOnce%batch {
+				t.Errorf("one call of Publish had %d events", most)
+			}
+		})
+	}
 }
 
 func TestRunRefuses(t *testing.T) {
