@@ -37,12 +37,18 @@ const (
 	maxOfMessage = 100
 )
 
+// outOfOrder is the reply to a command out of order (RFC 5321 section 4.1.4). A client
+// that sends commands without waiting for replies (PIPELINING) gets it for each command
+// after one that was refused, so it would count one message several times.
+const outOfOrder = 503
+
 const failRecord = "history: refusals are not recorded, trying again"
 
 // OnRelayEvent records refusals. It is for [relay.Server].OnEvent, or to be called by a
 // function that does more. It ignores other events.
 //
-// It records a [relay.MessageRefused] of a user that is logged in, and a
+// It records a [relay.MessageRefused] of a user that is logged in, except for commands
+// out of order (503), which follow another refusal in the same message, and a
 // [relay.LoginRefused] of a user that exists. It does not wait for the Store: refusals
 // that are the same in user, field, code, reason, sender, recipient and network (/24,
 // IPv6: /64) are added up, and recorded together each second by Run. A crash loses
@@ -51,7 +57,7 @@ func (h *History) OnRelayEvent(e relay.Event) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	switch e := e.(type) {
 	case *relay.MessageRefused:
-		if e.Identity != (credentials.Identity{}) {
+		if e.Identity != (credentials.Identity{}) && e.Code != outOfOrder {
 			h.messageRefused(e, now)
 		}
 	case *relay.LoginRefused:

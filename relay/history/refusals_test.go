@@ -189,6 +189,20 @@ func TestFlood(t *testing.T) {
 	})
 }
 
+// A client with PIPELINING sends DATA before it knows that its recipient was refused.
+// The reply to that does not count once more.
+func TestOutOfOrder(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	h.OnRelayEvent(refusedTo("bob@example.com"))
+	h.OnRelayEvent(&relay.MessageRefused{Client: shop, From: "shop@acme.example", Field: relay.FieldData, Code: 503, Reason: "no recipient was accepted"})
+	if list := activities(t, h, store.ActivityFilter{}); len(list) != 1 || list[0].Recipient != "bob@example.com" {
+		t.Errorf("%d activities, want that of bob@example.com", len(list))
+	}
+	if c := total(t, h.Store); c.Rejected != 1 {
+		t.Errorf("%d rejected, want 1", c.Rejected)
+	}
+}
+
 // A message to many recipients that is refused does not use up the hour.
 func TestRefusedToMany(t *testing.T) {
 	h := &History{Store: new(memory.Store)}

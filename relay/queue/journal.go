@@ -11,10 +11,17 @@ import (
 // This file is about what Queue.Record keeps: an event for each recipient that is
 // accepted, in the step of Put, and one for what becomes of it, in the step of Settle.
 
+// records reports whether events about a mail are recorded. A mail without a user and a
+// sender is a report that came back, passed on by [bounces.Receiver]: it is not mail of
+// the tenant, and must not count as such.
+func (q *Queue) records(m *store.Mail) bool {
+	return q.Record && !m.Notice && (m.Username != "" || m.From != "")
+}
+
 // accepted returns the events of a message that is put. A recipient whose destination
 // is suspended waits from the start.
 func (q *Queue) accepted(m *store.Mail, ds []store.Delivery, msg *relay.Message) []store.Event {
-	if !q.Record || m.Notice {
+	if !q.records(m) {
 		return nil
 	}
 	events := make([]store.Event, 0, len(ds))
@@ -49,7 +56,7 @@ func clip(s string, size int) string {
 // journaled returns what is recorded of an event about a delivery, as it was before
 // the outcome. It returns the zero Event if nothing is.
 func (q *Queue) journaled(m *store.Mail, d *store.Delivery, e Event) (kept store.Event) {
-	if !q.Record || m.Notice {
+	if !q.records(m) {
 		return store.Event{}
 	}
 	switch e := e.(type) {
@@ -94,7 +101,7 @@ func (q *Queue) deferred(m *store.Mail, d *store.Delivery, e *Deferred) store.Ev
 // waiting returns the event of a delivery that waits without an attempt. An attempt
 // that was counted when the delivery was leased was not made.
 func (q *Queue) waiting(m *store.Mail, d *store.Delivery, reason string) store.Event {
-	if !q.Record || m.Notice {
+	if !q.records(m) {
 		return store.Event{}
 	}
 	e := q.eventOf(store.EventWaiting, m, d)

@@ -121,6 +121,25 @@ func TestRecordNothing(t *testing.T) {
 	})
 }
 
+// A report that is passed on to a sender is not recorded; mail of a user from the null
+// reverse-path is, and so is mail of the product's own.
+func TestRecordPassedOn(t *testing.T) {
+	inBubble(t, recording(nil), func(b *bench) {
+		passed := message(1, "", "shop@acme.example")
+		passed.Identity.Username = ""
+		receipt := message(2, "", "user@example.com")
+		own := message(3, "news@acme.example", "own@example.com")
+		own.Identity.Username = ""
+		for _, m := range []*relay.Message{passed, receipt, own} {
+			b.forward(m)
+		}
+		b.pass(time.Second)
+		b.wantStory("shop@acme.example", "")
+		b.wantStory("user@example.com", "accepted 0, delivered 1")
+		b.wantStory("own@example.com", "accepted 0, delivered 1")
+	})
+}
+
 func TestNoSubjects(t *testing.T) {
 	inBubble(t, recording(func(b *bench) { b.q.NoSubjects = true }), func(b *bench) {
 		m := message(1, "shop@acme.example", "r@example.com")
