@@ -377,3 +377,13 @@ func clip(s string) string {
 	}
 	return s[:n]
 }
+
+// clipTexts clips what others may have written. A store may refuse longer texts, and
+// then everything that is recorded together with them.
+func clipTexts(e *store.Event) {
+	for _, s := range []*string{
+		&e.From, &e.Author, &e.Recipient, &e.Subject, &e.MessageID, &e.Reply.Enhanced, &e.Reply.Text, &e.Reply.Host, &e.Field, &e.Reason,
+	} {
+		*s = clip(*s)
+	}
+}

@@ -118,6 +118,7 @@ func omitted(r store.Event) store.Event {
 
 // gather adds a refusal to those that wait.
 func (h *History) gather(r store.Event) {
+	clipTexts(&r)
 	g := &h.gathered
 	id := refusalID(&r)
 	g.mu.Lock()

@@ -142,6 +142,28 @@ func TestLoginRefused(t *testing.T) {
 	}
 }
 
+// A store may refuse texts that are too long. A function of the product that gives such
+// a reason does not keep the refusals of others from being recorded.
+func TestLongTexts(t *testing.T) {
+	long := strings.Repeat("x", 20_000)
+	st := &hooked{Store: new(memory.Store)}
+	st.record = func(ctx context.Context, events []store.Event) error {
+		for _, e := range events {
+			if len(e.From+e.Author+e.Recipient+e.Subject+e.MessageID+e.Field+e.Reason+e.Reply.Text+e.Reply.Host) > 10*1024 {
+				return errStore
+			}
+		}
+		return st.Store.Record(ctx, events)
+	}
+	h := &History{Store: st}
+	h.OnRelayEvent(&relay.MessageRefused{Client: shop, From: long, To: []string{long}, Code: 550, Reason: long, MessageID: long})
+	h.OnRelayEvent(&relay.LoginRefused{Client: shop, Cause: relay.CauseNotAllowed, Code: 535, Reason: long})
+	h.OnRelayEvent(refusedTo("bob@example.com"))
+	if got := activities(t, h, store.ActivityFilter{}); len(got) != 3 {
+		t.Errorf("%d activities, want 3", len(got))
+	}
+}
+
 // A refused message shows its subject, unless it must not.
 func TestNoSubjects(t *testing.T) {
 	for _, without := range []bool{false, true} {
