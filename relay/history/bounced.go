@@ -22,8 +22,9 @@ import (
 // Bounced returns nil and records nothing if the recipient is known to have bounced, or
 // was canceled, and if the tenant has no such mail. If the mail was not sent to
 // recipient (it may be a member of a list), the state stays as it is, and the trail of
-// the mail's first recipient gets a [store.EventReported]. An empty recipient means the
-// only one of the mail.
+// the mail's first recipient gets a [store.EventReported], until the trail has 64 KiB:
+// who has one report can send it again and again. An empty recipient means the only one
+// of the mail.
 //
 // If the report comes before the delivery was applied, Bounced applies what waits. After
 // an error the call may be repeated; at worst the trail has the report twice.
@@ -40,7 +41,7 @@ func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, reci
 	if err != nil {
 		return fmt.Errorf("history: report about mail %.100q: %w", mail, err)
 	}
-	if a == nil || listed && (a.Erased || ended(a) && a.State != store.ActivityDelivered) {
+	if a == nil || listed && (a.Erased || ended(a) && a.State != store.ActivityDelivered) || !listed && len(a.Trail) > fullTrail {
 		return nil
 	}
 	if err := h.recordEvents(ctx, []store.Event{lateEvent(a, listed, recipient, r)}); err != nil {
@@ -48,6 +49,10 @@ func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, reci
 	}
 	return nil
 }
+
+// fullTrail is how many bytes a trail has when it gets no more reports about addresses
+// that the mail was not sent to.
+const fullTrail = 64 << 10
 
 // reported returns the activity that a report is about; nil if there is none. listed
 // is false if the mail has no such recipient: then the activity is the mail's first.
@@ -86,6 +91,7 @@ func lateEvent(a *store.Activity, listed bool, recipient string, r *relay.ReplyE
 	case strings.HasPrefix(r.Enhanced, "4.") || r.Enhanced == "" && r.Code/100 == 4:
 		e.Kind = store.EventLateSoftBounced
 	}
+	clipTexts(&e)
 	return e
 }
 

@@ -139,6 +139,23 @@ func TestBouncedOther(t *testing.T) {
 	}
 }
 
+// Somebody who sends a report again and again does not make the trail grow without end.
+func TestBouncedOften(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	put(t, h.Store, newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
+	text := &relay.ReplyError{Code: 550, Text: strings.Repeat("no ", 300)}
+	for range 200 {
+		bounced(t, h, "member@example.com", text)
+	}
+	if n := len(only(t, h, "m1").Events); n < 10 || n > 100 {
+		t.Errorf("the trail has %d events, want about 64 KiB of them", n)
+	}
+	bounced(t, h, "bob0@example.com", noSuchUser)
+	if got := only(t, h, "m1"); got.State != store.ActivityHardBounced {
+		t.Errorf("a report about the recipient itself left the state %v", got.State)
+	}
+}
+
 // Erase reaches what waits to be applied, and what comes later.
 func TestErase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
