@@ -143,7 +143,7 @@ func (q *Queue) sendNotices(ctx context.Context, notices []store.Outcome, record
 		notices[i].Next = q.now()
 	}
 	if _, err := record(ctx, notices); err != nil {
-		q.polling(func(p *poller) { p.unsure = true })
+		q.unsure()
 		return // they go out when the poller has found them, or when this node is gone
 	}
 	q.noticed()

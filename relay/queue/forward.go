@@ -21,7 +21,8 @@ import (
 // It carries the reply 452 4.3.1 if the Spool is full, and otherwise 451 4.3.0. If
 // the Spool fails twice, or ctx ends during the call, the message may be delivered
 // all the same. If the Spool has another message of this ID, the error matches
-// [store.ErrTaken]; see [relay.Message.WithRecipients] for how to split a message.
+// [store.ErrTaken]. Received is part of a message: a program that hands on the same
+// message again must set it, because zero means the time of the call. See [relay.Message.WithRecipients] for how to split a message.
 func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	if err := q.check(); err != nil {
 		return err
@@ -34,7 +35,7 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	jobs := q.keep(ctx, mail, deliveries, m)
 	if err := q.put(ctx, mail, deliveries, m); err != nil {
 		q.dispatcher.abandon(jobs)
-		q.polling(func(p *poller) { p.unsure = true })
+		q.unsure()
 		return putError(m.ID, err)
 	}
 	for i := range m.To {

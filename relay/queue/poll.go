@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ type poller struct {
 	soonest time.Time          // when the first of what was deferred since the last look is due
 	asleep  time.Time          // until when the poller sleeps
 	unsure  bool               // the spool may have leased deliveries to this node that it doesn't know of
+	recheck time.Time          // when to look for those once more; zero: not
 	onTrial bool               // the spool may have deliveries that nodes died with
 	since   time.Time          // when the last group of those began
 	looked  time.Time          // when the suspensions were read last
@@ -106,7 +108,7 @@ func (q *Queue) leaseJobs(ctx context.Context, r *run, request store.LeaseReques
 	}
 	leased, err := q.Spool.Lease(ctx, request)
 	if err != nil {
-		q.polling(func(p *poller) { p.unsure = true })
+		q.unsure()
 		return 0, err
 	}
 	jobs := q.jobsOf(leased)
@@ -137,41 +139,61 @@ func (q *Queue) sendLater(r *run, j *job) {
 	q.giveBack(r, []*job{j})
 }
 
+// recheckTime is how long after a call of the Spool failed the Spool may still commit
+// it, at most.
+const recheckTime = 2 * time.Minute
+
+// unsure says that a call of the Spool failed that may have leased deliveries to this
+// node. They are looked for soon, and again when the call can't be committed any more.
+func (q *Queue) unsure() {
+	q.polling(func(p *poller) { p.unsure, p.recheck = true, time.Now().Add(recheckTime) })
+}
+
 // reconcile gives back what the spool has leased to this node although it doesn't
 // know of it: the answer to the call that leased it was lost.
 func (q *Queue) reconcile(ctx context.Context, r *run) error {
 	unsure := false
-	q.polling(func(p *poller) { unsure, p.unsure = p.unsure, false })
+	q.polling(func(p *poller) {
+		unsure, p.unsure = p.unsure, false
+		if !p.recheck.IsZero() && !time.Now().Before(p.recheck) {
+			unsure, p.recheck = true, time.Time{}
+		}
+	})
 	id := q.nodeID()
 	if !unsure || id == "" {
 		return nil
 	}
-	var page store.Page
-	page.Limit = leaseBatch
+	outcomes, err := q.leasedTo(ctx, id)
+	if err != nil {
+		q.polling(func(p *poller) { p.unsure = true })
+		return err
+	}
+	known := q.dispatcher.knows() // after the Spool was read: all that it had leased before is known by now
+	outcomes = slices.DeleteFunc(outcomes, func(o store.Outcome) bool { return known[recipientKey{o.Mail, o.N}] })
+	for some := range slices.Chunk(outcomes, jobsAtOnce) {
+		if _, err := q.settle(r.settles, some); err != nil {
+			return err
+		}
+		q.noticed()
+	}
+	return nil
+}
+
+// leasedTo returns the outcomes that give back all that the spool has leased to a node.
+func (q *Queue) leasedTo(ctx context.Context, id string) (outcomes []store.Outcome, err error) {
+	page := store.Page{Limit: leaseBatch}
 	for {
 		list, err := q.Spool.Deliveries(ctx, store.Filter{Node: id}, page)
 		if err != nil {
-			q.polling(func(p *poller) { p.unsure = true })
-			return err
+			return nil, err
 		}
-		known := q.dispatcher.knows()
-		var outcomes []store.Outcome
 		for i := range list {
-			d := &list[i].Delivery
-			page.After = d.Key()
-			if !known[recipientKey{d.Mail, d.N}] {
-				outcomes = append(outcomes, untouched(d))
-			}
-		}
-		if len(outcomes) > 0 {
-			if _, err := q.settle(r.settles, outcomes); err != nil {
-				return err
-			}
-			q.noticed()
+			outcomes = append(outcomes, untouched(&list[i].Delivery))
 		}
 		if len(list) < page.Limit {
-			return nil
+			return outcomes, nil
 		}
+		page.After = list[len(list)-1].Delivery.Key()
 	}
 }
 
@@ -259,15 +281,19 @@ func (d *dispatcher) admit(jobs []*job) (refused []*job) {
 
 // knows returns the deliveries of all jobs.
 func (d *dispatcher) knows() map[recipientKey]bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	keys := make(map[recipientKey]bool)
-	for j := range d.held {
+	for _, j := range d.allHeld() {
 		for i := range j.due {
 			keys[recipientKey{j.due[i].Mail, j.due[i].N}] = true
 		}
 	}
 	return keys
+}
+
+func (d *dispatcher) allHeld() []*job {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.held))
 }
 
 // waitingJobs claims the jobs that have not begun.

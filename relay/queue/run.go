@@ -177,7 +177,7 @@ func (q *Queue) release(jobs []*job) {
 	defer cancel()
 	defer q.dispatcher.forget(jobs...)
 	if _, err := q.recordOnce(ctx, q.untouchedOf(jobs, q.suspendedReason)); err != nil {
-		q.polling(func(p *poller) { p.unsure = true })
+		q.unsure()
 		q.logger().Warn("queue: a message can't be released", "id", jobs[0].parcel.mail.ID, "error", err)
 		return
 	}

@@ -297,7 +297,7 @@ const finishAtOnce = 64
 func (q *Queue) giveUp(ctx context.Context, r *run, request store.LeaseRequest, cause error) (n int, err error) {
 	leased, err := q.Spool.Lease(ctx, request)
 	if err != nil {
-		q.polling(func(p *poller) { p.unsure = true })
+		q.unsure()
 		return 0, err
 	}
 	jobs := q.jobsOf(leased)

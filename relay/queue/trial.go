@@ -83,7 +83,7 @@ func (q *Queue) holdKillers(ctx context.Context, r *run) error {
 	for deaths := len(groups); deaths < len(groups)+4; deaths++ {
 		leased, err := q.Spool.Lease(ctx, store.LeaseRequest{Node: id, Now: q.now(), Limit: leaseBatch, Deaths: deaths})
 		if err != nil {
-			q.polling(func(p *poller) { p.unsure = true })
+			q.unsure()
 			return err
 		}
 		var outcomes []store.Outcome
