@@ -316,15 +316,28 @@ func (a *Admin) stop(ctx context.Context, list []store.Leased, reason string) (h
 	for key := range lost {
 		delete(ours, key.n)
 	}
-	err = a.each(ctx, store.Filter{Mail: list[0].Delivery.Mail, State: store.StateHeld}, func(some []store.Leased) error {
+	// A mail may have far more deliveries than these.
+	first, last := list[0].Delivery, list[len(list)-1].Delivery
+	first.N--
+	filter, page := store.Filter{Mail: last.Mail, State: store.StateHeld}, store.Page{Limit: leaseBatch}
+	if first.N >= 0 {
+		page.After = first.Key()
+	}
+	for {
+		some, err := a.Queue.Spool.Deliveries(ctx, filter, page)
+		if err != nil {
+			return nil, 0, err
+		}
 		for _, l := range some {
 			if ours[l.Delivery.N] {
 				held = append(held, l)
 			}
 		}
-		return nil
-	})
-	return held, len(lost), err
+		if len(some) < page.Limit || some[len(some)-1].Delivery.N >= last.N {
+			return held, len(lost), nil
+		}
+		page.After = some[len(some)-1].Delivery.Key()
+	}
 }
 
 func (a *Admin) subject(l *store.Leased) Subject { return subject(&l.Mail, l.Delivery.Recipient) }

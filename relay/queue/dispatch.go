@@ -52,6 +52,7 @@ type limits struct {
 // A site is where the jobs of one destination go.
 type site struct {
 	name    string
+	lanes   int
 	running int
 	memory  int64
 	slots   int       // how many attempts Next had slots for; 0: not known
@@ -71,6 +72,7 @@ type outage struct {
 // A tenant's lanes take turns.
 type tenant struct {
 	id      store.TenantID
+	lanes   int
 	running int
 	memory  int64
 	ready   []*lane // lanes with a job that may begin, in the order of served
@@ -128,6 +130,8 @@ func (d *dispatcher) lane(name store.Lane) *lane {
 			d.lanes = make(map[store.Lane]*lane)
 		}
 		l = &lane{site: d.site(name.Destination), tenant: d.tenant(name.Tenant)}
+		l.site.lanes++
+		l.tenant.lanes++
 		d.lanes[name] = l
 	}
 	return l
@@ -192,11 +196,12 @@ func (d *dispatcher) offer(l *lane) {
 // ready puts a lane in its tenant's turn. The caller must hold d.mu.
 func (d *dispatcher) ready(l *lane) {
 	t := l.tenant
-	at, _ := slices.BinarySearchFunc(t.ready, l.served, func(o *lane, served uint64) int { return cmp.Compare(o.served, served) })
+	// After those with the same number: the first of lanes that were never served is next.
+	at, _ := slices.BinarySearchFunc(t.ready, l.served+1, func(o *lane, served uint64) int { return cmp.Compare(o.served, served) })
 	t.ready = slices.Insert(t.ready, at, l)
 	if !t.inTurn {
 		t.inTurn = true
-		at, _ := slices.BinarySearchFunc(d.turns, t.served, func(o *tenant, served uint64) int { return cmp.Compare(o.served, served) })
+		at, _ := slices.BinarySearchFunc(d.turns, t.served+1, func(o *tenant, served uint64) int { return cmp.Compare(o.served, served) })
 		d.turns = slices.Insert(d.turns, at, t)
 	}
 }

@@ -97,20 +97,17 @@ func (d *dispatcher) sweep() {
 	for name, l := range d.lanes {
 		if len(l.jobs) == 0 && !l.queued && !l.busy {
 			delete(d.lanes, name)
+			l.site.lanes--
+			l.tenant.lanes--
 		}
 	}
-	inUse := make(map[*site]bool)
-	active := make(map[*tenant]bool)
-	for _, l := range d.lanes {
-		inUse[l.site], active[l.tenant] = true, true
-	}
 	for name, s := range d.sites {
-		if !inUse[s] && s.running == 0 && s.memory == 0 && s.down == nil && s.probe == nil {
+		if s.lanes == 0 && s.running == 0 && s.memory == 0 && s.down == nil && s.probe == nil {
 			delete(d.sites, name)
 		}
 	}
 	for id, t := range d.tenants {
-		if !active[t] && t.running == 0 && t.memory == 0 && !t.inTurn && !t.paused {
+		if t.lanes == 0 && t.running == 0 && t.memory == 0 && !t.inTurn && !t.paused {
 			delete(d.tenants, id)
 		}
 	}
@@ -135,6 +132,14 @@ func (d *dispatcher) pause(paused bool) {
 	defer d.mu.Unlock()
 	d.paused = paused
 	d.pump()
+}
+
+// pauseIf stops attempts from beginning if stale, which it calls with the lock, returns
+// true. So what made stale false before calls pause(false) afterwards.
+func (d *dispatcher) pauseIf(stale func() bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.paused = d.paused || stale()
 }
 
 // close lets no more jobs begin, and claims those that wait.

@@ -163,11 +163,7 @@ func (q *Queue) lostNode(ctx context.Context, r *run) error {
 
 // rest stops new attempts if the node has not been renewed for half a lease: other
 // nodes may soon take it for dead.
-func (q *Queue) rest() {
-	if q.isStale() {
-		q.dispatcher.pause(true)
-	}
-}
+func (q *Queue) rest() { q.dispatcher.pauseIf(q.isStale) }
 
 // isStale reports whether the node has not been renewed for half a lease. The
 // monotonic clock doesn't count the time for which a machine is suspended, so the

@@ -39,7 +39,7 @@ func (q *Queue) work(r *run, j *job) {
 	}
 	if q.isStale() {
 		if q.putBack(r, j, false) {
-			q.dispatcher.pause(true) // until the node is renewed
+			q.rest() // until the node is renewed
 			q.dispatcher.resume(j.lane)
 		}
 		return
