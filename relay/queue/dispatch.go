@@ -57,6 +57,8 @@ type site struct {
 	memory  int64
 	slots   int       // how many attempts Next had slots for; 0: not known
 	raised  time.Time // when slots was last raised
+	timed   bool      // slots is about when an attempt may begin
+	paced   bool      // a goroutine calls pace
 	blocked []*lane   // those that wait until one of running ends
 	down    *outage   // why it is not tried; nil if it is
 	probe   *job      // finds out whether it can be reached; nil if none does
@@ -358,11 +360,20 @@ func (d *dispatcher) unblock(s *site) {
 	}
 }
 
+// A slotLimit is what a job that was not tried says about the attempts at once.
+type slotLimit int
+
+const (
+	anySlots   slotLimit = iota // nothing
+	busySlots                   // Next has slots for no more than are under way
+	timedSlots                  // Next takes one more, after a time
+)
+
 // postpone puts a job back that was not tried. Its lane waits until resume is called
-// for it. If noSlot is set, the site gets no more attempts at once than it has now.
+// for it, and limit says how many attempts the site gets at once until then.
 // postpone returns false if the job can't wait, because Run ends or another goroutine
 // settles the job.
-func (d *dispatcher) postpone(j *job, noSlot bool) bool {
+func (d *dispatcher) postpone(j *job, limit slotLimit) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.left(j)
@@ -372,8 +383,11 @@ func (d *dispatcher) postpone(j *job, noSlot bool) bool {
 	}
 	j.started = time.Time{}
 	l := d.lane(j.lane)
-	if noSlot {
-		l.site.slots, l.site.raised = max(1, l.site.running), time.Now()
+	switch limit {
+	case busySlots:
+		l.site.slots, l.site.raised, l.site.timed = max(1, l.site.running), time.Now(), false
+	case timedSlots:
+		l.site.slots, l.site.raised, l.site.timed = l.site.running+1, time.Now(), true
 	}
 	if j.leased {
 		d.waiting++

@@ -22,7 +22,8 @@ import (
 // the Spool fails twice, or ctx ends during the call, the message may be delivered
 // all the same. If the Spool has another message of this ID, the error matches
 // [store.ErrTaken]. Received is part of a message: a program that hands on the same
-// message again must set it, because zero means the time of the call. See [relay.Message.WithRecipients] for how to split a message.
+// message again must set it, because zero means the time of the call. See
+// [relay.Message.WithRecipients] for how to split a message.
 func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	if err := q.check(); err != nil {
 		return err

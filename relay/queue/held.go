@@ -102,7 +102,7 @@ func (d *dispatcher) sweep() {
 		}
 	}
 	for name, s := range d.sites {
-		if s.lanes == 0 && s.running == 0 && s.memory == 0 && s.down == nil && s.probe == nil {
+		if s.lanes == 0 && s.running == 0 && s.memory == 0 && s.down == nil && s.probe == nil && !s.paced {
 			delete(d.sites, name)
 		}
 	}

@@ -38,7 +38,7 @@ func (q *Queue) work(r *run, j *job) {
 		return
 	}
 	if q.isStale() {
-		if q.putBack(r, j, false) {
+		if q.putBack(r, j, anySlots) {
 			q.rest() // until the node is renewed
 			q.dispatcher.resume(j.lane)
 		}
@@ -80,7 +80,11 @@ func isBusy(err error) *relay.BusyError {
 // awaitSlot puts a job back until Next may have a slot for it. Nothing was tried, so
 // no attempt is counted.
 func (q *Queue) awaitSlot(r *run, j *job, busy *relay.BusyError) {
-	if !q.putBack(r, j, true) {
+	slots := busySlots
+	if busy.Wait > 0 { // it is about the time, and says nothing about the number
+		slots = timedSlots
+	}
+	if !q.putBack(r, j, slots) {
 		return
 	}
 	select {
@@ -88,11 +92,14 @@ func (q *Queue) awaitSlot(r *run, j *job, busy *relay.BusyError) {
 	case <-r.attempts.Done():
 	}
 	q.dispatcher.resume(j.lane)
+	if busy.Wait > 0 {
+		q.paceSite(r, j.lane.Destination, busy.Wait)
+	}
 }
 
 // putBack lets a job wait that was not tried, or gives it back if it can't wait.
-func (q *Queue) putBack(r *run, j *job, noSlot bool) bool {
-	if q.dispatcher.postpone(j, noSlot) {
+func (q *Queue) putBack(r *run, j *job, limit slotLimit) bool {
+	if q.dispatcher.postpone(j, limit) {
 		return true
 	}
 	if q.dispatcher.claim(j) {
