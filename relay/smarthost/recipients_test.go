@@ -289,3 +289,33 @@ func TestPartialThenFailure(t *testing.T) {
 		}
 	}
 }
+
+// A transaction has recipients of no more domains than the upstream takes (RFC 9422
+// section 4.3).
+func TestLimitOfDomains(t *testing.T) {
+	up := &relaytest.Upstream{Extensions: append(without(), "LIMITS RCPTMAX=5 RCPTDOMAINMAX=2")}
+	f := start(t, up)
+	var to []string
+	for i := range 12 {
+		to = append(to, fmt.Sprintf("r%d@%s", i, []string{"a.example", "B.example", "b.EXAMPLE", "c.example", "d.example"}[i%5]))
+	}
+	m := message(hello, to...)
+	m.Partial = true
+	mustForward(t, f, m)
+	times, sizes := recipientsOf(up)
+	if len(times) != 12 || m.To[1].Address != to[1] {
+		t.Errorf("%d addresses got it, and the message's recipients are %v", len(times), m.To)
+	}
+	for _, d := range up.Received() {
+		domains := make(map[string]bool)
+		for _, r := range d.To {
+			domains[strings.ToLower(r.Address[strings.IndexByte(r.Address, '@'):])] = true
+		}
+		if len(domains) > 2 {
+			t.Errorf("a transaction has recipients of %d domains", len(domains))
+		}
+	}
+	if len(sizes) > 4 {
+		t.Errorf("%d transactions: %v", len(sizes), sizes)
+	}
+}

@@ -227,7 +227,7 @@ type extensions struct {
 	sized bool     // SIZE is offered (RFC 1870)
 	auth  []string // SASL mechanisms
 
-	maxMail, maxRcpt int // LIMITS (RFC 9422); 0 if the server names no limit
+	maxMail, maxRcpt, maxDomains int // LIMITS (RFC 9422); 0 if the server names no limit
 }
 
 // parseExtensions reads the text of an EHLO reply.
@@ -290,6 +290,8 @@ func (x *extensions) limits(args []string) {
 			x.maxMail = n
 		case "RCPTMAX":
 			x.maxRcpt = n
+		case "RCPTDOMAINMAX":
+			x.maxDomains = n
 		}
 	}
 }

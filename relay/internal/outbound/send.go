@@ -3,6 +3,8 @@ package outbound
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/gatepost-mail/gatepost/relay"
 )
@@ -32,6 +34,7 @@ type sending struct {
 	left    []relay.Recipient // neither taken nor refused
 	refused []relay.RefusedRecipient
 	taken   int
+	sorted  bool   // left is sorted by domain
 	answer  string // to the last content that was taken
 	reached func() // called when MAIL is accepted; may be nil
 
@@ -75,10 +78,7 @@ func (s *sending) check(c *Conn) error {
 // transact does one transaction (RFC 5321 section 3.3).
 func (s *sending) transact(ctx context.Context, c *Conn) error {
 	kept := c.messages > 0
-	n := len(s.left)
-	if s.m.Partial {
-		n = min(n, c.maxRcpt)
-	}
+	n := s.fits(c)
 	c.messages++
 	c.begin(ctx)
 	defer c.end()
@@ -101,6 +101,38 @@ func (s *sending) transact(ctx context.Context, c *Conn) error {
 		return err
 	}
 	return s.refuse(&t, n, err)
+}
+
+// fits returns how many of the recipients that are left go into one transaction. If the
+// server limits the domains, fits sorts the recipients by domain first.
+func (s *sending) fits(c *Conn) int {
+	if !s.m.Partial {
+		return len(s.left)
+	}
+	n := min(len(s.left), c.maxRcpt)
+	if c.ext.maxDomains == 0 {
+		return n
+	}
+	if !s.sorted {
+		s.sorted = true
+		s.left = slices.Clone(s.left) // it may be the message's
+		slices.SortStableFunc(s.left, func(a, b relay.Recipient) int { return strings.Compare(domainOf(a), domainOf(b)) })
+	}
+	domains := 1
+	for i := 1; i < n; i++ {
+		if domainOf(s.left[i]) != domainOf(s.left[i-1]) {
+			domains++
+		}
+		if domains > c.ext.maxDomains {
+			return i
+		}
+	}
+	return n
+}
+
+// domainOf returns the domain of a recipient in lower case.
+func domainOf(r relay.Recipient) string {
+	return strings.ToLower(r.Address[strings.LastIndexByte(r.Address, '@')+1:])
 }
 
 // refuse settles the recipients that a server refused before err ended the
