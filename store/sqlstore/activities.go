@@ -162,7 +162,8 @@ func scanned(f *store.ActivityFilter) int {
 }
 
 // lookForRecipient is lookThrough for a filter with a recipient. It looks through
-// some days.
+// some days. The query does not name the tenant, which is part of folded, so that no
+// database prefers the index of tenants.
 func (s *Store) lookForRecipient(ctx context.Context, tenant store.TenantID, f *store.ActivityFilter, at place, limit int,
 	keep func(store.Activity, place)) (looked int, next place, err error) {
 	from, at := bounds(f, at)
@@ -171,15 +172,17 @@ func (s *Store) lookForRecipient(ctx context.Context, tenant store.TenantID, f *
 		return 0, end, err
 	}
 	query := `SELECT id, ` + activityColumns + ` FROM {activities} WHERE day IN (` + strings.TrimSuffix(strings.Repeat("?, ", len(days)), ", ") + `)
-		AND folded = ? AND tenant = ? AND received >= ? AND received <= ? AND (received < ? OR id < ?)`
-	args := append(days, folded(tenant, f.Recipient), string(tenant), from, at.received, at.received, at.id)
+		AND folded = ? AND received >= ? AND received <= ? AND (received < ? OR id < ?)`
+	args := append(days, folded(tenant, f.Recipient), from, at.received, at.received, at.id)
 	conditions, args := where(f, args)
 	limit = max(limit, scanned(f))
 	n, last := 0, end
 	err = s.query(ctx, query+conditions+` ORDER BY received DESC, id DESC LIMIT ?`, append(args, limit), func(rows *sql.Rows) error {
 		a, id, err := scanActivity(rows)
 		n, last = n+1, place{a.Received.UnixMicro(), id}
-		keep(a, last)
+		if a.Tenant == tenant {
+			keep(a, last)
+		}
 		return err
 	})
 	if n == limit {
@@ -191,13 +194,12 @@ func (s *Store) lookForRecipient(ctx context.Context, tenant store.TenantID, f *
 // days returns the newest days between two times that may have activities, and the
 // place where the days before them begin.
 func (s *Store) days(ctx context.Context, from, until int64) (days []any, rest place, err error) {
-	var first, last sql.NullInt64
-	err = s.query(ctx, `SELECT MIN(day), MAX(day) FROM {activities}`, nil, func(rows *sql.Rows) error { return rows.Scan(&first, &last) })
-	if err != nil || !first.Valid {
+	first, last, err := s.firstAndLastDay(ctx)
+	if err != nil {
 		return nil, end, err
 	}
-	newest := min(last.Int64, dayOf(time.UnixMicro(until)))
-	oldest := max(first.Int64, dayOf(time.UnixMicro(from)))
+	newest := min(last, dayOf(time.UnixMicro(until)))
+	oldest := max(first, dayOf(time.UnixMicro(from)))
 	rest = end
 	if newest-oldest >= daysAtOnce {
 		oldest = newest - daysAtOnce + 1
@@ -207,6 +209,15 @@ func (s *Store) days(ctx context.Context, from, until int64) (days []any, rest p
 		days = append(days, day)
 	}
 	return days, rest, nil
+}
+
+// firstAndLastDay returns the days of the oldest and the newest activity; the last is
+// before the first if there is none. SQLite uses the index for one of MIN and MAX in a
+// SELECT, and not for both.
+func (s *Store) firstAndLastDay(ctx context.Context) (first, last int64, err error) {
+	err = s.query(ctx, `SELECT COALESCE((SELECT MIN(day) FROM {activities}), 0), COALESCE((SELECT MAX(day) FROM {activities}), -1)`, nil,
+		func(rows *sql.Rows) error { return rows.Scan(&first, &last) })
+	return first, last, err
 }
 
 // Recipients implements [store.History].

@@ -121,9 +121,8 @@ func (s *Store) Erase(ctx context.Context, tenant store.TenantID, recipient stri
 	if err := ctx.Err(); err != nil || recipient == "" {
 		return 0, failed("erase", err)
 	}
-	var first, last sql.NullInt64
-	err = s.query(ctx, `SELECT MIN(day), MAX(day) FROM {activities}`, nil, func(rows *sql.Rows) error { return rows.Scan(&first, &last) })
-	if err != nil || !first.Valid {
+	first, last, err := s.firstAndLastDay(ctx)
+	if err != nil {
 		return 0, failed("erase", err)
 	}
 	err = s.inTx(ctx, func(tx tx) error {
@@ -131,8 +130,8 @@ func (s *Store) Erase(ctx context.Context, tenant store.TenantID, recipient stri
 			return err
 		}
 		erased = 0
-		for day := first.Int64; day <= last.Int64; day += daysAtOnce {
-			n, err := tx.erase(ctx, tenant, recipient, day, min(last.Int64, day+daysAtOnce-1))
+		for day := first; day <= last; day += daysAtOnce {
+			n, err := tx.erase(ctx, tenant, recipient, day, min(last, day+daysAtOnce-1))
 			if err != nil {
 				return err
 			}
@@ -150,12 +149,12 @@ var updateErased = keysQuery(`UPDATE {activities} SET erased = 1, folded = 0, re
 
 // erase erases a recipient from the activities of some days.
 func (t tx) erase(ctx context.Context, tenant store.TenantID, recipient string, from, until int64) (erased int, err error) {
-	args := []any{folded(tenant, recipient), string(tenant)}
+	args := []any{folded(tenant, recipient)}
 	for day := from; day <= until; day++ {
 		args = append(args, day)
 	}
-	text, err := t.s.sql(`SELECT id, recipient FROM {activities} WHERE folded = ? AND tenant = ? AND day IN (` +
-		strings.TrimSuffix(strings.Repeat("?, ", len(args)-2), ", ") + `) ORDER BY id FOR UPDATE`)
+	text, err := t.s.sql(`SELECT id, tenant, recipient FROM {activities} WHERE folded = ? AND day IN (` +
+		strings.TrimSuffix(strings.Repeat("?, ", len(args)-1), ", ") + `) ORDER BY id FOR UPDATE`)
 	if err != nil {
 		return 0, err
 	}
@@ -167,9 +166,10 @@ func (t tx) erase(ctx context.Context, tenant store.TenantID, recipient string, 
 	var ids [][]any
 	if err := scanAll(rows, func(rows *sql.Rows) error {
 		var id int64
+		var of store.TenantID
 		var name []byte
-		err := rows.Scan(&id, &name)
-		if f.Match(&store.Activity{Recipient: string(name)}) {
+		err := rows.Scan(&id, &of, &name)
+		if of == tenant && f.Match(&store.Activity{Recipient: string(name)}) {
 			ids = append(ids, []any{id})
 		}
 		return err

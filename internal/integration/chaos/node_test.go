@@ -52,6 +52,7 @@ type settings struct {
 	Expire   time.Duration
 	ByDomain bool   // each domain is a destination
 	Contents string // a directory for large contents; "" means the store's default
+	Record   bool   // what becomes of mail is recorded, and applied at once
 }
 
 // inFlight is how many deliveries a kill can repeat: those that the workers were
@@ -102,6 +103,10 @@ func serve(text string) error {
 		return err
 	}
 	ready.Addr = l.Addr().String()
+	if s.Record {
+		go applyRecords(st)
+		go applyRecords(st)
+	}
 	if s.History {
 		hist := &history.History{Store: st, Logger: q.Logger, Publish: publisher(tell)}
 		q.Record, srv.OnEvent = true, hist.OnRelayEvent
@@ -165,6 +170,7 @@ func (s *settings) queue(st *sqlstore.Store, tell func(report)) *queue.Queue {
 		Retry:       func(int) time.Duration { return s.Retry },
 		Lease:       s.Lease,
 		Node:        s.Node,
+		Record:      s.Record,
 		Logger:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		OnEvent: func(e queue.Event) {
 			switch e := e.(type) {
