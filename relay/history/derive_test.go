@@ -297,6 +297,13 @@ func checkCounts(t *testing.T, seed uint64, events []store.Event, r result) {
 	}
 }
 
+// Two events in the same microsecond lead to the same state in either order.
+func TestSameTime(t *testing.T) {
+	l := newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDeferred, 5).then(store.EventWaiting, 5)
+	a, b, c := l.events[:1], l.events[1:2], l.events[2:]
+	compare(t, "the other order", applied(t, [][]store.Event{a, c, b}), applied(t, [][]store.Event{a, b, c}))
+}
+
 // The trail has what each event said, in the order in which it happened, also if it
 // was applied in another order.
 func TestTrail(t *testing.T) {

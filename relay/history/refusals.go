@@ -29,7 +29,7 @@ const (
 
 	// maxKept bounds the refusals of an hour that are remembered for all tenants.
 	// A tenant may have fewKept nevertheless.
-	maxKept = 100_000
+	maxKept = 50_000
 	fewKept = 10
 
 	// maxOfMessage bounds the recipients of one refused message that are recorded

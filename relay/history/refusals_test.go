@@ -241,6 +241,22 @@ func TestRefusedToMany(t *testing.T) {
 	}
 }
 
+// If many tenants have many refusals, each still has some of its own.
+func TestManyTenants(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	for tenant := range maxKept/1000 + 5 {
+		for i := range 1000 {
+			e := refusedTo(fmt.Sprintf("bob%d@example.com", i))
+			e.Identity.Tenant = store.TenantID(fmt.Sprintf("t%d", tenant))
+			h.OnRelayEvent(e)
+		}
+		h.gathered.waiting = nil
+	}
+	if want := maxKept + 5*fewKept; h.gathered.total != want {
+		t.Errorf("%d refusals are remembered, want %d", h.gathered.total, want)
+	}
+}
+
 // Memory is bounded while the store fails, whatever is refused for how many users.
 func TestGathererBounded(t *testing.T) {
 	st := &hooked{Store: new(memory.Store), record: func(context.Context, []store.Event) error { return errStore }}
@@ -268,7 +284,11 @@ func TestGatheredAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := &hooked{Store: new(memory.Store)}
 		st.record = func(ctx context.Context, events []store.Event) error {
-			time.Sleep(3 * time.Second)
+			select {
+			case <-time.After(3 * time.Second):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 			return st.Store.Record(ctx, events)
 		}
 		h := &History{Store: st}
@@ -282,6 +302,9 @@ func TestGatheredAtTheEnd(t *testing.T) {
 			time.Sleep(1100 * time.Millisecond)
 		}
 		stop()
+		if len(h.gathered.waiting) > 0 {
+			t.Error("Run ended before everything was recorded")
+		}
 		if list := activities(t, h, store.ActivityFilter{}); len(list) != 1 || list[0].Times != 3 {
 			t.Errorf("%+v, want one with 3 times", list)
 		}

@@ -39,6 +39,7 @@ func TestSteps(t *testing.T) {
 		{"India", "Asia/Kolkata", 2, "2026-03-14T12:10:00Z", []string{"03-12T23:30+0530", "03-13T23:30+0530"}, 43, "03-10T23:30+0530"},
 		{"Nepal", "Asia/Kathmandu", 2, "2026-03-14T12:10:00Z", []string{"03-12T23:45+0545", "03-13T23:45+0545"}, 43, "03-10T23:45+0545"},
 		{"no midnight", "America/Sao_Paulo", 2, "2017-10-15T11:59:59Z", []string{"10-14T00:00-0300", "10-15T01:00-0200"}, 33, "10-12T00:00-0300"},
+		{"two midnights in the east", "Asia/Amman", 2, "2021-10-29T09:30:00Z", []string{"10-28T00:00+0300", "10-29T00:00+0300"}, 37, "10-26T00:00+0300"},
 		{"two midnights", "America/Havana", 2, "2026-11-01T16:30:00Z", []string{"10-31T00:00-0400", "11-01T00:00-0400"}, 37, "10-29T00:00-0400"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

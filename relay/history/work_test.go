@@ -24,6 +24,18 @@ type hooked struct {
 	apply   func(ctx context.Context, records []string, c store.Changes) error
 	records func(ctx context.Context, limit int) ([]store.Record, error)
 	record  func(ctx context.Context, events []store.Event) error
+
+	claims, expires atomic.Int64 // calls
+}
+
+func (s *hooked) Claim(ctx context.Context, work, who string, now, until time.Time) (bool, error) {
+	s.claims.Add(1)
+	return s.Store.Claim(ctx, work, who, now, until)
+}
+
+func (s *hooked) Expire(ctx context.Context, activities, counts time.Time, limit int) (int, error) {
+	s.expires.Add(1)
+	return s.Store.Expire(ctx, activities, counts, limit)
 }
 
 func (s *hooked) Apply(ctx context.Context, records []string, c store.Changes) error {
@@ -369,6 +381,37 @@ func TestSlowPublish(t *testing.T) {
 			}
 		})
 	}
+}
+
+// While nothing happens, the store is written to rarely.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &hooked{Store: new(memory.Store)}
+		stop := start(t, &History{Store: st})
+		time.Sleep(10 * time.Minute)
+		stop()
+		if claims, expires := st.claims.Load(), st.expires.Load(); claims > 60 || expires != 1 {
+			t.Errorf("%d claims and %d calls of Expire in ten minutes", claims, expires)
+		}
+	})
+}
+
+// What fails because Run ends is not logged.
+func TestQuietEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &hooked{Store: new(memory.Store)}
+		st.records = func(ctx context.Context, _ int) ([]store.Record, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		var log bytes.Buffer
+		stop := start(t, &History{Store: st, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		time.Sleep(5 * time.Second)
+		stop()
+		if log.Len() > 0 {
+			t.Errorf("the log is %s", log.String())
+		}
+	})
 }
 
 func TestRunRefuses(t *testing.T) {
