@@ -1,5 +1,6 @@
 // Package consoletest tests the console (package credentials/console) in a headless
-// Chromium, with a relay that is running. It has nothing to import.
+// Chromium, with a relay that is running, and the console inside the product of
+// examples/saas, with all its pages. It has nothing to import.
 //
 // It needs these Debian packages; a test that misses one is skipped, or fails if
 // the environment has REQUIRE_SERVICES=1:

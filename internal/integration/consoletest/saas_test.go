@@ -1,0 +1,356 @@
+package consoletest_test
+
+import (
+	"bufio"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/smtp"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+)
+
+// A saas is the program examples/saas in a process of its own, with an upstream that
+// refuses mail to unknown@.
+type saas struct {
+	url       string // of the pages, without the slash
+	passwords map[string]string
+	up        *relaytest.Upstream
+}
+
+// startSaas starts the program. It ends with the test.
+func startSaas(t *testing.T, database string) *saas {
+	t.Helper()
+	s := &saas{passwords: make(map[string]string)}
+	s.up = &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
+		if strings.Contains(c.Line, "RCPT TO:<unknown@") {
+			return relaytest.Answer{Text: "550 5.1.1 No such user"}
+		}
+		return relaytest.Answer{}
+	}}
+	s.up.Start()
+	t.Cleanup(s.up.Close)
+	dir := t.TempDir()
+	trusted := filepath.Join(dir, "trusted.pem") // the upstream's and the webhook's
+	if err := os.WriteFile(trusted, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: relaytest.Certificate().Certificate[0]}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const free = "127.0.0.1:0"
+	cmd := exec.Command(services.Build(t, "examples/saas"), "-web", free, "-listen", free, "-listen-tls", free, "-local-webhooks")
+	cmd.Dir = dir
+	cmd.Env = []string{"TMPDIR=" + dir, "DATABASE=" + database, "UPSTREAM=" + s.up.Addr(), "SSL_CERT_FILE=" + trusted}
+	var log strings.Builder
+	cmd.Stderr = &log
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(os.Interrupt)
+		late := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		defer late.Stop()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the program ended with %v, want no error", err)
+		}
+		if t.Failed() {
+			t.Logf("it logged:\n%s", &log)
+		}
+		for _, password := range s.passwords {
+			if strings.Contains(log.String(), password) {
+				t.Error("a password is logged")
+			}
+		}
+	})
+	pages, signIn := regexp.MustCompile(`pages are at (\S+)/`), regexp.MustCompile(`Sign in as (\w+) with the password (\w+)`)
+	for lines := bufio.NewScanner(out); len(s.passwords) < 2; {
+		if !lines.Scan() {
+			t.Fatal("the program ends without its passwords")
+		}
+		if m := pages.FindStringSubmatch(lines.Text()); m != nil {
+			s.url = m[1]
+		}
+		if m := signIn.FindStringSubmatch(lines.Text()); m != nil {
+			s.passwords[m[1]] = m[2]
+		}
+	}
+	return s
+}
+
+// A receiver is the server of a customer who gets webhooks.
+type receiver struct {
+	*httptest.Server
+
+	mu     sync.Mutex
+	secret string
+	got    []string // type and recipient of each request that is signed
+}
+
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	h := new(receiver)
+	h.Server = httptest.NewUnstartedServer(h)
+	h.TLS = &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}}
+	h.StartTLS()
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	body, err := io.ReadAll(r.Body)
+	var event struct {
+		Type string
+		Data struct{ Recipient string }
+	}
+	key, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(h.secret, "whsec_"))
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprintf(mac, "%s.%s.%s", r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp"), body)
+	want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	if err != nil || len(key) == 0 || r.Header.Get("webhook-signature") != want || json.Unmarshal(body, &event) != nil {
+		http.Error(w, "not signed", http.StatusBadRequest)
+		return
+	}
+	h.got = append(h.got, strings.TrimSpace(event.Type+" "+event.Data.Recipient))
+}
+
+// setSecret is what the customer does with the secret that the page shows.
+func (h *receiver) setSecret(secret string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.secret = secret
+}
+
+// wait waits until there are all of these requests, and returns what there is.
+func (h *receiver) wait(want ...string) (got []string, ok bool) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		h.mu.Lock()
+		got := slices.Clone(h.got)
+		h.mu.Unlock()
+		missing := slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(got, w) })
+		if !missing || time.Now().After(deadline) {
+			return got, !missing
+		}
+	}
+}
+
+// submit sends one message with the settings that the page shows.
+func (a account) submit(from, to, subject string) error {
+	c, err := smtp.Dial(net.JoinHostPort(a.server, a.port))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.StartTLS(&tls.Config{InsecureSkipVerify: true}); err != nil { // the program made its own certificate
+		return err
+	}
+	if err := c.Auth(smtp.PlainAuth("", a.username, a.password, a.server)); err != nil {
+		return err
+	}
+	if err := c.Mail(from); err != nil {
+		return err
+	}
+	if err := c.Rcpt(to); err != nil {
+		return err
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "From: %s\r\nTo: %s\r\nSubject: %s\r\n\r\nHello.\r\n", from, to, subject)
+	return w.Close()
+}
+
+// signIn signs a customer in.
+func (b *tab) signIn(s *saas, customer string) {
+	b.Helper()
+	b.goTo(s.url + "/")
+	b.heading("Sign in")
+	b.fill("Customer", customer)
+	b.fill("Password", s.passwords[customer])
+	b.follow("Sign in", "Activity")
+}
+
+// eventually loads a page again until a JavaScript expression is true.
+func (b *tab) eventually(url, expression string) {
+	b.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for b.goTo(url); !eval[bool](b, "!!("+expression+")"); b.goTo(url) {
+		if time.Now().After(deadline) {
+			b.Fatalf("%s: not true after 20 s: %s\n%s", url, expression, b.text("main"))
+		}
+		time.Sleep(200 * time.Millisecond) // the page does not notify the test
+	}
+}
+
+// TestSaas uses the example as two customers do. In the long run it is on PostgreSQL
+// too, on a phone, and every page is accessible.
+func TestSaas(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) { testSaas(t, look{width: 1280, height: 800}, "saas.db") })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		services.OnlyLong(t)
+		testSaas(t, look{width: 360, height: 740}, services.Postgres(t))
+	})
+}
+
+func testSaas(t *testing.T, l look, database string) {
+	s, b, hooks := startSaas(t, database), open(t, l), newReceiver(t)
+	see := func(screen string) {
+		t.Helper()
+		if services.Long() {
+			b.accessible(screen)
+			b.shoot(fmt.Sprintf("saas-%d-%s", l.width, screen))
+		}
+	}
+	b.goTo(s.url + "/")
+	b.heading("Sign in")
+	see("1-sign-in")
+	b.signIn(s, "acme")
+	see("2-empty")
+
+	b.follow("SMTP users", "Domains")
+	b.fill("Add a domain", "acme.example")
+	b.follow("Add domain", "acme.example")
+	b.follow("Add a user", "Add a user")
+	b.fill("Name", "Web shop")
+	b.follow("Save", "Set up Web shop")
+	see("3-password")
+	tool := b.account()
+
+	b.goTo(s.url + "/webhook")
+	b.fill("Address of your server", hooks.URL+"/mail")
+	b.press("Save")
+	b.until(`document.querySelector(".notice code")`)
+	see("4-webhook")
+	hooks.setSecret(b.text(".notice code"))
+	b.goTo(s.url + "/webhook")
+	if eval[bool](b, `document.body.textContent.includes("whsec_")`) {
+		t.Error("the secret is shown a second time")
+	}
+	b.press("Send a test event")
+	b.until(`document.querySelector(".notice")?.textContent.includes("your server answered 200")`)
+
+	b.tryMail(s, tool, see)
+	b.seeStatistics(s, see)
+	b.suppression(s, tool, see)
+	want := []string{
+		"webhook.test", "message.accepted bob@example.com", "message.delivered bob@example.com",
+		"message.accepted unknown@example.com", "message.hard_bounced unknown@example.com", "message.rejected", "message.rejected unknown@example.com",
+	}
+	if got, ok := hooks.wait(want...); !ok {
+		t.Errorf("the customer's server got %q, want at least %q", got, want)
+	}
+	b.asOther(s)
+}
+
+// tryMail sends three messages: one is delivered, one bounces and one is refused. It
+// finds each on the pages.
+func (b *tab) tryMail(s *saas, tool account, see func(string)) {
+	b.Helper()
+	const shop = "shop@acme.example"
+	for _, to := range []string{"bob@example.com", "unknown@example.com"} {
+		if err := tool.submit(shop, to, "Your <b>order</b>"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := tool.submit("shop@birch.example", "bob@example.com", ""); err == nil || !strings.HasPrefix(err.Error(), "550 ") {
+		b.Errorf("mail from another domain: got %v, want 550", err)
+	}
+	states := `["rejected", "hard bounced", "delivered"].every(s => [...document.querySelectorAll(".pill")].some(e => e.textContent === s))`
+	b.eventually(s.url+"/activity", states)
+	see("5-activity")
+	if got := b.text("main"); !strings.Contains(got, "Your <b>order</b>") || !strings.Contains(got, "CET") && !strings.Contains(got, "CEST") {
+		b.Errorf("the page lacks the subject or times in the customer's zone:\n%s", got)
+	}
+	b.goTo(s.url + "/activity?state=hard+bounced&q=UNKNOWN")
+	if n := eval[int](b, `document.querySelectorAll(".activities li").length`); n != 1 {
+		b.Errorf("the filter finds %d, want 1", n)
+	}
+	b.follow("unknown@example.com", "Your <b>order</b>")
+	see("6-message")
+	trail := b.text(".trail")
+	for _, want := range []string{"accepted", "hard bounced, attempt 1", "replied: 550 5.1.1 No such user"} {
+		if !strings.Contains(strings.ToLower(trail), strings.ToLower(want)) {
+			b.Errorf("the trail lacks %q:\n%s", want, trail)
+		}
+	}
+}
+
+func (b *tab) seeStatistics(s *saas, see func(string)) {
+	b.Helper()
+	b.goTo(s.url + "/activity")
+	b.follow("Statistics", "Statistics")
+	see("7-statistics")
+	rows := eval[[]string](b, `[...document.querySelector("table").tBodies[0].rows].map(r => r.cells[0].textContent + " " + r.cells[1].textContent)`)
+	want := []string{"Accepted 2", "Delivered 1", "Soft bounced 0", "Hard bounced 1", "Canceled 0", "Rejected 1"}
+	if !slices.Equal(rows, want) {
+		b.Errorf("the statistics are %q, want %q", rows, want)
+	}
+}
+
+// suppression finds the address that bounced on the list, finds that mail to it is refused, removes
+// it, and adds another.
+func (b *tab) suppression(s *saas, tool account, see func(string)) {
+	b.Helper()
+	const address = `[...document.querySelectorAll(".suppressions b")].some(e => e.textContent === `
+	b.eventually(s.url+"/suppressions", address+`"unknown@example.com")`)
+	see("8-suppressions")
+	if err := tool.submit("shop@acme.example", "unknown@example.com", "Again"); err == nil || !strings.HasPrefix(err.Error(), "550 ") || !strings.Contains(err.Error(), "5.1.1 RCPT TO") {
+		b.Errorf("mail to an address on the list: got %v, want 550 5.1.1", err)
+	}
+	b.press("Remove")
+	b.until(`document.querySelector(".empty") && document.querySelector(".notice")`)
+	b.fill("Address", "Carol@Example.net")
+	b.fill("Reason (senders see it)", "asked by phone")
+	b.press("Add")
+	b.until(address + `"carol@example.net")`)
+	if err := tool.submit("shop@acme.example", "carol@example.net", "Hello"); err == nil || !strings.Contains(err.Error(), "asked by phone") {
+		b.Errorf("mail to an address that a person added: got %v, want the reason", err)
+	}
+}
+
+// asOther looks at everything as the other customer, who has nothing.
+func (b *tab) asOther(s *saas) {
+	b.Helper()
+	b.goTo(s.url + "/activity?q=unknown")
+	message := eval[string](b, `document.querySelector(".activities a").href`)
+	b.follow("Sign out", "Sign in")
+	b.goTo(message)
+	b.heading("Sign in")
+	b.signIn(s, "birch")
+	b.goTo(message)
+	b.heading("Not found")
+	for path, want := range map[string]string{
+		"/activity": "No mail yet.", "/suppressions": "No address is suppressed.", "/users/": "There are no domains yet.", "/webhook": "Saving makes a new secret.", "/statistics?days=1": "Accepted",
+	} {
+		b.goTo(s.url + path)
+		if got := b.text("main"); !strings.Contains(got, want) || strings.Contains(got, "acme.example") || strings.Contains(got, "https://127") {
+			b.Errorf("the other customer sees on %s, want %q:\n%s", path, want, got)
+		}
+	}
+	b.goTo(s.url + "/statistics")
+	if total := eval[int](b, `[...document.querySelectorAll("td")].reduce((sum, e) => sum + (parseFloat(e.textContent) || 0), 0)`); total != 0 {
+		b.Errorf("the other customer's statistics add up to %d, want 0", total)
+	}
+}
