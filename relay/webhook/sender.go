@@ -64,6 +64,8 @@ type Sender struct {
 	err      error         // why the fields are wrong
 	resolver *net.Resolver // nil: net.DefaultResolver
 
+	sharedSpool sync.Once // logs that the Spool is also that of another queue
+
 	mu     sync.Mutex
 	pauses map[string]pause // of endpoints that asked for one
 	kept   map[string]bool  // the IDs of what failed calls of Publish have kept
