@@ -64,11 +64,8 @@ func (r *Receiver) Accepts(recipient string) bool {
 // temporary: the message should be given to Receive again. An error of Forwarder
 // is as [relay.Temporary] says.
 func (r *Receiver) Receive(ctx context.Context, recipient string, content io.Reader) error {
-	if err := checkSecrets("Receiver.Secrets", r.Secrets); err != nil {
+	if err := r.check(); err != nil {
 		return err
-	}
-	if r.Bounced == nil {
-		return errors.New("bounces: Receiver.Bounced is required")
 	}
 	sender, ok := originalSender(r.Secrets, recipient)
 	if !ok {
@@ -88,6 +85,17 @@ func (r *Receiver) Receive(ctx context.Context, recipient string, content io.Rea
 		return err
 	}
 	return r.forward(ctx, sender, tenant, b)
+}
+
+// check returns an error if a required field is missing.
+func (r *Receiver) check() error {
+	if err := checkSecrets("Receiver.Secrets", r.Secrets); err != nil {
+		return err
+	}
+	if r.Bounced == nil {
+		return errors.New("bounces: Receiver.Bounced is required")
+	}
+	return nil
 }
 
 // record calls Bounced for each failure. It returns the tenant of the mail, or "" if

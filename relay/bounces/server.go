@@ -80,6 +80,10 @@ func (s *Server) Serve(l net.Listener) error {
 		l.Close()
 		return errors.New("bounces: Server.Hostname and Server.Receiver are required")
 	}
+	if err := s.Receiver.check(); err != nil {
+		l.Close()
+		return err
+	}
 	s.init()
 	err := s.smtp.Serve(&listener{Listener: l, srv: s})
 	if s.ctx.Err() != nil || err == nil {

@@ -231,8 +231,12 @@ func TestServerErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	var s bounces.Server
-	if err := s.Serve(l); err == nil || !strings.Contains(err.Error(), "required") {
+	if err := s.Serve(l); err == nil || !strings.Contains(err.Error(), "Receiver are required") {
 		t.Errorf("got %v", err)
+	}
+	s.Hostname, s.Receiver = "mx.product.example", &bounces.Receiver{Bounced: neverCalled}
+	if err := s.Serve(l); err == nil || !strings.Contains(err.Error(), "Receiver.Secrets is required") {
+		t.Errorf("a Receiver without secrets: got %v", err)
 	}
 	if err := s.ListenAndServe("127.0.0.1:-1"); err == nil {
 		t.Error("an impossible address: got no error")
