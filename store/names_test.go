@@ -7,15 +7,16 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// Every state and every kind of event has a name of its own, and a number that is
+// Every state, kind of event and source of a suppression has a name of its own, and a number that is
 // none says so.
 func TestNames(t *testing.T) {
 	for name, tt := range map[string]struct {
 		last int
 		of   func(int) fmt.Stringer
 	}{
-		"ActivityState": {int(store.ActivityCanceled), func(n int) fmt.Stringer { return store.ActivityState(n) }},
-		"EventKind":     {int(store.EventReported), func(n int) fmt.Stringer { return store.EventKind(n) }},
+		"ActivityState":     {int(store.ActivityCanceled), func(n int) fmt.Stringer { return store.ActivityState(n) }},
+		"EventKind":         {int(store.EventReported), func(n int) fmt.Stringer { return store.EventKind(n) }},
+		"SuppressionSource": {int(store.SuppressedByPerson), func(n int) fmt.Stringer { return store.SuppressionSource(n) }},
 	} {
 		seen := make(map[string]bool)
 		for n := 1; n <= tt.last; n++ {

@@ -18,6 +18,13 @@ const (
 	SuppressedByPerson                                 // a person entered it
 )
 
+var sourceNames = [...]string{
+	SuppressedByReply: "reply", SuppressedByReport: "late bounce", SuppressedByComplaint: "complaint", SuppressedByPerson: "person",
+}
+
+// String returns the source in a word or two, such as "late bounce".
+func (s SuppressionSource) String() string { return name(sourceNames[:], "SuppressionSource", int(s)) }
+
 // A Suppression is an address to which a tenant does not send, or what is known of
 // an address that may become one. Tenant and Address are its key. Package
 // relay/suppress has the rules, and makes them all.
