@@ -4,14 +4,15 @@
 // A webhook is mail to a URL: a [Sender] keeps each event in a Spool of its own, with
 // a queue that survives crashes, retries, and keeps slow endpoints from delaying
 // others. The Spool must not be the one of the relay's own queue. On SQL it is a
-// second store with another TablePrefix in the same database:
+// second store: with another TablePrefix in the same database or, on SQLite, better in
+// a file of its own, because the writers of one file wait for each other:
 //
 //	spool := sqlstore.New(db, sqlstore.Postgres)
 //	spool.TablePrefix = "hooks_"
 //	if err := spool.Migrate(ctx); err != nil { … }
 //
 //	hooks := &webhook.Sender{
-//		Queue:     queue.Queue{Spool: spool},
+//		Queue:     queue.Queue{Spool: spool, Node: hostname}, // Node as in the relay's queue
 //		Endpoints: product.Endpoints,
 //	}
 //	go hooks.Run(ctx)
@@ -29,9 +30,9 @@
 // the event. It is the same each time the event is sent, so that a receiver can
 // ignore an event that it has.
 //
-// Each event arrives at least once. Events arrive in the order in which they were
-// published as long as no request fails and Queue.PerDestination is 1. Otherwise a
-// later event may arrive first, and timestamp says which is newer.
+// Each event arrives at least once. The events of one message arrive in the order in
+// which they were published as long as no request fails and Queue.PerDestination is 1.
+// Otherwise a later event may arrive first, and timestamp says which is newer.
 //
 // # What an answer leads to
 //

@@ -34,8 +34,9 @@
 // some builds of SQLite. It switches the file to write-ahead logging, in which
 // readers do not wait for writers.
 //
-// The writers of one Store wait for each other without SQLITE_BUSY, so use one
-// Store per file in a process. Migrate refuses a database in memory (":memory:"),
+// The writers of one Store wait for each other without SQLITE_BUSY. Two Stores on one
+// file, also with different prefixes, wait for each other by busy_timeout, which is
+// slower: use one Store per file in a process. Migrate refuses a database in memory (":memory:"),
 // because each connection would have a database of its own. Use store/memory
 // instead.
 //
