@@ -260,6 +260,10 @@ func (a *Admin) each(ctx context.Context, f store.Filter, do func([]store.Leased
 // bounce cancels deliveries of one mail, and tells the sender.
 func (a *Admin) bounce(ctx context.Context, list []store.Leased, reason string) (Changed, error) {
 	q := a.Queue
+	heldBefore := make(map[int]bool)
+	for i := range list {
+		heldBefore[list[i].Delivery.N] = list[i].Delivery.Held
+	}
 	list, busy, err := a.stop(ctx, list, "cancelled: "+reason)
 	if err != nil || len(list) == 0 {
 		return Changed{Busy: busy}, err
@@ -282,7 +286,8 @@ func (a *Admin) bounce(ctx context.Context, list []store.Leased, reason string) 
 	outcomes := make([]store.Outcome, len(ends))
 	for i := range ends {
 		if ends[i].event != nil { // set by postpone
-			return Changed{Busy: busy}, errors.New("queue: the bounce can't be kept, so the deliveries are held and not cancelled")
+			err := errors.New("queue: the bounce can't be kept, so the deliveries are held and not cancelled")
+			return Changed{Busy: busy}, errors.Join(err, a.leftHeld(ctx, list, heldBefore))
 		}
 		outcomes[i] = ends[i].outcome
 		outcomes[i].Event = q.journaled(&p.mail, ends[i].delivery, events[i])
@@ -293,6 +298,23 @@ func (a *Admin) bounce(ctx context.Context, list []store.Leased, reason string) 
 		q.sendNotices(context.WithoutCancel(ctx), notices, q.recordOnce)
 	}
 	return changed, err
+}
+
+// leftHeld records that deliveries are held now that were not held before.
+func (a *Admin) leftHeld(ctx context.Context, list []store.Leased, before map[int]bool) error {
+	var outcomes []store.Outcome
+	var events []Event
+	for i := range list {
+		l := &list[i]
+		if before[l.Delivery.N] {
+			continue
+		}
+		o, e := asIs(&l.Delivery), &Held{Subject: a.subject(l), Reason: l.Delivery.Reason, By: a.by()}
+		o.Event = a.Queue.journaled(&l.Mail, &l.Delivery, e)
+		outcomes, events = append(outcomes, o), append(events, e)
+	}
+	_, err := a.settle(ctx, outcomes, events)
+	return err
 }
 
 // stop holds deliveries of one mail, so that no node leases them, and returns those

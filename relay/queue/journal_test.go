@@ -219,6 +219,38 @@ func TestRecordAdmin(t *testing.T) {
 	})
 }
 
+// A Cancel that cannot keep its bounce leaves deliveries held. That is recorded and told
+// of those that were not held before.
+func TestRecordLeftHeld(t *testing.T) {
+	inBubble(t, recording(func(b *bench) {
+		b.sink.script = func(context.Context, *relay.Message) error { return reply(451, "not now") }
+	}), func(b *bench) {
+		b.forward(message(1, "shop@acme.example", "a@example.com", "b@example.com"))
+		b.pass(time.Second)
+		a := &queue.Admin{Queue: b.q}
+		changes(t, "Hold", queue.Changed{Done: 1}, func() (queue.Changed, error) {
+			return a.Hold(b.Context(), queue.Selection{Filter: store.Filter{Recipient: "b@example.com"}}, "review")
+		})
+		full := &queue.Queue{Next: b.sink, Logger: quiet, OnEvent: b.events.add, Record: true, Spool: &fullSpool{b.spool}}
+		a = &queue.Admin{Queue: full, By: "alice"}
+		if got, err := a.Cancel(b.Context(), queue.Selection{All: true}, "spam", true); err == nil || got.Done != 0 {
+			t.Errorf("Cancel: got %+v, %v, want an error", got, err)
+		}
+		b.wantStory("a@example.com", "accepted 0, deferred 1 mx.test 451 not now, waiting 1 cancelled: spam")
+		b.wantStory("b@example.com", "accepted 0, deferred 1 mx.test 451 not now, waiting 1 review")
+		if told := of[*queue.Held](b.events); len(told) != 2 || told[1].Recipient != "a@example.com" || told[1].By != "alice" {
+			t.Errorf("told: %+v", told)
+		}
+	})
+}
+
+// A fullSpool has no room for mail.
+type fullSpool struct{ *memory.Store }
+
+func (fullSpool) Put(context.Context, store.Mail, []store.Delivery, io.Reader, ...store.Event) error {
+	return store.ErrFull
+}
+
 // Mail that waits because its destination is suspended records that once, however
 // often the destination is tried.
 func TestRecordSuspended(t *testing.T) {
