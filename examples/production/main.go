@@ -11,6 +11,8 @@
 //	GATEPOST_UPSTREAM           host:port that takes the mail; it has STARTTLS and a valid certificate
 //	GATEPOST_UPSTREAM_USERNAME  login there (default: none)
 //	GATEPOST_UPSTREAM_PASSWORD  its password
+//	GATEPOST_WEBHOOK_URL        https URL that gets the events of all tenants, signed (default: none)
+//	GATEPOST_WEBHOOK_SECRET     its secret, whsec_ and 32 random bytes in base64
 //	GATEPOST_LISTEN             address for STARTTLS (default :587)
 //	GATEPOST_LISTEN_TLS         address for TLS from the first byte (default :465)
 //	GATEPOST_LISTEN_METRICS     address for /metrics, for your monitoring only (default: none)
@@ -20,7 +22,10 @@
 // short for go on elsewhere, or after a restart.
 //
 // Tenants, domains and SMTP users are made by the product, by a
-// [credentials.Manager] in this process or in another one on the same database.
+// [credentials.Manager] in this process or in another one on the same database. Its
+// pages show what became of each message with a [history.History], and the suppressed
+// recipients with a [suppress.List], on the same database. The example saas has such
+// pages.
 // The log is JSON on standard error, the exit status 1 after an error.
 package main
 
@@ -29,11 +34,13 @@ import (
 	"crypto/tls"
 	"database/sql"
 	_ "embed"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -42,9 +49,13 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/examples/internal/daemon"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/metrics"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
+	"github.com/gatepost-mail/gatepost/relay/suppress"
+	"github.com/gatepost-mail/gatepost/relay/webhook"
+	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
@@ -60,6 +71,8 @@ type settings struct {
 	listenMetrics      string
 	upstream, username string
 	password           credentials.Password
+	webhookURL         string
+	webhookSecret      credentials.Password
 }
 
 func readSettings(env *daemon.Env) settings {
@@ -76,7 +89,15 @@ func readSettings(env *daemon.Env) settings {
 	if s.username = env.Get("GATEPOST_UPSTREAM_USERNAME", ""); s.username != "" {
 		s.password = credentials.NewPassword(env.Need("GATEPOST_UPSTREAM_PASSWORD", "the password of GATEPOST_UPSTREAM_USERNAME"))
 	}
+	if s.webhookURL = env.Get("GATEPOST_WEBHOOK_URL", ""); s.webhookURL != "" {
+		s.webhookSecret = credentials.NewPassword(env.Need("GATEPOST_WEBHOOK_SECRET", "the secret that signs what GATEPOST_WEBHOOK_URL gets"))
+	}
 	return s
+}
+
+// endpoints returns the one that gets the events of each tenant.
+func (s settings) endpoints(context.Context, store.TenantID) ([]webhook.Endpoint, error) {
+	return []webhook.Endpoint{{ID: "product", URL: s.webhookURL, Secrets: []credentials.Password{s.webhookSecret}}}, nil
 }
 
 func main() { daemon.Main(source, readSettings, run) }
@@ -107,24 +128,62 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	q := &queue.Queue{Spool: st, Next: upstream, Hostname: set.Hostname, Node: machine, Logger: log}
+	q := &queue.Queue{Spool: st, Record: true, Next: upstream, Hostname: set.Hostname, Node: machine, Logger: log}
+	list := &suppress.List{Store: st, History: st, Logger: log}
+	hist := &history.History{Store: st, Publish: list.Learn, Logger: log}
 	srv := &relay.Server{
-		Hostname:    set.Hostname,
-		Credentials: &credentials.Manager{Store: st, Logger: log},
-		Forwarder:   q,
-		TLSConfig:   &tls.Config{GetCertificate: cert.get},
-		Logger:      log,
+		Hostname:       set.Hostname,
+		Credentials:    &credentials.Manager{Store: st, Logger: log},
+		Forwarder:      q,
+		AllowRecipient: list.AllowRecipient,
+		OnEvent:        hist.OnRelayEvent,
+		TLSConfig:      &tls.Config{GetCertificate: cert.get},
+		Logger:         log,
 	}
+
+	working, stop := context.WithCancel(context.Background()) // ends after the server
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer stop()
+	start := func(run func(context.Context) error) {
+		workers.Go(func() {
+			if err := run(working); err != nil {
+				log.Error(err.Error())
+			}
+		})
+	}
+	if set.webhookURL != "" {
+		requests := sqlstore.New(db, sqlstore.Postgres) // they wait in tables of their own
+		requests.TablePrefix = "webhook_"
+		if err := requests.Migrate(ctx); err != nil {
+			return err
+		}
+		hooks := &webhook.Sender{Queue: queue.Queue{Spool: requests, Node: machine, Logger: log}, Endpoints: set.endpoints}
+		hist.Publish = func(ctx context.Context, events []store.Event) error {
+			return errors.Join(hooks.Publish(ctx, events), list.Learn(ctx, events))
+		}
+		start(hooks.Run)
+	}
+	start(hist.Run)
 	if set.listenMetrics != "" {
-		l, err := net.Listen("tcp", set.listenMetrics)
+		pages, err := serveMetrics(set.listenMetrics, &metrics.Handler{Server: srv, Queue: q, History: hist})
 		if err != nil {
 			return fmt.Errorf("GATEPOST_LISTEN_METRICS: %w", err)
 		}
-		mux := http.NewServeMux()
-		mux.Handle("/metrics", &metrics.Handler{Server: srv, Queue: q})
-		pages := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second}
 		defer pages.Close()
-		go pages.Serve(l)
 	}
 	return set.Serve(ctx, srv, q, log)
+}
+
+// serveMetrics serves the metrics until the server is closed.
+func serveMetrics(addr string, h *metrics.Handler) (*http.Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", h)
+	pages := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second}
+	go pages.Serve(l)
+	return pages, nil
 }

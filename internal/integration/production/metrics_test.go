@@ -59,6 +59,7 @@ func TestMetrics(t *testing.T) {
 		"gatepost_sessions_open {} 1.0", "gatepost_messages_accepted_total {} 1.0", "gatepost_queue_spool_up {} 1.0",
 		"gatepost_messages_refused_total {'field': 'MAIL FROM', 'code': '550'} 1.0",
 		"gatepost_queue_events_total {'event': 'queued'} 1.0", "gatepost_message_bytes_count {} 1.0",
+		"gatepost_history_up {} 1.0",
 	} {
 		if !strings.Contains("\n"+string(out), "\n"+want+"\n") {
 			t.Errorf("missing: %s", want)

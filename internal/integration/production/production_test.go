@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
@@ -96,6 +97,24 @@ func (p *program) delivered(t *testing.T, n int) {
 	}
 }
 
+// recorded waits until the product sees n delivered recipients in the history.
+func (p *program) recorded(t *testing.T, n int) {
+	t.Helper()
+	acme := (&history.History{Store: p.database(t)}).Tenant("acme")
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		found, err := acme.Activities(t.Context(), store.ActivityFilter{States: []store.ActivityState{store.ActivityDelivered}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found.List) == n {
+			return
+		}
+		if time.Since(begin) > patience {
+			t.Fatalf("the history has %d delivered recipients, want %d", len(found.List), n)
+		}
+	}
+}
+
 // terminate does what an orchestrator does.
 func (p *program) terminate(t *testing.T) {
 	t.Helper()
@@ -136,6 +155,7 @@ func TestProduction(t *testing.T) {
 		}
 		p.delivered(t, n+1)
 	}
+	p.recorded(t, 2)
 	p.terminate(t)
 	if status := p.wait(); status != 0 {
 		t.Errorf("exit status %d", status)
