@@ -249,5 +249,13 @@ func failed(op string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if notMigrated(err) {
+		return fmt.Errorf("sqlstore: %s: a table is missing, call Store.Migrate first: %w", op, err)
+	}
 	return fmt.Errorf("sqlstore: %s: %w", op, err)
+}
+
+// notMigrated reports whether err is about a table that does not exist.
+func notMigrated(err error) bool {
+	return hasState(err, "42P01") || hasCode(err, "1146") || strings.Contains(err.Error(), "no such table")
 }

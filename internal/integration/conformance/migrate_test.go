@@ -124,6 +124,23 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
+// Without Migrate the error says what to call.
+func TestNotMigrated(t *testing.T) {
+	for _, b := range databases() {
+		t.Run(b.name, func(t *testing.T) {
+			st := sqlstore.New(b.openDB(t, b.create(t)), b.dialect)
+			for call, err := range map[string]error{
+				"AddDomain": st.AddDomain(t.Context(), domain),
+				"Join":      st.Join(t.Context(), store.Node{ID: "a", Name: "a"}),
+			} {
+				if err == nil || !strings.Contains(err.Error(), "call Store.Migrate first") {
+					t.Errorf("%s: got error %v, want one that names Store.Migrate", call, err)
+				}
+			}
+		})
+	}
+}
+
 // A database that can't keep the promises is refused with the remedy.
 func TestMigrateUnsafeSQLite(t *testing.T) {
 	for _, b := range databases() {
