@@ -60,8 +60,9 @@ type Activity struct {
 	Erased bool
 }
 
-// A Count says how many recipients came to which end. They count in the hour in which
-// they were accepted or refused, whenever the end comes.
+// A Count says how many recipients were accepted, delivered and so on. All of it counts
+// in the hour in which the recipient was accepted or refused. Deferred counts attempts,
+// and all others count recipients.
 type Count struct {
 	Tenant   TenantID
 	Hour     time.Time // UTC, a full hour

@@ -17,7 +17,7 @@
 //
 // A [Receiver] reads the reports that come to these addresses. Its Bounced is told
 // which recipient of which mail failed, and its Forwarder gets every message for
-// the original sender, so that no author misses a report they read today:
+// the original sender, so that authors still get the reports:
 //
 //	in := &bounces.Receiver{Secrets: keys, Bounced: record, Forwarder: q}
 //

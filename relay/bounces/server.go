@@ -14,8 +14,8 @@ import (
 )
 
 // A Server is an SMTP server that accepts mail for the addresses of a [Receiver] and
-// for no others: 550 5.1.1. Nobody can log in, and it relays nothing. It is what the
-// MX record of the domain of the addresses leads to.
+// for no others: 550 5.1.1. No client can log in, and the server relays nothing. The
+// MX record of the addresses' domain must lead to it.
 //
 // A transaction has one recipient (452 4.5.3 for more) and at most 50 MiB (552). A
 // connection lasts at most 10 minutes, is idle for at most 2 minutes, and ends after

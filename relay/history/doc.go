@@ -8,13 +8,13 @@
 //	go q.Run(ctx)
 //	go hist.Run(ctx)
 //
-// With Record set, the queue keeps an event with each step: in the same transaction in
-// which it keeps a message, delivers or bounces it. So each event is there exactly if
-// the step was done, whatever crashes. [History.Run] makes activities and counts of the
-// events, a second later. Any number of processes may run it: one of them works.
-// Refusals never reach the queue, so [History.OnRelayEvent] records them.
+// With Record set, the queue keeps an event of each step in the transaction that does
+// the step: a message is kept, delivered or bounced. So no crash separates an event from
+// its step. A second later, [History.Run] makes activities and counts of the events. Any
+// number of processes may call Run: one of them works. Refusals never reach the queue,
+// so [History.OnRelayEvent] records them.
 //
-// Use no Record without a Run somewhere, because events that wait take up room.
+// Set Record only if a process calls Run, because events that wait take up room.
 // [History.Backlog] says how many wait.
 //
 // # Questions

@@ -6,7 +6,7 @@
 // safe here, and will arrive or bounce", whatever happens to the upstream, this
 // process or this machine.
 //
-//	q := &queue.Queue{Spool: st, Next: upstream, Hostname: "relay.example.net"}
+//	q := &queue.Queue{Spool: st, Next: upstream, Hostname: "relay.example.net", Node: "relay1"}
 //	srv := &relay.Server{Forwarder: q, …}
 //	go q.Run(ctx)
 //

@@ -29,9 +29,9 @@ const (
 // 5.1.6 or 5.1.10 is enough. If mail was delivered to the address in the last 30 days,
 // two are needed. Three are needed with 5.2.1, with 5.4.1 if the text says that the
 // recipient is rejected, and without an enhanced code if the text of a 550, 551 or 553
-// says that there is no such mailbox. Replies count that are at least 24 hours apart and
-// not older than Keep. All others count for nothing, among them all 5.7.x, and all that
-// the relay made itself, except that the domain takes no mail (5.1.2, 5.1.10).
+// says that there is no such mailbox. Only replies that are at least 24 hours apart and
+// not older than Keep count. No other reply counts: no 5.7.x, and no reply of the relay
+// itself, except that the domain takes no mail (5.1.2, 5.1.10).
 //
 // If a site refuses at least 20 addresses within an hour, and more than it takes,
 // nothing is learned there until an hour after the last of them, and what was learned

@@ -52,7 +52,7 @@
 // Queue.OnEvent is told of each delivery: *queue.Delivered, *queue.Deferred,
 // *queue.Bounced for an event that was given up at once, and *queue.Expired. Their
 // Recipient is the endpoint's ID, "@" and the tenant; their Reply has the HTTP
-// status. An endpoint whose events expire is the product's to switch off.
+// status. If events of an endpoint expire, the product should switch it off.
 //
 // # Where requests go
 //

@@ -28,8 +28,8 @@ type Endpoint struct {
 	Secrets []credentials.Password
 
 	// Types are the types of the events that the endpoint wants. "message.*" means
-	// all that begin with "message.". Empty means all. Types counts when an event is
-	// published; everything else when it is sent.
+	// all that begin with "message.". Empty means all. Types applies when an event
+	// is published, all other fields when it is sent.
 	Types []string
 }
 
