@@ -35,7 +35,8 @@ type History struct {
 	// Those of accepted messages are a matter of queue.Queue.NoSubjects.
 	NoSubjects bool
 
-	// Publish, if set, gets all events before they are applied. It gets each event
+	// Publish, if set, gets all events before they are applied. Set it in every process
+	// that calls Run, Bounced or Tenant.Erase, since all of them apply. It gets each event
 	// at least once; after a failure or a crash it gets some again, with the same
 	// IDs. The events of one message come in the order in which they happened, as
 	// far as the clocks of the nodes agree. One call has up to about 2,000 events,
@@ -79,9 +80,9 @@ const (
 
 // Run applies events as they are recorded, records refusals, and removes what is older
 // than Retention, until ctx ends. Any number of processes may run it on one store: one
-// of them applies, and another takes over within 30 seconds if that one dies. At its
-// end Run records the refusals of the last second, which takes at most 5 seconds; so
-// shut the server down before ctx ends.
+// of them applies, and another takes over if that one dies: within 30 seconds, or within
+// two minutes if its clock was wrong. At its end Run records the refusals of the last
+// second, which takes at most 5 seconds; so shut the server down before ctx ends.
 //
 // Failures of the store are logged once, and tried again. Run returns an error only if
 // it cannot begin: Store is nil, or Run is being called already.

@@ -19,6 +19,9 @@ type worker struct {
 	failed  int       // steps in a row
 	limit   int       // about how many events a step takes
 	expired time.Time // when nothing was left to expire
+	oldest  string    // the oldest record while another process has the claim
+	since   time.Time // since when that is the oldest
+	stuck   bool      // nothing was applied for too long, so this process applies too
 }
 
 // claimOf is the piece of work that one process does for all.
@@ -53,7 +56,7 @@ func (w *worker) turn(ctx context.Context) time.Duration {
 	switch {
 	case err != nil:
 		return w.backoff()
-	case !mine:
+	case !mine && !w.isStuck(ctx):
 		w.failed = 0
 		return 5 * pace
 	}
@@ -61,6 +64,7 @@ func (w *worker) turn(ctx context.Context) time.Duration {
 	switch {
 	case errors.Is(err, store.ErrConflict) && w.failed < 3: // another process works too
 		w.claimed = time.Time{}
+		w.stuck, w.oldest = false, ""
 		w.failed++
 		return 0
 	case err != nil: // fewer events may take less time than there is
@@ -101,6 +105,24 @@ func (w *worker) claim(ctx context.Context) (bool, error) {
 		w.claimed = until
 	}
 	return mine, err
+}
+
+// isStuck reports whether nothing was applied for so long that whoever has the claim
+// must be dead or fail, also if its clock is wrong and the claim lasts for hours. It is
+// to be asked only while another process has the claim.
+func (w *worker) isStuck(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	records, err := w.h.Store.Records(ctx, 1)
+	if err != nil || len(records) == 0 {
+		w.oldest = ""
+		return w.stuck
+	}
+	if id := records[0].ID; id != w.oldest {
+		w.oldest, w.since = id, time.Now()
+	}
+	w.stuck = w.stuck || time.Since(w.since) >= 2*claimTime
+	return w.stuck
 }
 
 // step applies the oldest records, with about limit events. It returns how many events

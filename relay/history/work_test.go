@@ -270,48 +270,6 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// One of two processes applies. When it ends, or dies, the other takes over.
-func TestTakeOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := new(memory.Store)
-		var mu sync.Mutex
-		var by []string
-		h := func(name string) *History {
-			return &History{Store: st, Publish: func(context.Context, []store.Event) error {
-				mu.Lock()
-				defer mu.Unlock()
-				by = append(by, name)
-				return nil
-			}}
-		}
-		now := time.Now().UTC()
-		if ok, err := st.Claim(t.Context(), claimOf, "dead", now, now.Add(claimTime)); !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		stopA := start(t, h("a"))
-		time.Sleep(claimTime / 2)
-		put(t, st, sent(1)...)
-		time.Sleep(claimTime/2 - time.Second)
-		mu.Lock()
-		if len(by) > 0 {
-			t.Error("a worked while a dead process had the claim")
-		}
-		mu.Unlock()
-		time.Sleep(7 * time.Second)
-		stopB := start(t, h("b"))
-		time.Sleep(time.Minute)
-		put(t, st, sent(1)...)
-		time.Sleep(2 * time.Second)
-		stopA()
-		put(t, st, sent(1)...)
-		time.Sleep(7 * time.Second)
-		stopB()
-		if want := []string{"a", "a", "b"}; !slices.Equal(by, want) {
-			t.Errorf("worked: %v, want %v", by, want)
-		}
-	})
-}
-
 // An error is logged once, and its end too. Publish gets the events again until it
 // succeeds, and nothing is applied before.
 func TestErrorsLoggedOnce(t *testing.T) {
