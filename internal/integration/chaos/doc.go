@@ -1,7 +1,8 @@
 // Package chaos breaks what a relay stands on, and sees what becomes of the mail
 // that the relay has answered with 250: the process is killed, again and again;
-// the power is cut; the database goes away, stalls, or its clock jumps; a node of several dies; the disk fills
-// up; the upstream misbehaves in every way; rows of the spool are damaged by hand.
+// the power is cut; the database goes away, stalls, or its clock jumps; a node of
+// several dies; the disk fills up; the upstream misbehaves in every way; rows of the
+// spool are damaged by hand.
 //
 // Each test runs relays in processes of their own: the test binary, started again.
 // They keep their mail in SQLite, PostgreSQL or MariaDB and hand it to a sink in

@@ -50,6 +50,8 @@ type settings struct {
 	Node     string
 	History  bool // whether it records events, and applies them
 	Expire   time.Duration
+	Dead     string // the server of the domain dead.example
+	NoMemory bool   // all mail is read back from the spool
 	ByDomain bool   // each domain is a destination
 	Contents string // a directory for large contents; "" means the store's default
 	Record   bool   // what becomes of mail is recorded, and applied at once
@@ -141,6 +143,20 @@ func serve(text string) error {
 // deadly is the domain at whose messages the process dies.
 const deadly = "deadly.example"
 
+// dead is the domain whose mail goes to a server of its own.
+const dead = "dead.example"
+
+// byDomain hands the mail of the dead domain to another server than the rest.
+func (s *settings) byDomain(next relay.Forwarder) relay.Forwarder {
+	other := &smarthost.Forwarder{Addr: s.Dead, TLS: smarthost.NoTLS, Hostname: s.Hostname}
+	return relay.ForwarderFunc(func(ctx context.Context, m *relay.Message) error {
+		if domainOf(m.To[0].Address) == dead {
+			return other.Forward(ctx, m)
+		}
+		return next.Forward(ctx, m)
+	})
+}
+
 // dying ends the process, as a fault of it would, at a deadly message.
 func dying(next relay.Forwarder) relay.Forwarder {
 	return relay.ForwarderFunc(func(ctx context.Context, m *relay.Message) error {
@@ -158,11 +174,16 @@ func (s *settings) queue(st *sqlstore.Store, tell func(report)) *queue.Queue {
 	if s.ByDomain {
 		destination = domainOf
 	}
+	maxMemory := int64(0)
+	if s.NoMemory {
+		maxMemory = -1
+	}
 	return &queue.Queue{
-		Spool: st,
-		Next: dying(&smarthost.Forwarder{
+		MaxMemory: maxMemory,
+		Spool:     st,
+		Next: s.byDomain(dying(&smarthost.Forwarder{
 			Addr: s.Upstream, TLS: smarthost.NoTLS, Hostname: s.Hostname, MaxConns: s.Workers,
-		}),
+		})),
 		Destination: destination,
 		Hostname:    "relay.test",
 		Expire:      s.Expire,

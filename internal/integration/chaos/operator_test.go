@@ -61,17 +61,27 @@ func (n *node) operator(t *testing.T) *operator {
 func (o *operator) send(t *testing.T, tenant store.TenantID, to string, messages int) (recipients []string) {
 	t.Helper()
 	for range messages {
-		o.put++
-		token := fmt.Sprintf("o%06d", o.put)
-		m := &relay.Message{
-			ID: relay.NewID(), From: "load@" + domain, To: []relay.Recipient{{Address: token + "@" + to}},
-			Identity: credentials.Identity{Tenant: tenant, Domain: domain},
-		}
-		text := content(token, smallSize)
-		if err := o.Queue.Forward(t.Context(), m.WithContent(bytes.NewReader(text), int64(len(text)))); err != nil {
-			t.Fatal(err)
-		}
-		recipients = append(recipients, m.To[0].Address)
+		recipients = append(recipients, o.sendTo(t, tenant, to, 1)...)
+	}
+	return recipients
+}
+
+// sendTo puts a message to so many recipients in a domain, and returns them.
+func (o *operator) sendTo(t *testing.T, tenant store.TenantID, to string, number int) (recipients []string) {
+	t.Helper()
+	o.put++
+	token := fmt.Sprintf("o%06d", o.put)
+	m := &relay.Message{
+		ID: relay.NewID(), From: "load@" + domain,
+		Identity: credentials.Identity{Tenant: tenant, Domain: domain},
+	}
+	for i := range number {
+		recipients = append(recipients, fmt.Sprintf("%s+%d@%s", token, i, to))
+		m.To = append(m.To, relay.Recipient{Address: recipients[i]})
+	}
+	text := content(token, smallSize)
+	if err := o.Queue.Forward(t.Context(), m.WithContent(bytes.NewReader(text), int64(len(text)))); err != nil {
+		t.Fatal(err)
 	}
 	return recipients
 }
