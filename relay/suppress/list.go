@@ -91,6 +91,8 @@ var (
 func (l *List) Add(ctx context.Context, tenant store.TenantID, addr string, source store.SuppressionSource, reason string) error {
 	folded, ok := fold(addr)
 	switch {
+	case tenant == "":
+		return errors.New("suppress: the tenant is empty")
 	case !ok:
 		return errAddress(addr)
 	case source != store.SuppressedByPerson && source != store.SuppressedByComplaint:

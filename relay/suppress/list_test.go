@@ -316,6 +316,14 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
+// An entry without a tenant would refuse nothing.
+func TestAddNeedsTenant(t *testing.T) {
+	sup := &suppress.List{Store: new(memory.Store)}
+	if err := sup.Add(t.Context(), "", "bob@example.net", store.SuppressedByPerson, ""); err == nil || !strings.Contains(err.Error(), "tenant is empty") {
+		t.Errorf("got error %v, want that the tenant is empty", err)
+	}
+}
+
 // A text that is not an address is told apart from a failure of the store.
 func TestNotAnAddress(t *testing.T) {
 	sup := &suppress.List{Store: new(memory.Store)}
