@@ -134,7 +134,9 @@ type Step struct {
 
 // Statistics returns what the tenant sent in a period, and in the one before it. The
 // period before begins as many whole days earlier as the period is long, rounded up:
-// for today until now it is yesterday until the same time.
+// for today until now it is yesterday until the same time. Both end with a full hour. So
+// yesterday has up to an hour more than today, which has not seen the rest of its last
+// hour yet.
 //
 // If domain or username is not empty, only mail of that domain or user counts. A
 // recipient counts in the hour in which its message was accepted, whenever it was
