@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -197,5 +198,29 @@ func TestEraseFails(t *testing.T) {
 	h := &History{Store: st}
 	if _, err := h.Tenant("acme").Erase(t.Context(), "bob0@example.com"); !errors.Is(err, errStore) {
 		t.Errorf("%v, want the store's error", err)
+	}
+}
+
+// A step keeps only what it needs of mails with many recipients, however many of them
+// have a bounce.
+func TestManyRecipients(t *testing.T) {
+	st := new(memory.Store)
+	h := &History{Store: st}
+	var ends []store.Event
+	for mail := range 20 {
+		for n := range 100 {
+			l := newLife(fmt.Sprintf("m%d", mail), n).then(store.EventAccepted, 0).then(store.EventHardBounced, 5)
+			put(t, st, l.events[0])
+			if n == 50 {
+				ends = append(ends, l.events[1])
+			}
+		}
+	}
+	if err := h.applyUntil(t.Context(), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	found, err := h.before(t.Context(), ends)
+	if err != nil || len(found) != len(ends) {
+		t.Errorf("%d activities are kept for %d events, %v", len(found), len(ends), err)
 	}
 }

@@ -174,27 +174,32 @@ func (h *History) records(ctx context.Context, limit int) (ids []string, events 
 	return ids, events, nil
 }
 
-// before returns the activities that events look at.
+// before returns the activities of the events that look at them. A mail may have many
+// recipients more, which are not kept.
 func (h *History) before(ctx context.Context, events []store.Event) (map[activityKey]store.Activity, error) {
-	var found map[activityKey]store.Activity
-	asked := make(map[activityKey]bool)
+	looked := make(map[activityKey]bool)
 	for i := range events {
-		e := &events[i]
-		mail := activityKey{tenant: e.Tenant, mail: e.Mail}
-		if !looks(e.Kind) || asked[mail] {
+		if e := &events[i]; looks(e.Kind) {
+			looked[activityKey{e.Tenant, e.Mail, e.N}] = true
+		}
+	}
+	found := make(map[activityKey]store.Activity, len(looked))
+	asked := make(map[activityKey]bool)
+	for key := range looked {
+		mail := activityKey{tenant: key.tenant, mail: key.mail}
+		if asked[mail] {
 			continue
 		}
 		asked[mail] = true
-		list, err := h.Store.Recipients(ctx, e.Tenant, e.Mail)
+		list, err := h.Store.Recipients(ctx, mail.tenant, mail.mail)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
-		if found == nil {
-			found = make(map[activityKey]store.Activity)
-		}
 		for _, a := range list {
 			a.Trail = ""
-			found[activityKey{a.Tenant, a.Mail, a.N}] = a
+			if of := (activityKey{a.Tenant, a.Mail, a.N}); looked[of] {
+				found[of] = a
+			}
 		}
 	}
 	return found, nil
