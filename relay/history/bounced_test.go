@@ -224,3 +224,34 @@ func TestManyRecipients(t *testing.T) {
 		t.Errorf("%d activities are kept for %d events, %v", len(found), len(ends), err)
 	}
 }
+
+// Erase waits for a Publish that hangs no longer than its context lasts.
+func TestEraseWhilePublishHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		h := &History{Store: new(memory.Store), Publish: func(context.Context, []store.Event) error {
+			<-hang
+			return nil
+		}}
+		put(t, h.Store, sent(1)...)
+		stop := start(t, h)
+		time.Sleep(2 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		erased := make(chan error, 1)
+		go func() {
+			_, err := h.Tenant("acme").Erase(ctx, "bob0@example.com")
+			erased <- err
+		}()
+		select {
+		case err := <-erased:
+			if err == nil {
+				t.Error("erased, although events wait")
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("Erase hangs")
+		}
+		close(hang)
+		stop()
+	})
+}

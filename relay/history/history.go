@@ -56,7 +56,7 @@ type History struct {
 
 	gathered gatherer
 	failing  failures
-	stepping sync.Mutex // held while records are applied
+	stepping gate // held while records are applied
 	runMu    sync.Mutex
 	running  bool
 }
@@ -197,3 +197,21 @@ func (h *History) report(ctx context.Context, failed string, err error) {
 		h.logger().Info("history: it works again", "after", failed)
 	}
 }
+
+// A gate is a lock that a caller need not wait for longer than its context lasts.
+type gate struct {
+	once sync.Once
+	held chan struct{}
+}
+
+func (g *gate) lock(ctx context.Context) error {
+	g.once.Do(func() { g.held = make(chan struct{}, 1) })
+	select {
+	case g.held <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (g *gate) unlock() { <-g.held }

@@ -128,8 +128,10 @@ func (w *worker) isStuck(ctx context.Context) bool {
 // step applies the oldest records, with about limit events. It returns how many events
 // they had.
 func (h *History) step(ctx context.Context, limit int) (int, error) {
-	h.stepping.Lock()
-	defer h.stepping.Unlock()
+	if err := h.stepping.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer h.stepping.unlock()
 	ids, events, err := h.records(ctx, limit)
 	if err != nil || len(ids) == 0 {
 		return len(events), err
