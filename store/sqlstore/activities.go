@@ -13,7 +13,7 @@ import (
 )
 
 // maxLooked is how many activities one call of Activities looks at.
-const maxLooked = 10_000
+const maxLooked = 3000
 
 // daysAtOnce is how many days one query looks through for a recipient.
 const daysAtOnce = 32
@@ -37,7 +37,7 @@ func parsePlace(s string) (p place, err error) {
 }
 
 // Activities implements [store.History]. Without a Recipient it looks at activities
-// in the order of Received, and ends a page when it has looked at 10,000. With one
+// in the order of Received, and ends a page when it has looked at 3,000. With one
 // it looks at each day's activities of the recipient.
 func (s *Store) Activities(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error) {
 	page, err := s.activities(ctx, tenant, f)
