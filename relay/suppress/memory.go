@@ -16,6 +16,9 @@ const (
 	// those that have left the Store are forgotten.
 	reload = time.Hour
 
+	// retryRead is how long after a failure they are read again.
+	retryRead = time.Minute
+
 	// overlap is by how much the clocks of nodes may differ, and a write may be
 	// late, before a change by another node is noticed only with the next reload.
 	overlap = time.Minute
@@ -119,6 +122,9 @@ func (l *List) mayHave(ctx context.Context, of key) (bool, error) {
 	k.busy = false
 	if err != nil {
 		k.added = nil
+		if step == readAll { // it may take longer than a client waits; until then the Store is asked
+			k.read = start.Add(retryRead - reload)
+		}
 		return false, err
 	}
 	m.keep(of.tenant, k, step, list, start)

@@ -8,7 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
 // counting counts the calls of a Store that read.
@@ -194,5 +197,39 @@ func TestMemoryIsBounded(t *testing.T) {
 		b.refused(all...)
 		b.allowed("eve@example.net")
 		c.reads(t, 61, 0, 0)
+	})
+}
+
+// A slowStore takes longer to list a tenant's addresses than a client waits.
+type slowStore struct{ *memory.Store }
+
+func (slowStore) ListSuppressions(ctx context.Context, _ store.TenantID, _ store.SuppressionFilter, _ store.Page) ([]store.Suppression, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A list that takes too long to read delays one client, and does not refuse the mail of
+// all that follow: each of their recipients is looked up.
+func TestListThatIsSlowToRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newList(t)
+		l.Store = slowStore{new(memory.Store)}
+		if err := l.Add(t.Context(), "acme", "bob@example.net", store.SuppressedByPerson, ""); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		r := &relay.PolicyRequest{Client: relay.Client{Identity: credentials.Identity{Tenant: "acme"}}, Address: "eve@example.net"}
+		if err := l.AllowRecipient(ctx, r); err == nil {
+			t.Error("allowed although the list is not known")
+		}
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := l.AllowRecipient(ctx, r); err != nil {
+				t.Errorf("the next client was told %v", err)
+			}
+		}
+		l.refused("bob@example.net")
 	})
 }
