@@ -20,7 +20,8 @@ import (
 // the Spool again when their destination or tenant is suspended.
 type Admin struct {
 	// Queue is the Queue. Its Spool is required, and for Cancel with a bounce
-	// all that a bounce needs.
+	// all that a bounce needs. Its Record and NoSubjects should be those of the
+	// relay's Queue, or history is not told of what the person does.
 	Queue *Queue
 
 	// By is the name of the person, for events and suspensions. Empty means

@@ -59,12 +59,12 @@ func historyNodes(t *testing.T, b backend, s *countingSink, count int) []*node {
 	return nodes
 }
 
-// killUnderLoad sends messages until so many got their 250, or four minutes are over,
+// killUnderLoad sends messages until so many got their 250, or 90 seconds are over,
 // and kills a node every so often.
 func killUnderLoad(t *testing.T, l *load, nodes []*node, messages int, every time.Duration) (kills int) {
 	t.Helper()
 	stop := l.run(t, nodes...)
-	for end := time.Now().Add(4 * time.Minute); l.accepted() < messages && time.Now().Before(end); kills++ {
+	for end := time.Now().Add(90 * time.Second); l.accepted() < messages && time.Now().Before(end); kills++ {
 		time.Sleep(every/2 + rand.N(every))
 		n := nodes[rand.IntN(len(nodes))]
 		n.kill()
