@@ -31,7 +31,7 @@ func TestRoundTrip(t *testing.T) {
 		{}, {Kind: 99, N: -1, Size: 1 << 62, Time: time.UnixMicro(-1).UTC(), Received: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)},
 		{Remote: netip.MustParseAddr("fe80::1%eth0"), Reason: "\x00\xff", Times: 5, Field: "AUTH"},
 		{Reply: store.Reply{Code: 550, Enhanced: "5.1.1", Text: strings.Repeat("x", 20_000), Host: "mx"}, Attempt: 3},
-		{Remote: netip.MustParseAddr("::ffff:192.0.2.1"), Size: -1 << 63, N: 1 << 40},
+		{Remote: netip.MustParseAddr("::ffff:192.0.2.1"), Size: -1 << 63, N: 1<<31 - 1},
 	}
 	for name, list := range map[string][]store.Event{"odd": odd, "one": accepted(1), "many": accepted(50_000), "mixed": slices.Concat(accepted(3), odd, accepted(3))} {
 		chunks := events.Encode(list)
@@ -93,7 +93,7 @@ func TestDamage(t *testing.T) {
 		damaged(fmt.Sprint("cut at ", i), record[:i], 3)
 	}
 	damaged("longer", append(slices.Clone(record), 0), 3)
-	for _, n := range []int{-1, 0, 2, 4, 1 << 40} {
+	for _, n := range []int{-1, 0, 2, 4, 1<<31 - 1} {
 		damaged(fmt.Sprint(n, " events"), record, n)
 	}
 }
