@@ -126,7 +126,7 @@ func contentType(h fields) (string, map[string]string) {
 	// A parameter is broken: take the type, and the boundary if there is one.
 	kind, rest, _ := strings.Cut(value, ";")
 	params = map[string]string{}
-	if i := strings.Index(strings.ToLower(rest), "boundary="); i >= 0 {
+	if i := strings.Index(fold(rest), "boundary="); i >= 0 {
 		b := rest[i+len("boundary="):]
 		if quoted, ok := strings.CutPrefix(b, `"`); ok {
 			b, _, _ = strings.Cut(quoted, `"`)

@@ -159,7 +159,7 @@ func (r *Receiver) match(t signedToken, sender string, rc *Recipient) string {
 		return address
 	}
 	if address := r.covered(t, sender, original, own); address != "" && domain != "" {
-		return mailtext.OneLineUTF8(rc.Final+", to which mail for "+address+" was passed on", maxText)
+		return mailtext.OneLineUTF8(rc.Final, maxText) + ", to which mail for " + mailtext.OneLineUTF8(address, maxText) + " was passed on"
 	}
 	return ""
 }
