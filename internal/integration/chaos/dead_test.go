@@ -60,8 +60,8 @@ func TestDeadDestination(t *testing.T) {
 	}
 	slices.Sort(waits)
 	p90 := waits[len(waits)*9/10]
-	if p90 > 2*time.Second {
-		t.Errorf("nine of ten messages of another tenant took up to %v, want 2 s", p90)
+	if p90 > 10*time.Second { // less than 0.1 s on an idle machine; half a minute if they wait
+		t.Errorf("nine of ten messages of another tenant took up to %v", p90)
 	}
 	server.mu.Lock()
 	defer server.mu.Unlock()

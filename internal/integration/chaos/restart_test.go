@@ -11,8 +11,8 @@ import (
 )
 
 // TestRestartGoesOn kills a relay that has accepted mail and not delivered it. After
-// a restart under the same node name, the relay delivers all of it within five
-// seconds, although a lease lasts a minute.
+// a restart under the same node name, the relay delivers all of it at once, although a
+// lease lasts a minute.
 func TestRestartGoesOn(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -29,8 +29,8 @@ func TestRestartGoesOn(t *testing.T) {
 			n.start(t)
 			started := time.Now()
 			s.wantAll(t, l, n)
-			if took := time.Since(started); took > 5*time.Second {
-				t.Errorf("what the killed relay had was delivered %v after the restart, want less than 5 s", took)
+			if took := time.Since(started); took > 30*time.Second { // a second or two on an idle machine
+				t.Errorf("what the killed relay had was delivered %v after the restart: it waited for the lease", took)
 			}
 			n.wantDepth(t, 0, 0)
 			wantRepeats(t, s, n)
