@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/internal/yardstick"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/store"
@@ -102,18 +101,17 @@ func apply(t testing.TB, st store.History, at time.Time, n, tenants int) time.Ti
 
 func tenantNumber(i int) store.TenantID { return store.TenantID(fmt.Sprintf("tenant%04d", i)) }
 
-// rowsVariable is how many activities TestActivitiesAreQuick lists, by default a
-// million.
+// rowsVariable is how many activities TestActivitiesAreQuick lists. Without it the test
+// is skipped: filling tables takes minutes, and what it measures needs an idle machine.
 const rowsVariable = "CONFORMANCE_ACTIVITIES"
 
 // A page of activities takes at most 20 ms, however many there are.
 func TestActivitiesAreQuick(t *testing.T) {
-	services.OnlyLong(t)
-	rows := 1_000_000
-	if text := os.Getenv(rowsVariable); text != "" {
-		if _, err := fmt.Sscan(text, &rows); err != nil {
-			t.Fatal(err)
-		}
+	var rows int
+	if text := os.Getenv(rowsVariable); text == "" {
+		t.Skip("it measures; " + rowsVariable + "=1000000 runs it")
+	} else if _, err := fmt.Sscan(text, &rows); err != nil {
+		t.Fatal(err)
 	}
 	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
