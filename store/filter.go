@@ -3,6 +3,8 @@ package store
 import (
 	"slices"
 	"strings"
+
+	"github.com/gatepost-mail/gatepost/internal/ascii"
 )
 
 // A State is what happens to a [Delivery] next.
@@ -54,27 +56,16 @@ func (f *Filter) Match(l *Leased) bool {
 		same(f.From, m.From) && same(f.Recipient, d.Recipient) &&
 		(f.Destination == d.Destination || f.Destination == "" && !f.ToDestination) &&
 		(f.State == 0 || f.State == d.State()) && same(f.Node, d.Node) &&
-		strings.Contains(lower(d.Reason), lower(f.Reason))
+		strings.Contains(ascii.Lower(d.Reason), ascii.Lower(f.Reason))
 }
 
 func same[T ~string](want, got T) bool { return want == "" || want == got }
-
-// lower makes the letters A to Z lower case and leaves all other bytes alone.
-func lower(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
-}
 
 // Match reports whether an activity matches the filter. It looks at no page.
 func (f *ActivityFilter) Match(a *Activity) bool {
 	return (f.From.IsZero() || !a.Received.Before(f.From)) && (f.Until.IsZero() || a.Received.Before(f.Until)) &&
 		same(f.Domain, a.Domain) && same(f.Username, a.Username) &&
-		(f.Recipient == "" || lower(f.Recipient) == lower(a.Recipient)) &&
+		(f.Recipient == "" || ascii.Lower(f.Recipient) == ascii.Lower(a.Recipient)) &&
 		(len(f.States) == 0 || slices.Contains(f.States, a.State)) && f.contained(a)
 }
 
@@ -82,6 +73,6 @@ func (f *ActivityFilter) contained(a *Activity) bool {
 	if f.Contains == "" {
 		return true
 	}
-	part := lower(f.Contains)
-	return strings.Contains(lower(a.From), part) || strings.Contains(lower(a.Recipient), part) || strings.Contains(lower(a.Subject), part)
+	part := ascii.Lower(f.Contains)
+	return strings.Contains(ascii.Lower(a.From), part) || strings.Contains(ascii.Lower(a.Recipient), part) || strings.Contains(ascii.Lower(a.Subject), part)
 }

@@ -74,6 +74,18 @@ type Count struct {
 	Bytes int64 // of content, for each accepted recipient
 }
 
+// Add adds the numbers of another count.
+func (c *Count) Add(other Count) {
+	c.Accepted += other.Accepted
+	c.Delivered += other.Delivered
+	c.Deferred += other.Deferred
+	c.SoftBounced += other.SoftBounced
+	c.HardBounced += other.HardBounced
+	c.Rejected += other.Rejected
+	c.Canceled += other.Canceled
+	c.Bytes += other.Bytes
+}
+
 // An ActivityChange adds to an [Activity] or makes it. Its Erased is ignored.
 type ActivityChange struct {
 	Activity

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/ascii"
 )
 
 // A SuppressionSource says how an address came on the list. Sources are stored, so
@@ -69,7 +71,7 @@ func (f *SuppressionFilter) Match(s *Suppression) bool {
 	return (f.At.IsZero() || s.Suppresses(f.At)) &&
 		(f.Source == 0 || f.Source == s.Source) &&
 		(f.Site == "" || f.Site == s.Site || f.Site == s.Address[strings.LastIndexByte(s.Address, '@')+1:]) &&
-		strings.Contains(lower(s.Reason), lower(f.Reason)) &&
+		strings.Contains(ascii.Lower(s.Reason), ascii.Lower(f.Reason)) &&
 		!s.Since.Before(f.From) && (f.Until.IsZero() || s.Since.Before(f.Until))
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/ascii"
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
@@ -28,7 +29,7 @@ func returnAddress(secret credentials.Password, sender, domain string) (string, 
 	if _, parent, _ := strings.Cut(domain, "."); parent != own {
 		rest = "=" + local + "=" + own
 	}
-	quoted, ok := mailtext.QuoteLocal(prefix + sign(secret, addressMAC, "address", fold(sender)) + rest)
+	quoted, ok := mailtext.QuoteLocal(prefix + sign(secret, addressMAC, "address", ascii.Lower(sender)) + rest)
 	address := quoted + "@" + domain
 	return address, ok && len(quoted) <= maxLocal && len(address) <= maxAddress
 }
@@ -57,7 +58,7 @@ func originalSender(secrets []credentials.Password, address string) (sender stri
 	}
 	_, domain, ok = cutAddress("x@" + domain)
 	sender = quoted + "@" + domain
-	return sender, ok && signed(secrets, strings.ToLower(mac), "address", fold(sender))
+	return sender, ok && signed(secrets, strings.ToLower(mac), "address", ascii.Lower(sender))
 }
 
 // cutAddress returns the parts of an address: the local part without quotes, and
@@ -89,16 +90,4 @@ func unquote(local string) string {
 		b.WriteByte(in[i])
 	}
 	return b.String()
-}
-
-// fold returns s with the letters A to Z in lower case: some servers change the
-// case of an address.
-func fold(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
 }

@@ -7,6 +7,8 @@ import (
 	"mime"
 	"mime/quotedprintable"
 	"strings"
+
+	"github.com/gatepost-mail/gatepost/internal/ascii"
 )
 
 // The limits of what is looked at.
@@ -126,7 +128,7 @@ func contentType(h fields) (string, map[string]string) {
 	// A parameter is broken: take the type, and the boundary if there is one.
 	kind, rest, _ := strings.Cut(value, ";")
 	params = map[string]string{}
-	if i := strings.Index(fold(rest), "boundary="); i >= 0 {
+	if i := strings.Index(ascii.Lower(rest), "boundary="); i >= 0 {
 		b := rest[i+len("boundary="):]
 		if quoted, ok := strings.CutPrefix(b, `"`); ok {
 			b, _, _ = strings.Cut(quoted, `"`)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/ascii"
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
@@ -152,7 +153,7 @@ func (r *Receiver) match(t signedToken, sender string, rc *Recipient) string {
 	}
 	original, own, given := cutAddress(rc.Original)
 	// A server may report its own name for the mailbox: bob@mail.example.com.
-	if given && fold(original) == fold(local) && (domain == "" || strings.HasSuffix(domain, "."+own)) {
+	if given && ascii.Lower(original) == ascii.Lower(local) && (domain == "" || strings.HasSuffix(domain, "."+own)) {
 		domain = own
 	}
 	if address := r.covered(t, sender, local, domain); address != "" || !given {

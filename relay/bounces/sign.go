@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/ascii"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -70,7 +71,7 @@ type token struct {
 // which is "" if they have several. The text has letters, digits, "-", "_", "~" and
 // dots.
 func (t token) sign(secret credentials.Password, sender, domain string) string {
-	mac := sign(secret, tokenMAC, "token", t.mail, string(t.tenant), fold(sender), domain)
+	mac := sign(secret, tokenMAC, "token", t.mail, string(t.tenant), ascii.Lower(sender), domain)
 	return t.mail + "." + armour(string(t.tenant)) + "." + mac
 }
 
@@ -97,7 +98,7 @@ func parseToken(s string) (signedToken, error) {
 
 // covers reports whether the token was signed for a sender and a domain.
 func (t signedToken) covers(secrets []credentials.Password, sender, domain string) bool {
-	return signed(secrets, t.mac, "token", t.mail, string(t.tenant), fold(sender), domain)
+	return signed(secrets, t.mac, "token", t.mail, string(t.tenant), ascii.Lower(sender), domain)
 }
 
 // armour returns s as it is if it has only letters, digits, "-" and "_", and

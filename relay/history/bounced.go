@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/ascii"
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
@@ -67,7 +68,7 @@ func (h *History) reported(ctx context.Context, tenant store.TenantID, mail, rec
 		return nil, false, err
 	}
 	for i := range list {
-		if sameAddress(list[i].Recipient, recipient) || recipient == "" && len(list) == 1 {
+		if ascii.Lower(list[i].Recipient) == ascii.Lower(recipient) || recipient == "" && len(list) == 1 {
 			return &list[i], true, nil
 		}
 	}
@@ -93,24 +94,4 @@ func lateEvent(a *store.Activity, listed bool, recipient string, r *relay.ReplyE
 	}
 	clipTexts(&e)
 	return e
-}
-
-// sameAddress compares addresses. The letters A to Z match in either case.
-func sameAddress(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if lower(a[i]) != lower(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		c += 'a' - 'A'
-	}
-	return c
 }

@@ -164,16 +164,16 @@ func (t Tenant) Statistics(ctx context.Context, p Period, domain, username strin
 	for i := range counts {
 		c := &counts[i]
 		if c.Hour.Before(before.Until) {
-			sum(&s.Before, c)
+			s.Before.Add(*c)
 		}
 		if c.Hour.Before(p.From) {
 			continue
 		}
-		sum(&s.Total, c)
+		s.Total.Add(*c)
 		for !c.Hour.Before(s.Steps[step].Until) {
 			step++
 		}
-		sum(&s.Steps[step].Count, c)
+		s.Steps[step].Add(*c)
 	}
 	return s, nil
 }
@@ -207,17 +207,6 @@ func (t Tenant) counts(ctx context.Context, f store.CountFilter) ([]store.Count,
 		return nil, fmt.Errorf("history: %w", err)
 	}
 	return counts, nil
-}
-
-func sum(to, c *store.Count) {
-	to.Accepted += c.Accepted
-	to.Delivered += c.Delivered
-	to.Deferred += c.Deferred
-	to.SoftBounced += c.SoftBounced
-	to.HardBounced += c.HardBounced
-	to.Rejected += c.Rejected
-	to.Canceled += c.Canceled
-	to.Bytes += c.Bytes
 }
 
 // Rate returns n of accepted in percent, such as 97.5. It is 0 if accepted is 0.

@@ -123,8 +123,8 @@ func (a *Admin) Cancel(ctx context.Context, s Selection, reason string, bounce b
 }
 
 // Suspend suspends a tenant, or a destination if s has no Tenant: its mail stays in the
-// Spool, is not tried and not given up, and does not age. Nodes notice within seconds; attempts under
-// way go on. It replaces a suspension of the relay's own.
+// Spool, is not tried and not given up, and does not age. Nodes notice within seconds;
+// attempts under way go on. It replaces a suspension of the relay's own.
 func (a *Admin) Suspend(ctx context.Context, s store.Suspension) error {
 	return a.suspension(ctx, s, func(now time.Time, old store.Suspension) error {
 		s.By, s.Since, s.Version = a.by(), now, old.Version

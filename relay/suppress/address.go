@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/gatepost-mail/gatepost/internal/ascii"
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
@@ -30,20 +31,10 @@ func fold(addr string) (string, bool) {
 			return "", false
 		}
 	}
-	if local := lower(addr[:at]); local != addr[:at] || domain != addr[at+1:] {
+	if local := ascii.Lower(addr[:at]); local != addr[:at] || domain != addr[at+1:] {
 		addr = local + "@" + domain
 	}
 	return addr, len(addr) <= maxAddress
-}
-
-// lower makes the letters A to Z lower case and leaves all other bytes alone.
-func lower(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		return r
-	}, s)
 }
 
 // domainOf returns the domain of a folded address.

@@ -99,7 +99,7 @@ func (s *Store) Counts(ctx context.Context, tenant store.TenantID, f store.Count
 		}
 		key := countKey{tenant, c.Hour.UnixMicro(), c.Domain, c.Username}
 		if sum, ok := sums[key]; ok {
-			addCount(&c, &sum)
+			c.Add(sum)
 		}
 		sums[key] = c
 	}

@@ -215,17 +215,6 @@ func (h *history) count(c store.Count) {
 		h.counts[key] = c
 		return
 	}
-	addCount(&sum, &c)
+	sum.Add(c)
 	h.counts[key] = sum
-}
-
-func addCount(sum, c *store.Count) {
-	sum.Accepted += c.Accepted
-	sum.Delivered += c.Delivered
-	sum.Deferred += c.Deferred
-	sum.SoftBounced += c.SoftBounced
-	sum.HardBounced += c.HardBounced
-	sum.Rejected += c.Rejected
-	sum.Canceled += c.Canceled
-	sum.Bytes += c.Bytes
 }
