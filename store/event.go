@@ -76,6 +76,10 @@ type Event struct {
 	Field   string // of a refusal: as in relay.MessageRefused, or "AUTH"
 	Reason  string // why, for people; any text
 
+	// NextAttempt is when a recipient that was deferred is tried again: UTC, whole
+	// microseconds. Zero means that it is not known, or that there is no attempt.
+	NextAttempt time.Time
+
 	// Times is how many events like this one it stands for; 0 means 1.
 	Times int
 }

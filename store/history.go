@@ -52,6 +52,9 @@ type Activity struct {
 	Field   string
 	Reason  string
 
+	// NextAttempt is when a deferred recipient is tried again, as in [Event].
+	NextAttempt time.Time
+
 	Times int    // of a refusal: how often it happened
 	Trail string // its events, encoded by package relay/history; any bytes
 

@@ -140,7 +140,7 @@ func newActivity(mail string, n int) store.Activity {
 	return store.Activity{
 		Tenant: acme, Mail: mail, N: n, Domain: acmeDomain, Username: "u1", From: "shop@" + acmeDomain, Author: "anna@" + acmeDomain,
 		Recipient: fmt.Sprintf("to%d@example.net", n), Subject: "Your order", MessageID: "<1@" + acmeDomain + ">",
-		Received: day, Size: 4096, State: store.ActivityDelivered, Order: 100, Updated: day.Add(time.Minute), Attempt: 2,
+		Received: day, Size: 4096, State: store.ActivityDelivered, Order: 100, Updated: day.Add(time.Minute), Attempt: 2, NextAttempt: day.Add(time.Hour),
 		Reply: store.Reply{Code: 250, Enhanced: "2.0.0", Text: "Ok: queued", Host: "mx.example.net"}, Field: "To", Reason: "why",
 		Times: 3, Trail: "trail;",
 	}

@@ -98,6 +98,7 @@ var applyPromises = []historyPromise{
 		check: func(t *historian) {
 			old, late := newActivity("m1", 0), newActivity("m1", 0)
 			late.State, late.Order, late.Updated, late.Attempt = store.ActivityHardBounced, 200, day.Add(time.Hour), 7
+			late.NextAttempt = time.Time{}
 			late.Reply, late.Field, late.Reason = store.Reply{Code: 550, Enhanced: "5.1.1", Text: "no", Host: "mx2.example.net"}, "From", "gone"
 			late.Times, late.Trail = 0, ""
 			want := late

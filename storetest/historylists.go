@@ -45,7 +45,7 @@ var activityPromises = []historyPromise{
 				want = append(want, store.Activity{
 					Tenant: acme, Mail: fmt.Sprint("m", i+1), N: i, Domain: text, Username: text, From: text, Author: text, Recipient: text,
 					Subject: text, MessageID: text, Received: time.UnixMicro(int64(-i) - 1).UTC(), Size: int64(i) - 1, State: store.ActivityState(1 + i),
-					Order: int64(i) << 58, Updated: time.UnixMicro(int64(i) - 3).UTC(), Attempt: i,
+					Order: int64(i) << 58, Updated: time.UnixMicro(int64(i) - 3).UTC(), Attempt: i, NextAttempt: time.UnixMicro(int64(i) + 1).UTC(),
 					Reply: store.Reply{Code: 550 + i, Enhanced: text, Text: text, Host: text}, Field: text, Reason: text, Times: i, Trail: text,
 				})
 			}

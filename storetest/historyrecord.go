@@ -309,7 +309,7 @@ func awkwardEvents() (list []store.Event) {
 		list = append(list, store.Event{
 			Kind: store.EventKind(1 + i), Time: time.UnixMicro(int64(i) - 3).UTC(), Received: time.Time{}, Tenant: rival, Domain: text, Username: text,
 			Mail: "m1", N: i, From: text, Author: text, Recipient: text, Subject: text, MessageID: text, Remote: addr4, Size: int64(i) - 1,
-			Attempt: i, Reply: store.Reply{Code: 550 + i, Enhanced: text, Text: text, Host: text}, Field: text, Reason: text, Times: i,
+			Attempt: i, NextAttempt: time.UnixMicro(int64(i) + 1).UTC(), Reply: store.Reply{Code: 550 + i, Enhanced: text, Text: text, Host: text}, Field: text, Reason: text, Times: i,
 		})
 	}
 	long := list[len(list)-1]

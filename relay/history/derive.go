@@ -203,7 +203,7 @@ func become(a *store.Activity, e *store.Event) {
 	}
 	a.State, a.Order, a.Updated, a.Attempt = stateOf(e.Kind), order, e.Time, e.Attempt
 	a.Reply = store.Reply{Code: e.Reply.Code, Enhanced: clip(e.Reply.Enhanced), Text: clip(e.Reply.Text), Host: clip(e.Reply.Host)}
-	a.Field, a.Reason = clip(e.Field), clip(e.Reason)
+	a.Field, a.Reason, a.NextAttempt = clip(e.Field), clip(e.Reason), e.NextAttempt
 }
 
 // fill fills in what an activity has empty.

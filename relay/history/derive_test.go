@@ -37,6 +37,9 @@ func (l *life) then(kind store.EventKind, ms int) *life {
 	e.Attempt = len(l.events)
 	e.Reply = store.Reply{Code: 200 + int(kind), Text: fmt.Sprintf("reply to %d at %d", kind, ms), Host: "mx.example.com"}
 	e.Reason = fmt.Sprintf("reason of %d at %d", kind, ms)
+	if kind == store.EventDeferred {
+		e.NextAttempt = e.Time.Add(time.Duration(e.Attempt) * time.Minute)
+	}
 	l.events = append(l.events, e)
 	return l
 }

@@ -28,6 +28,9 @@ func appendTrail(trail []byte, e *store.Event) []byte {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
+	if !e.NextAttempt.IsZero() {
+		b = binary.AppendVarint(b, e.NextAttempt.UnixMicro())
+	}
 	trail = binary.AppendUvarint(trail, uint64(len(b)))
 	return append(trail, b...)
 }
@@ -72,6 +75,9 @@ func (r *reader) event() (e store.Event, ok bool) {
 	e.Reason = r.text()
 	if err := e.Remote.UnmarshalBinary([]byte(r.text())); err != nil {
 		e.Remote = netip.Addr{}
+	}
+	if len(r.b) > 0 { // it has more than in the first edition
+		e.NextAttempt = time.UnixMicro(r.varint()).UTC()
 	}
 	return e, !r.bad
 }

@@ -94,7 +94,7 @@ func (q *Queue) deferred(m *store.Mail, d *store.Delivery, e *Deferred) store.Ev
 		return q.waiting(m, d, e.Reason)
 	}
 	kept := q.eventOf(store.EventDeferred, m, d)
-	kept.Reply, kept.Reason, kept.Attempt = e.Reply, e.Reason, e.Attempt
+	kept.Reply, kept.Reason, kept.Attempt, kept.NextAttempt = e.Reply, e.Reason, e.Attempt, e.Next
 	return kept
 }
 

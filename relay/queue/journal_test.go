@@ -103,7 +103,15 @@ func TestRecord(t *testing.T) {
 		if accepted != want || accepted.Time.Sub(m.Received) > time.Second {
 			t.Errorf("accepted:\n got %+v\nwant %+v", accepted, want)
 		}
+		next := make(map[string]time.Time)
 		for _, e := range b.journal() {
+			if e.Attempt == 2 && (next[e.Recipient].IsZero() || e.Time.Before(next[e.Recipient]) || e.Time.Sub(next[e.Recipient]) > time.Second) {
+				t.Errorf("%s was tried again at %v, want at %v", e.Recipient, e.Time, next[e.Recipient])
+			}
+			next[e.Recipient] = e.NextAttempt
+			if e.Kind != store.EventDeferred && !e.NextAttempt.IsZero() {
+				t.Errorf("%+v has a NextAttempt", e)
+			}
 			if e.Kind == store.EventDelivered && (e.Reply != store.Reply{Code: 250, Text: "ok", Host: "mx.test"} || e.Mail != m.ID || e.Tenant != "acme" || e.Size != m.Size()) {
 				t.Errorf("delivered: got %+v", e)
 			}

@@ -27,6 +27,7 @@ type eventData struct {
 	Received  string     `json:"received,omitempty"`
 	Size      int64      `json:"size,omitempty"`
 	Attempt   int        `json:"attempt,omitempty"`
+	Next      string     `json:"next_attempt,omitempty"`
 	Late      bool       `json:"late,omitempty"`
 	Reply     *replyData `json:"reply,omitempty"`
 	Field     string     `json:"field,omitempty"`
@@ -69,6 +70,9 @@ func payloadOf(e *store.Event) payload {
 	}
 	if e.Kind != store.EventRefused && e.Kind != store.EventLoginRefused && !e.Received.IsZero() {
 		d.Received = stamp(e.Received)
+	}
+	if !e.NextAttempt.IsZero() {
+		d.Next = stamp(e.NextAttempt)
 	}
 	if e.Reply.Code != 0 {
 		d.Reply = &replyData{Code: e.Reply.Code, Enhanced: e.Reply.Enhanced, Text: e.Reply.Text, Host: e.Reply.Host}

@@ -33,6 +33,9 @@ func full(kind store.EventKind) store.Event {
 	case store.EventDeferred, store.EventSoftBounced:
 		e.Reply = store.Reply{Code: 452, Enhanced: "4.2.2", Text: "mailbox full", Host: "mx.example.com"}
 		e.Reason = "mx.example.com 452 4.2.2 mailbox full"
+		if kind == store.EventDeferred {
+			e.NextAttempt = e.Time.Add(4 * time.Minute)
+		}
 	case store.EventHardBounced, store.EventLateHardBounced, store.EventLateSoftBounced:
 		e.Reply = store.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user", Host: "mx.example.com"}
 		e.Reason = "mx.example.com 550 5.1.1 no such user"

@@ -172,7 +172,8 @@ func (h *history) change(c store.Activity) {
 		return
 	}
 	if c.Order > a.Order {
-		a.State, a.Order, a.Updated, a.Attempt, a.Reply, a.Field, a.Reason = c.State, c.Order, c.Updated, c.Attempt, c.Reply, c.Field, c.Reason
+		a.State, a.Order, a.Updated, a.Attempt, a.NextAttempt = c.State, c.Order, c.Updated, c.Attempt, c.NextAttempt
+		a.Reply, a.Field, a.Reason = c.Reply, c.Field, c.Reason
 	}
 	if c.Received.Before(a.Received) {
 		a.Received = c.Received

@@ -241,13 +241,16 @@ func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail stri
 
 // scanActivity reads the id, the activityColumns, and more.
 func scanActivity(rows *sql.Rows, more ...any) (a store.Activity, id int64, err error) {
-	var day, folded, received, updated, erased int64
+	var day, folded, received, updated, next, erased int64
 	var domain, username, sender, author, recipient, subject, messageID, enhanced, said, host, field, reason []byte
 	err = rows.Scan(append([]any{
-		&id, &a.Mail, &a.Tenant, &a.N, &day, &folded, &received, &domain, &username, &a.State, &a.Order, &updated, &a.Attempt, &a.Reply.Code,
+		&id, &a.Mail, &a.Tenant, &a.N, &day, &folded, &received, &domain, &username, &a.State, &a.Order, &updated, &a.Attempt, &next, &a.Reply.Code,
 		&a.Size, &a.Times, &erased, &sender, &author, &recipient, &subject, &messageID, &enhanced, &said, &host, &field, &reason,
 	}, more...)...)
 	a.Received, a.Updated, a.Erased = time.UnixMicro(received).UTC(), time.UnixMicro(updated).UTC(), erased != 0
+	if next != 0 {
+		a.NextAttempt = time.UnixMicro(next).UTC()
+	}
 	a.Domain, a.Username, a.From, a.Author, a.Recipient = string(domain), string(username), string(sender), string(author), string(recipient)
 	a.Subject, a.MessageID, a.Field, a.Reason = string(subject), string(messageID), string(field), string(reason)
 	a.Reply.Enhanced, a.Reply.Text, a.Reply.Host = string(enhanced), string(said), string(host)

@@ -134,7 +134,7 @@ func (t tx) checkOrders(ctx context.Context, changes []store.ActivityChange) err
 }
 
 const (
-	activityColumns = `mail, tenant, n, day, folded, received, domain, username, state, ord, updated, attempt, code, size, times, erased,
+	activityColumns = `mail, tenant, n, day, folded, received, domain, username, state, ord, updated, attempt, next, code, size, times, erased,
 		sender, author, recipient, subject, message_id, enhanced, said, host, field, reason`
 	countColumns = `tenant, hour, domain, username, accepted, delivered, deferred, soft, hard, rejected, canceled, bytes`
 )
@@ -147,7 +147,7 @@ func activityRow(a *store.Activity) ([]any, error) {
 	}
 	return []any{
 		a.Mail, string(a.Tenant), a.N, dayOf(a.Received), folded(a.Tenant, a.Recipient), a.Received.UnixMicro(), []byte(a.Domain), []byte(a.Username),
-		int64(a.State), a.Order, a.Updated.UnixMicro(), a.Attempt, a.Reply.Code, a.Size, a.Times, 0,
+		int64(a.State), a.Order, a.Updated.UnixMicro(), a.Attempt, microOf(a.NextAttempt), a.Reply.Code, a.Size, a.Times, 0,
 		[]byte(a.From), []byte(a.Author), []byte(a.Recipient), []byte(a.Subject), []byte(a.MessageID),
 		[]byte(a.Reply.Enhanced), []byte(a.Reply.Text), []byte(a.Reply.Host), []byte(a.Field), []byte(a.Reason), []byte(a.Trail),
 	}, nil
@@ -161,6 +161,14 @@ func countRow(c *store.Count) ([]any, error) {
 		string(c.Tenant), c.Hour.UnixMicro(), []byte(c.Domain), []byte(c.Username),
 		c.Accepted, c.Delivered, c.Deferred, c.SoftBounced, c.HardBounced, c.Rejected, c.Canceled, c.Bytes,
 	}, nil
+}
+
+// microOf returns a time as microseconds since 1970, and 0 for the zero time.
+func microOf(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
 }
 
 // dayOf is the number of days from 1970 to t.
@@ -197,6 +205,7 @@ const updateActivity = `
 	state = CASE WHEN excluded.ord > a.ord THEN excluded.state ELSE a.state END,
 	updated = CASE WHEN excluded.ord > a.ord THEN excluded.updated ELSE a.updated END,
 	attempt = CASE WHEN excluded.ord > a.ord THEN excluded.attempt ELSE a.attempt END,
+	next = CASE WHEN excluded.ord > a.ord THEN excluded.next ELSE a.next END,
 	code = CASE WHEN excluded.ord > a.ord THEN excluded.code ELSE a.code END,
 	enhanced = CASE WHEN excluded.ord > a.ord THEN excluded.enhanced ELSE a.enhanced END,
 	host = CASE WHEN excluded.ord > a.ord THEN excluded.host ELSE a.host END,
@@ -226,7 +235,7 @@ const updateCount = `
 // upsertActivities adds activities or changes those that are there.
 func (s *Store) upsertActivities() rowsQuery {
 	joined := map[Dialect]string{SQLite: `CAST(a.trail || excluded.trail AS BLOB)`, Postgres: `a.trail || excluded.trail`, MySQL: `CONCAT(a.trail, excluded.trail)`}
-	return s.upsert("activities", activityColumns+", trail", 27, "mail, tenant, n", strings.Replace(updateActivity, "joined", joined[s.dialect], 1))
+	return s.upsert("activities", activityColumns+", trail", 28, "mail, tenant, n", strings.Replace(updateActivity, "joined", joined[s.dialect], 1))
 }
 
 // upsertCounts adds counts to those that are there.

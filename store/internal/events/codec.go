@@ -79,7 +79,7 @@ func Decode(record []byte, n int) ([]store.Event, error) {
 }
 
 // fields are the fields of an event in the order in which they are written. A field
-// that is added later goes to the end. Each function writes the field of e, or reads
+// that is added later goes to the end, see firstFields. Each function writes the field of e, or reads
 // it into e, whose event before was prev.
 var fields = [...]field{
 	instant(func(e *store.Event) *time.Time { return &e.Time }),
@@ -104,7 +104,14 @@ var fields = [...]field{
 	text(func(e *store.Event) *string { return &e.Field }),
 	text(func(e *store.Event) *string { return &e.Reason }),
 	number(func(e *store.Event) *int { return &e.Times }),
+	instant(func(e *store.Event) *time.Time { return &e.NextAttempt }),
 }
+
+// firstFields is how many fields the first edition of this package knew. Those that
+// came later have another sign for zero: none. So an event in which they are zero is
+// written as the first edition writes it, and what that has written can be read. The
+// first edition cannot read events with other fields: it sets their records aside.
+const firstFields = 22
 
 // A field writes and reads one field of an event.
 type field struct {
@@ -169,7 +176,7 @@ func address(of func(*store.Event) *netip.Addr) field {
 }
 
 // appendEvent writes the kind, which fields are as in the event before, which are
-// zero, and the others.
+// zero (of those added later: which are written), and the others.
 func appendEvent(to []byte, prev, e *store.Event) []byte {
 	var same, zero uint64
 	first := prev == nil
@@ -186,7 +193,7 @@ func appendEvent(to []byte, prev, e *store.Event) []byte {
 	}
 	to = binary.AppendUvarint(to, uint64(e.Kind))
 	to = binary.AppendUvarint(to, same)
-	to = binary.AppendUvarint(to, zero)
+	to = binary.AppendUvarint(to, flipped(same, zero))
 	if first { // whose times and numbers are not relative to those of another chunk
 		to = append(to, 1)
 	} else {
@@ -198,4 +205,10 @@ func appendEvent(to []byte, prev, e *store.Event) []byte {
 		}
 	}
 	return to
+}
+
+// flipped changes the bits of zero fields, between what is written and which are zero.
+func flipped(same, zero uint64) uint64 {
+	const added = (1<<len(fields) - 1) &^ (1<<firstFields - 1)
+	return zero ^ added&^same
 }

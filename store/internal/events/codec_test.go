@@ -1,6 +1,8 @@
 package events_test
 
 import (
+	"bytes"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -32,6 +34,7 @@ func TestRoundTrip(t *testing.T) {
 		{Remote: netip.MustParseAddr("fe80::1%eth0"), Reason: "\x00\xff", Times: 5, Field: "AUTH"},
 		{Reply: store.Reply{Code: 550, Enhanced: "5.1.1", Text: strings.Repeat("x", 20_000), Host: "mx"}, Attempt: 3},
 		{Remote: netip.MustParseAddr("::ffff:192.0.2.1"), Size: -1 << 63, N: 1<<31 - 1},
+		{NextAttempt: at}, {NextAttempt: at}, {NextAttempt: at.Add(time.Microsecond)}, {},
 	}
 	for name, list := range map[string][]store.Event{"odd": odd, "one": accepted(1), "many": accepted(50_000), "mixed": slices.Concat(accepted(3), odd, accepted(3))} {
 		chunks := events.Encode(list)
@@ -56,6 +59,30 @@ func TestJoin(t *testing.T) {
 	got, err := events.Decode(events.Join(slices.Concat(events.Encode(first), events.Encode(second))), 5)
 	if err != nil || !slices.Equal(got, slices.Concat(first, second)) {
 		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// firstEdition is a record that was written before events had a NextAttempt.
+const firstEdition = "01f0bab1b20100c080ff01018cdfa5eae28787e3018cdfa5eae28787e3010461636d650c61636d652e6578616d706c6502753117303132333435363738396162636465666768" +
+	"696a6b6c6d1173686f704061636d652e6578616d706c6511616e6e614061636d652e6578616d706c6515736f6d656f6e652e30406578616d706c652e6e65740a596f7572206f72646572103c3140" +
+	"61636d652e6578616d706c653e1020010db8000000000000000000000001804001bf7b8080ff01000215736f6d656f6e652e31406578616d706c652e6e6574030798ffb40100026d310404840705" +
+	"6c617465720462757379"
+
+// A record of the first edition can be read, and events that it knows are written as it
+// writes them.
+func TestFirstEdition(t *testing.T) {
+	record, err := hex.DecodeString(firstEdition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(accepted(2), store.Event{
+		Kind: store.EventDeferred, Time: at, Received: at, Tenant: "acme", Mail: "m1", N: 3, Attempt: 2, Reply: store.Reply{Code: 450, Text: "later"}, Reason: "busy",
+	})
+	if got, err := events.Decode(record, 3); err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got := events.Join(events.Encode(want)); !bytes.Equal(got, record) {
+		t.Errorf("the same events are now\n%x, want\n%x", got, record)
 	}
 }
 

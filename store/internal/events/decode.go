@@ -39,6 +39,7 @@ func (d *decoder) events(n int) (list []store.Event, err error) {
 func (d *decoder) event(prev, e *store.Event) {
 	e.Kind = store.EventKind(d.uvarint())
 	same, zero, first := d.uvarint(), d.uvarint(), d.uvarint()
+	zero = flipped(same, zero)
 	if first > 1 || (same|zero)>>len(fields) != 0 || same&zero != 0 {
 		d.fail(errors.New("an event has unknown fields"))
 	}
