@@ -51,6 +51,11 @@ type History struct {
 	// its database failed, and not because one of them is unusable.
 	Publish func(ctx context.Context, events []store.Event) error
 
+	// Destination tells where a recipient's mail goes. Set it to the Destination of the
+	// queue, nil if that is nil: then a recipient that waits because its destination
+	// is suspended has the suspension's Reason, and its Until as NextAttempt.
+	Destination func(recipient string) string
+
 	// Logger gets errors. Nil means slog.Default().
 	Logger *slog.Logger
 

@@ -26,7 +26,8 @@ const pendingAfter = time.Minute
 
 // Activities lists the tenant's recipients and refusals, newest first. Events of the
 // last second or two may be missing. A recipient of which nothing is known for a minute
-// after its message was accepted is [store.ActivityPending], also for the filter.
+// after its message was accepted is [store.ActivityPending], also for the filter. If its
+// tenant or its destination is suspended, it has the Reason of the suspension.
 //
 // The list has no Trail. A page may have fewer activities than f.Limit, or none, and
 // still have a Next: each call looks at a bounded number of activities.
@@ -45,6 +46,9 @@ func (t Tenant) Activities(ctx context.Context, f store.ActivityFilter) (store.A
 	now := time.Now()
 	for i := range page.List {
 		show(&page.List[i], now)
+	}
+	if err := t.h.explain(ctx, page.List); err != nil {
+		return store.ActivityPage{}, fmt.Errorf("history: %w", err)
 	}
 	page.List = slices.DeleteFunc(page.List, func(a store.Activity) bool {
 		return len(states) > 0 && !slices.Contains(states, a.State)
@@ -82,9 +86,14 @@ func (t Tenant) Mail(ctx context.Context, id string) ([]Recipient, error) {
 		return nil, fmt.Errorf("history: mail %.100q: %w", id, err)
 	}
 	now := time.Now()
+	for i := range list {
+		show(&list[i], now)
+	}
+	if err := t.h.explain(ctx, list); err != nil {
+		return nil, fmt.Errorf("history: mail %.100q: %w", id, err)
+	}
 	recipients := make([]Recipient, len(list))
 	for i, a := range list {
-		show(&a, now)
 		events := eventsOf(&a)
 		a.Trail = ""
 		recipients[i] = Recipient{a, events}

@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +54,51 @@ func TestPending(t *testing.T) {
 			l.events = nil
 			put(t, h.Store, l.then(store.EventAccepted, 0).events...)
 		}
+	})
+}
+
+// A recipient of which nothing is known says why its destination or its tenant is
+// suspended, as long as that is so.
+func TestWhyItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := new(memory.Store)
+		h := &History{Store: st, Destination: func(recipient string) string { return strings.SplitAfter(recipient, "@")[1] }}
+		other, bare := newLife("m2", 0), newLife("m1", 0)
+		bare.base.Received, other.base.Received = time.Now().UTC(), time.Now().UTC().Add(-time.Second)
+		other.base.Recipient = "eve@example.net"
+		events := append(bare.then(store.EventAccepted, 0).events, other.then(store.EventAccepted, 0).events...)
+		events[0].Reason, events[1].Reason = "", ""
+		put(t, st, events...)
+		until := time.Now().UTC().Add(time.Hour)
+		down := store.Suspension{Destination: "example.com", Reason: "no connection", Until: until}
+		paused := store.Suspension{Tenant: "acme", By: "root", Reason: "unpaid"}
+		says := func(reason string, next time.Time) {
+			t.Helper()
+			listed := activities(t, h, store.ActivityFilter{})
+			got := only(t, h, "m1")
+			if got.Reason != reason || !got.NextAttempt.Equal(next) || listed[0].Reason != reason || !listed[0].NextAttempt.Equal(next) {
+				t.Errorf("%q, next %v, listed as %q, want %q, %v", got.Reason, got.NextAttempt, listed[0].Reason, reason, next)
+			}
+			if want := paused.Reason; listed[1].Reason != "" && listed[1].Reason != want {
+				t.Errorf("another destination: %q", listed[1].Reason)
+			}
+		}
+		suspend := func(s store.Suspension) {
+			if err := st.Suspend(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		suspend(down)
+		says("", time.Time{}) // it was only accepted so far
+		time.Sleep(time.Minute)
+		says("no connection", until)
+		suspend(paused)
+		says("unpaid", time.Time{})
+		paused.Version, down.Version = 1, 1
+		if err := errors.Join(st.Resume(t.Context(), paused), st.Resume(t.Context(), down)); err != nil {
+			t.Fatal(err)
+		}
+		says("", time.Time{})
 	})
 }
 
