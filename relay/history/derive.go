@@ -43,7 +43,8 @@ const (
 
 // orderOf returns the Order of the state that an event leads to; 0 if it leads to
 // none. Events of one recipient and kind that happened in the same microsecond have
-// the same.
+// the same, so the first of them that is applied decides. Only clocks that differ can
+// make two attempts look so.
 func orderOf(e *store.Event) int64 {
 	p := phase(e.Kind)
 	if p == phaseNote {
@@ -101,7 +102,7 @@ func sortEvents(events []store.Event) {
 
 // happened compares two events of one recipient.
 func happened(a, b *store.Event) int {
-	return cmp.Or(cmp.Compare(phase(a.Kind), phase(b.Kind)), a.Time.Compare(b.Time), cmp.Compare(a.Kind, b.Kind))
+	return cmp.Or(cmp.Compare(phase(a.Kind), phase(b.Kind)), a.Time.Compare(b.Time), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Attempt, b.Attempt))
 }
 
 // looks returns whether an event changes counts in a way that depends on what its

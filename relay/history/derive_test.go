@@ -190,8 +190,17 @@ func compare(t *testing.T, what string, got, want result) {
 }
 
 // someLife makes the events of a recipient that may have happened, on nodes whose
-// clocks differ.
+// clocks differ. No two happen in the same microsecond: TestSameTime is about those.
 func someLife(r *rand.Rand, mail string, n int) []store.Event {
+	events := someEvents(r, mail, n)
+	for i := range events {
+		events[i].Time = events[i].Time.Add(time.Duration(i) * time.Microsecond)
+	}
+	return events
+}
+
+// someEvents makes the events of someLife, each at a full millisecond.
+func someEvents(r *rand.Rand, mail string, n int) []store.Event {
 	l := newLife(mail, n)
 	l.base.Tenant = []store.TenantID{"acme", "globex"}[r.IntN(2)]
 	l.base.Username = []string{"u1", "u2"}[r.IntN(2)]
@@ -232,7 +241,7 @@ func someRefusals(r *rand.Rand) (events []store.Event) {
 func TestAnyOrder(t *testing.T) {
 	seeds := uint64(60)
 	if os.Getenv("GATEPOST_LONG") != "" {
-		seeds = 5000
+		seeds = 1000
 	}
 	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -305,6 +314,31 @@ func TestSameTime(t *testing.T) {
 	l := newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDeferred, 5).then(store.EventWaiting, 5)
 	a, b, c := l.events[:1], l.events[1:2], l.events[2:]
 	compare(t, "the other order", applied(t, [][]store.Event{a, c, b}), applied(t, [][]store.Event{a, b, c}))
+}
+
+// If the clocks of two nodes make two attempts look as if they had happened in the same
+// microsecond, the trail has them in the order of their numbers all the same.
+func TestSameTimeOfAttempts(t *testing.T) {
+	l := newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDeferred, 5).then(store.EventDeferred, 5)
+	a, b, c := l.events[:1], l.events[1:2], l.events[2:]
+	for name, parts := range map[string][][]store.Event{
+		"in order": {a, b, c}, "the other order": {a, c, b}, "together": {{a[0], c[0], b[0]}},
+	} {
+		h := &History{Store: new(memory.Store)}
+		for _, part := range parts {
+			if err := h.Store.Record(t.Context(), part); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.step(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, e := range only(t, h, "m1").Events {
+			if e.Attempt != i {
+				t.Errorf("%s: event %d of the trail is attempt %d", name, i, e.Attempt)
+			}
+		}
+	}
 }
 
 // The trail has what each event said, in the order in which it happened, also if it
