@@ -43,6 +43,11 @@ type Message struct {
 	Remote   netip.Addr // the client's address
 	Received time.Time  // when the message was accepted for forwarding; UTC
 
+	// Grants names what the recipients are charged to, see [store.Event]. Package
+	// relay/limits sets it, and a queue records it with each recipient. A Forwarder
+	// between the two that builds messages of its own must copy it.
+	Grants string
+
 	// Partial allows a Forwarder to take the message for some of the recipients
 	// and to refuse the others with a [*RefusedError]. A queue sets it, because
 	// it settles every recipient by itself. In front of a client, which gets one

@@ -82,6 +82,10 @@ type Event struct {
 
 	// Times is how many events like this one it stands for; 0 means 1.
 	Times int
+
+	// Grants names what the recipient of an EventAccepted is charged to: see
+	// [FormatGrants] and [Allowances]. At most 16,384 bytes.
+	Grants string
 }
 
 // A Reply is what a server answered (RFC 5321 section 4.2).

@@ -97,10 +97,12 @@ type ActivityChange struct {
 	Was int64
 }
 
-// Changes are what follows from some records. No key is in a list twice.
+// Changes are what follows from some records. No key is in a list twice; that of a
+// Charge is its Grant.
 type Changes struct {
 	Activities []ActivityChange
 	Counts     []Count
+	Charges    []Charge // for an [Allowances]
 }
 
 // A Record holds events that were kept in one step. An adapter may keep the events

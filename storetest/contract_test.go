@@ -56,6 +56,20 @@ func TestHistoryCasesAreTheContract(t *testing.T) {
 	})
 }
 
+// As TestCasesAreTheContract, for allowances.
+func TestAllowancesCasesAreTheContract(t *testing.T) {
+	source := contract(t, "../store/allowances.go", "Allowances")
+	var quotes []quote
+	for _, p := range allowancePromises() {
+		quotes = append(quotes, quote{p.name, p.words})
+	}
+	agree(t, quotes, source.all+contract(t, "../store/event.go", "Event").all, source.contract, []string{
+		"An Allowances is a [History] that keeps how much of limits is used.",
+		"Nodes reserve a part of a limit at a time, as a grant, and use it up without asking again.",
+		"An event of kind [EventAccepted] names the grants that its recipient is taken from, and so the step that keeps a message is the one that uses them up.",
+	})
+}
+
 // As TestCasesAreTheContract, for contents.
 func TestContentsCasesAreTheContract(t *testing.T) {
 	source := contract(t, "../store/contents.go", "Contents")

@@ -7,3 +7,11 @@ func HistoryCases() (names []string) {
 	}
 	return names
 }
+
+// AllowanceCases returns the names of the cases of RunAllowances.
+func AllowanceCases() (names []string) {
+	for _, p := range allowancePromises() {
+		names = append(names, p.name)
+	}
+	return names
+}

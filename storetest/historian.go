@@ -46,6 +46,7 @@ func newEvent(kind store.EventKind, mail string, n int) store.Event {
 		Kind: kind, Time: day.Add(time.Second), Received: day, Tenant: acme, Domain: acmeDomain, Username: "u1",
 		Mail: mail, N: n, From: "shop@" + acmeDomain, Author: "anna@" + acmeDomain, Recipient: fmt.Sprintf("to%d@example.net", n),
 		Subject: "Your order", MessageID: "<1@" + acmeDomain + ">", Remote: addr6, Size: 4096,
+		Grants: "g1 2 month/tenant/acme",
 	}
 }
 

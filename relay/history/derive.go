@@ -139,6 +139,7 @@ func derive(events []store.Event, before map[activityKey]store.Activity) store.C
 			c.Counts = append(c.Counts, *count)
 		}
 	}
+	c.Charges = chargesOf(events)
 	slices.SortFunc(c.Counts, func(a, b store.Count) int {
 		return cmp.Or(strings.Compare(string(a.Tenant), string(b.Tenant)), a.Hour.Compare(b.Hour),
 			strings.Compare(a.Domain, b.Domain), strings.Compare(a.Username, b.Username))

@@ -31,6 +31,9 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	if m.ID == "" || len(m.To) == 0 {
 		return errors.New("queue: the message has no ID or no recipients")
 	}
+	if m.Grants != "" && !q.Record {
+		return errors.New("queue: the message is charged to a limit, which needs Queue.Record")
+	}
 	mail := q.describe(m)
 	deliveries := q.deliveries(mail, m.To)
 	jobs := q.keep(ctx, mail, deliveries, m)

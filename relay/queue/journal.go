@@ -31,7 +31,7 @@ func (q *Queue) accepted(m *store.Mail, ds []store.Delivery, msg *relay.Message)
 		if !q.NoSubjects {
 			e.Subject = clip(msg.Subject, maxSubject)
 		}
-		e.Attempt = 0
+		e.Attempt, e.Grants = 0, msg.Grants
 		events = append(events, e)
 		if o := q.dispatcher.outage(ds[i].Destination); o != nil {
 			events = append(events, q.waiting(m, &ds[i], reasonOf(o.cause)))

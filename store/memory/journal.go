@@ -22,6 +22,8 @@ type history struct {
 	claims     map[string]claim
 	activities map[activityKey]store.Activity
 	counts     map[countKey]store.Count
+	usages     map[usageKey]store.Usage // Held is summed up when it is read
+	grants     map[string]*grant
 }
 
 type claim struct {
@@ -156,6 +158,9 @@ func (s *Store) Apply(ctx context.Context, records []string, c store.Changes) er
 	}
 	for i := range c.Counts {
 		h.count(c.Counts[i])
+	}
+	for i := range c.Charges {
+		h.charge(c.Charges[i])
 	}
 	return nil
 }

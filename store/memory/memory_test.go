@@ -35,3 +35,10 @@ func TestHistory(t *testing.T) {
 		return func() store.History { return st }
 	})
 }
+
+func TestAllowances(t *testing.T) {
+	storetest.RunAllowances(t, func(t *testing.T) func() store.Allowances {
+		st := new(memory.Store)
+		return func() store.Allowances { return st }
+	})
+}

@@ -247,6 +247,8 @@ func (s *spool) lock(ctx context.Context) error {
 		s.history.claims = make(map[string]claim)
 		s.history.activities = make(map[activityKey]store.Activity)
 		s.history.counts = make(map[countKey]store.Count)
+		s.history.usages = make(map[usageKey]store.Usage)
+		s.history.grants = make(map[string]*grant)
 	}
 	return nil
 }

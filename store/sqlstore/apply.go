@@ -22,8 +22,9 @@ func (s *Store) Apply(ctx context.Context, records []string, c store.Changes) er
 
 // A change is what Apply does in its transaction.
 type change struct {
-	records, activities, counts []statement
-	was                         []store.ActivityChange
+	records, activities, counts, usages []statement
+	was                                 []store.ActivityChange
+	grants                              map[int64][][]any // see takeFromGrants
 }
 
 func (s *Store) applyChanges(ctx context.Context, records []string, c store.Changes) error {
@@ -51,8 +52,13 @@ func (s *Store) applyChanges(ctx context.Context, records []string, c store.Chan
 		if _, err := tx.run(ctx, ch.activities); err != nil {
 			return err
 		}
-		_, err = tx.run(ctx, ch.counts)
-		return err
+		if _, err := tx.run(ctx, ch.counts); err != nil {
+			return err
+		}
+		if _, err := tx.run(ctx, ch.usages); err != nil {
+			return err
+		}
+		return tx.takeFromGrants(ctx, ch.grants)
 	})
 }
 
@@ -91,10 +97,16 @@ func (s *Store) planChange(ctx context.Context, records []string, c store.Change
 		}
 		counts = append(counts, row)
 	}
+	usages, grants, err := charges(c.Charges)
+	if err != nil {
+		return nil, err
+	}
+	ch.grants = grants
 	return ch, errors.Join(
 		s.plan(ctx, &ch.records, deleteMails, keys),
 		s.plan(ctx, &ch.activities, s.upsertActivities(), activities),
-		s.plan(ctx, &ch.counts, s.upsertCounts(), counts))
+		s.plan(ctx, &ch.counts, s.upsertCounts(), counts),
+		s.plan(ctx, &ch.usages, s.upsertUsages(), usages))
 }
 
 var selectOrders = keysQuery(`SELECT mail, tenant, n, ord FROM {activities} WHERE mail IN (...) ORDER BY mail, tenant, n FOR UPDATE`, 1)

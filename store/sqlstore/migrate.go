@@ -127,6 +127,7 @@ var needs = map[int]int{
 	4: 3, // adds tables, and rows that version 3 does not read
 	5: 3, // adds a table
 	6: 3, // adds a column
+	7: 3, // adds tables
 }
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user

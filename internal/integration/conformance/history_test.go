@@ -37,3 +37,14 @@ func TestHistoryOneConnection(t *testing.T) {
 		})
 	}
 }
+
+func TestAllowances(t *testing.T) {
+	for _, b := range databasesAndVariants() {
+		t.Run(b.name, func(t *testing.T) {
+			storetest.RunAllowances(t, func(t *testing.T) func() store.Allowances {
+				dsn := b.create(t)
+				return func() store.Allowances { return b.open(t, dsn) }
+			})
+		})
+	}
+}

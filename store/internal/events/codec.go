@@ -105,6 +105,7 @@ var fields = [...]field{
 	text(func(e *store.Event) *string { return &e.Reason }),
 	number(func(e *store.Event) *int { return &e.Times }),
 	instant(func(e *store.Event) *time.Time { return &e.NextAttempt }),
+	text(func(e *store.Event) *string { return &e.Grants }),
 }
 
 // firstFields is how many fields the first edition of this package knew. Those that

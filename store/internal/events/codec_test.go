@@ -31,7 +31,7 @@ func accepted(n int) (list []store.Event) {
 func TestRoundTrip(t *testing.T) {
 	odd := []store.Event{
 		{}, {Kind: 99, N: -1, Size: 1 << 62, Time: time.UnixMicro(-1).UTC(), Received: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)},
-		{Remote: netip.MustParseAddr("fe80::1%eth0"), Reason: "\x00\xff", Times: 5, Field: "AUTH"},
+		{Remote: netip.MustParseAddr("fe80::1%eth0"), Reason: "\x00\xff", Times: 5, Field: "AUTH", Grants: "1 2 month/tenant/acme"},
 		{Reply: store.Reply{Code: 550, Enhanced: "5.1.1", Text: strings.Repeat("x", 20_000), Host: "mx"}, Attempt: 3},
 		{Remote: netip.MustParseAddr("::ffff:192.0.2.1"), Size: -1 << 63, N: 1<<31 - 1},
 		{NextAttempt: at}, {NextAttempt: at}, {NextAttempt: at.Add(time.Microsecond)}, {},
