@@ -83,6 +83,10 @@ func notADomain(name string) string {
 		return "it holds a slash; leave out the slash and everything after it"
 	case strings.Contains(name, "@"):
 		return "it is a mail address, not a domain"
+	case strings.HasPrefix(name, "_"):
+		return "it is the name of a DNS record; leave out what stands before the domain, such as _dmarc."
+	case strings.HasPrefix(name, "*."):
+		return "it is a pattern; add each domain by its own name"
 	}
 	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
 		return "it is an IP address, not a domain"

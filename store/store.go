@@ -2,8 +2,9 @@
 // SMTP users, and the mail in its queue.
 //
 // The interfaces are [Store], for package credentials, [Spool], for package
-// relay/queue, and [Suppressions], for package relay/suppress. They share no
-// transaction, so an adapter may implement only one of them. A relay without a queue needs no Spool. The module has adapters for both:
+// relay/queue, [Suppressions], for package relay/suppress, and [Setups], for package
+// relay/domains. They share no transaction, so an adapter may implement only one of
+// them. A relay without a queue needs no Spool. The module has adapters for both:
 // store/memory for tests and trials, store/sqlstore for SQLite, PostgreSQL,
 // MariaDB and MySQL. Package storetest tests every promise of the interfaces, for
 // your own adapter too.
@@ -25,8 +26,9 @@ import (
 // chooses it. It is never empty.
 type TenantID string
 
-// A Domain is a sending domain of one tenant. While it exists, no tenant can add
-// the same name.
+// A Domain is a sending domain of one tenant. It is a claim: several tenants may have
+// a domain of the same name, and package relay/domains decides which of them has
+// proved it.
 type Domain struct {
 	Tenant  TenantID
 	Name    string    // lower-case A-labels, no trailing dot
@@ -93,8 +95,8 @@ var (
 	// the same if another tenant has it, so that no tenant learns of it.
 	ErrNotFound = errors.New("store: not found")
 
-	// ErrTaken means that the domain name is in use, or that the username was
-	// issued before.
+	// ErrTaken means that the tenant has the domain already, or that the username
+	// was issued before.
 	ErrTaken = errors.New("store: already taken")
 
 	// ErrConflict means that the password was changed after the generation that
@@ -118,8 +120,8 @@ var (
 // and usernames of up to 255 bytes, and names and hashes of up to 1,024 bytes. It
 // may refuse longer ones with an error of its own, but never cuts them.
 type Store interface {
-	// AddDomain adds a domain. ErrTaken: a tenant, this one or another, has a
-	// domain of this name.
+	// AddDomain adds a domain. ErrTaken: the tenant has a domain of this name.
+	// Other tenants' domains of the same name have no effect.
 	AddDomain(ctx context.Context, d Domain) error
 
 	// Domain returns one domain of the tenant. ErrNotFound: the tenant has no
@@ -130,7 +132,7 @@ type Store interface {
 	Domains(ctx context.Context, tenant TenantID, page Page) ([]Domain, error)
 
 	// DeleteDomain removes the tenant's domain and every user of it, in one
-	// step. The usernames stay on record and are never issued again. Any tenant
+	// step. The usernames stay on record and are never issued again. The tenant
 	// can add the name again; the new domain has no users. ErrNotFound: the
 	// tenant has no such domain.
 	DeleteDomain(ctx context.Context, tenant TenantID, name string) error

@@ -103,6 +103,19 @@ func TestSuppressionsCasesAreTheContract(t *testing.T) {
 	})
 }
 
+// As TestCasesAreTheContract, for setups.
+func TestSetupsCasesAreTheContract(t *testing.T) {
+	source := contract(t, "../store/setups.go", "Setups")
+	var quotes []quote
+	for _, p := range setupsPromises() {
+		quotes = append(quotes, quote{p.name, p.words})
+	}
+	agree(t, quotes, source.all, source.contract, []string{
+		"A Setups keeps setups.",
+		"SetSetup adds or changes a setup.",
+	})
+}
+
 // A quote is the name of a case and the sentences that it quotes.
 type quote struct{ name, words string }
 

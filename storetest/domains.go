@@ -22,22 +22,43 @@ var domainPromises = []promise{
 	},
 	{
 		name:  "AddDomain/Taken",
-		words: "ErrTaken: a tenant, this one or another, has a domain of this name.",
+		words: "ErrTaken: the tenant has a domain of this name.",
 		check: func(t *tester) {
 			first := t.addDomain(acme, acmeDomain)
-			second := store.Domain{Tenant: rival, Name: acmeDomain, Created: day.AddDate(1, 0, 0)}
-			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain by another tenant")
-			second.Tenant = acme
-			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain twice by one tenant")
+			second := store.Domain{Tenant: acme, Name: acmeDomain, Created: day.AddDate(1, 0, 0)}
+			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain twice")
 
 			list, err := t.Domains(t.Context(), acme, store.Page{})
 			t.ok(err, "Domains(%q)", acme)
 			if !slices.Equal(list, []store.Domain{first}) {
 				t.Errorf("Domains(%q) after the refused AddDomain: got %+v, want only %+v", acme, list, first)
 			}
-			if list := t.domainNames(rival, store.Page{}); len(list) > 0 {
-				t.Errorf("Domains(%q) after the refused AddDomain: got %q, want none", rival, list)
+		},
+	},
+	{
+		name: "AddDomain/OfSeveralTenants",
+		words: "Other tenants' domains of the same name have no effect. " +
+			"It is a claim: several tenants may have a domain of the same name, and package relay/domains decides which of them has proved it.",
+		check: func(t *tester) {
+			t.addDomain(acme, acmeDomain)
+			a := t.addUser(acme, acmeDomain, "u1")
+			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: rival, Name: acmeDomain, Created: day.AddDate(1, 0, 0)}), "AddDomain by another tenant")
+			t.addUser(rival, acmeDomain, "r1")
+			t.addUser(rival, acmeDomain, "r2")
+			for tenant, want := range map[store.TenantID]int{acme: 1, rival: 2} {
+				d, err := t.Domain(t.Context(), tenant, acmeDomain)
+				t.ok(err, "Domain of %q", tenant)
+				list, err := t.Users(t.Context(), tenant, acmeDomain, store.Page{})
+				t.ok(err, "Users of %q", tenant)
+				if d.Tenant != tenant || d.Users != want || len(list) != want {
+					t.Errorf("%q: got domain %+v and %d users, want %d users of its own", tenant, d, len(list), want)
+				}
 			}
+			t.ok(t.DeleteDomain(t.Context(), rival, acmeDomain), "DeleteDomain")
+			t.gone(newUser(rival, acmeDomain, "r1"))
+			t.holds(a, hashOf("u1"))
+			t.fails(t.DeleteDomain(t.Context(), rival, acmeDomain), store.ErrNotFound, "DeleteDomain of another tenant's")
+			t.sumsUp(1, time.Time{})
 		},
 	},
 	{
@@ -140,21 +161,19 @@ var domainPromises = []promise{
 		},
 	},
 	{
-		name: "DeleteDomain/NameIsFreeAgain",
-		words: "Any tenant can add the name again; the new domain has no users. " +
-			"While it exists, no tenant can add the same name.",
+		name:  "DeleteDomain/NameIsFreeAgain",
+		words: "The tenant can add the name again; the new domain has no users.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
-			t.addDomain(rival, acmeDomain)
-			list, err := t.Users(t.Context(), rival, acmeDomain, store.Page{})
+			t.addDomain(acme, acmeDomain)
+			list, err := t.Users(t.Context(), acme, acmeDomain, store.Page{})
 			t.ok(err, "Users of the new domain")
 			if len(list) > 0 {
 				t.Errorf("Users of the new domain: got %+v, want none", list)
 			}
 			t.gone(newUser(acme, acmeDomain, "u1"))
-			t.gone(newUser(rival, acmeDomain, "u1"))
-			t.addUser(rival, acmeDomain, "u2")
+			t.addUser(acme, acmeDomain, "u2")
 		},
 	},
 	{

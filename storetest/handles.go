@@ -46,7 +46,7 @@ var handlePromises = []promise{
 			}
 			third := *t
 			third.Store = t.open()
-			third.fails(third.AddDomain(t.Context(), store.Domain{Tenant: acme, Name: rivalDomain, Created: day}),
+			third.fails(third.AddDomain(t.Context(), store.Domain{Tenant: rival, Name: rivalDomain, Created: day}),
 				store.ErrTaken, "AddDomain of what the first handle added")
 		},
 	},

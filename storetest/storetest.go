@@ -10,8 +10,8 @@
 //		})
 //	}
 //
-// [RunSpool] tests a [store.Spool], [RunContents] a [store.Contents], and
-// [RunSuppressions] a [store.Suppressions]. An adapter of several interfaces runs
+// [RunSpool] tests a [store.Spool], [RunContents] a [store.Contents],
+// [RunSuppressions] a [store.Suppressions], and [RunSetups] a [store.Setups]. An adapter of several interfaces runs
 // several suites.
 //
 // A case that fails prints what went wrong, and then the promise in the words of the

@@ -83,7 +83,12 @@ var mistakes = map[string]mistake{
 	"a tenant may add its own domain again": {
 		make:  func(s store.Store) store.Store { return addsTwice{s} },
 		name:  "AddDomain/Taken",
-		words: "ErrTaken: a tenant, this one or another, has a domain of this name.",
+		words: "ErrTaken: the tenant has a domain of this name.",
+	},
+	"a name belongs to the first tenant": {
+		make:  func(s store.Store) store.Store { return firstTenant{s, new(sync.Map)} },
+		name:  "AddDomain/OfSeveralTenants",
+		words: "Other tenants' domains of the same name have no effect.",
 	},
 	"Lookup caches the hash": {
 		make:  func(s store.Store) store.Store { return cached{s, new(sync.Map)} },

@@ -123,6 +123,19 @@ func (s addsTwice) AddDomain(ctx context.Context, d store.Domain) error {
 	return err
 }
 
+// firstTenant gives a name to the first tenant that adds it.
+type firstTenant struct {
+	store.Store
+	first *sync.Map
+}
+
+func (s firstTenant) AddDomain(ctx context.Context, d store.Domain) error {
+	if first, _ := s.first.LoadOrStore(d.Name, d.Tenant); first != d.Tenant {
+		return store.ErrTaken
+	}
+	return s.Store.AddDomain(ctx, d)
+}
+
 type cached struct {
 	store.Store
 	hashes *sync.Map

@@ -86,11 +86,7 @@ func (req *request) addDomain() (response, error) {
 		}, nil
 	}
 	if errors.Is(err, store.ErrTaken) {
-		code := "domain-taken"
-		if _, own := req.tenant.Domain(req.ctx(), name); own == nil {
-			code = "domain-yours"
-		}
-		err = &problem{code: code, status: http.StatusConflict, field: "name", args: []string{name}}
+		err = &problem{code: "domain-yours", status: http.StatusConflict, field: "name", args: []string{name}}
 	}
 	p := req.problemOf(err)
 	if p.field == "" {

@@ -15,10 +15,9 @@ import (
 // The buckets of the database. Values are JSON. bbolt keeps keys in byte order,
 // which is the order of a store's lists.
 var (
-	domains   = []byte("domains")   // by name: store.Domain
-	ofTenants = []byte("ofTenants") // by tenant, NUL, name: nothing
+	domains   = []byte("domains")   // by tenant, NUL, name: store.Domain
 	users     = []byte("users")     // by username: record
-	ofDomains = []byte("ofDomains") // by domain, NUL, username: nothing
+	ofDomains = []byte("ofDomains") // by tenant, NUL, domain, NUL, username: nothing
 	issued    = []byte("issued")    // by username, for ever: nothing
 )
 
@@ -38,7 +37,7 @@ type record struct {
 // NewStore returns a Store in an open database.
 func NewStore(db *bolt.DB) (Store, error) {
 	return Store{db}, db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{domains, ofTenants, users, ofDomains, issued} {
+		for _, name := range [][]byte{domains, users, ofDomains, issued} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -49,23 +48,18 @@ func NewStore(db *bolt.DB) (Store, error) {
 
 func (s Store) AddDomain(ctx context.Context, d store.Domain) error {
 	return s.update(ctx, func(tx *bolt.Tx) error {
-		if tx.Bucket(domains).Get([]byte(d.Name)) != nil {
+		key := pair(string(d.Tenant), d.Name)
+		if tx.Bucket(domains).Get(key) != nil {
 			return store.ErrTaken
 		}
-		if err := tx.Bucket(ofTenants).Put(pair(string(d.Tenant), d.Name), nil); err != nil {
-			return err
-		}
 		d.Users, d.LastConnection = 0, time.Time{} // found out when it is read
-		return put(tx, domains, d.Name, d)
+		return put(tx, domains, string(key), d)
 	})
 }
 
 func (s Store) Domain(ctx context.Context, tenant store.TenantID, name string) (d store.Domain, err error) {
 	err = s.view(ctx, func(tx *bolt.Tx) error {
-		if err := owns(tx, tenant, name); err != nil {
-			return err
-		}
-		d, err = domain(tx, name)
+		d, err = domain(tx, tenant, name)
 		return err
 	})
 	return d, err
@@ -73,9 +67,9 @@ func (s Store) Domain(ctx context.Context, tenant store.TenantID, name string) (
 
 func (s Store) Domains(ctx context.Context, tenant store.TenantID, page store.Page) (list []store.Domain, err error) {
 	err = s.view(ctx, func(tx *bolt.Tx) error {
-		return each(tx, ofTenants, string(tenant), page.After, func(name string) (more bool, err error) {
+		return each(tx, domains, string(tenant), page.After, func(name string) (more bool, err error) {
 			if found(page.Search, name) {
-				d, err := domain(tx, name)
+				d, err := domain(tx, tenant, name)
 				if err != nil {
 					return false, err
 				}
@@ -88,11 +82,12 @@ func (s Store) Domains(ctx context.Context, tenant store.TenantID, page store.Pa
 }
 
 // domain reads a domain and sums up its users.
-func domain(tx *bolt.Tx, name string) (d store.Domain, err error) {
-	if err := get(tx, domains, name, &d); err != nil {
+func domain(tx *bolt.Tx, tenant store.TenantID, name string) (d store.Domain, err error) {
+	key := string(pair(string(tenant), name))
+	if err := get(tx, domains, key, &d); err != nil {
 		return d, err
 	}
-	err = each(tx, ofDomains, name, "", func(username string) (more bool, err error) {
+	err = each(tx, ofDomains, key, "", func(username string) (more bool, err error) {
 		var r record
 		err = get(tx, users, username, &r)
 		d.Users++
@@ -109,22 +104,20 @@ func (s Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name str
 		if err := owns(tx, tenant, name); err != nil {
 			return err
 		}
+		key := string(pair(string(tenant), name))
 		var gone []string // a bucket must not change while it is read
-		if err := each(tx, ofDomains, name, "", func(username string) (more bool, err error) {
+		if err := each(tx, ofDomains, key, "", func(username string) (more bool, err error) {
 			gone = append(gone, username)
 			return true, nil
 		}); err != nil {
 			return err
 		}
 		for _, username := range gone {
-			if err := remove(tx, name, username); err != nil {
+			if err := remove(tx, key, username); err != nil {
 				return err
 			}
 		}
-		if err := tx.Bucket(ofTenants).Delete(pair(string(tenant), name)); err != nil {
-			return err
-		}
-		return tx.Bucket(domains).Delete([]byte(name))
+		return tx.Bucket(domains).Delete([]byte(key))
 	})
 }
 
@@ -139,7 +132,7 @@ func (s Store) AddUser(ctx context.Context, u store.User, hash string) error {
 		if err := tx.Bucket(issued).Put([]byte(u.Username), nil); err != nil {
 			return err
 		}
-		if err := tx.Bucket(ofDomains).Put(pair(u.Domain, u.Username), nil); err != nil {
+		if err := tx.Bucket(ofDomains).Put(pair(ownerOf(u), u.Username), nil); err != nil {
 			return err
 		}
 		return put(tx, users, u.Username, record{u, hash})
@@ -159,7 +152,7 @@ func (s Store) Users(ctx context.Context, tenant store.TenantID, domain string, 
 		if err := owns(tx, tenant, domain); err != nil {
 			return err
 		}
-		return each(tx, ofDomains, domain, page.After, func(username string) (more bool, err error) {
+		return each(tx, ofDomains, string(pair(string(tenant), domain)), page.After, func(username string) (more bool, err error) {
 			var r record
 			if err := get(tx, users, username, &r); err != nil {
 				return false, err
@@ -207,7 +200,7 @@ func (s Store) DeleteUser(ctx context.Context, tenant store.TenantID, username s
 		if r.User.Tenant != tenant {
 			return store.ErrNotFound
 		}
-		return remove(tx, r.User.Domain, username)
+		return remove(tx, ownerOf(r.User), username)
 	})
 }
 
@@ -258,17 +251,16 @@ func (s Store) update(ctx context.Context, f func(*bolt.Tx) error) error {
 
 // owns returns ErrNotFound if the tenant has no such domain.
 func owns(tx *bolt.Tx, tenant store.TenantID, domain string) error {
-	var d store.Domain
-	if err := get(tx, domains, domain, &d); err != nil {
-		return err
-	}
-	if d.Tenant != tenant {
+	if tx.Bucket(domains).Get(pair(string(tenant), domain)) == nil {
 		return store.ErrNotFound
 	}
 	return nil
 }
 
-// remove deletes a user, but not its username from those issued.
+// ownerOf returns the key of a user's domain.
+func ownerOf(u store.User) string { return string(pair(string(u.Tenant), u.Domain)) }
+
+// remove deletes a user of the domain with a key, but not its username from those issued.
 func remove(tx *bolt.Tx, domain, username string) error {
 	if err := tx.Bucket(ofDomains).Delete(pair(domain, username)); err != nil {
 		return err

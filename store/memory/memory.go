@@ -15,19 +15,25 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Store is a [store.Store], a [store.Spool], a [store.History] and a
-// [store.Suppressions] in memory. The zero value is empty and ready to use. A Store
+// A Store is a [store.Store], a [store.Spool], a [store.History], a
+// [store.Suppressions] and a [store.Setups] in memory. The zero value is empty and ready to use. A Store
 // must not be copied. The time of Lookup and RecordLogin does not depend on the
 // number of users; lists and DeleteDomain read every entry. Activities and counts
 // stay until Expire removes them.
 type Store struct {
 	mu      sync.RWMutex
-	domains map[string]store.Domain
+	domains map[domainKey]store.Domain
 	users   map[string]user
 	issued  map[string]bool // every username that was ever added
 
 	spool        spool        // has a lock of its own
 	suppressions suppressions // has a lock of its own
+	setups       setups       // has a lock of its own
+}
+
+type domainKey struct {
+	tenant store.TenantID
+	name   string
 }
 
 var _ store.Store = (*Store)(nil)
@@ -43,11 +49,11 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 		return err
 	}
 	defer s.mu.Unlock()
-	if _, ok := s.domains[d.Name]; ok {
+	if s.owns(d.Tenant, d.Name) {
 		return store.ErrTaken
 	}
 	d.Users, d.LastConnection = 0, time.Time{}
-	s.domains[d.Name] = d
+	s.domains[domainKey{d.Tenant, d.Name}] = d
 	return nil
 }
 
@@ -60,7 +66,7 @@ func (s *Store) Domain(ctx context.Context, tenant store.TenantID, name string) 
 	if !s.owns(tenant, name) {
 		return store.Domain{}, store.ErrNotFound
 	}
-	list := []store.Domain{s.domains[name]}
+	list := []store.Domain{s.domains[domainKey{tenant, name}]}
 	s.count(list)
 	return list[0], nil
 }
@@ -86,12 +92,12 @@ func (s *Store) Domains(ctx context.Context, tenant store.TenantID, page store.P
 // count sets Users and LastConnection of the domains in list. The caller must hold
 // s.mu.
 func (s *Store) count(list []store.Domain) {
-	at := make(map[string]*store.Domain, len(list))
+	at := make(map[domainKey]*store.Domain, len(list))
 	for i := range list {
-		at[list[i].Name] = &list[i]
+		at[domainKey{list[i].Tenant, list[i].Name}] = &list[i]
 	}
 	for _, u := range s.users {
-		if d := at[u.Domain]; d != nil {
+		if d := at[domainKey{u.Tenant, u.Domain}]; d != nil {
 			d.Users++
 			if u.LastConnection.After(d.LastConnection) {
 				d.LastConnection = u.LastConnection
@@ -114,9 +120,9 @@ func (s *Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name st
 	if !s.owns(tenant, name) {
 		return store.ErrNotFound
 	}
-	delete(s.domains, name)
+	delete(s.domains, domainKey{tenant, name})
 	for username, u := range s.users {
-		if u.Domain == name {
+		if u.Tenant == tenant && u.Domain == name {
 			delete(s.users, username)
 		}
 	}
@@ -165,7 +171,7 @@ func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string,
 	var list []store.User
 	for _, u := range s.users {
 		found := contains(u.Name, page.Search) || contains(u.Username, page.Search)
-		if u.Domain == domain && u.Username > page.After && found {
+		if u.Tenant == tenant && u.Domain == domain && u.Username > page.After && found {
 			list = append(list, u.User)
 		}
 	}
@@ -256,8 +262,8 @@ func (s *Store) change(ctx context.Context, tenant store.TenantID, username stri
 }
 
 func (s *Store) owns(tenant store.TenantID, domain string) bool {
-	d, ok := s.domains[domain]
-	return ok && d.Tenant == tenant
+	_, ok := s.domains[domainKey{tenant, domain}]
+	return ok
 }
 
 // lock locks s for writing, or returns ctx's error if ctx has ended. The first
@@ -269,7 +275,7 @@ func (s *Store) lock(ctx context.Context) error {
 		return err
 	}
 	if s.domains == nil {
-		s.domains = make(map[string]store.Domain)
+		s.domains = make(map[domainKey]store.Domain)
 		s.users = make(map[string]user)
 		s.issued = make(map[string]bool)
 	}

@@ -42,3 +42,10 @@ func TestAllowances(t *testing.T) {
 		return func() store.Allowances { return st }
 	})
 }
+
+func TestSetups(t *testing.T) {
+	storetest.RunSetups(t, func(t *testing.T) func() store.Setups {
+		st := new(memory.Store)
+		return func() store.Setups { return st }
+	})
+}

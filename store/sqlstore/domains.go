@@ -26,8 +26,8 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 // latest connection is computed from all users of the domain: an index for it would
 // make every login write more.
 const domainColumns = `d.tenant, d.name, d.created,
-	(SELECT COUNT(*) FROM {users} AS u WHERE u.domain = d.name),
-	(SELECT MAX(u.last_connection) FROM {users} AS u WHERE u.domain = d.name)`
+	(SELECT COUNT(*) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant),
+	(SELECT MAX(u.last_connection) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant)`
 
 // Domain implements [store.Store].
 func (s *Store) Domain(ctx context.Context, tenant store.TenantID, name string) (store.Domain, error) {
@@ -103,7 +103,7 @@ func (s *Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name st
 		if n == 0 {
 			return store.ErrNotFound
 		}
-		_, err = tx.exec(ctx, `DELETE FROM {users} WHERE domain = ?`, name)
+		_, err = tx.exec(ctx, `DELETE FROM {users} WHERE domain = ? AND tenant = ?`, name, string(tenant))
 		return err
 	})
 	return failed("delete domain", err)

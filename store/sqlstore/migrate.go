@@ -126,8 +126,9 @@ const needsSince = 3
 var needs = map[int]int{
 	4: 3, // adds tables, and rows that version 3 does not read
 	5: 3, // adds a table
-	6: 3, // adds a column
+	6: 6, // an older program deletes the users of all tenants with a domain of one name
 	7: 3, // adds tables
+	8: 3, // adds a column
 }
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user

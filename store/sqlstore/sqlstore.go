@@ -126,9 +126,8 @@ func (d Dialect) String() string {
 // defaultPrefix is the prefix of the tables if [Store.TablePrefix] is empty.
 const defaultPrefix = "gatepost_"
 
-// A Store is a [store.Store], a [store.Spool] and a [store.Suppressions] in a SQL
-// database. Make one with
-// [New] and call [Store.Migrate] before its first use. A Store needs no closing.
+// A Store is a [store.Store], a [store.Spool], a [store.History], a
+// [store.Suppressions] and a [store.Setups] in a SQL database. Make one with [New] and call [Store.Migrate] before its first use. A Store needs no closing.
 type Store struct {
 	// TablePrefix begins the name of each table: at most 32 letters a to z,
 	// digits and underscores, not beginning with a digit. Set it before the first

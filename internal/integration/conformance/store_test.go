@@ -31,6 +31,17 @@ func TestSuppressions(t *testing.T) {
 	}
 }
 
+func TestSetups(t *testing.T) {
+	for _, b := range databasesAndVariants() {
+		t.Run(b.name, func(t *testing.T) {
+			storetest.RunSetups(t, func(t *testing.T) func() store.Setups {
+				dsn := b.create(t)
+				return func() store.Setups { return b.open(t, dsn) }
+			})
+		})
+	}
+}
+
 // A Store needs no more than one connection at a time, so that it can't wait
 // for itself when the pool is small.
 func TestOneConnection(t *testing.T) {

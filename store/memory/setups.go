@@ -1,0 +1,123 @@
+package memory
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+var _ store.Setups = (*Store)(nil)
+
+// A setups is the part of a Store that is a [store.Setups].
+type setups struct {
+	mu      sync.Mutex
+	all     map[setupKey]store.Setup
+	holders map[string]setupKey // by domain
+}
+
+type setupKey struct {
+	domain string
+	tenant store.TenantID
+	added  int64 // in microseconds, so that equal times are equal keys
+}
+
+func setupKeyOf(s *store.Setup) setupKey { return setupKey{s.Domain, s.Tenant, s.Added.UnixMicro()} }
+
+// Setup implements [store.Setups].
+func (s *Store) Setup(ctx context.Context, domain string, tenant store.TenantID, added time.Time) (store.Setup, error) {
+	return s.setups.get(ctx, func(*setups) setupKey { return setupKey{domain, tenant, added.UnixMicro()} })
+}
+
+// HoldingSetup implements [store.Setups].
+func (s *Store) HoldingSetup(ctx context.Context, domain string) (store.Setup, error) {
+	return s.setups.get(ctx, func(p *setups) setupKey { return p.holders[domain] })
+}
+
+func (p *setups) get(ctx context.Context, key func(*setups) setupKey) (store.Setup, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return store.Setup{}, err
+	}
+	s, ok := p.all[key(p)]
+	if !ok {
+		return store.Setup{}, store.ErrNotFound
+	}
+	return s, nil
+}
+
+// SetSetup implements [store.Setups].
+func (s *Store) SetSetup(ctx context.Context, new store.Setup) error {
+	p, key := &s.setups, setupKeyOf(&new)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if p.all == nil {
+		p.all, p.holders = make(map[setupKey]store.Setup), make(map[string]setupKey)
+	}
+	if p.all[key].Version != new.Version {
+		return store.ErrConflict
+	}
+	holder, held := p.holders[new.Domain]
+	switch {
+	case new.Holds:
+		if held && holder != key {
+			old := p.all[holder]
+			old.Holds, old.Next = false, new.Checked
+			old.Version++
+			p.all[holder] = old
+		}
+		p.holders[new.Domain] = key
+	case held && holder == key:
+		delete(p.holders, new.Domain)
+	}
+	new.Version++
+	p.all[key] = new
+	return nil
+}
+
+// DropSetup implements [store.Setups].
+func (s *Store) DropSetup(ctx context.Context, old store.Setup) error {
+	p, key := &s.setups, setupKeyOf(&old)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if is, ok := p.all[key]; !ok || is.Version != old.Version {
+		return store.ErrConflict
+	}
+	if p.holders[old.Domain] == key {
+		delete(p.holders, old.Domain)
+	}
+	delete(p.all, key)
+	return nil
+}
+
+// DueSetups implements [store.Setups].
+func (s *Store) DueSetups(ctx context.Context, now, until time.Time, limit int) ([]store.Setup, error) {
+	p := &s.setups
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var due []store.Setup
+	for _, s := range p.all {
+		if !s.Next.After(now) {
+			due = append(due, s)
+		}
+	}
+	slices.SortFunc(due, func(a, b store.Setup) int { return a.Next.Compare(b.Next) })
+	due = due[:min(len(due), max(limit, 0))]
+	for i := range due {
+		due[i].Next = until
+		p.all[setupKeyOf(&due[i])] = due[i]
+	}
+	return due, nil
+}
