@@ -77,12 +77,12 @@ func (m *Manager) AuthenticateIf(ctx context.Context, username string, password 
 	}
 	u, err := m.lookup(ctx, &a)
 	if err != nil {
-		return Identity{}, &LoginError{Claimed: identityOf(u), Err: err}
+		return Identity{}, &LoginError{Claimed: IdentityOf(u), Err: err}
 	}
 	if err := m.decide(ctx, &a, u, from, allow); err != nil {
-		return Identity{}, &LoginError{Claimed: identityOf(u), Err: err}
+		return Identity{}, &LoginError{Claimed: IdentityOf(u), Err: err}
 	}
-	return identityOf(u), nil
+	return IdentityOf(u), nil
 }
 
 // decide checks the password, calls allow, and records the login. For a user that
@@ -96,14 +96,14 @@ func (m *Manager) decide(ctx context.Context, a *attempt, u store.User, from net
 		return ErrDenied
 	}
 	if fresh { // the password may have been reset while it was hashed
-		if err := m.Validate(ctx, identityOf(u)); errors.Is(err, ErrRevoked) {
+		if err := m.Validate(ctx, IdentityOf(u)); errors.Is(err, ErrRevoked) {
 			return ErrDenied
 		} else if err != nil {
 			return err
 		}
 	}
 	if allow != nil {
-		if err := allow(ctx, identityOf(u)); err != nil {
+		if err := allow(ctx, IdentityOf(u)); err != nil {
 			return err
 		}
 	}

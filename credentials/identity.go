@@ -20,7 +20,7 @@ type Identity struct {
 	Generation int64
 }
 
-func identityOf(u store.User) Identity {
+func IdentityOf(u store.User) Identity {
 	return Identity{Tenant: u.Tenant, Domain: u.Domain, Username: u.Username, Generation: u.Generation}
 }
 
@@ -41,7 +41,7 @@ func (m *Manager) Validate(ctx context.Context, id Identity) error {
 	if err != nil {
 		return fmt.Errorf("credentials: validate: %w", err)
 	}
-	if identityOf(u) != id {
+	if IdentityOf(u) != id {
 		return ErrRevoked
 	}
 	return nil

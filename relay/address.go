@@ -112,6 +112,21 @@ func (p path) address(allowUTF8 bool, bad reply) (string, reply) {
 	return local + "@" + domain, reply{}
 }
 
+// wholePath returns the path that addr is, without angle brackets. It reports false
+// if addr is not one.
+func wholePath(addr string) (p path, ok bool) {
+	p, rest, ok := cutPath("<" + addr + ">")
+	return p, ok && rest == "" && p != path{}
+}
+
+// ofRecipient returns the path with host as the domain if it is <postmaster>.
+func (p path) ofRecipient(host string) path {
+	if p.isPostmaster() {
+		return path{local: "postmaster", domain: host}
+	}
+	return p
+}
+
 // isPostmaster reports whether the path is the one without a domain that every
 // server has to accept as a recipient (RFC 5321 section 4.5.1).
 func (p path) isPostmaster() bool {

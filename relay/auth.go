@@ -116,7 +116,7 @@ func (s *session) authenticate(username, password string) (id credentials.Identi
 func (s *session) allowLogin(ctx context.Context, id credentials.Identity) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	err := s.ask(ctx, s.srv.AllowLogin, &PolicyRequest{Client: s.client(id), Field: FieldAuth, TLS: s.conn.tlsVersion()})
+	err := s.srv.ask(ctx, s.srv.AllowLogin, &PolicyRequest{Client: s.client(id), Field: FieldAuth, TLS: s.conn.tlsVersion()})
 	var re *ReplyError
 	if errors.As(err, &re) && re.isRefusal() {
 		return &notAllowed{replyFor(re)}
@@ -180,18 +180,20 @@ func (s *session) countFailure() {
 
 // stillValid looks in the store whether the login still holds: the password may
 // have been reset, or the user deleted, by anybody on any node.
-func (s *session) stillValid(ctx context.Context, id credentials.Identity) reply {
-	err := s.srv.Credentials.Validate(ctx, id)
+func (s *Server) stillValid(ctx context.Context, c Client) reply {
+	err := s.Credentials.Validate(ctx, c.Identity)
 	switch {
 	case err == nil:
 		return reply{}
 	case errors.Is(err, credentials.ErrRevoked):
-		s.srv.cutOff(s, "credentials reset or deleted")
 		return replyRevoked
 	}
-	s.logger().Error("relay: checking a login failed", "username", id.Username, "error", err)
+	s.logger().Error("relay: checking a login failed", "session", c.Session, "username", c.Identity.Username, "error", err)
 	return replyUnavailable
 }
+
+// revoked ends the session because its login does not hold any more.
+func (s *session) revoked() { s.srv.cutOff(s, "credentials reset or deleted") }
 
 // recheck is called now and then while the session is idle. It ends the session
 // if the credentials are known to be void. An error of the store ends no session,
@@ -205,7 +207,9 @@ func (s *session) recheck() {
 	}()
 	ctx, cancel := s.context(lookupTimeout)
 	defer cancel()
-	s.stillValid(ctx, s.user())
+	if s.srv.stillValid(ctx, s.client(s.user())) == replyRevoked {
+		s.revoked()
+	}
 }
 
 // onCredentials ends the sessions that an event concerns, at once. It is what

@@ -43,6 +43,12 @@
 // that used the old password at once. No node accepts a further message from such a
 // session.
 //
+// # Mail of the product itself
+//
+// [Server.Submit] takes a message without a connection and a password: from an HTTP
+// API, for example, or from a button that sends a test message. The checks, the
+// events and the statistics are those of a client that is logged in.
+//
 // # Tests with real parts
 //
 // Real mail programs send through a relay in internal/integration/e2e. Relays are

@@ -28,11 +28,11 @@ type Event interface {
 type Client struct {
 	// Session is the ID of the connection: 26 letters and digits. It is in every
 	// event and every log line about the connection, and no two connections of
-	// any node share it.
+	// any node share it. A call of Server.Submit has an ID of its own, too.
 	Session string
 
 	// Remote is the client's address. It is the zero Addr if the connection is
-	// not a TCP connection.
+	// not a TCP connection. For Server.Submit it is Submission.Remote.
 	Remote netip.Addr
 
 	// Identity is the SMTP user that is logged in; the zero Identity before
@@ -108,8 +108,8 @@ func (c LoginCause) String() string {
 	return fmt.Sprintf("LoginCause(%d)", int(c))
 }
 
-// MessageAccepted says that the Forwarder took a message and the client is
-// answered 250.
+// MessageAccepted says that the Forwarder took a message, and that the client is
+// answered 250 or Submit returns the ID.
 type MessageAccepted struct {
 	Client
 	ID   string      // of the message

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/smtp"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -63,6 +64,45 @@ func ExampleServer_allowUser() {
 	// Output:
 	// 550 "5.7.1 sending is suspended: the bill of May is unpaid"
 	// <nil>
+}
+
+// Submit sends mail of the product itself, such as an HTTP API takes from customers.
+// It needs no connection and no password.
+func ExampleServer_Submit() {
+	ctx := context.Background()
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	acme := creds.Tenant("acme")
+	_, err := acme.AddDomain(ctx, "acme.example")
+	user, _, err2 := acme.AddUser(ctx, "acme.example", "API")
+	if err := errors.Join(err, err2); err != nil {
+		log.Fatal(err)
+	}
+	srv := &relay.Server{
+		Hostname:    "smtp.example.com",
+		Credentials: creds,
+		Forwarder: relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
+			fmt.Println("from", m.From, "to", m.To[0].Address)
+			return nil
+		}),
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	defer srv.Close()
+
+	for _, from := range []string{"shop@acme.example", "shop@other.example"} {
+		_, err := srv.Submit(ctx, relay.Submission{
+			Identity: credentials.IdentityOf(user),
+			From:     from,
+			To:       []string{"bob@example.com"},
+			Content:  strings.NewReader("From: " + from + "\nTo: bob@example.com\nSubject: Your order\n\nThank you.\n"),
+		})
+		var refused *relay.ReplyError
+		if errors.As(err, &refused) {
+			fmt.Println(refused.Code, refused.Text) // what an SMTP client is told
+		}
+	}
+	// Output:
+	// from shop@acme.example to bob@example.com
+	// 550 MAIL FROM: domain other.example is not allowed, this user sends from acme.example only
 }
 
 // OnEvent shows customers what happens to their mail, and feeds counters.

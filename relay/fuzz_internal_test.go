@@ -96,7 +96,7 @@ func FuzzHeader(f *testing.F) {
 		}
 		m := &Message{ID: "id", Received: time.Unix(0, 0)}
 		m = m.WithContent(in.rest, in.restSize)
-		m.prefix = srv.complete(m, h, true)
+		m.prefix = srv.complete(m, h, protocol(false, true))
 		if author, err := mailheader.Author(m.prefix); err != nil || author != h.From[0] {
 			t.Fatalf("got the author %q and error %v from a signer, want one of %q", author, err, h.From)
 		}

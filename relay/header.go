@@ -10,23 +10,17 @@ import (
 
 // complete returns the header as it leaves the relay: with a Received line (RFC
 // 5321 section 4.4), and with a Message-ID and a Date if the client sent none, or an
-// invalid one (RFC 6409 sections 8.1 and 8.2). It sets a new Message-ID on m.
-func (s *Server) complete(m *Message, h *mailheader.Header, secure bool) []byte {
+// invalid one (RFC 6409 sections 8.1 and 8.2). It sets a new Message-ID on m. with is
+// the protocol, or empty for a message that did not come by SMTP.
+func (s *Server) complete(m *Message, h *mailheader.Header, with string) []byte {
 	var b bytes.Buffer
 	size := 512
 	for _, part := range h.Kept {
 		size += len(part)
 	}
 	b.Grow(size)
-	from := "unknown"
-	switch {
-	case m.Remote.Is6():
-		from = "[IPv6:" + m.Remote.String() + "]"
-	case m.Remote.IsValid():
-		from = "[" + m.Remote.String() + "]"
-	}
 	date := m.Received.Format(time.RFC1123Z)
-	fmt.Fprintf(&b, "Received: from %s\r\n\tby %s with %s id %s;\r\n\t%s\r\n", from, s.host, protocol(m.Options.UTF8, secure), m.ID, date)
+	fmt.Fprintf(&b, "Received: %sby %s%s id %s;\r\n\t%s\r\n", receivedFrom(m, with), s.host, with, m.ID, date)
 	if m.MessageID == "" {
 		m.MessageID = "<" + m.ID + "@" + s.host + ">"
 		fmt.Fprintf(&b, "Message-ID: %s\r\n", m.MessageID)
@@ -43,12 +37,27 @@ func (s *Server) complete(m *Message, h *mailheader.Header, secure bool) []byte 
 	return b.Bytes()
 }
 
+// receivedFrom returns the "from" clause of a Received line. It is empty if no
+// client is known because the message did not come by SMTP.
+func receivedFrom(m *Message, with string) string {
+	const next = "\r\n\t"
+	switch {
+	case m.Remote.Is6():
+		return "from [IPv6:" + m.Remote.String() + "]" + next
+	case m.Remote.IsValid():
+		return "from [" + m.Remote.String() + "]" + next
+	case with == "":
+		return ""
+	}
+	return "from unknown" + next
+}
+
 // protocol returns the "with" clause of a Received line (RFC 3848, RFC 6531 section
 // 4.3).
 func protocol(utf8, secure bool) string {
-	p := "ESMTP"
+	p := " with ESMTP"
 	if utf8 {
-		p = "UTF8SMTP"
+		p = " with UTF8SMTP"
 	}
 	if secure {
 		p += "S"

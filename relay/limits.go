@@ -273,10 +273,10 @@ func (s *Server) unregister(c *conn) {
 	s.closeEmpty()
 }
 
-// closeEmpty closes s.empty if Shutdown is waiting and no connection is left.
-// The caller must hold s.mu.
+// closeEmpty closes s.empty if Shutdown is waiting and no connection or call of
+// Submit is left. The caller must hold s.mu.
 func (s *Server) closeEmpty() {
-	if s.closed && len(s.conns)+len(s.refused) == 0 && s.empty != nil && !s.emptied {
+	if s.closed && len(s.conns)+len(s.refused)+s.calls == 0 && s.empty != nil && !s.emptied {
 		s.emptied = true
 		close(s.empty)
 	}

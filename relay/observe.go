@@ -73,8 +73,11 @@ func pathOf(arg string) string {
 	} else if end := strings.IndexByte(arg, ' '); end >= 0 {
 		arg = arg[:end]
 	}
-	return mailtext.OneLine(arg[:min(len(arg), 300)], 254)
+	return printablePath(arg)
 }
+
+// printablePath returns an address, which need not be well-formed, for an event.
+func printablePath(addr string) string { return mailtext.OneLine(addr[:min(len(addr), 300)], 254) }
 
 // authOf returns the mechanism in the argument of AUTH. Without TLS, where AUTH is
 // refused, it also returns the username for the event.

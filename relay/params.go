@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -77,10 +78,7 @@ func (cmd *mailCommand) set(p param) reply {
 // the reply that refuses it. The recipient <postmaster> is the postmaster of host.
 func parseRcpt(arg string, allowUTF8 bool, host string) (r Recipient, refusal reply) {
 	p, rest, ok := cutPathAfter("TO:", arg)
-	switch {
-	case ok && p.isPostmaster():
-		p.local, p.domain = "postmaster", host
-	case !ok || p.domain == "":
+	if p = p.ofRecipient(host); !ok || p.domain == "" {
 		return r, replyBadRcpt
 	}
 	params, refusal := parseParams(rest)
@@ -204,6 +202,20 @@ func decodeXtext(s string) (string, bool) {
 		b.WriteByte(ch)
 	}
 	return b.String(), b.Len() > 0
+}
+
+// encodeXtext encodes a parameter's value, so that decodeXtext decides whether it is
+// allowed.
+func encodeXtext(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if ch := s[i]; ch <= ' ' || ch > '~' || ch == '+' || ch == '=' {
+			fmt.Fprintf(&b, "+%02X", ch)
+		} else {
+			b.WriteByte(ch)
+		}
+	}
+	return b.String()
 }
 
 // decodeUTF8Address decodes an address of type utf-8, in which \x{HEX} stands for

@@ -85,13 +85,13 @@ func canonicalAddress(addr string) string {
 type policyFunc = func(context.Context, *PolicyRequest) error
 
 // ask calls a policy function, unless it is nil. A panic becomes an error.
-func (s *session) ask(ctx context.Context, allow policyFunc, r *PolicyRequest) (err error) {
+func (s *Server) ask(ctx context.Context, allow policyFunc, r *PolicyRequest) (err error) {
 	if allow == nil {
 		return nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			s.srv.logPanic("a policy function", p, slog.String("session", s.conn.id))
+			s.logPanic("a policy function", p, slog.String("session", r.Session))
 			err = errPolicyPanic
 		}
 	}()
@@ -101,52 +101,52 @@ func (s *session) ask(ctx context.Context, allow policyFunc, r *PolicyRequest) (
 var errPolicyPanic = errors.New("relay: a policy function panicked")
 
 // checkUser asks AllowUser at MAIL.
-func (s *session) checkUser(ctx context.Context, id credentials.Identity, size int64) reply {
-	r := &PolicyRequest{Client: s.client(id), Field: FieldMailFrom, Size: size, TLS: s.conn.tlsVersion()}
-	return s.answer(r, s.ask(ctx, s.srv.AllowUser, r))
+func (tx *transaction) checkUser(ctx context.Context) reply {
+	r := &PolicyRequest{Client: tx.client, Field: FieldMailFrom, Size: tx.size, TLS: tx.tls}
+	return tx.srv.answer(r, tx.srv.ask(ctx, tx.srv.AllowUser, r))
 }
 
 // checkSender applies the sender rule to r.Address and then asks AllowSender.
-func (s *session) checkSender(ctx context.Context, r *PolicyRequest) reply {
-	rule := s.srv.ReplaceExactDomain
+func (tx *transaction) checkSender(ctx context.Context, r *PolicyRequest) reply {
+	rule := tx.srv.ReplaceExactDomain
 	if rule == nil {
 		rule = ExactDomain
 	}
-	err := s.ask(ctx, rule, r)
+	err := tx.srv.ask(ctx, rule, r)
 	if err == nil {
-		err = s.ask(ctx, s.srv.AllowSender, r)
+		err = tx.srv.ask(ctx, tx.srv.AllowSender, r)
 	}
-	return s.answer(r, err)
+	return tx.srv.answer(r, err)
 }
 
-func (s *session) checkRecipient(tx *transaction, addr string) reply {
-	if s.srv.AllowRecipient == nil {
+func (tx *transaction) checkRecipient(addr string) reply {
+	if tx.srv.AllowRecipient == nil {
 		return reply{}
 	}
-	ctx, cancel := s.context(lookupTimeout)
+	ctx, cancel := tx.context(lookupTimeout)
 	defer cancel()
-	r := s.request(tx, FieldRcptTo, addr)
-	return s.answer(r, s.ask(ctx, s.srv.AllowRecipient, r))
+	r := tx.request(FieldRcptTo, addr)
+	return tx.srv.answer(r, tx.srv.ask(ctx, tx.srv.AllowRecipient, r))
 }
 
 // request describes an address of the transaction to a policy function.
-func (s *session) request(tx *transaction, field Field, addr string) *PolicyRequest {
+func (tx *transaction) request(field Field, addr string) *PolicyRequest {
 	return &PolicyRequest{
-		Client: s.client(tx.id), Field: field, Address: canonicalAddress(addr),
-		From: tx.from, Recipients: len(tx.to), Size: tx.size, TLS: s.conn.tlsVersion(),
+		Client: tx.client, Field: field, Address: canonicalAddress(addr),
+		From: tx.from, Recipients: len(tx.to), Size: tx.size, TLS: tx.tls,
 	}
 }
 
 // answer turns the error of a policy function into a reply. The text about an
 // address begins with its field.
-func (s *session) answer(r *PolicyRequest, err error) reply {
+func (s *Server) answer(r *PolicyRequest, err error) reply {
 	if err == nil {
 		return reply{}
 	}
 	var re *ReplyError
 	if !errors.As(err, &re) || !re.isRefusal() {
 		if err != errPolicyPanic {
-			s.logger().Error("relay: a policy function failed", "field", string(r.Field), "error", err)
+			s.logger().Error("relay: a policy function failed", "session", r.Session, "field", string(r.Field), "error", err)
 		}
 		refusal := replyUnavailable
 		refusal.field = r.Field
@@ -162,15 +162,15 @@ func (s *session) answer(r *PolicyRequest, err error) reply {
 
 // checkHeader applies the policy to every address in From and Sender (RFC 5322
 // section 3.6.2): they are what the recipient is shown.
-func (s *session) checkHeader(ctx context.Context, tx *transaction, h *mailheader.Header, size int64) reply {
+func (tx *transaction) checkHeader(ctx context.Context, h *mailheader.Header, size int64) reply {
 	for _, field := range []struct {
 		name  Field
 		addrs []string
 	}{{FieldFrom, h.From}, {FieldSender, h.Sender}} {
 		for _, addr := range field.addrs {
-			r := s.request(tx, field.name, addr)
+			r := tx.request(field.name, addr)
 			r.Size = size
-			if refusal := s.checkSender(ctx, r); refusal != (reply{}) {
+			if refusal := tx.checkSender(ctx, r); refusal != (reply{}) {
 				return refusal
 			}
 		}

@@ -60,6 +60,8 @@ var (
 	replyBadRecipient  = reply{code: 501, enhanced: "5.1.3", text: "malformed recipient address"}
 	replyLongAddress   = reply{code: 501, enhanced: "5.1.3", text: fmt.Sprintf("the address is longer than %d bytes", maxAddress)}
 
+	replyNoRecipient = reply{code: 503, enhanced: "5.5.1", text: "no recipient was accepted"}
+
 	replyUnknownMailParam = reply{code: 555, enhanced: "5.5.4", text: "unknown MAIL parameter"}
 	replyUnknownRcptParam = reply{code: 555, enhanced: "5.5.4", text: "unknown RCPT parameter"}
 	replyTwice            = reply{code: 501, enhanced: "5.5.4", text: "a parameter is given twice"}
@@ -132,6 +134,11 @@ func (r reply) smtp() *smtp.SMTPError {
 	e := &smtp.SMTPError{Code: r.code, EnhancedCode: smtp.EnhancedCode{r.code / 100, 0, 0}, Message: mailtext.OneLine(r.text, maxReplyText)}
 	fmt.Sscanf(r.enhanced, "%d.%d.%d", &e.EnhancedCode[0], &e.EnhancedCode[1], &e.EnhancedCode[2])
 	return e
+}
+
+// err returns the reply as an error for a caller of Submit.
+func (r reply) err() *ReplyError {
+	return &ReplyError{Code: r.code, Enhanced: r.enhanced, Text: mailtext.OneLine(r.text, maxReplyText)}
 }
 
 // replyFor returns the reply for an error of a Forwarder or a policy function.

@@ -27,7 +27,8 @@ import (
 //
 // Set the fields, then call one or more of Serve, ServeTLS, ListenAndServe and
 // ListenAndServeTLS, each in a goroutine of its own. They return
-// [ErrServerClosed] after Shutdown or Close. The fields must not be changed after
+// [ErrServerClosed] after Shutdown or Close. Mail of the product itself needs no
+// connection: see Submit. The fields must not be changed after
 // the first call. A Server cannot be used again after Shutdown or Close. A limit
 // or timeout below zero counts as zero. A very large one, such as math.MaxInt64,
 // switches the limit off.
@@ -48,8 +49,8 @@ type Server struct {
 	// TLSConfig holds the certificate. Set GetCertificate to renew the
 	// certificate without a restart. TLS versions before 1.2 are never used
 	// (RFC 8314 section 4.1). Errors of GetCertificate and GetConfigForClient
-	// are logged, at most ten a minute, and not twice in a row. Required, unless
-	// InsecureAuth is set.
+	// are logged, at most ten a minute, and not twice in a row. Required to serve,
+	// unless InsecureAuth is set.
 	TLSConfig *tls.Config
 
 	// AllowLogin, AllowUser, AllowSender and AllowRecipient each add a condition
@@ -171,9 +172,10 @@ type Server struct {
 
 	mu        sync.Mutex
 	closed    bool
-	empty     chan struct{} // closed when closed is set and no connection is left
+	empty     chan struct{} // closed when closed is set and no connection or call of Submit is left
 	listeners map[*net.Listener]struct{}
 	emptied   bool // empty was closed
+	calls     int  // calls of Submit
 
 	// Connections and their owners, see limits.go.
 	conns     map[*conn]struct{}
@@ -189,8 +191,8 @@ type Server struct {
 	connsRefused time.Time // when a refused connection was last logged as a warning
 }
 
-// ErrServerClosed is returned by Serve, ServeTLS, ListenAndServe and
-// ListenAndServeTLS after Shutdown or Close.
+// ErrServerClosed is returned by Serve, ServeTLS, ListenAndServe, ListenAndServeTLS
+// and Submit after Shutdown or Close.
 var ErrServerClosed = errors.New("relay: server closed")
 
 // ListenAndServe listens on the TCP address addr and serves clients that begin
@@ -236,7 +238,10 @@ func (s *Server) serve(l net.Listener, implicitTLS bool) error {
 	if s.startErr != nil {
 		return s.startErr
 	}
-	if implicitTLS && s.tls == nil {
+	switch {
+	case s.tls == nil && !s.InsecureAuth:
+		return errors.New("relay: Server.TLSConfig is required (or InsecureAuth, for tests)")
+	case s.tls == nil && implicitTLS:
 		return errors.New("relay: ServeTLS needs Server.TLSConfig")
 	}
 	if !s.addListener(&l) {
@@ -246,7 +251,7 @@ func (s *Server) serve(l net.Listener, implicitTLS bool) error {
 	return s.acceptFrom(l, implicitTLS)
 }
 
-// setUp checks the fields and starts what Serve and ServeTLS share.
+// setUp checks the fields and starts what Serve, ServeTLS and Submit share.
 func (s *Server) setUp() error {
 	switch {
 	case s.Credentials == nil:
@@ -287,9 +292,9 @@ func (s *Server) setUp() error {
 const maxLine = 64 << 10
 
 // Shutdown closes the listeners, sends 421 to idle clients, lets messages in
-// progress finish, and returns when the last connection has ended. If ctx ends
-// first, Shutdown returns the error of ctx. The remaining connections then go on
-// until they are done, or until Close.
+// progress finish, and returns when the last connection and the last call of Submit
+// have ended. If ctx ends first, Shutdown returns the error of ctx. The remaining
+// connections and calls then go on until they are done, or until Close.
 func (s *Server) Shutdown(ctx context.Context) error {
 	for _, c := range s.stop() {
 		c.drain()

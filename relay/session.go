@@ -2,9 +2,7 @@ package relay
 
 import (
 	"context"
-	"io"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 
@@ -34,41 +32,6 @@ func (s *session) client(id credentials.Identity) Client {
 
 // logger returns the server's logger with the session's ID.
 func (s *session) logger() *slog.Logger { return s.srv.logger().With("session", s.conn.id) }
-
-// A transaction is the state of one message, from MAIL to the end of its data.
-type transaction struct {
-	id          credentials.Identity
-	from        string
-	to          []Recipient
-	known       map[string]struct{} // the addresses in to
-	options     Options
-	size        int64 // as declared by the client, or 0
-	started     time.Time
-	bodyStarted time.Time
-	refused     bool          // the client has been told so, before the end of the data
-	took        time.Duration // how long the Forwarder took
-
-	began, ended chan struct{}  // closed when Data begins and when it returns
-	chunks       *io.PipeReader // the data, if it comes by BDAT; set before began is closed
-}
-
-// awaitData waits until go-smtp has used the result of an abandoned message's Data
-// call. Otherwise go-smtp would use it for the next message.
-func (tx *transaction) awaitData() {
-	select {
-	case <-tx.began:
-	default:
-		return
-	}
-	<-tx.ended
-	for tx.chunks != nil {
-		// go-smtp closes the pipe after it has passed on the result.
-		if _, err := tx.chunks.Read(nil); err == io.ErrClosedPipe {
-			return
-		}
-		runtime.Gosched()
-	}
-}
 
 func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
 	ses := &session{srv: s, conn: c.Conn().(*conn)}
@@ -110,26 +73,29 @@ func (s *session) begin(arg string) (refusal reply) {
 	case cmd.size > s.srv.maxMessageBytes():
 		return s.srv.replyTooLarge()
 	}
-	id := s.user()
-	ctx, cancel := s.context(lookupTimeout)
-	defer cancel()
-	if refusal := s.stillValid(ctx, id); refusal != (reply{}) {
+	tx := s.newTransaction(cmd)
+	if refusal := tx.open(); refusal != (reply{}) {
 		return refusal
-	}
-	if refusal := s.checkUser(ctx, id, cmd.size); refusal != (reply{}) {
-		return refusal
-	}
-	tx := &transaction{
-		id: id, from: cmd.from, size: cmd.size, options: cmd.options, started: time.Now(),
-		began: make(chan struct{}), ended: make(chan struct{}),
-	}
-	if tx.from != "" {
-		if refusal := s.checkSender(ctx, s.request(tx, FieldMailFrom, tx.from)); refusal != (reply{}) {
-			return refusal
-		}
 	}
 	s.setTransaction(tx)
 	return reply{}
+}
+
+func (s *session) newTransaction(cmd mailCommand) *transaction {
+	return &transaction{
+		srv: s.srv, ctx: s.srv.ctx, client: s.client(s.user()), tls: s.conn.tlsVersion(), with: protocol(cmd.options.UTF8, s.conn.secure),
+		emit: s.emit, revoked: s.revoked,
+		from: cmd.from, size: cmd.size, options: cmd.options, started: time.Now(),
+		began: make(chan struct{}), ended: make(chan struct{}),
+	}
+}
+
+// emit emits an event of a transaction.
+func (s *session) emit(e Event) {
+	if _, refused := e.(*MessageRefused); refused {
+		s.conn.reported.Store(true)
+	}
+	s.conn.emit(e)
 }
 
 // Rcpt adds a recipient (RFC 5321 section 4.1.1.3). go-smtp keeps a list of the
@@ -159,29 +125,13 @@ func (s *session) recovered(refusal *reply) {
 	}
 }
 
-// addRecipient adds a recipient to the transaction. A recipient that is named twice
-// is accepted twice and gets one copy.
 func (s *session) addRecipient(tx *transaction, arg string) (refusal reply) {
 	defer s.recovered(&refusal)
 	r, refusal := parseRcpt(arg, tx.options.UTF8, s.srv.host)
 	if refusal != (reply{}) {
 		return refusal
 	}
-	if _, ok := tx.known[r.Address]; ok {
-		return reply{}
-	}
-	if len(tx.to) >= s.srv.maxRecipients() {
-		return s.srv.replyTooManyRecipients()
-	}
-	if refusal := s.checkRecipient(tx, r.Address); refusal != (reply{}) {
-		return refusal
-	}
-	if tx.known == nil {
-		tx.known = make(map[string]struct{})
-	}
-	tx.known[r.Address] = struct{}{}
-	tx.to = append(tx.to, r)
-	return reply{}
+	return tx.addRecipient(r)
 }
 
 // lookupTimeout limits calls of the credentials and of policy functions, which
@@ -224,13 +174,4 @@ func (s *session) user() credentials.Identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.identity
-}
-
-// addresses returns the addresses of the recipients.
-func (tx *transaction) addresses() []string {
-	to := make([]string, len(tx.to))
-	for i, r := range tx.to {
-		to[i] = r.Address
-	}
-	return to
 }
