@@ -89,6 +89,13 @@ func (c *Count) Add(other Count) {
 	c.Bytes += other.Bytes
 }
 
+// An ActivityKey names an [Activity].
+type ActivityKey struct {
+	Tenant TenantID
+	Mail   string
+	N      int
+}
+
 // An ActivityChange adds to an [Activity] or makes it. Its Erased is ignored.
 type ActivityChange struct {
 	Activity
@@ -207,6 +214,11 @@ type History interface {
 	// Recipients returns the activities of one mail, by N, with their Trail.
 	// ErrNotFound: there is none.
 	Recipients(ctx context.Context, tenant TenantID, mail string) ([]Activity, error)
+
+	// ActivitiesByKey returns the activities that have one of the keys, in any order, with
+	// their Trail. A key of no activity is left out. No key may be in the list
+	// twice. It reads nothing else, however many recipients the mails have.
+	ActivitiesByKey(ctx context.Context, keys []ActivityKey) ([]Activity, error)
 
 	// Counts sums up the counts of a tenant that match the filter, in the order
 	// of hours, domains and usernames. Of Hour, Domain and Username a sum has

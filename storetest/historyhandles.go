@@ -108,17 +108,18 @@ var historyHandlePromises = []historyPromise{
 func (t *historian) everyHistoryCall(ctx context.Context, record string) map[string]func() error {
 	errOf := func(_ any, err error) error { return err }
 	return map[string]func() error{
-		"Record":     func() error { return t.Record(ctx, []store.Event{newEvent(store.EventRefused, "", 0)}) },
-		"Records":    func() error { return errOf(t.Records(ctx, 1)) },
-		"SetAside":   func() error { return t.SetAside(ctx, record) },
-		"Journal":    func() error { return errOf(t.Journal(ctx)) },
-		"Claim":      func() error { return errOf(t.Claim(ctx, "w", "a", day, day.Add(time.Hour))) },
-		"Apply":      func() error { return t.Apply(ctx, []string{record}, changes(newActivity("m2", 0))) },
-		"Activities": func() error { return errOf(t.Activities(ctx, acme, store.ActivityFilter{})) },
-		"Recipients": func() error { return errOf(t.Recipients(ctx, acme, "m1")) },
-		"Counts":     func() error { return errOf(t.Counts(ctx, acme, store.CountFilter{})) },
-		"Expire":     func() error { return errOf(t.Expire(ctx, day.AddDate(1, 0, 0), day, 10)) },
-		"Erase":      func() error { return errOf(t.Erase(ctx, acme, "to0@example.net")) },
+		"Record":          func() error { return t.Record(ctx, []store.Event{newEvent(store.EventRefused, "", 0)}) },
+		"Records":         func() error { return errOf(t.Records(ctx, 1)) },
+		"SetAside":        func() error { return t.SetAside(ctx, record) },
+		"Journal":         func() error { return errOf(t.Journal(ctx)) },
+		"Claim":           func() error { return errOf(t.Claim(ctx, "w", "a", day, day.Add(time.Hour))) },
+		"Apply":           func() error { return t.Apply(ctx, []string{record}, changes(newActivity("m2", 0))) },
+		"Activities":      func() error { return errOf(t.Activities(ctx, acme, store.ActivityFilter{})) },
+		"Recipients":      func() error { return errOf(t.Recipients(ctx, acme, "m1")) },
+		"ActivitiesByKey": func() error { return errOf(t.ActivitiesByKey(ctx, []store.ActivityKey{{Tenant: acme, Mail: "m1"}})) },
+		"Counts":          func() error { return errOf(t.Counts(ctx, acme, store.CountFilter{})) },
+		"Expire":          func() error { return errOf(t.Expire(ctx, day.AddDate(1, 0, 0), day, 10)) },
+		"Erase":           func() error { return errOf(t.Erase(ctx, acme, "to0@example.net")) },
 	}
 }
 

@@ -257,6 +257,55 @@ var activityPromises = []historyPromise{
 			t.is(rival, "m10")
 		},
 	},
+	{
+		name: "ActivitiesByKey",
+		words: "ActivitiesByKey returns the activities that have one of the keys, in any order, with their Trail. A key of no activity is left out. No key may be in the list twice. " +
+			"It reads nothing else, however many recipients the mails have.",
+		check: func(t *historian) {
+			var all, want []store.Activity
+			var keys []store.ActivityKey
+			for i := range 1300 {
+				a := newActivity(fmt.Sprintf("m%d", i/100), i%100)
+				a.Trail = fmt.Sprint("trail of ", i)
+				if all = append(all, a); i%2 == 0 {
+					want = append(want, a)
+					keys = append(keys, keyOf(&a))
+				}
+			}
+			theirs := newActivity("m1", 0)
+			theirs.Tenant, theirs.Trail = rival, ""
+			t.applies(append(all, theirs)...)
+			t.looksUp(keys, want...)
+			t.looksUp(keys[:1], want[0])
+			t.looksUp(nil)
+			t.looksUp([]store.ActivityKey{keyOf(&theirs), keys[7], {Tenant: rival, Mail: "m1", N: 1}, {Tenant: acme, Mail: "M1"}, {Tenant: acme, Mail: "m1", N: -1}},
+				theirs, want[7])
+			t.looksUp([]store.ActivityKey{{Tenant: acme, Mail: "m99"}})
+		},
+	},
+}
+
+func keyOf(a *store.Activity) store.ActivityKey {
+	return store.ActivityKey{Tenant: a.Tenant, Mail: a.Mail, N: a.N}
+}
+
+// looksUp checks what ActivitiesByKey returns for keys.
+func (t *historian) looksUp(keys []store.ActivityKey, want ...store.Activity) {
+	t.Helper()
+	got, err := t.ActivitiesByKey(t.Context(), keys)
+	t.ok(err, "ActivitiesByKey")
+	found := make(map[store.ActivityKey]store.Activity)
+	for _, a := range got {
+		found[keyOf(&a)] = a
+	}
+	if len(got) != len(want) || len(found) != len(want) {
+		t.Errorf("ActivitiesByKey of %d keys: got %d activities, %d of them different, want %d", len(keys), len(got), len(found), len(want))
+	}
+	for _, a := range want {
+		if found[keyOf(&a)] != a {
+			t.Errorf("ActivitiesByKey:\n got %+v\nwant %+v", found[keyOf(&a)], a)
+		}
+	}
 }
 
 var countPromises = []historyPromise{

@@ -145,6 +145,23 @@ func init() {
 			return list, err
 		}
 	})
+	wrongly("whole mails are looked up", "ActivitiesByKey", "It reads nothing else", func(b *bent) {
+		b.lookup = func(ctx context.Context, keys []store.ActivityKey) (list []store.Activity, err error) {
+			mails := make(map[store.ActivityKey]bool)
+			for _, key := range keys {
+				if key.N = 0; mails[key] {
+					continue
+				}
+				mails[key] = true
+				some, err := b.Store.Recipients(ctx, key.Tenant, key.Mail)
+				if err != nil && !errors.Is(err, store.ErrNotFound) {
+					return nil, err
+				}
+				list = append(list, some...)
+			}
+			return list, nil
+		}
+	})
 	wrongly("counts only grow", "Counts/Add", "A count is added", func(b *bent) {
 		b.apply = func(ctx context.Context, records []string, c store.Changes) error {
 			c.Counts = slices.Clone(c.Counts)

@@ -86,6 +86,7 @@ type bent struct {
 	apply      func(ctx context.Context, records []string, c store.Changes) error
 	activities func(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error)
 	recipients func(ctx context.Context, tenant store.TenantID, mail string) ([]store.Activity, error)
+	lookup     func(ctx context.Context, keys []store.ActivityKey) ([]store.Activity, error)
 	counts     func(ctx context.Context, tenant store.TenantID, f store.CountFilter) ([]store.Count, error)
 	expire     func(ctx context.Context, activities, counts time.Time, limit int) (int, error)
 	erase      func(ctx context.Context, tenant store.TenantID, recipient string) (int, error)
@@ -98,8 +99,8 @@ func newBent(right *memory.Store) *bent {
 			return right.Put(ctx, m, d, body, events...)
 		},
 		settle: right.Settle, depth: right.Depth, record: right.Record, records: right.Records, setAside: right.SetAside, journal: right.Journal,
-		claim: right.Claim, apply: right.Apply, activities: right.Activities, recipients: right.Recipients, counts: right.Counts,
-		expire: right.Expire, erase: right.Erase,
+		claim: right.Claim, apply: right.Apply, activities: right.Activities, recipients: right.Recipients, lookup: right.ActivitiesByKey,
+		counts: right.Counts, expire: right.Expire, erase: right.Erase,
 	}
 }
 
@@ -137,6 +138,10 @@ func (b *bent) Activities(ctx context.Context, tenant store.TenantID, f store.Ac
 
 func (b *bent) Recipients(ctx context.Context, tenant store.TenantID, mail string) ([]store.Activity, error) {
 	return b.recipients(ctx, tenant, mail)
+}
+
+func (b *bent) ActivitiesByKey(ctx context.Context, keys []store.ActivityKey) ([]store.Activity, error) {
+	return b.lookup(ctx, keys)
 }
 
 func (b *bent) Counts(ctx context.Context, tenant store.TenantID, f store.CountFilter) ([]store.Count, error) {

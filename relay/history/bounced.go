@@ -2,12 +2,10 @@ package history
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/internal/ascii"
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
@@ -57,22 +55,50 @@ const fullTrail = 64 << 10
 
 // reported returns the activity that a report is about; nil if there is none. listed
 // is false if the mail has no such recipient: then the activity is the mail's first.
+// It reads a few activities, however many recipients the mail has.
 func (h *History) reported(ctx context.Context, tenant store.TenantID, mail, recipient string) (a *store.Activity, listed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	list, err := h.Store.Recipients(ctx, tenant, mail)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
+	var first, second *store.Activity
+	list, err := h.Store.ActivitiesByKey(ctx, []store.ActivityKey{{Tenant: tenant, Mail: mail, N: 0}, {Tenant: tenant, Mail: mail, N: 1}})
 	for i := range list {
-		if ascii.Lower(list[i].Recipient) == ascii.Lower(recipient) || recipient == "" && len(list) == 1 {
-			return &list[i], true, nil
+		if list[i].N == 0 {
+			first = &list[i]
+		} else {
+			second = &list[i]
 		}
 	}
-	return &list[0], false, nil
+	switch {
+	case err != nil || first == nil:
+		return nil, false, err
+	case recipient == "":
+		return first, second == nil, nil
+	}
+	a, err = h.recipientOf(ctx, first, recipient)
+	if err != nil || a != nil {
+		return a, true, err
+	}
+	return first, false, nil
+}
+
+// recipientOf returns the activity of a recipient of the same mail as first, without its
+// trail; nil if the mail has no such recipient. All of them were received at once.
+func (h *History) recipientOf(ctx context.Context, first *store.Activity, recipient string) (a *store.Activity, err error) {
+	f := store.ActivityFilter{Recipient: recipient, From: first.Received, Until: first.Received.Add(time.Microsecond)}
+	for {
+		page, err := h.Store.Activities(ctx, first.Tenant, f)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.List {
+			if o := &page.List[i]; o.Mail == first.Mail && (a == nil || o.N < a.N) {
+				a = o
+			}
+		}
+		if f.After = page.Next; f.After == "" {
+			return a, nil
+		}
+	}
 }
 
 // ended reports whether no further attempt is made for a recipient.

@@ -176,33 +176,28 @@ func (h *History) records(ctx context.Context, limit int) (ids []string, events 
 	return ids, events, nil
 }
 
-// before returns the activities of the events that look at them. A mail may have many
-// recipients more, which are not kept.
+// before returns the activities of the events that look at them.
 func (h *History) before(ctx context.Context, events []store.Event) (map[activityKey]store.Activity, error) {
-	looked := make(map[activityKey]bool)
+	var keys []store.ActivityKey
+	asked := make(map[activityKey]bool)
 	for i := range events {
-		if e := &events[i]; looks(e.Kind) {
-			looked[activityKey{e.Tenant, e.Mail, e.N}] = true
+		e := &events[i]
+		if key := (activityKey{e.Tenant, e.Mail, e.N}); looks(e.Kind) && !asked[key] {
+			asked[key] = true
+			keys = append(keys, store.ActivityKey{Tenant: e.Tenant, Mail: e.Mail, N: e.N})
 		}
 	}
-	found := make(map[activityKey]store.Activity, len(looked))
-	asked := make(map[activityKey]bool)
-	for key := range looked {
-		mail := activityKey{tenant: key.tenant, mail: key.mail}
-		if asked[mail] {
-			continue
-		}
-		asked[mail] = true
-		list, err := h.Store.Recipients(ctx, mail.tenant, mail.mail)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		for _, a := range list {
-			a.Trail = ""
-			if of := (activityKey{a.Tenant, a.Mail, a.N}); looked[of] {
-				found[of] = a
-			}
-		}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	list, err := h.Store.ActivitiesByKey(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[activityKey]store.Activity, len(list))
+	for _, a := range list {
+		a.Trail = ""
+		found[activityKey{a.Tenant, a.Mail, a.N}] = a
 	}
 	return found, nil
 }

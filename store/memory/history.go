@@ -65,7 +65,7 @@ func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail stri
 	}
 	defer s.spool.mu.Unlock()
 	for key, a := range s.spool.history.activities {
-		if key.tenant == tenant && key.mail == mail {
+		if key.Tenant == tenant && key.Mail == mail {
 			list = append(list, a)
 		}
 	}
@@ -73,6 +73,20 @@ func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail stri
 		return nil, store.ErrNotFound
 	}
 	slices.SortFunc(list, func(a, b store.Activity) int { return cmp.Compare(a.N, b.N) })
+	return list, nil
+}
+
+// ActivitiesByKey implements [store.History].
+func (s *Store) ActivitiesByKey(ctx context.Context, keys []store.ActivityKey) (list []store.Activity, err error) {
+	if err := s.spool.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.spool.mu.Unlock()
+	for _, key := range keys {
+		if a, ok := s.spool.history.activities[key]; ok {
+			list = append(list, a)
+		}
+	}
 	return list, nil
 }
 
@@ -117,7 +131,7 @@ func (s *Store) Expire(ctx context.Context, activities, counts time.Time, limit 
 	h := &s.spool.history
 	day := activities.Truncate(24 * time.Hour)
 	left := limit
-	maps.DeleteFunc(h.activities, func(_ activityKey, a store.Activity) bool {
+	maps.DeleteFunc(h.activities, func(_ store.ActivityKey, a store.Activity) bool {
 		if !a.Received.Before(day) || left <= 0 {
 			return false
 		}
@@ -144,7 +158,7 @@ func (s *Store) Erase(ctx context.Context, tenant store.TenantID, recipient stri
 	defer s.spool.mu.Unlock()
 	f := store.ActivityFilter{Recipient: recipient}
 	for key, a := range s.spool.history.activities {
-		if recipient != "" && key.tenant == tenant && f.Match(&a) {
+		if recipient != "" && key.Tenant == tenant && f.Match(&a) {
 			erase(&a)
 			s.spool.history.activities[key] = a
 			erased++

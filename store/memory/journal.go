@@ -20,7 +20,7 @@ type history struct {
 	records    []store.Record // by ID
 	aside      []store.Record
 	claims     map[string]claim
-	activities map[activityKey]store.Activity
+	activities map[store.ActivityKey]store.Activity
 	counts     map[countKey]store.Count
 	usages     map[usageKey]store.Usage // Held is summed up when it is read
 	grants     map[string]*grant
@@ -29,12 +29,6 @@ type history struct {
 type claim struct {
 	who   string
 	until time.Time
-}
-
-type activityKey struct {
-	tenant store.TenantID
-	mail   string
-	n      int
 }
 
 type countKey struct {
@@ -165,7 +159,9 @@ func (s *Store) Apply(ctx context.Context, records []string, c store.Changes) er
 	return nil
 }
 
-func keyOf(a *store.Activity) activityKey { return activityKey{a.Tenant, a.Mail, a.N} }
+func keyOf(a *store.Activity) store.ActivityKey {
+	return store.ActivityKey{Tenant: a.Tenant, Mail: a.Mail, N: a.N}
+}
 
 // change adds to an activity or makes it.
 func (h *history) change(c store.Activity) {

@@ -245,7 +245,7 @@ func (s *spool) lock(ctx context.Context) error {
 		s.nodes = make(map[string]store.Node)
 		s.suspensions = make(map[suspended]store.Suspension)
 		s.history.claims = make(map[string]claim)
-		s.history.activities = make(map[activityKey]store.Activity)
+		s.history.activities = make(map[store.ActivityKey]store.Activity)
 		s.history.counts = make(map[countKey]store.Count)
 		s.history.usages = make(map[usageKey]store.Usage)
 		s.history.grants = make(map[string]*grant)

@@ -223,18 +223,40 @@ func (s *Store) firstAndLastDay(ctx context.Context) (first, last int64, err err
 // Recipients implements [store.History].
 func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail string) (list []store.Activity, err error) {
 	err = s.query(ctx, `SELECT id, `+activityColumns+`, trail FROM {activities} WHERE mail = ? AND tenant = ? ORDER BY n`, []any{mail, string(tenant)},
-		func(rows *sql.Rows) error {
-			var trail []byte
-			a, _, err := scanActivity(rows, &trail)
-			a.Trail = string(trail)
-			list = append(list, a)
-			return err
-		})
+		withTrail(&list))
 	if err == nil && len(list) == 0 {
 		err = store.ErrNotFound
 	}
 	if err != nil {
 		return nil, failed("list recipients", err)
+	}
+	return list, nil
+}
+
+// withTrail adds rows with a trail to a list.
+func withTrail(list *[]store.Activity) func(*sql.Rows) error {
+	return func(rows *sql.Rows) error {
+		var trail []byte
+		a, _, err := scanActivity(rows, &trail)
+		a.Trail = string(trail)
+		*list = append(*list, a)
+		return err
+	}
+}
+
+var selectActivities = keysQuery(`SELECT id, `+activityColumns+`, trail FROM {activities} WHERE (mail, tenant, n) IN (...)`, 3)
+
+// ActivitiesByKey implements [store.History].
+func (s *Store) ActivitiesByKey(ctx context.Context, keys []store.ActivityKey) (list []store.Activity, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failed("find activities", err)
+	}
+	rows := make([][]any, len(keys))
+	for i, key := range keys {
+		rows[i] = []any{key.Mail, string(key.Tenant), key.N}
+	}
+	if err := s.each(ctx, selectActivities, rows, withTrail(&list)); err != nil {
+		return nil, failed("find activities", err)
 	}
 	return list, nil
 }

@@ -109,7 +109,7 @@ func (s *Store) planChange(ctx context.Context, records []string, c store.Change
 		s.plan(ctx, &ch.usages, s.upsertUsages(), usages))
 }
 
-var selectOrders = keysQuery(`SELECT mail, tenant, n, ord FROM {activities} WHERE mail IN (...) ORDER BY mail, tenant, n FOR UPDATE`, 1)
+var selectOrders = keysQuery(`SELECT mail, tenant, n, ord FROM {activities} WHERE (mail, tenant, n) IN (...) ORDER BY mail, tenant, n FOR UPDATE`, 3)
 
 // checkOrders returns ErrConflict if an activity's Order is not Was. Their rows stay
 // locked.
@@ -117,28 +117,23 @@ func (t tx) checkOrders(ctx context.Context, changes []store.ActivityChange) err
 	if len(changes) == 0 {
 		return nil
 	}
-	type key struct {
-		mail, tenant string
-		n            int
+	keys := make([][]any, len(changes))
+	for i := range changes {
+		c := &changes[i]
+		keys[i] = []any{c.Mail, string(c.Tenant), c.N}
 	}
-	var mails [][]any
-	for i, c := range changes {
-		if i == 0 || c.Mail != changes[i-1].Mail {
-			mails = append(mails, []any{c.Mail})
-		}
-	}
-	orders := make(map[key]int64)
-	if err := t.read(ctx, selectOrders, mails, func(rows *sql.Rows) error {
-		var k key
+	orders := make(map[store.ActivityKey]int64, len(changes))
+	if err := t.read(ctx, selectOrders, keys, func(rows *sql.Rows) error {
+		var k store.ActivityKey
 		var order int64
-		err := rows.Scan(&k.mail, &k.tenant, &k.n, &order)
+		err := rows.Scan(&k.Mail, &k.Tenant, &k.N, &order)
 		orders[k] = order
 		return err
 	}); err != nil {
 		return err
 	}
 	for _, c := range changes {
-		if order, ok := orders[key{c.Mail, string(c.Tenant), c.N}]; !ok || order != c.Was {
+		if order, ok := orders[store.ActivityKey{Tenant: c.Tenant, Mail: c.Mail, N: c.N}]; !ok || order != c.Was {
 			return store.ErrConflict
 		}
 	}

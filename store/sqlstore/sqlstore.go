@@ -216,6 +216,7 @@ var sqliteWords = strings.NewReplacer(" FOR SHARE", "", " FOR UPDATE", "", " SKI
 // PostgreSQL uses the index only for the first column, which is slow for a mail
 // with many recipients.
 var postgresKeys = strings.NewReplacer(
+	"(mail, tenant, n) IN ((?, ?, ?)", "(mail, tenant, n) IN (VALUES (?::text, ?::text, ?::bigint)",
 	" IN ((?, ?, ?)", " IN (VALUES (?::text, ?::bigint, ?::bigint)",
 	" IN ((?, ?)", " IN (VALUES (?::text, ?::bigint)")
 
