@@ -173,6 +173,13 @@ func (b *lockedBuffer) tail() string {
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
 
+// count returns how often the log says something.
+func (b *lockedBuffer) count(what string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Count(b.b.Bytes(), []byte(what))
+}
+
 // eventually waits until done returns true.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
