@@ -1,0 +1,289 @@
+package limits
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+const (
+	// hold is for how long a grant holds after it was last reserved of.
+	hold = 5 * time.Minute
+
+	// useMargin is how long before its end a grant is not used any more, and
+	// commitMargin how long before it Next must have answered. What is kept is then
+	// recorded before the end, also if the Spool answers late.
+	useMargin    = 90 * time.Second
+	commitMargin = 30 * time.Second
+
+	// skew is by how much the clocks of processes may differ. A grant counts as ended
+	// that much later.
+	skew = time.Minute
+
+	// minChunk and maxChunk are how many recipients are reserved at a time, if the
+	// limit leaves enough. A chunk is meant to last for about ten seconds.
+	minChunk = 50
+	maxChunk = 50_000
+
+	// share is the part of what is left that a process reserves: near the end
+	// processes hold next to nothing.
+	share = 8
+
+	// idle is after how long without use a grant is given back.
+	idle = 30 * time.Second
+
+	// storeTime is how long a call of the Store or of Limits may take.
+	storeTime = 20 * time.Second
+)
+
+// An allowance is what this process holds of a limit, and what it knows of it.
+type allowance struct {
+	reserving gate // held while the Store is asked
+
+	mu     sync.Mutex
+	id     credentials.Identity
+	limit  Limit
+	period time.Time // when it began; the rest is about this period
+	end    time.Time // when the period ends, by the limit
+
+	grant   store.Grant // with an empty ID there is none
+	until   time.Time
+	left    int64 // of the grant
+	pending int64 // taken from the grant, and Next has not answered yet
+
+	known    int64       // at least so many recipients are used in the period
+	usage    store.Usage // as the Store told last
+	chunk    int64
+	reserved time.Time // when the Store was last asked
+	used     time.Time // when something was last taken
+}
+
+// A part is what a message has taken of an allowance.
+type part struct {
+	of    *allowance
+	grant store.Grant
+	until time.Time
+	n     int64
+}
+
+// grantsOf returns the Grants of a message.
+func grantsOf(before string, parts []part) string {
+	grants := make([]store.Grant, len(parts))
+	for i, p := range parts {
+		grants[i] = p.grant
+	}
+	if before != "" {
+		before += ";"
+	}
+	return before + store.FormatGrants(grants)
+}
+
+// commitBy returns until when Next must have kept a message.
+func commitBy(parts []part) time.Time {
+	by := parts[0].until
+	for _, p := range parts {
+		if p.until.Before(by) {
+			by = p.until
+		}
+	}
+	return by.Add(-commitMargin)
+}
+
+// allowance returns what this process holds of a limit.
+func (l *Limiter) allowance(id credentials.Identity, limit Limit) *allowance {
+	key := limit.key(id)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.allowances[key]
+	if a == nil {
+		if l.allowances == nil {
+			l.allowances = make(map[string]*allowance)
+		}
+		a = &allowance{chunk: minChunk}
+		l.allowances[key] = a
+	}
+	return a
+}
+
+// take takes n recipients. If this process holds too few, it reserves more.
+func (a *allowance) take(ctx context.Context, l *Limiter, id credentials.Identity, limit Limit, n int64) (part, error) {
+	if n > limit.Max {
+		return part{}, tooMany(limit, n)
+	}
+	if p, ok := a.takeHeld(limit, n); ok {
+		return p, nil
+	}
+	if err := a.reserving.lock(ctx); err != nil {
+		return part{}, err
+	}
+	defer a.reserving.unlock()
+	if p, ok := a.takeHeld(limit, n); ok {
+		return p, nil
+	}
+	if err := a.usedUpFor(limit, n); err != nil {
+		return part{}, err
+	}
+	if err := a.reserve(ctx, l, id, limit, n); err != nil {
+		return part{}, err
+	}
+	if p, ok := a.takeHeld(limit, n); ok {
+		return p, nil
+	}
+	if err := a.usedUpFor(limit, n); err != nil {
+		return part{}, err
+	}
+	return part{}, heldElsewhere(limit)
+}
+
+// takeHeld takes n recipients of what this process holds, if that is for the present
+// period and was reserved under a Max that is not greater.
+func (a *allowance) takeHeld(limit Limit, n int64) (part, bool) {
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.left < n || limit.Max < a.limit.Max || !now.Before(a.until.Add(-useMargin)) || !a.isIn(limit, now) {
+		return part{}, false
+	}
+	a.left -= n
+	a.pending += n
+	a.used = now
+	return part{of: a, grant: a.grant, until: a.until, n: n}, true
+}
+
+// isIn reports whether the allowance is for the period of a moment. The caller must hold
+// a.mu.
+func (a *allowance) isIn(limit Limit, now time.Time) bool {
+	if limit.Anchor == a.limit.Anchor && limit.Interval == a.limit.Interval { // the usual case, which needs no calendar
+		return !now.Before(a.period) && now.Before(a.end)
+	}
+	begin, _ := limit.Period(now)
+	return a.period.Equal(begin)
+}
+
+// giveBack says that Next has answered, and has not taken n of the recipients of a part.
+func (a *allowance) giveBack(ctx context.Context, l *Limiter, p part, n int64) {
+	a.mu.Lock()
+	mine := p.grant == a.grant
+	if mine {
+		a.pending -= p.n
+		a.left += n
+		a.known += p.n - n
+	}
+	a.mu.Unlock()
+	if !mine && n > 0 {
+		a.release(ctx, l, p.grant, n)
+	}
+}
+
+// retire stops the use of the grant of a part, since nobody knows whether the part is
+// used. What the grant holds of it ends with the grant.
+func (a *allowance) retire(ctx context.Context, l *Limiter, p part) {
+	a.mu.Lock()
+	left := a.left
+	mine := p.grant == a.grant
+	if mine {
+		a.drop()
+	}
+	a.mu.Unlock()
+	if mine && left > 0 {
+		a.release(ctx, l, p.grant, left)
+	}
+}
+
+// drop forgets the grant. The caller must hold a.mu.
+func (a *allowance) drop() {
+	a.grant, a.until, a.left, a.pending = store.Grant{}, time.Time{}, 0, 0
+}
+
+// release gives recipients back to the Store. If that fails they are free again when the
+// grant has ended.
+func (a *allowance) release(ctx context.Context, l *Limiter, g store.Grant, n int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
+	if err := l.Store.Release(ctx, g, n); err != nil {
+		l.logger().Warn("limits: what was not used is not given back, it is free when its grant ends", "scope", g.Scope, "recipients", n, "error", err)
+	}
+}
+
+// reserve reserves what n recipients need, and some more. The caller must hold
+// a.reserving.
+func (a *allowance) reserve(ctx context.Context, l *Limiter, id credentials.Identity, limit Limit, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	begin, end := limit.Period(time.Now())
+	if err := a.enter(ctx, l, id, limit, begin.UTC(), end); err != nil {
+		return err
+	}
+	r := a.request(limit, n)
+	got, err := l.Store.Reserve(ctx, r)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil { // it may hold more than this process knows
+		a.drop()
+		return fmt.Errorf("limits: reserve of %s: %w", r.Scope, err)
+	}
+	a.left += got.Given
+	a.until = r.Until
+	a.usage = got.Usage
+	a.known = max(a.known, got.Usage.Used+got.Mine-a.left-a.pending)
+	return nil
+}
+
+// enter makes the allowance one of the period, and of the limit as it is now. It gives
+// back what was reserved for another period, or under a greater Max.
+func (a *allowance) enter(ctx context.Context, l *Limiter, id credentials.Identity, limit Limit, begin, end time.Time) error {
+	a.mu.Lock()
+	other := !a.period.Equal(begin)
+	g, left := a.grant, a.left
+	if expired := !time.Now().Before(a.until.Add(-useMargin)); other || expired || limit.Max < a.limit.Max {
+		a.drop()
+	} else {
+		left = 0
+	}
+	if other {
+		a.period, a.known = time.Time{}, 0 // until its usage is read
+	}
+	a.id, a.limit, a.end = id, limit, end
+	a.mu.Unlock()
+	if g.ID != "" && left > 0 {
+		a.release(ctx, l, g, left)
+	}
+	if !other {
+		return nil
+	}
+	u, err := l.begin(ctx, id, limit, begin)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.period, a.usage = begin, u
+	return nil
+}
+
+// request returns the next reservation. It adds to the grant, or begins one.
+func (a *allowance) request(limit Limit, n int64) store.Reservation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	if a.grant.ID == "" {
+		a.grant = store.Grant{ID: relay.NewID(), Scope: limit.key(a.id), Period: a.period}
+	}
+	switch since := now.Sub(a.reserved); { // so that a chunk lasts for about ten seconds
+	case since < 10*time.Second:
+		a.chunk = min(2*a.chunk, maxChunk)
+	case since > 30*time.Second:
+		a.chunk = max(a.chunk/2, minChunk)
+	}
+	a.reserved = now
+	free := limit.Max - a.usage.Used - a.usage.Held
+	return store.Reservation{
+		Grant: a.grant, Want: max(0, n-a.left, min(a.chunk-a.left, free/share)), Max: limit.Max, Used: a.usage.Used,
+		Until: now.Add(hold), Ended: now.Add(-skew), Forget: a.period.Add(-limit.keep()),
+	}
+}

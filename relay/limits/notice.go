@@ -1,0 +1,149 @@
+package limits
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A Notice says how much of a limit is used.
+type Notice struct {
+	Identity credentials.Identity // the tenant, domain or user that the limit is for; other fields are empty
+	Percent  int                  // 80, 90 or 100
+	Used                          // as it is now, which may be more
+}
+
+// percentages are those that are told.
+var percentages = [...]int{80, 90, 100}
+
+const (
+	// noticePace is how often Run looks whether there is something to tell.
+	noticePace = 2 * time.Second
+
+	// noticeTime is how long a call of OnNotice may take.
+	noticeTime = 20 * time.Second
+
+	// claimOf is the piece of work that one process does at a time.
+	claimOf   = "limits"
+	claimTime = 2 * time.Minute
+)
+
+// due returns the percentages of a limit that are reached by a number of recipients and
+// were not told.
+func due(u store.Usage, limit Limit, used int64) (list []int) {
+	for _, percent := range percentages {
+		told := u.NoticedMax == limit.Max && u.Noticed >= percent
+		if !told && limit.Max > 0 && float64(used)*100 >= float64(limit.Max)*float64(percent) {
+			list = append(list, percent)
+		}
+	}
+	return list
+}
+
+// mayNotify reports whether a percentage may be reached that was not told. The caller
+// must hold a.mu.
+func (a *allowance) mayNotify() bool {
+	return a.limit.Interval != Hourly && len(due(a.usage, a.limit, a.usage.Used+a.usage.Held)) > 0
+}
+
+// notify tells what is to be told of all limits.
+func (l *Limiter) notify(ctx context.Context) {
+	for _, a := range l.all() {
+		a.mu.Lock()
+		may, id, limit := a.mayNotify(), a.id, a.limit
+		a.mu.Unlock()
+		if !may {
+			continue
+		}
+		if err := l.notifyOf(ctx, a, id, limit); err != nil && ctx.Err() == nil {
+			l.logger().Error("limits: a notice is not given, trying again", "scope", limit.key(id), "error", err)
+		}
+	}
+}
+
+// notifyOf looks at the usage of a limit, and tells what is to be told of it.
+func (l *Limiter) notifyOf(ctx context.Context, a *allowance, id credentials.Identity, limit Limit) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTime)
+	defer cancel()
+	u, err := l.look(ctx, a, id, limit)
+	if err != nil || len(due(u, limit, u.Used)) == 0 {
+		return err
+	}
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	mine, err := l.Store.Claim(ctx, claimOf, l.who, now, now.Add(claimTime))
+	if err != nil || !mine {
+		return err
+	}
+	defer func() {
+		now := time.Now().UTC().Truncate(time.Microsecond)
+		l.Store.Claim(context.WithoutCancel(ctx), claimOf, l.who, now, now) // else it ends by itself
+	}()
+	if limit, err = l.present(ctx, id, limit); err != nil {
+		return err
+	}
+	if u, err = l.look(ctx, a, id, limit); err != nil { // another process may have told it
+		return err
+	}
+	for _, percent := range due(u, limit, u.Used) {
+		n := Notice{Identity: limit.of(id), Percent: percent, Used: Used{Limit: limit, Used: u.Used}}
+		n.Begin, n.End = limit.Period(u.Period)
+		if err := l.tell(ctx, n); err != nil {
+			return err
+		}
+		if err := l.Store.SetNoticed(ctx, u.Scope, u.Period, percent, limit.Max); err != nil {
+			return err
+		}
+	}
+	_, err = l.look(ctx, a, id, limit)
+	return err
+}
+
+// present returns the limit as it is now.
+func (l *Limiter) present(ctx context.Context, id credentials.Identity, limit Limit) (Limit, error) {
+	limits, err := l.limits(ctx, id, true)
+	for _, now := range limits {
+		if now.Scope == limit.Scope && now.Interval == limit.Interval {
+			return now, err
+		}
+	}
+	return limit, err
+}
+
+// look reads the usage of the period of an allowance and remembers it.
+func (l *Limiter) look(ctx context.Context, a *allowance, id credentials.Identity, limit Limit) (u store.Usage, err error) {
+	a.mu.Lock()
+	begin := a.period
+	a.mu.Unlock()
+	list, err := l.Store.Usages(ctx, limit.key(id))
+	for _, some := range list {
+		if some.Period.Equal(begin) {
+			u = some
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil && a.period.Equal(begin) {
+		a.usage = u
+	}
+	return u, err
+}
+
+// tell calls OnNotice. A panic in it is an error.
+func (l *Limiter) tell(ctx context.Context, n Notice) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.logger().LogAttrs(context.Background(), slog.LevelError, "limits: panic in OnNotice",
+				slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+			err = errors.New("limits: OnNotice panicked")
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, noticeTime)
+	defer cancel()
+	return l.OnNotice(ctx, n)
+}

@@ -1,0 +1,148 @@
+package limits
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay"
+)
+
+// pace is how often Run looks at what this process holds.
+const pace = time.Second
+
+// forgetTime is after how long without use an allowance is forgotten.
+const forgetTime = 10 * time.Minute
+
+// Run reserves ahead of what is needed, gives back what is not used for 30 seconds, and
+// calls OnNotice, until ctx ends. Then it gives back all that this process holds, which
+// takes at most 5 seconds; so shut the server down before ctx ends. Without Run the
+// limits are still kept, but what this process does not use is free for others only
+// after about 6 minutes.
+//
+// Run returns an error only if it cannot begin: a required field is nil, or Run is being
+// called already.
+func (l *Limiter) Run(ctx context.Context) error {
+	if l.Store == nil || l.Limits == nil || l.Next == nil {
+		return errFields
+	}
+	l.mu.Lock()
+	was := l.running
+	l.running, l.who = true, relay.NewID()
+	l.mu.Unlock()
+	if was {
+		return errors.New("limits: Run is being called already")
+	}
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.running = false
+	}()
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		for sleep(ctx, pace) {
+			l.keepAhead(ctx)
+		}
+	})
+	if l.OnNotice != nil {
+		tasks.Go(func() {
+			for sleep(ctx, noticePace) {
+				l.notify(ctx)
+			}
+		})
+	}
+	tasks.Wait()
+	l.releaseAll(ctx)
+	return nil
+}
+
+// keepAhead looks at each allowance once.
+func (l *Limiter) keepAhead(ctx context.Context) {
+	l.forgetPlans()
+	for key, a := range l.all() {
+		if ctx.Err() != nil {
+			return
+		}
+		now := time.Now()
+		a.mu.Lock()
+		ahead := a.grant.ID != "" && (now.Sub(a.used) < 5*time.Second && a.left < a.chunk/2 && a.usage.Used+a.usage.Held < a.limit.Max ||
+			now.Sub(a.used) < idle && now.After(a.until.Add(-2*useMargin)))
+		unused := a.left > 0 && now.Sub(a.used) >= idle
+		old := a.left == 0 && now.Sub(a.used) >= forgetTime && now.Sub(a.reserved) >= forgetTime && !a.mayNotify()
+		a.mu.Unlock()
+		switch {
+		case ahead:
+			a.moreOf(ctx, l)
+		case unused:
+			a.giveBackAll(ctx, l)
+		case old:
+			l.mu.Lock()
+			delete(l.allowances, key)
+			l.mu.Unlock()
+		}
+	}
+}
+
+// all returns the allowances of this process.
+func (l *Limiter) all() map[string]*allowance {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make(map[string]*allowance, len(l.allowances))
+	for key, a := range l.allowances {
+		all[key] = a
+	}
+	return all
+}
+
+// moreOf reserves a chunk before it is needed. If that fails, the next message tries.
+func (a *allowance) moreOf(ctx context.Context, l *Limiter) {
+	if err := a.reserving.lock(ctx); err != nil {
+		return
+	}
+	defer a.reserving.unlock()
+	a.mu.Lock()
+	id, limit, period := a.id, a.limit, a.period
+	a.mu.Unlock()
+	if begin, _ := limit.Period(time.Now()); !begin.Equal(period) {
+		return
+	}
+	if err := a.reserve(ctx, l, id, limit, 0); err != nil && ctx.Err() == nil {
+		l.logger().Warn("limits: nothing can be reserved ahead", "error", err)
+	}
+}
+
+// giveBackAll gives back what the grant has left.
+func (a *allowance) giveBackAll(ctx context.Context, l *Limiter) {
+	if err := a.reserving.lock(ctx); err != nil {
+		return
+	}
+	defer a.reserving.unlock()
+	a.mu.Lock()
+	g, left := a.grant, a.left
+	a.drop()
+	a.mu.Unlock()
+	if left > 0 {
+		a.release(ctx, l, g, left)
+	}
+}
+
+// releaseAll gives back all that this process holds.
+func (l *Limiter) releaseAll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	for _, a := range l.all() {
+		a.giveBackAll(ctx, l)
+	}
+}
+
+// sleep waits. It returns false if ctx has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
