@@ -52,6 +52,23 @@ func CheckDomain(ctx context.Context, r Resolver, domain, host string, addrs ...
 	return errors.Join(checkMX(ctx, r, name, server), checkSPF(ctx, r, name, addrs))
 }
 
+// CheckSPF reports whether the SPF record of a domain (RFC 7208) allows each of addrs, the
+// public addresses that mail leaves from. Without addrs it only looks whether the domain
+// has one record. The error names every fault in a line of its own, and what to publish.
+// A failed look-up is an error too. A nil Resolver means [net.DefaultResolver].
+func CheckSPF(ctx context.Context, r Resolver, domain string, addrs ...netip.Addr) error {
+	if r == nil {
+		r = net.DefaultResolver
+	}
+	name, ok := mailtext.Domain(domain)
+	if !ok {
+		return fmt.Errorf("bounces: %q is not a host name", domain)
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	return checkSPF(ctx, r, name, addrs)
+}
+
 // checkMX checks that mail for a domain goes to a server.
 func checkMX(ctx context.Context, r Resolver, domain, server string) error {
 	publish := fmt.Sprintf("publish %s. MX 10 %s.", domain, server)

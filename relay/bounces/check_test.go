@@ -120,3 +120,19 @@ func TestCheckDomainOther(t *testing.T) {
 		}
 	}
 }
+
+// CheckSPF looks at one record and at no mail host.
+func TestCheckSPF(t *testing.T) {
+	z := zone{"acme.example": {"TXT v=spf1 ip4:192.0.2.1 -all"}, "none.example": {"TXT hello"}, "fail.example": {"FAIL"}}
+	for domain, want := range map[string]string{
+		"ACME.example": "", "none.example": `publish none.example. TXT "v=spf1 ip4:192.0.2.1 ~all"`, "fail.example": "no answer", "a b": "not a host name",
+	} {
+		err := bounces.CheckSPF(t.Context(), z, domain, netip.MustParseAddr("192.0.2.1"))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", domain, err, want)
+		}
+	}
+	if err := bounces.CheckSPF(t.Context(), z, "acme.example", netip.MustParseAddr("192.0.2.2")); err == nil || !strings.Contains(err.Error(), "does not allow 192.0.2.2 (fail)") {
+		t.Errorf("another address: got %v", err)
+	}
+}

@@ -1,0 +1,217 @@
+package domains
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/dkim"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// remember is how long an answer is used in this process without asking the Store.
+const remember = 10 * time.Second
+
+// A known is what is remembered of a domain name. It is replaced as a whole when this
+// process changes a setup of the name.
+type known struct {
+	verdicts map[store.TenantID]*verdict
+	holder   *holder
+}
+
+// A verdict says whether the users of a tenant's domain may send.
+type verdict struct {
+	refusal error // nil if they may
+	at      time.Time
+	busy    bool // a goroutine asks the Store
+}
+
+// A holder is what the relay needs of the setup that holds a domain.
+type holder struct {
+	tenant     store.TenantID // empty if no setup holds it
+	version    int64
+	keys       []dkim.Key
+	keysErr    error
+	returnPath string
+	at         time.Time
+	busy       bool
+}
+
+// of returns what is remembered of a domain. The caller must hold m.mu.
+func (m *Manager) of(domain string) *known {
+	k, ok := m.memory.Get(domain)
+	if !ok {
+		k = &known{verdicts: make(map[store.TenantID]*verdict), holder: new(holder)}
+		m.memory.Put(domain, k)
+	}
+	return k
+}
+
+func (m *Manager) forget(domain string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.memory.Delete(domain)
+}
+
+// usable reports whether an answer needs no new one. While one goroutine gets a new one,
+// the others use the old one for as long again.
+func usable(at time.Time, busy bool) bool {
+	age := time.Since(at)
+	return age < remember || busy && age < 2*remember
+}
+
+// AllowUser refuses the users of a domain that does not send with 550 5.7.1 and the
+// record that is missing. It is for [relay.Server].AllowUser. An error of the Store makes
+// the server reply 451.
+func (m *Manager) AllowUser(ctx context.Context, r *relay.PolicyRequest) error {
+	tenant, domain := r.Identity.Tenant, r.Identity.Domain
+	if err := m.ready(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	k := m.of(domain)
+	v := k.verdicts[tenant]
+	if v == nil {
+		v = new(verdict)
+		k.verdicts[tenant] = v
+	}
+	if usable(v.at, v.busy) {
+		defer m.mu.Unlock()
+		return v.refusal
+	}
+	v.busy = true
+	m.mu.Unlock()
+
+	at := time.Now()
+	refusal, err := m.refusal(ctx, tenant, domain)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v.busy = false
+	if err != nil {
+		v.at = time.Time{}
+		return wrap("domain", domain, err)
+	}
+	v.refusal, v.at = refusal, at
+	return refusal
+}
+
+// refusal asks the Store whether a tenant's domain sends. It returns the reply if not.
+func (m *Manager) refusal(ctx context.Context, tenant store.TenantID, domain string) (refusal, err error) {
+	s, err := m.setup(ctx, tenant, &domain)
+	if errors.Is(err, store.ErrNotFound) {
+		return &relay.ReplyError{Code: 550, Enhanced: "5.7.1", Text: domain + " is deleted"}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := m.domain(&s)
+	if d.Sends() {
+		return nil, nil
+	}
+	if m.AllowUnverified {
+		h, err := m.holder(ctx, domain)
+		if err != nil || h.tenant == "" || h.tenant == tenant {
+			return nil, err
+		}
+	}
+	return &relay.ReplyError{Code: 550, Enhanced: "5.7.1", Text: explain(&d)}, nil
+}
+
+// explain says to a client why its domain does not send. A reply has room for 400
+// characters, so the reason comes before long names.
+func explain(d *Domain) string {
+	text := d.Name + " is not verified"
+	if d.State == Failed {
+		text = d.Name + " is not verified any more"
+	}
+	for _, r := range d.Records {
+		if !r.Required || r.Status == Right {
+			continue
+		}
+		want := "should be a CNAME of " + r.Value
+		if r.Type == "TXT" {
+			want = "should have the TXT record that was given to you"
+		}
+		return fmt.Sprintf("%s: %s %s; %s", text, r.Name, want, saw(&r, d.Checked))
+	}
+	return text
+}
+
+// saw says what was found instead of a record.
+func saw(r *Record, checked time.Time) string {
+	if checked.IsZero() || r.Status == NotChecked {
+		return "it was not looked up yet"
+	}
+	found := "nothing was found"
+	switch {
+	case r.Status == Unknown:
+		found = "the DNS gave no answer"
+	case len(r.Found) > 0:
+		found = "found was " + mailtext.OneLine(strings.Join(r.Found, ", "), 100)
+	}
+	return fmt.Sprintf("%s %s ago", found, roughly(time.Since(checked)))
+}
+
+// roughly returns a duration in words.
+func roughly(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d seconds", max(int(d.Seconds()), 0))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d hours", int(d.Hours()))
+}
+
+// holder returns what is known of the setup that holds a domain.
+func (m *Manager) holder(ctx context.Context, domain string) (holder, error) {
+	if err := m.ready(); err != nil {
+		return holder{}, err
+	}
+	m.mu.Lock()
+	k := m.of(domain)
+	if old := *k.holder; usable(old.at, old.busy) {
+		m.mu.Unlock()
+		return old, nil
+	}
+	k.holder.busy = true
+	old := *k.holder
+	m.mu.Unlock()
+
+	h, err := m.readHolder(ctx, domain, &old)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		k.holder.busy, k.holder.at = false, time.Time{}
+		return holder{}, err
+	}
+	k.holder = &h
+	return h, nil
+}
+
+// readHolder reads the setup that holds a domain, and its keys unless they are those of
+// before.
+func (m *Manager) readHolder(ctx context.Context, domain string, old *holder) (holder, error) {
+	h := holder{at: time.Now()}
+	s, err := m.Store.HoldingSetup(ctx, domain)
+	if errors.Is(err, store.ErrNotFound) {
+		return h, nil
+	}
+	if err != nil {
+		return h, err
+	}
+	h.tenant, h.version = s.Tenant, s.Version
+	if name := "bounces." + domain; m.ReturnPath != "" && readLook(&s).Records[name].Right {
+		h.returnPath = name
+	}
+	if old.tenant == h.tenant && old.version == h.version && old.keysErr == nil {
+		h.keys = old.keys
+		return h, nil
+	}
+	h.keys, h.keysErr = m.signing(&s)
+	return h, nil
+}

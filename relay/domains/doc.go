@@ -1,0 +1,45 @@
+// Package domains lets a domain send only after its owner has proved it. Without it any
+// tenant of a relay can add paypal.com and send as it.
+//
+// A [Manager] says which DNS records the owner publishes, looks whether they are there,
+// and stands in four places of a relay:
+//
+//	dom := &domains.Manager{Store: st, Domains: st, Zone: "dkim.relay.example", Shared: keys}
+//
+//	srv := &relay.Server{…, AllowUser: dom.AllowUser}         // refuses at MAIL FROM
+//	signer := &dkim.Signer{Keys: dom.Keys, Next: upstream}     // signs
+//	err := dom.Run(ctx)                                        // looks, in the background
+//	d, err := dom.Domain(ctx, "acme", "acme.example")          // your page: state and records
+//
+// A client of a domain that is not verified is told at MAIL FROM which record is missing,
+// so that the person who sets it up sees it:
+//
+//	550 5.7.1 acme.example is not verified: gp1._domainkey.acme.example should be a
+//	CNAME of k3v9q2m8x7t4w5r6.gp1.dkim.relay.example; nothing was found 2 minutes ago
+//
+// # Records
+//
+// With [Manager].Zone an owner publishes two CNAMEs, once. They lead to names in a zone of
+// the product, which publishes two records for all domains: see [Manager.ZoneRecords].
+// Keys can then be replaced without the owners. Without Zone each domain has an RSA key of
+// its own, which its owner publishes as a TXT record, and again after [Manager.Rotate].
+//
+// The names hold a token, or a key, of one tenant's domain. So a record proves that the
+// owner meant this tenant. Any number of tenants may add a domain of one name; who proves
+// it has it, and what the others had published or were shown proves nothing any more. No
+// answer tells a tenant that another one has the domain.
+//
+// # States
+//
+// A domain is [Unverified], [Verified], [Failing] or [Failed]; Verified and Failing ones
+// send. Only definite answers count: a record is missing if all [Manager].Resolvers say
+// so, three times and an hour apart. An outage of name servers changes no state, and
+// neither does a mistake in the product's own zone, which is logged as an error.
+//
+// # Cost
+//
+// AllowUser and Keys answer from memory for ten seconds, and then read one row. A million
+// verified domains need 46 looks a second, by all processes together.
+//
+// docs/domains.md has the states, the times and the texts for the owners of domains.
+package domains

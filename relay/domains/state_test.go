@@ -1,0 +1,191 @@
+package domains_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay/domains"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// A domain sends once its records are seen, and for the grace after they have gone.
+func TestStates(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		d := f.add(acme, "acme.example")
+		if d.State != domains.Unverified || len(d.Records) != 4 || !strings.HasSuffix(d.Records[0].Value, ".gp1.dkim.relay.example") {
+			t.Fatalf("got %+v", d)
+		}
+		f.sends(acme, "acme.example", false)
+		remove := f.publish(d)
+		sleep(2 * time.Minute)
+		f.is(acme, "acme.example", domains.Verified)
+		f.sends(acme, "acme.example", true)
+
+		remove()
+		sleep(8 * time.Hour) // the first look may be 6 hours and a tenth away
+		f.is(acme, "acme.example", domains.Verified)
+		f.publish(d)
+		sleep(2 * time.Hour)
+		remove() // two misses do not count after a look that found everything
+		sleep(6 * time.Hour)
+		f.is(acme, "acme.example", domains.Verified)
+		sleep(4 * time.Hour)
+		f.is(acme, "acme.example", domains.Failing)
+		f.sends(acme, "acme.example", true)
+		sleep(68 * time.Hour)
+		f.is(acme, "acme.example", domains.Failing)
+		sleep(5 * time.Hour)
+		f.is(acme, "acme.example", domains.Failed)
+		sleep(15 * time.Second)
+		f.sends(acme, "acme.example", false)
+		f.publish(d)
+		sleep(70 * time.Minute)
+		f.is(acme, "acme.example", domains.Verified)
+		f.sends(acme, "acme.example", true)
+		if got, want := f.changes(), "acme verified, acme failing, acme failed, acme verified"; got != want {
+			t.Errorf("told of %q, want %q", got, want)
+		}
+	})
+}
+
+// Only definite answers count: an outage of name servers changes no state, however long.
+func TestOutageChangesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		d := f.add(acme, "acme.example")
+		f.publish(d)
+		sleep(2 * time.Minute)
+		f.is(acme, "acme.example", domains.Verified)
+		for _, r := range d.Records {
+			f.dns.set(r.Name, "SERVFAIL")
+		}
+		sleep(10 * 24 * time.Hour)
+		f.is(acme, "acme.example", domains.Verified)
+		if got := f.domain(acme, "acme.example").Records[0]; got.Status != domains.Unknown {
+			t.Errorf("got record %+v, want it Unknown", got)
+		}
+		if keys, err := f.Keys(t.Context(), "acme.example"); len(keys) != 1 || err != nil {
+			t.Errorf("Keys in an outage: got %d, %v, want the one that signed before", len(keys), err)
+		}
+		if got := f.changes(); got != "acme verified" {
+			t.Errorf("told of %q", got)
+		}
+	})
+}
+
+// The product's own zone is broken: no domain fails and none is verified.
+func TestOwnZoneBroken(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.publish(f.add(acme, "acme.example"))
+		sleep(2 * time.Minute)
+		f.dns.set("*.gp1."+productZone, "TXT v=DKIM1; p=")
+		remove := f.publish(f.add(acme, "new.example"))
+		f.dns.set("gp1._domainkey.acme.example")
+		sleep(5 * 24 * time.Hour)
+		f.is(acme, "acme.example", domains.Verified)
+		f.is(acme, "new.example", domains.Unverified)
+		remove()
+	})
+}
+
+// Whoever proves a domain has it; the claims of other tenants end at once.
+func TestProofEndsOtherClaims(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		first := f.add(rival, "acme.example") // anybody can add any domain
+		second := f.add(acme, "acme.example")
+		if first.Records[0].Value == second.Records[0].Value {
+			t.Fatal("two claims have the same records")
+		}
+		f.publish(first)
+		if d := f.check(rival, "acme.example"); d.State != domains.Verified {
+			t.Fatalf("got %+v", d)
+		}
+		f.sends(rival, "acme.example", true)
+		f.sends(acme, "acme.example", false)
+
+		f.publish(second)
+		if d := f.check(acme, "acme.example"); d.State != domains.Verified {
+			t.Fatalf("got %+v", d)
+		}
+		f.sends(rival, "acme.example", false)
+		f.sends(acme, "acme.example", true)
+		sleep(time.Minute)
+		d := f.domain(rival, "acme.example")
+		if d.State != domains.Unverified || d.Records[0].Value == first.Records[0].Value {
+			t.Errorf("the old claim is %s and has its old records: %+v", d.State, d.Records[0])
+		}
+		if got, want := f.changes(), "rival verified, acme verified, rival unverified"; got != want {
+			t.Errorf("told of %q, want %q", got, want)
+		}
+		f.publish(first) // the old records prove nothing any more
+		sleep(5 * 24 * time.Hour)
+		f.sends(rival, "acme.example", false)
+	})
+}
+
+// A domain that was added again has other records, and its mail in the queue is signed
+// for some days.
+func TestDeletedDomain(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		first := f.add(acme, "acme.example")
+		f.publish(first)
+		f.check(acme, "acme.example")
+		if err := f.creds.Tenant(acme).DeleteDomain(t.Context(), "acme.example"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Domain(t.Context(), acme, "acme.example"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Domain of a deleted one: got error %v, want ErrNotFound", err)
+		}
+		sleep(3 * 24 * time.Hour)
+		if keys, err := f.Keys(t.Context(), "acme.example"); len(keys) != 1 || err != nil {
+			t.Errorf("Keys after three days: got %d, %v, want one", len(keys), err)
+		}
+		again := f.add(acme, "acme.example")
+		if again.State != domains.Unverified || again.Records[0].Value == first.Records[0].Value {
+			t.Errorf("added again: got %+v", again)
+		}
+		f.sends(acme, "acme.example", false)
+		sleep(3 * 24 * time.Hour)
+		if keys, err := f.Keys(t.Context(), "acme.example"); len(keys) != 0 || err != nil {
+			t.Errorf("Keys after six days: got %d, %v, want none", len(keys), err)
+		}
+	})
+}
+
+// A product that knows the owners of its domains lets all of them send, but not as a
+// domain that another tenant has proved.
+func TestAllowUnverified(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.AllowUnverified = true
+		f.add(acme, "acme.example")
+		second := f.add(rival, "acme.example")
+		f.sends(acme, "acme.example", true)
+		f.sends(rival, "acme.example", true)
+		f.publish(second)
+		f.check(rival, "acme.example")
+		f.sends(rival, "acme.example", true)
+		f.sends(acme, "acme.example", false)
+	})
+}
+
+// The product is told of a change by another process if the one that made it ends.
+func TestToldAtLeastOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		d := f.add(acme, "acme.example")
+		f.publish(d)
+		sleep(2 * time.Minute)
+		list, err := f.store.DueSetups(t.Context(), time.Now().Add(24*time.Hour), time.Now(), 9)
+		if err != nil || len(list) != 1 || list[0].Told != string(domains.Verified) {
+			t.Fatalf("got %+v, %v", list, err)
+		}
+		list[0].Told = string(domains.Unverified) // as it was before OnChange returned
+		if err := f.store.SetSetup(t.Context(), list[0]); err != nil {
+			t.Fatal(err)
+		}
+		sleep(time.Minute)
+		if got := f.changes(); got != "acme verified, acme verified" {
+			t.Errorf("told of %q", got)
+		}
+	})
+}
