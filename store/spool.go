@@ -80,7 +80,8 @@ type Lane struct {
 	Tenant      TenantID
 }
 
-// A LeaseRequest says which deliveries a node wants to lease.
+// A LeaseRequest says which deliveries a node wants to lease. Tenants need not take
+// turns for a request with Deaths, Probe, Received or Undelayed.
 type LeaseRequest struct {
 	Node  string    // the ID of the node
 	Now   time.Time // deliveries are due if their Next is not after it
@@ -230,7 +231,11 @@ type Spool interface {
 	// leased. Tenants take turns: if the limit is too small for all that is due,
 	// each tenant gets an equal share, and what one does not need goes to the
 	// others. So do the destinations of one tenant. Within a lane the deliveries
-	// that are due longest come first.
+	// that are due longest come first. The turns go on from call to call, so each
+	// lane of a tenant is served once before any is served again.
+	//
+	// If more than 500 lanes have waiting deliveries, a call may leave out some
+	// that another process has put, settled or released. Later calls return them.
 	Lease(ctx context.Context, r LeaseRequest) ([]Leased, error)
 
 	// Settle records outcomes: all of them or, with an error, none. An outcome

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -15,7 +16,8 @@ const hiddenWords = "No other call of Lease, in any process, returns them before
 
 const turnWords = "Tenants take turns: if the limit is too small for all that is due, each tenant gets an equal share, " +
 	"and what one does not need goes to the others. So do the destinations of one tenant. " +
-	"Within a lane the deliveries that are due longest come first."
+	"Within a lane the deliveries that are due longest come first. " +
+	"The turns go on from call to call, so each lane of a tenant is served once before any is served again."
 
 var leasePromises = []spoolPromise{
 	{
@@ -117,6 +119,96 @@ var leasePromises = []spoolPromise{
 			}
 			if got := t.lease(soon, 2*lanes); len(got) != lanes-1 {
 				t.Errorf("Lease of the rest: got %d, want %d", len(got), lanes-1)
+			}
+		},
+	},
+	{
+		name:  "Lease/EachLane",
+		words: turnWords,
+		check: func(t *spooler) {
+			const lanes = 60
+			d := newDeliveries(3 * lanes)
+			for n := range d {
+				d[n].Destination = fmt.Sprintf("d%02d.example", n%lanes)
+			}
+			t.putAs(newMail("m1"), d, "x")
+			for turn := range 3 {
+				got := make(map[string]bool)
+				for range lanes / 2 {
+					for _, l := range t.lease(soon, 2) {
+						got[l.Delivery.Destination] = true
+					}
+				}
+				if len(got) != lanes {
+					t.Errorf("turn %d of %d calls of Lease, of 2 each: got %d of %d destinations", turn+1, lanes/2, len(got), lanes)
+				}
+			}
+		},
+	},
+	{
+		name:  "Lease/EachTenant",
+		words: turnWords,
+		check: func(t *spooler) {
+			const tenants = 20
+			for i := range tenants {
+				m := newMail(fmt.Sprintf("m%d", i))
+				m.Tenant = store.TenantID(m.ID)
+				t.putAs(m, newDeliveries(2), "x")
+			}
+			for turn := range 2 {
+				got := make(map[string]bool)
+				for range tenants {
+					for _, id := range mails(t.lease(soon, 1)) {
+						got[id] = true
+					}
+				}
+				if len(got) != tenants {
+					t.Errorf("turn %d of %d calls of Lease, of 1 each: got %d of %d tenants", turn+1, tenants, len(got), tenants)
+				}
+			}
+		},
+	},
+	{
+		name: "Lease/OtherProcess",
+		words: "If more than 500 lanes have waiting deliveries, a call may leave out some that another process has put, settled or released. " +
+			"Later calls return them.",
+		check: func(t *spooler) {
+			many := newDeliveries(1200)
+			for n := range many {
+				many[n].Destination, many[n].Next = fmt.Sprintf("d%04d.example", n), soon.Add(time.Hour)
+			}
+			t.putAs(newMail("m1"), many, "x")
+			if got := t.lease(soon, 10); len(got) > 0 {
+				t.Fatalf("Lease when nothing is due: got %q", mails(got))
+			}
+			one := newDeliveries(1)
+			one[0].Destination = "e.example"
+			m2 := newMail("m2")
+			m2.Size = 1
+			t.ok(t.second().Put(t.Context(), m2, one, strings.NewReader("x")), "Put")
+			began := time.Now()
+			for len(t.lease(soon, 10)) == 0 {
+				if time.Since(began) > 20*time.Second {
+					t.Fatal("Lease: does not return what another process has put 20 s ago")
+				}
+			}
+		},
+	},
+	{
+		name:  "Lease/Resumed",
+		words: "Deliveries of a suspended tenant or to a suspended destination are not leased.",
+		check: func(t *spooler) {
+			t.mixed()
+			for _, s := range []store.Suspension{{Destination: "one.example"}, {Tenant: acme}, {Destination: "two.example"}} {
+				t.ok(t.Suspend(t.Context(), s), "Suspend(%+v)", s)
+				if got := t.lease(soon, 1); len(got) != 1 || got[0].Mail.Tenant == s.Tenant || got[0].Delivery.Destination == s.Destination {
+					t.Errorf("Lease of 1 with %+v: got %+v", s, got)
+				}
+				s.Version = 1
+				t.ok(t.Resume(t.Context(), s), "Resume(%+v)", s)
+			}
+			if got := t.lease(soon, 9); len(got) != 1 {
+				t.Errorf("Lease when nothing is suspended: got %q, want the last", mails(got))
 			}
 		},
 	},

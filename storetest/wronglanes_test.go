@@ -19,6 +19,26 @@ func init() {
 			name:  "Lease/Tenants",
 			words: "Tenants take turns",
 		},
+		"each call begins with the first lanes": {
+			make:  func(s store.Spool) store.Spool { return firstLanes{s} },
+			name:  "Lease/EachLane",
+			words: "The turns go on from call to call",
+		},
+		"each call begins with the first tenants": {
+			make:  func(s store.Spool) store.Spool { return firstLanes{s} },
+			name:  "Lease/EachTenant",
+			words: "The turns go on from call to call",
+		},
+		"lanes that other processes add are not looked for": {
+			make:  func(s store.Spool) store.Spool { return &knowsLanes{Spool: s} },
+			name:  "Lease/OtherProcess",
+			words: "Later calls return them.",
+		},
+		"what was suspended is not leased for long": {
+			make:  func(s store.Spool) store.Spool { return forgetsResume{s, make(map[string]bool)} },
+			name:  "Lease/Resumed",
+			words: "Deliveries of a suspended tenant or to a suspended destination are not leased.",
+		},
 		"attempts are counted when they end": {
 			make:  func(s store.Spool) store.Spool { return countsLate{s} },
 			name:  "Lease/Due",
@@ -135,6 +155,75 @@ func (s greedy) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased
 		all = append(all, leased...)
 	}
 	return all, nil
+}
+
+// firstLanes serves the first lanes that have something, one delivery of each.
+type firstLanes struct{ store.Spool }
+
+func (s firstLanes) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	if r.Deaths > 0 || r.Probe || len(r.Skip) > 0 || !r.Received.IsZero() || r.Limit > 2 {
+		return s.Spool.Lease(ctx, r)
+	}
+	backlogs, err := s.Backlogs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	backlogs = slices.DeleteFunc(backlogs, func(b store.Backlog) bool { return b.Leased+b.Held == b.Deliveries })
+	for _, b := range backlogs[min(r.Limit, len(backlogs)):] {
+		r.Skip = append(r.Skip, b.Lane)
+	}
+	return s.Spool.Lease(ctx, r)
+}
+
+// knowsLanes leases for ever from the lanes that it has found by its first Lease.
+type knowsLanes struct {
+	store.Spool
+	known map[store.Lane]bool
+}
+
+func (s *knowsLanes) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	backlogs, err := s.Backlogs(ctx)
+	if err != nil || len(backlogs) < 500 {
+		return s.Spool.Lease(ctx, r)
+	}
+	first := s.known == nil
+	if first {
+		s.known = make(map[store.Lane]bool)
+	}
+	for _, b := range backlogs {
+		if first {
+			s.known[b.Lane] = true
+		} else if !s.known[b.Lane] {
+			r.Skip = append(r.Skip, b.Lane)
+		}
+	}
+	return s.Spool.Lease(ctx, r)
+}
+
+// forgetsResume skips a destination for ever that was suspended once.
+type forgetsResume struct {
+	store.Spool
+	suspended map[string]bool
+}
+
+func (s forgetsResume) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
+	list, err := s.Suspensions(ctx)
+	if err != nil || r.Probe || r.Deaths > 0 {
+		return s.Spool.Lease(ctx, r)
+	}
+	for _, su := range list {
+		s.suspended[su.Destination] = true
+	}
+	backlogs, err := s.Backlogs(ctx)
+	for _, b := range backlogs {
+		if s.suspended[b.Destination] {
+			r.Skip = append(r.Skip, b.Lane)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.Spool.Lease(ctx, r)
 }
 
 type countsLate struct{ store.Spool }

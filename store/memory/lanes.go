@@ -2,9 +2,6 @@ package memory
 
 import (
 	"container/heap"
-	"iter"
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -13,18 +10,19 @@ import (
 func (s *spool) place(d *delivery) {
 	switch {
 	case d.Node != "":
-		add(s.leased, d.Node, d)
+		add(s.leased, d.Node, d, struct{}{})
 	case d.Held:
 		s.held++
 	case d.Deaths > 0:
-		add(s.deaths, d.Deaths, d)
+		add(s.deaths, d.Deaths, d, struct{}{})
 	default:
-		l := s.lanes[d.lane]
+		l := s.lanes[d.lane.Destination][d.lane.Tenant]
 		if l == nil {
 			l = new(lane)
-			s.lanes[d.lane] = l
+			add(s.lanes, d.lane.Destination, d.lane.Tenant, l)
 		}
 		heap.Push(l, d)
+		s.index.Set(d.lane, (*l)[0].Next)
 	}
 }
 
@@ -38,43 +36,35 @@ func (s *spool) displace(d *delivery) {
 	case d.Deaths > 0:
 		drop(s.deaths, d.Deaths, d)
 	default:
-		l := s.lanes[d.lane]
-		if heap.Remove(l, d.at); len(*l) == 0 {
-			delete(s.lanes, d.lane)
+		l := s.lanes[d.lane.Destination][d.lane.Tenant]
+		if heap.Remove(l, d.at); len(*l) > 0 {
+			s.index.Set(d.lane, (*l)[0].Next)
+			break
 		}
+		drop(s.lanes, d.lane.Destination, d.lane.Tenant)
+		s.index.Delete(d.lane)
 	}
 }
 
-func add[K comparable](sets map[K]set, key K, d *delivery) {
-	if sets[key] == nil {
-		sets[key] = make(set)
+func add[K, L comparable, V any](maps map[K]map[L]V, key K, inner L, v V) {
+	if maps[key] == nil {
+		maps[key] = make(map[L]V)
 	}
-	sets[key][d] = true
+	maps[key][inner] = v
 }
 
-func drop[K comparable](sets map[K]set, key K, d *delivery) {
-	if delete(sets[key], d); len(sets[key]) == 0 {
-		delete(sets, key)
+func drop[K, L comparable, V any](maps map[K]map[L]V, key K, inner L) {
+	if delete(maps[key], inner); len(maps[key]) == 0 {
+		delete(maps, key)
 	}
 }
-
-func keys(s set) iter.Seq[*delivery] { return maps.Keys(s) }
 
 // A lane is the waiting deliveries of one tenant to one destination. The one
 // that is due first is on top. It implements [heap.Interface].
 type lane []*delivery
 
-// first returns up to limit deliveries that are due at now, in order. It leaves
-// the lane as it is.
-func (l *lane) first(now time.Time, limit int) (list []*delivery) {
-	for len(list) < limit && len(*l) > 0 && !(*l)[0].Next.After(now) {
-		list = append(list, heap.Pop(l).(*delivery))
-	}
-	for _, d := range slices.Clone(list) {
-		heap.Push(l, d)
-	}
-	return list
-}
+// isDue reports whether a delivery is due at now.
+func (l *lane) isDue(now time.Time) bool { return len(*l) > 0 && !(*l)[0].Next.After(now) }
 
 func (l lane) Len() int           { return len(l) }
 func (l lane) Less(i, j int) bool { return compare(l[i], l[j]) < 0 }

@@ -77,7 +77,7 @@ func (s *Store) Remove(ctx context.Context, n store.Node) error {
 // removeNode removes a node and frees what it had leased.
 func (s *spool) removeNode(id string) {
 	delete(s.nodes, id)
-	for _, d := range slices.Collect(keys(s.leased[id])) {
+	for _, d := range slices.Collect(maps.Keys(s.leased[id])) {
 		s.displace(d)
 		d.Lease++
 		d.Node = ""

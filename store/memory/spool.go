@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/internal/spools"
@@ -18,15 +18,17 @@ import (
 
 var _ store.Spool = (*Store)(nil)
 
-// A spool is the mail of a Store. The cost of Lease and Settle grows with the
-// number of lanes, and with the logarithm of the number of deliveries; lists,
-// Depth and Backlogs look at everything.
+// A spool is the mail of a Store. The cost of Lease grows with what it returns, and
+// with the logarithm of the number of lanes and deliveries. A Lease with Probe or
+// Received looks at everything that waits for the destination; lists, Depth and Backlogs
+// look at everything.
 type spool struct {
 	mu          sync.Mutex
 	mails       map[string]*mail
-	lanes       map[store.Lane]*lane // those that have waiting deliveries without Deaths
-	deaths      map[int]set          // the waiting deliveries with so many Deaths
-	leased      map[string]set       // by node
+	lanes       map[string]map[store.TenantID]*lane // by destination: those that have waiting deliveries without Deaths
+	index       spools.Lanes                        // of the same lanes
+	deaths      map[int]set                         // the waiting deliveries with so many Deaths
+	leased      map[string]set                      // by node
 	held        int
 	count       int
 	nodes       map[string]store.Node
@@ -48,7 +50,7 @@ type delivery struct {
 	at   int // its place in the lane's heap, if it is in one
 }
 
-type set map[*delivery]bool
+type set = map[*delivery]struct{}
 
 // A suspended is the key of a Suspension.
 type suspended struct {
@@ -137,67 +139,88 @@ func (s *Store) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased
 		return nil, err
 	}
 	defer s.spool.mu.Unlock()
-	var leased []store.Leased
-	for _, d := range s.spool.due(r) {
-		s.spool.displace(d)
+	return s.spool.lease(r), nil
+}
+
+func (s *spool) lease(r store.LeaseRequest) (leased []store.Leased) {
+	take := func(d *delivery) {
+		s.displace(d)
 		d.Lease++
 		d.Node, d.Tried = r.Node, r.Now
 		d.Attempts++
-		s.spool.place(d)
-		leased = append(leased, store.Leased{Mail: s.spool.mails[d.Mail].Mail, Delivery: d.Delivery})
+		s.place(d)
+		leased = append(leased, store.Leased{Mail: s.mails[d.Mail].Mail, Delivery: d.Delivery})
 	}
-	return leased, nil
+	switch {
+	case r.Limit <= 0:
+	case r.Deaths > 0, r.Probe, r.Undelayed, !r.Received.IsZero():
+		for _, d := range s.search(r) {
+			take(d)
+		}
+	default:
+		round := s.index.Begin(r.Now, r.Limit, spools.NewSkipped(r, s.suspended()))
+		for wants := round.Wants(); len(wants) > 0; wants = round.Wants() {
+			for _, w := range wants {
+				l, n := s.lanes[w.Lane.Destination][w.Lane.Tenant], 0
+				for ; n < w.Limit && l.isDue(r.Now); n++ {
+					take((*l)[0])
+				}
+				round.Got(w, n, l.isDue(r.Now))
+			}
+		}
+	}
+	return leased
 }
 
-// due returns the deliveries that the request asks for.
-func (s *spool) due(r store.LeaseRequest) []*delivery {
-	if r.Limit <= 0 {
-		return nil
-	}
+// search returns the deliveries that a request asks for that names them more closely.
+func (s *spool) search(r store.LeaseRequest) []*delivery {
 	if r.Deaths > 0 {
-		list := slices.SortedFunc(keys(s.deaths[r.Deaths]), compare)
+		list := slices.SortedFunc(maps.Keys(s.deaths[r.Deaths]), compare)
 		return list[:min(len(list), r.Limit)]
 	}
 	skipped := spools.NewSkipped(r, s.suspended())
-	var lanes []store.Lane
-	due := make(map[store.Lane][]*delivery)
-	for name, l := range s.lanes {
-		if skipped.Has(name) {
+	var names []store.Lane
+	found := make(map[store.Lane][]*delivery)
+	for destination, lanes := range s.lanes {
+		if r.Probe && destination != r.Destination {
 			continue
 		}
-		if list := s.dueIn(l, r); len(list) > 0 {
-			lanes = append(lanes, name)
-			due[name] = list
+		for tenant, l := range lanes {
+			name := store.Lane{Destination: destination, Tenant: tenant}
+			if skipped.Has(name) {
+				continue
+			}
+			if list := s.searchLane(*l, r); len(list) > 0 {
+				names = append(names, name)
+				found[name] = list
+			}
 		}
 	}
-	list, _ := spools.Take(lanes, r.Limit, func(wants []spools.Want) (got [][]*delivery, err error) {
+	list, _ := spools.Take(names, r.Limit, func(wants []spools.Want) (got [][]*delivery, err error) {
 		for _, w := range wants {
-			n := min(w.Limit, len(due[w.Lane]))
-			got = append(got, due[w.Lane][:n])
-			due[w.Lane] = due[w.Lane][n:]
+			n := min(w.Limit, len(found[w.Lane]))
+			got = append(got, found[w.Lane][:n])
+			found[w.Lane] = found[w.Lane][n:]
 		}
 		return got, nil
 	})
 	return list
 }
 
-// dueIn returns the first deliveries of a lane that the request asks for.
-func (s *spool) dueIn(l *lane, r store.LeaseRequest) []*delivery {
-	wanted := func(d *delivery) bool {
-		m := s.mails[d.Mail]
-		return (r.Received.IsZero() || !m.Received.Add(d.Idle).After(r.Received)) && !(r.Undelayed && d.Delayed)
+// searchLane returns the first deliveries of a lane that the request asks for.
+func (s *spool) searchLane(l lane, r store.LeaseRequest) (list []*delivery) {
+	for _, d := range l {
+		isDue := !d.Next.After(r.Now)
+		if !r.Received.IsZero() {
+			isDue = !s.mails[d.Mail].Received.Add(d.Idle).After(r.Received)
+		}
+		if isDue && !(r.Undelayed && d.Delayed) {
+			list = append(list, d)
+		}
 	}
-	if r.Received.IsZero() && !r.Undelayed {
-		return l.first(r.Now, r.Limit)
-	}
-	all := l.first(maxTime, len(*l))
-	return slices.DeleteFunc(all, func(d *delivery) bool {
-		return !wanted(d) || r.Received.IsZero() && d.Next.After(r.Now)
-	})
+	slices.SortFunc(list, compare)
+	return list[:min(len(list), r.Limit)]
 }
-
-// maxTime is later than any time.
-var maxTime = time.Unix(1<<40, 0)
 
 // Settle implements [store.Spool].
 func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []store.Outcome, err error) {
@@ -239,7 +262,7 @@ func (s *spool) lock(ctx context.Context) error {
 	}
 	if s.mails == nil {
 		s.mails = make(map[string]*mail)
-		s.lanes = make(map[store.Lane]*lane)
+		s.lanes = make(map[string]map[store.TenantID]*lane)
 		s.deaths = make(map[int]set)
 		s.leased = make(map[string]set)
 		s.nodes = make(map[string]store.Node)

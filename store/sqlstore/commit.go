@@ -36,7 +36,10 @@ type operation struct {
 // commit does operations in one transaction. If one of them makes it fail,
 // each is done by itself. Their err is the result of each.
 func (s *Store) commit(ctx context.Context, ops []*operation) {
-	defer func() { s.written(bytesOf(ops)) }()
+	defer func() {
+		s.written(bytesOf(ops))
+		s.noteSettled(ctx, ops)
+	}()
 	apart, err := s.together(ctx, ops)
 	for i, op := range ops {
 		switch {

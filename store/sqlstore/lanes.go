@@ -55,45 +55,65 @@ func setList(d *store.Delivery, list string) {
 	}
 }
 
-// listsPage is how many lists one query finds: MySQL ends a recursion after 1,000
-// steps.
+// laneEnd is greater than the lists of all lanes.
+const laneEnd = ">"
+
+// listsPage is how many lists one query finds.
 const listsPage = 500
 
-// lists returns the lists that begin with a prefix, and have a delivery that is due
-// at now. The query jumps from one list to the next in the index, so that its cost
-// grows with the number of lists only.
-func (s *Store) lists(ctx context.Context, prefix string, now time.Time) (lists []string, err error) {
-	const query = `WITH RECURSIVE t (list, i) AS (
+// A list is one with deliveries.
+type list struct {
+	name string
+	next time.Time // when the first of them is due
+}
+
+// selectLists jumps from one list to the next in the index, so that its cost grows with
+// the number of lists only. MySQL does that for a GROUP BY, and other databases don't.
+const (
+	selectLists = `WITH RECURSIVE t (list, i) AS (
 			SELECT (SELECT list FROM {deliveries} WHERE list > ? AND list < ? ORDER BY list LIMIT 1), 1
 			UNION ALL
 			SELECT (SELECT d.list FROM {deliveries} AS d WHERE d.list > t.list AND d.list < ? ORDER BY d.list LIMIT 1), i + 1
 				FROM t WHERE t.list IS NOT NULL AND i < 500
-		) SELECT t.list, EXISTS (SELECT 1 FROM {deliveries} AS d WHERE d.list = t.list AND d.next <= ?) FROM t WHERE t.list IS NOT NULL`
+		) SELECT t.list, (SELECT d.next FROM {deliveries} AS d WHERE d.list = t.list ORDER BY d.next LIMIT 1) FROM t WHERE t.list IS NOT NULL`
+	selectListsPostgres = `WITH RECURSIVE t (list, next, i) AS (
+			(SELECT list, next, 1 FROM {deliveries} WHERE list > ? AND list < ? ORDER BY list, next LIMIT 1)
+			UNION ALL
+			SELECT s.list, s.next, i + 1 FROM t CROSS JOIN LATERAL (
+				SELECT d.list, d.next FROM {deliveries} AS d WHERE d.list > t.list AND d.list < ? ORDER BY d.list, d.next LIMIT 1) AS s WHERE i < 500
+		) SELECT list, next FROM t`
+	selectListsMySQL = `SELECT list, MIN(next) FROM {deliveries} WHERE list > ? AND list < ? GROUP BY list ORDER BY list LIMIT 500`
+)
+
+// listPage returns the first lists between after and end, at most listsPage.
+func (s *Store) listPage(ctx context.Context, after, end string) (page []list, err error) {
+	query, args := selectLists, []any{after, end, end}
+	switch s.dialect {
+	case Postgres:
+		query = selectListsPostgres
+	case MySQL:
+		query, args = selectListsMySQL, args[:2]
+	}
 	st, err := s.prepared(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	end := string(prefix[0] + 1)
-	for after := prefix; ; {
-		found := 0
-		err := s.reading(ctx, func(on func(*sql.Stmt) *sql.Stmt) error {
-			rows, err := on(st).QueryContext(ctx, after, end, end, now.UnixMicro())
-			if err != nil {
-				return err
-			}
-			return scanAll(rows, func(rows *sql.Rows) error {
-				var due bool
-				err := rows.Scan(&after, &due)
-				if found++; due {
-					lists = append(lists, after)
-				}
-				return err
-			})
-		})
-		if err != nil || found < listsPage {
-			return lists, err
+	err = s.reading(ctx, func(on func(*sql.Stmt) *sql.Stmt) error {
+		page = nil // it may be a second try
+		rows, err := on(st).QueryContext(ctx, args...)
+		if err != nil {
+			return err
 		}
-	}
+		return scanAll(rows, func(rows *sql.Rows) error {
+			var l list
+			var micro int64
+			err := rows.Scan(&l.name, &micro)
+			l.next = time.UnixMicro(micro)
+			page = append(page, l)
+			return err
+		})
+	})
+	return page, err
 }
 
 // A key names a delivery.
@@ -102,40 +122,160 @@ type key struct {
 	n    int
 }
 
-// candidates returns the keys of deliveries that the request asks for. They may
-// change before they are locked.
-func (s *Store) candidates(ctx context.Context, r store.LeaseRequest) ([]key, error) {
+// A first is one of the deliveries of a list that are due longest.
+type first struct {
+	key
+	next time.Time
+}
+
+func keysOf(list []first) []key {
+	keys := make([]key, len(list))
+	for i, f := range list {
+		keys[i] = f.key
+	}
+	return keys
+}
+
+// candidates returns the keys of deliveries that the request asks for, which may change
+// before they are locked. The caller calls taken when they are leased.
+func (s *Store) candidates(ctx context.Context, r store.LeaseRequest) (keys []key, taken func(), err error) {
+	taken = func() {}
 	if r.Deaths > 0 {
 		got, err := s.firstOf(ctx, r, []string{deathsList(r.Deaths)}, []int{r.Limit}, []int{0})
-		if err != nil {
-			return nil, err
+		if err == nil {
+			keys = keysOf(got[0])
 		}
-		return got[0], nil
+		return keys, taken, err
 	}
 	suspensions, err := s.suspensions(ctx)
 	if err != nil {
-		return nil, err
-	}
-	lists, err := s.lists(ctx, lanePrefix, dueBy(r))
-	if err != nil {
-		return nil, err
+		return nil, taken, err
 	}
 	skipped := spools.NewSkipped(r, suspensions)
+	if r.Probe || r.Undelayed || !r.Received.IsZero() {
+		keys, err = s.searchLanes(ctx, r, skipped)
+		return keys, taken, err
+	}
+	if err := s.readLanes(ctx); err != nil {
+		return nil, taken, err
+	}
+	return s.inTurn(ctx, r, skipped)
+}
+
+// inTurn returns what the lanes of the catalog have, in turn.
+func (s *Store) inTurn(ctx context.Context, r store.LeaseRequest, skipped *spools.Skipped) (keys []key, taken func(), err error) {
+	c := &s.catalog
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	noted := c.lanes.Noted()
+	round := c.lanes.Begin(r.Now, r.Limit, skipped)
+	next := make(map[store.Lane]time.Time) // when lanes are due afterwards; zero if they are empty
+	offsets := make(map[store.Lane]int)
+	for wants := round.Wants(); len(wants) > 0; wants = round.Wants() {
+		c.mu.Unlock()
+		got, err := s.headsOf(ctx, r, wants, offsets)
+		c.mu.Lock()
+		if err != nil {
+			return nil, taken, err
+		}
+		for i, w := range wants {
+			n := 0
+			for n < min(len(got[i]), w.Limit) && !got[i][n].next.After(r.Now) {
+				n++
+			}
+			keys = append(keys, keysOf(got[i][:n])...)
+			offsets[w.Lane] += n
+			next[w.Lane] = time.Time{}
+			if n < len(got[i]) {
+				next[w.Lane] = got[i][n].next
+			}
+			more := n < len(got[i]) && !got[i][n].next.After(r.Now)
+			round.Got(w, n, more)
+		}
+	}
+	return keys, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for lane, at := range next {
+			c.lanes.Learn(noted, lane, at, !at.IsZero())
+		}
+	}, nil
+}
+
+// headsOf returns the first deliveries of lanes after those that were returned before,
+// whether or not they are due, and one more than are wanted.
+func (s *Store) headsOf(ctx context.Context, r store.LeaseRequest, wants []spools.Want, offsets map[store.Lane]int) ([][]first, error) {
+	var lists []string
+	var limits, starts []int
+	for _, w := range wants {
+		lists, limits, starts = append(lists, laneText(w.Lane)), append(limits, w.Limit+1), append(starts, offsets[w.Lane])
+	}
+	r.Now = time.UnixMicro(1 << 62)
+	return s.firstOf(ctx, r, lists, limits, starts)
+}
+
+// A searched says where a search has ended.
+type searched struct {
+	begin string // before the lists that were searched
+	after string // before those that are next
+}
+
+// searchLanes returns what a request asks for that names deliveries more closely. It reads
+// only the lanes of the destination if the request names one, and goes on where the last
+// call ended.
+func (s *Store) searchLanes(ctx context.Context, r store.LeaseRequest, skipped *spools.Skipped) (keys []key, err error) {
+	begin, end := lanePrefix, laneEnd
+	if r.Probe {
+		begin += r.Destination
+		end = begin + string(laneSeparator[0]+1)
+	}
+	start := begin
+	if last := s.searched.Load(); last != nil && last.begin == begin {
+		start = last.after
+	}
+	for _, part := range [][2]string{{start, end}, {begin, start + laneSeparator}} {
+		for after := part[0]; len(keys) < r.Limit && after < part[1]; {
+			page, err := s.listPage(ctx, after, part[1])
+			if err != nil {
+				return nil, err
+			}
+			some, err := s.searchPage(ctx, r, skipped, page, r.Limit-len(keys))
+			if err != nil {
+				return nil, err
+			}
+			keys = append(keys, some...)
+			if len(keys) >= r.Limit || len(page) < listsPage {
+				s.searched.Store(&searched{begin, after})
+				break
+			}
+			after = page[len(page)-1].name
+		}
+	}
+	return keys, nil
+}
+
+// searchPage returns up to limit of the deliveries in some lanes that the request asks
+// for.
+func (s *Store) searchPage(ctx context.Context, r store.LeaseRequest, skipped *spools.Skipped, page []list, limit int) ([]key, error) {
 	var lanes []store.Lane
-	for _, list := range lists {
-		if lane := laneOf(list); !skipped.Has(lane) {
+	for _, l := range page {
+		if lane := laneOf(l.name); !skipped.Has(lane) && !l.next.After(dueBy(r)) {
 			lanes = append(lanes, lane)
 		}
 	}
 	taken := make(map[store.Lane]int)
-	return spools.Take(lanes, r.Limit, func(wants []spools.Want) ([][]key, error) {
+	return spools.Take(lanes, limit, func(wants []spools.Want) (keys [][]key, err error) {
 		var lists []string
 		var limits, offsets []int
 		for _, w := range wants {
 			lists, limits, offsets = append(lists, laneText(w.Lane)), append(limits, w.Limit), append(offsets, taken[w.Lane])
 			taken[w.Lane] += w.Limit
 		}
-		return s.firstOf(ctx, r, lists, limits, offsets)
+		got, err := s.firstOf(ctx, r, lists, limits, offsets)
+		for _, some := range got {
+			keys = append(keys, keysOf(some))
+		}
+		return keys, err
 	})
 }
 
@@ -150,11 +290,11 @@ func dueBy(r store.LeaseRequest) time.Time {
 // listsAtOnce is how many lists one statement reads.
 const listsAtOnce = 50
 
-// firstOf returns, for each list, the keys of the deliveries that are due longest.
-func (s *Store) firstOf(ctx context.Context, r store.LeaseRequest, lists []string, limits, offsets []int) ([][]key, error) {
-	got := make([][]key, len(lists))
+// firstOf returns, for each list, the deliveries that are due longest.
+func (s *Store) firstOf(ctx context.Context, r store.LeaseRequest, lists []string, limits, offsets []int) ([][]first, error) {
+	got := make([][]first, len(lists))
 	for at := 0; at < len(lists); at += listsAtOnce {
-		query, args := firstQuery(r, lists[at:], limits[at:], offsets[at:])
+		query, args := s.firstQuery(r, lists[at:], limits[at:], offsets[at:])
 		st, err := s.prepared(ctx, query)
 		if err != nil {
 			return nil, err
@@ -167,9 +307,11 @@ func (s *Store) firstOf(ctx context.Context, r store.LeaseRequest, lists []strin
 			clear(got[at:min(len(lists), at+listsAtOnce)]) // it may be a second try
 			return scanAll(rows, func(rows *sql.Rows) error {
 				var i int
-				var k key
-				err := rows.Scan(&i, &k.mail, &k.n)
-				got[at+i] = append(got[at+i], k)
+				var f first
+				var micro int64
+				err := rows.Scan(&i, &f.mail, &f.n, &micro)
+				f.next = time.UnixMicro(micro)
+				got[at+i] = append(got[at+i], f)
 				return err
 			})
 		})
@@ -182,24 +324,29 @@ func (s *Store) firstOf(ctx context.Context, r store.LeaseRequest, lists []strin
 
 // firstQuery is the query for up to listsAtOnce lists. A list that is limited by
 // age is joined with the rows that have the mails.
-func firstQuery(r store.LeaseRequest, lists []string, limits, offsets []int) (query string, args []any) {
+func (s *Store) firstQuery(r store.LeaseRequest, lists []string, limits, offsets []int) (query string, args []any) {
+	from, where, conditions := `{deliveries} AS d`, ` AND d.next <= ?`, []any{dueBy(r).UnixMicro()}
+	if !r.Received.IsZero() {
+		from += ` JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0`
+		where += ` AND m.received + (d.warned - d.warned % 2) / 2 <= ?`
+		conditions = append(conditions, r.Received.UnixMicro())
+	}
+	if r.Undelayed {
+		where += ` AND d.warned % 2 = 0`
+	}
+	n := min(len(lists), listsAtOnce)
+	if s.dialect == Postgres { // which plans a UNION of many queries slowly
+		for i := range n {
+			args = append(args, i, lists[i], limits[i], offsets[i])
+		}
+		return `SELECT v.i, s.mail, s.n, s.next FROM (VALUES (?::bigint, ?::text, ?::bigint, ?::bigint)` +
+			strings.Repeat(`, (?::bigint, ?::text, ?::bigint, ?::bigint)`, n-1) + `) AS v (i, list, lim, off) CROSS JOIN LATERAL (
+			SELECT d.mail, d.n, d.next FROM ` + from + ` WHERE d.list = v.list` + where + ` ORDER BY d.next LIMIT v.lim OFFSET v.off) AS s`, append(args, conditions...)
+	}
 	var parts []string
-	for i := range min(len(lists), listsAtOnce) {
-		from := `{deliveries} AS d`
-		if !r.Received.IsZero() {
-			from += ` JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0`
-		}
-		where := ` WHERE d.list = ? AND d.next <= ?`
-		args = append(args, lists[i], dueBy(r).UnixMicro())
-		if !r.Received.IsZero() {
-			where += ` AND m.received + (d.warned - d.warned % 2) / 2 <= ?`
-			args = append(args, r.Received.UnixMicro())
-		}
-		if r.Undelayed {
-			where += ` AND d.warned % 2 = 0`
-		}
-		parts = append(parts, fmt.Sprintf(`SELECT i, mail, n FROM (SELECT %d AS i, d.mail, d.n FROM %s%s ORDER BY d.next LIMIT ? OFFSET ?) AS s%d`, i, from, where, i))
-		args = append(args, limits[i], offsets[i])
+	for i := range n {
+		parts = append(parts, fmt.Sprintf(`SELECT i, mail, n, next FROM (SELECT %d AS i, d.mail, d.n, d.next FROM %s WHERE d.list = ?%s ORDER BY d.next LIMIT ? OFFSET ?) AS s%d`, i, from, where, i))
+		args = append(append(append(args, lists[i]), conditions...), limits[i], offsets[i])
 	}
 	return strings.Join(parts, ` UNION ALL `), args
 }

@@ -22,9 +22,13 @@ func (s *Store) lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased
 	if r.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	found, err := s.candidates(ctx, r)
-	if err != nil || len(found) == 0 {
+	found, taken, err := s.candidates(ctx, r)
+	if err != nil {
 		return nil, err
+	}
+	if len(found) == 0 {
+		taken()
+		return nil, nil
 	}
 	keys := make([][]any, len(found))
 	for i, k := range found {
@@ -41,6 +45,7 @@ func (s *Store) lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased
 	if err != nil {
 		return nil, err
 	}
+	taken()
 	return leased, nil
 }
 
@@ -55,9 +60,10 @@ func (t tx) writeFirst(ctx context.Context) error {
 }
 
 // lockWaiting locks those of the deliveries that still wait. Another transaction
-// that has locked some is about to change them, so they are left out.
+// that has locked some is about to change them, so they are left out. SUBSTR keeps
+// PostgreSQL from reading all that waits by the index of lists.
 var (
-	lockWaiting = keysQuery(`SELECT mail, n FROM {deliveries} WHERE (mail, n) IN (...) AND list > '`+lanePrefix+`' AND list < '>' FOR UPDATE SKIP LOCKED`, 2)
+	lockWaiting = keysQuery(`SELECT mail, n FROM {deliveries} WHERE (mail, n) IN (...) AND SUBSTR(list, 1, 1) = '`+lanePrefix+`' FOR UPDATE SKIP LOCKED`, 2)
 	updateLease = keysQuery(`UPDATE {deliveries} SET lease = `+nextLease+`, list = ?, tried = ?, attempts = attempts + 1 WHERE (mail, n) IN (...)`, 2)
 )
 

@@ -83,9 +83,16 @@ func (s *Store) Nodes(ctx context.Context) ([]store.Node, error) {
 func (s *Store) nodes(ctx context.Context) ([]store.Node, error) {
 	// The lists of leased deliveries are read first. So a node that is removed in
 	// between is listed once more, and one that joins is not taken for a removed one.
-	lists, err := s.lists(ctx, leasedPrefix, time.UnixMicro(1<<62))
-	if err != nil {
-		return nil, err
+	var lists []list
+	for after := leasedPrefix; ; after = lists[len(lists)-1].name {
+		page, err := s.listPage(ctx, after, string(leasedPrefix[0]+1))
+		if err != nil {
+			return nil, err
+		}
+		lists = append(lists, page...)
+		if len(page) < listsPage {
+			break
+		}
 	}
 	st, err := s.prepared(ctx, `SELECT id, name, beat FROM {nodes}`)
 	if err != nil {
@@ -96,24 +103,24 @@ func (s *Store) nodes(ctx context.Context) ([]store.Node, error) {
 		return nil, err
 	}
 	nodes := make(map[string]store.Node)
-	var list []store.Node
+	var found []store.Node
 	if err := scanAll(rows, func(rows *sql.Rows) error {
 		var n store.Node
 		err := rows.Scan(&n.ID, &n.Name, &n.Beat)
 		nodes[n.ID] = n
-		list = append(list, n)
+		found = append(found, n)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	for _, name := range lists {
-		id := strings.TrimPrefix(name, leasedPrefix)
+	for _, l := range lists {
+		id := strings.TrimPrefix(l.name, leasedPrefix)
 		if _, ok := nodes[id]; !ok {
-			list = append(list, store.Node{ID: id})
+			found = append(found, store.Node{ID: id})
 		}
 	}
-	slices.SortFunc(list, func(a, b store.Node) int { return strings.Compare(a.ID, b.ID) })
-	return list, nil
+	slices.SortFunc(found, func(a, b store.Node) int { return strings.Compare(a.ID, b.ID) })
+	return found, nil
 }
 
 // Remove implements [store.Spool].

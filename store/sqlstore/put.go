@@ -55,6 +55,7 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	op.digest = spools.Digest(&m, deliveries, content.Sum)
 	op.first = append(op.first, op.digest, op.content)
 	err = s.puts.do(ctx, op, s.commit)
+	s.catalog.note(waitingIn(&m, deliveries)) // after an error too: the outcome may be unknown
 	s.checkpoint(ctx)
 	if op.upload != "" && (err != nil || op.skipped) {
 		err = errors.Join(err, s.discard(ctx, op.upload))

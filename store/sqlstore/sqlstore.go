@@ -150,6 +150,9 @@ type Store struct {
 	swept   atomic.Int64 // when sweep was last called, in microseconds
 	outside outside
 
+	catalog  catalog
+	searched atomic.Pointer[searched] // by the last search
+
 	checkpoints checkpointer
 }
 

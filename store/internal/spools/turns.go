@@ -113,3 +113,11 @@ func (s *Skipped) Has(lane store.Lane) bool {
 	}
 	return s.destinations[lane.Destination]
 }
+
+// suspension returns the suspension that excludes the lane.
+func (s *Skipped) suspension(lane store.Lane) (suspended, bool) {
+	if s.tenants[lane.Tenant] {
+		return suspended{tenant: lane.Tenant}, true
+	}
+	return suspended{destination: lane.Destination}, s.destinations[lane.Destination]
+}
