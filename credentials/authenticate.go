@@ -96,7 +96,7 @@ func (m *Manager) decide(ctx context.Context, a *attempt, u store.User, from net
 		return ErrDenied
 	}
 	if fresh { // the password may have been reset while it was hashed
-		if err := m.Validate(ctx, IdentityOf(u)); errors.Is(err, ErrRevoked) {
+		if _, err := m.current(ctx, IdentityOf(u)); errors.Is(err, ErrRevoked) {
 			return ErrDenied
 		} else if err != nil {
 			return err

@@ -41,6 +41,12 @@
 // end idle sessions of this process at once, use [Manager.OnEvent] and
 // [Event.Revokes].
 //
+// # Suspensions
+//
+// [Tenant.SuspendUser] and [Tenant.SuspendDomain] stop a user, or all users of a
+// domain, until they are resumed. The user can log in, and its client is told the
+// reason when it sends. [Manager.Validate] then returns a [*SuspendedError].
+//
 // # Load and guessing
 //
 // A login that this process has seen before, good or bad, costs a store read and

@@ -10,8 +10,9 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// An Event reports that passwords were revoked. It is one of [*PasswordReset],
-// [*UserDeleted] and [*DomainDeleted], and contains no secret. A [Manager] reports
+// An Event reports that passwords were revoked, or that users were suspended. It is
+// one of [*PasswordReset], [*UserDeleted], [*DomainDeleted], [*Suspended] and
+// [*Resumed], and contains no secret. A [Manager] reports
 // the changes that were made through it. Changes by other processes on the same
 // store cause no Event; [Manager.Validate] detects them. Later versions may add
 // other events.

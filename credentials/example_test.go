@@ -70,6 +70,30 @@ func ExampleTenant_ResetPassword() {
 	// new:    <nil>
 }
 
+// A suspended user can log in, but not send.
+func ExampleTenant_SuspendUser() {
+	ctx := context.Background()
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	acme := creds.Tenant("acme")
+	acme.AddDomain(ctx, "acme.example")
+	user, password, err := acme.AddUser(ctx, "acme.example", "shop")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := acme.SuspendUser(ctx, user.Username, "unpaid since 1 November"); err != nil {
+		log.Fatal(err)
+	}
+	session, err := creds.Authenticate(ctx, user.Username, password, netip.Addr{})
+	fmt.Println("login:", err)
+	var suspended *credentials.SuspendedError
+	if errors.As(creds.Validate(ctx, session), &suspended) {
+		fmt.Println("suspended:", suspended.Reason)
+	}
+	// Output:
+	// login: <nil>
+	// suspended: unpaid since 1 November
+}
+
 // OnEvent reports revoked passwords, for example to end sessions.
 func ExampleManager_onEvent() {
 	ctx := context.Background()

@@ -24,25 +24,34 @@ func IdentityOf(u store.User) Identity {
 	return Identity{Tenant: u.Tenant, Domain: u.Domain, Username: u.Username, Generation: u.Generation}
 }
 
-// Validate returns nil if the identity is still valid. It returns [ErrRevoked] if
-// any node has reset the password or deleted the user or its domain. It reads the
-// store once. Any other error is a failure of the store.
+// Validate returns nil if the identity is still valid and may send. It returns
+// [ErrRevoked] if any node has reset the password or deleted the user or its domain,
+// and a [*SuspendedError] if the user or its domain is suspended. It reads the store
+// once. Any other error is a failure of the store.
 func (m *Manager) Validate(ctx context.Context, id Identity) error {
-	if err := m.ready(); err != nil {
+	u, err := m.current(ctx, id)
+	if err != nil {
 		return err
 	}
+	return suspendedError(u)
+}
+
+// current returns the user of an identity, or ErrRevoked if it is not valid any more.
+func (m *Manager) current(ctx context.Context, id Identity) (store.User, error) {
+	if err := m.ready(); err != nil {
+		return store.User{}, err
+	}
 	if !plausible(id.Username) {
-		return ErrRevoked
+		return store.User{}, ErrRevoked
 	}
 	u, _, err := m.Store.Lookup(ctx, id.Username)
-	if errors.Is(err, store.ErrNotFound) {
-		return ErrRevoked
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return store.User{}, ErrRevoked
+	case err != nil:
+		return store.User{}, fmt.Errorf("credentials: validate: %w", err)
+	case IdentityOf(u) != id:
+		return store.User{}, ErrRevoked
 	}
-	if err != nil {
-		return fmt.Errorf("credentials: validate: %w", err)
-	}
-	if IdentityOf(u) != id {
-		return ErrRevoked
-	}
-	return nil
+	return u, nil
 }

@@ -276,26 +276,32 @@ func generateUsername() string {
 
 // cleanName returns a descriptive name in the form in which it is stored.
 func cleanName(name string) (string, error) {
-	invalid := func(reason string) (string, error) { return "", &InvalidError{Field: "name", Reason: reason} }
-	if !utf8.ValidString(name) {
+	return cleanText("name", name, 64, "it is longer than 64 characters")
+}
+
+// cleanText returns a text that a person typed, of at most so many characters, in the
+// form in which it is stored. tooLong says that it has more.
+func cleanText(field, text string, most int, tooLong string) (string, error) {
+	invalid := func(reason string) (string, error) { return "", &InvalidError{Field: field, Reason: reason} }
+	if !utf8.ValidString(text) {
 		return invalid("it is not valid UTF-8")
 	}
-	name = strings.TrimSpace(name)
+	text = strings.TrimSpace(text)
 	switch {
-	case !strings.ContainsFunc(name, visible):
+	case !strings.ContainsFunc(text, visible):
 		return invalid("it is empty")
-	case utf8.RuneCountInString(name) > 64:
-		return invalid("it is longer than 64 characters")
+	case utf8.RuneCountInString(text) > most:
+		return invalid(tooLong)
 	}
-	if strings.ContainsFunc(name, func(r rune) bool {
+	if strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp)
 	}) {
 		return invalid("it holds a line break or another control character")
 	}
-	if strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(unicode.Bidi_Control, r) }) {
+	if strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Bidi_Control, r) }) {
 		return invalid("it holds an invisible character that changes the direction of text")
 	}
-	return name, nil
+	return text, nil
 }
 
 // visible reports whether a character is visible.

@@ -179,12 +179,16 @@ func (s *session) countFailure() {
 }
 
 // stillValid looks in the store whether the login still holds: the password may
-// have been reset, or the user deleted, by anybody on any node.
+// have been reset, or the user deleted or suspended, by anybody on any node. The
+// session of a suspended user stays: its client would only log in again.
 func (s *Server) stillValid(ctx context.Context, c Client) reply {
 	err := s.Credentials.Validate(ctx, c.Identity)
+	var suspended *credentials.SuspendedError
 	switch {
 	case err == nil:
 		return reply{}
+	case errors.As(err, &suspended):
+		return replySuspended(suspended)
 	case errors.Is(err, credentials.ErrRevoked):
 		return replyRevoked
 	}

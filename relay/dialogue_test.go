@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,6 +30,8 @@ import (
 //	== closed       the server has closed the connection
 //	== mail "text"  the next accepted message has exactly this content
 //	== no mail      no further message is accepted
+//	== suspend user r     the user is suspended for the reason r
+//	== suspend domain r   its domain is; without r both go on
 //	== envelope f -> t u  the next accepted message has sender f and recipients t, u
 //
 // In any text $user, $pass, $plain (the AUTH PLAIN response), $user64 and
@@ -115,6 +118,8 @@ func (d *dialogue) event(text string) {
 		if n := len(d.r.Messages()); n != d.seen {
 			d.t.Fatalf("%s: got %d messages, want %d", d.line, n, d.seen)
 		}
+	case strings.HasPrefix(text, "suspend "):
+		d.suspend(strings.TrimPrefix(text, "suspend "))
 	case strings.HasPrefix(text, "envelope "):
 		messages := d.r.Messages()
 		if len(messages) <= d.seen {
@@ -141,6 +146,26 @@ func (d *dialogue) event(text string) {
 		d.seen++
 	default:
 		d.t.Fatalf("%s: unknown step %q", d.line, text)
+	}
+}
+
+func (d *dialogue) suspend(text string) {
+	d.t.Helper()
+	what, reason, _ := strings.Cut(text, " ")
+	tenant, ctx := d.r.Credentials.Tenant(d.r.Tenant), d.t.Context()
+	err := errors.New("unknown step")
+	switch {
+	case what == "user" && reason == "":
+		err = tenant.ResumeUser(ctx, d.r.Username)
+	case what == "user":
+		err = tenant.SuspendUser(ctx, d.r.Username, reason)
+	case what == "domain" && reason == "":
+		err = tenant.ResumeDomain(ctx, d.r.Domain)
+	case what == "domain":
+		err = tenant.SuspendDomain(ctx, d.r.Domain, reason)
+	}
+	if err != nil {
+		d.t.Fatalf("%s: %v", d.line, err)
 	}
 }
 

@@ -45,13 +45,16 @@ func ExampleReplyError() {
 	// 451 "4.3.0 not possible right now, try again later"
 }
 
-// AllowUser refuses a user who may not send at the moment, at MAIL.
+// A product suspends a customer with AllowUser, which is asked at MAIL. The server
+// itself suspends users and domains, with credentials.Tenant.SuspendUser and
+// SuspendDomain. Keep the suspended customers in memory, or in a cache: AllowUser is
+// called for each message.
 func ExampleServer_allowUser() {
 	suspended := map[string]string{"acme": "the bill of May is unpaid"}
 	srv := &relay.Server{
 		AllowUser: func(_ context.Context, r *relay.PolicyRequest) error {
 			if why, ok := suspended[string(r.Identity.Tenant)]; ok {
-				return &relay.ReplyError{Code: 550, Enhanced: "5.7.1", Text: "sending is suspended: " + why}
+				return &relay.ReplyError{Code: 550, Enhanced: "5.7.13", Text: "sending is suspended: " + why}
 			}
 			return nil
 		},
@@ -62,7 +65,7 @@ func ExampleServer_allowUser() {
 	delete(suspended, "acme")
 	fmt.Println(client.send("shop@acme.example", "Hello"))
 	// Output:
-	// 550 "5.7.1 sending is suspended: the bill of May is unpaid"
+	// 550 "5.7.13 sending is suspended: the bill of May is unpaid"
 	// <nil>
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 )
 
@@ -83,6 +84,17 @@ var contentRefusals = map[error]reply{
 	errAbandoned:   {code: 451, enhanced: "4.4.0", text: "the client abandoned the message"},
 	errHeaderSize:  {code: 552, enhanced: "5.3.4", text: fmt.Sprintf("the header is larger than %d bytes", maxHeader)},
 	errLineTooLong: replyBadContent(fmt.Sprintf("a line is longer than %d bytes", maxLine)),
+}
+
+// replySuspended refuses a message of a user that may not send. X.7.13 is the code of a
+// disabled account (RFC 5248 section 2.4). The basic code is that of MAIL and DATA:
+// 525 is one of AUTH, which is not refused.
+func replySuspended(e *credentials.SuspendedError) reply {
+	what := "the user is suspended: "
+	if e.Domain != "" {
+		what = "the domain " + e.Domain + " is suspended: "
+	}
+	return reply{code: 550, enhanced: "5.7.13", text: what + e.Reason}
 }
 
 func replyBadContent(why string) reply {

@@ -3,6 +3,7 @@ package store
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/internal/ascii"
 )
@@ -44,6 +45,10 @@ type Filter struct {
 	Destination   string
 	ToDestination bool
 
+	// Since and Until select mail by the time at which it was received: at Since or
+	// later, and before Until. The zero time does not select.
+	Since, Until time.Time
+
 	State  State
 	Node   string // the ID of the node that has leased it
 	Reason string // a part of the Reason; the letters A to Z match in either case
@@ -53,6 +58,7 @@ type Filter struct {
 func (f *Filter) Match(l *Leased) bool {
 	m, d := &l.Mail, &l.Delivery
 	return same(f.Mail, d.Mail) && same(f.Tenant, m.Tenant) && same(f.Domain, m.Domain) && same(f.Username, m.Username) &&
+		(f.Since.IsZero() || !m.Received.Before(f.Since)) && (f.Until.IsZero() || m.Received.Before(f.Until)) &&
 		same(f.From, m.From) && same(f.Recipient, d.Recipient) &&
 		(f.Destination == d.Destination || f.Destination == "" && !f.ToDestination) &&
 		(f.State == 0 || f.State == d.State()) && same(f.Node, d.Node) &&

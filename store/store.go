@@ -39,6 +39,10 @@ type Domain struct {
 	// AddDomain ignores them.
 	Users          int
 	LastConnection time.Time
+
+	// Suspended says why the domain may not send. It is empty if the domain may
+	// send.
+	Suspended string
 }
 
 // A User is an SMTP user: one username and one password for exactly one
@@ -61,6 +65,12 @@ type User struct {
 	PasswordSet        time.Time
 	LastConnection     time.Time  // the last successful login
 	LastConnectionFrom netip.Addr // the client's address; the zero Addr before the first login
+
+	// Suspended says why the user may not send, and DomainSuspended why its domain
+	// may not. They are empty otherwise. DomainSuspended is the domain's Suspended
+	// when the user is read; AddUser ignores it.
+	Suspended       string
+	DomainSuspended string
 }
 
 // A Page selects one page of a list that is ordered by name (domains) or by
@@ -117,8 +127,8 @@ var (
 // exactly as they were given.
 //
 // Callers pass valid UTF-8 without U+0000. A Store takes tenants, domain names
-// and usernames of up to 255 bytes, and names and hashes of up to 1,024 bytes. It
-// may refuse longer ones with an error of its own, but never cuts them.
+// and usernames of up to 255 bytes, and names, hashes and reasons of up to 1,024
+// bytes. It may refuse longer ones with an error of its own, but never cuts them.
 type Store interface {
 	// AddDomain adds a domain. ErrTaken: the tenant has a domain of this name.
 	// Other tenants' domains of the same name have no effect.
@@ -130,6 +140,12 @@ type Store interface {
 
 	// Domains lists the tenant's domains by name. An unknown tenant has none.
 	Domains(ctx context.Context, tenant TenantID, page Page) ([]Domain, error)
+
+	// SuspendDomain sets the domain's Suspended to reason, and so in the same step
+	// the DomainSuspended of every user that the domain has or gets. It changes
+	// nothing else. An empty reason ends the suspension. The reason may be the
+	// same as before. ErrNotFound: the tenant has no such domain.
+	SuspendDomain(ctx context.Context, tenant TenantID, name, reason string) error
 
 	// DeleteDomain removes the tenant's domain and every user of it, in one
 	// step. The usernames stay on record and are never issued again. The tenant
@@ -154,6 +170,11 @@ type Store interface {
 	// RenameUser changes the user's Name and nothing else. The new Name may be
 	// the same as the old one. ErrNotFound: the tenant has no such user.
 	RenameUser(ctx context.Context, tenant TenantID, username, name string) error
+
+	// SuspendUser sets the user's Suspended to reason, and changes nothing else. An
+	// empty reason ends the suspension. The reason may be the same as before.
+	// ErrNotFound: the tenant has no such user.
+	SuspendUser(ctx context.Context, tenant TenantID, username, reason string) error
 
 	// SetPassword replaces the user's hash, sets PasswordSet to at, adds one to
 	// Generation, and changes nothing else. If several callers pass the same

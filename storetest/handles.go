@@ -33,11 +33,20 @@ var handlePromises = []promise{
 			u.LastConnection, u.LastConnectionFrom = day, addr4
 			other.holds(u, "second hash")
 
+			other.ok(other.SuspendUser(t.Context(), acme, "u1", suspended), "SuspendUser")
+			u.Suspended = suspended
+			t.holds(u, "second hash")
+
+			t.ok(t.SuspendDomain(t.Context(), acme, acmeDomain, suspended), "SuspendDomain")
+			u.DomainSuspended = suspended
+			other.holds(u, "second hash")
+
 			other.ok(other.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
 			t.gone(u)
 			t.fails(t.AddUser(t.Context(), u, "x"), store.ErrTaken, "AddUser of what the other handle deleted")
 
 			u2 := t.addUser(acme, acmeDomain, "u2")
+			u2.DomainSuspended = suspended
 			other.holds(u2, hashOf("u2"))
 			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
 			other.gone(u2)
@@ -102,9 +111,11 @@ func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 			_, err := t.Users(ctx, acme, acmeDomain, store.Page{})
 			return err
 		},
-		"RenameUser":  func() error { return t.RenameUser(ctx, acme, "u1", "renamed") },
-		"SetPassword": func() error { return t.SetPassword(ctx, acme, "u1", 1, "x", day) },
-		"DeleteUser":  func() error { return t.DeleteUser(ctx, acme, "u2") },
+		"SuspendDomain": func() error { return t.SuspendDomain(ctx, acme, acmeDomain, suspended) },
+		"SuspendUser":   func() error { return t.SuspendUser(ctx, acme, "u1", suspended) },
+		"RenameUser":    func() error { return t.RenameUser(ctx, acme, "u1", "renamed") },
+		"SetPassword":   func() error { return t.SetPassword(ctx, acme, "u1", 1, "x", day) },
+		"DeleteUser":    func() error { return t.DeleteUser(ctx, acme, "u2") },
 		"Lookup": func() error {
 			_, _, err := t.Lookup(ctx, "u1")
 			return err

@@ -218,6 +218,7 @@ var racePromises = []promise{
 				u := newUser(acme, acmeDomain, "u1")
 				u.Name = fmt.Sprint("name ", i)
 				u.Generation = int64(i + 2)
+				u.Suspended = fmt.Sprint("reason ", i)
 				u.LastConnection, u.LastConnectionFrom = day.Add(time.Duration(i)*time.Hour), addr4
 				t.race(nil, func(st store.Store, racer int) error {
 					switch racer {
@@ -229,6 +230,8 @@ var racePromises = []promise{
 						return st.RecordLogin(t.Context(), "u1", u.LastConnection, addr4)
 					case 3:
 						return st.AddUser(t.Context(), newUser(acme, acmeDomain, fmt.Sprint("other ", i)), "x")
+					case 4:
+						return st.SuspendUser(t.Context(), acme, "u1", u.Suspended)
 					default:
 						_, _, err := st.Lookup(t.Context(), "u1")
 						return err

@@ -3,6 +3,7 @@ package storetest
 import (
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -23,6 +24,16 @@ var filters = map[string][]struct {
 	"ToDestination": {
 		{store.Filter{ToDestination: true}, []string{"m4"}},
 		{store.Filter{ToDestination: true, Destination: "two.example"}, []string{"m3"}},
+	},
+	"Since": {
+		{store.Filter{Since: day.Add(time.Hour)}, []string{"m3"}},
+		{store.Filter{Since: day.Add(time.Hour + time.Microsecond)}, nil},
+		{store.Filter{Since: day, Until: day.Add(time.Microsecond)}, []string{"m1", "m2", "m2", "m4"}},
+	},
+	"Until": {
+		{store.Filter{Until: day.Add(time.Hour)}, []string{"m1", "m2", "m2", "m4"}},
+		{store.Filter{Until: day.Add(time.Hour + time.Microsecond), Username: "u3"}, []string{"m3"}},
+		{store.Filter{Until: day}, nil},
 	},
 	"State": {
 		{store.Filter{State: store.StateHeld}, []string{"m2"}},
@@ -102,7 +113,7 @@ var filterPromises = []spoolPromise{
 			want := []store.Backlog{
 				{Lane: store.Lane{Tenant: acme}, Deliveries: 1, Oldest: day},
 				{Lane: store.Lane{Destination: "example.net", Tenant: acme}, Deliveries: 3, Leased: 1, Held: 1, Oldest: day},
-				{Lane: store.Lane{Destination: "two.example", Tenant: rival}, Deliveries: 1, Oldest: day},
+				{Lane: store.Lane{Destination: "two.example", Tenant: rival}, Deliveries: 1, Oldest: day.Add(time.Hour)},
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("Backlogs:\n got %+v\nwant %+v", got, want)
@@ -125,7 +136,7 @@ func (t *spooler) laden() {
 	t.putAs(billing, two, "x")
 
 	theirs := newMail("m3")
-	theirs.Tenant, theirs.Domain, theirs.Username = rival, rivalDomain, "u3"
+	theirs.Tenant, theirs.Domain, theirs.Username, theirs.Received = rival, rivalDomain, "u3", day.Add(time.Hour)
 	one = newDeliveries(1)
 	one[0].Destination, one[0].Reason, one[0].Recipient = "two.example", "451 Greylisted \xff, try later", "bob@two.example"
 	t.putAs(theirs, one, "x")

@@ -70,6 +70,7 @@ func promises() []promise {
 		userPromises,
 		passwordPromises,
 		connectionPromises,
+		userSuspensionPromises,
 		listPromises,
 		textPromises,
 		handlePromises,

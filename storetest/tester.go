@@ -123,6 +123,7 @@ func (t *tester) gone(u store.User) {
 	t.fails(err, store.ErrNotFound, "Lookup(%q)", u.Username)
 	t.fails(t.RenameUser(ctx, u.Tenant, u.Username, "x"), store.ErrNotFound, "RenameUser(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.SetPassword(ctx, u.Tenant, u.Username, u.Generation, "x", day), store.ErrNotFound, "SetPassword(%q, %q)", u.Tenant, u.Username)
+	t.fails(t.SuspendUser(ctx, u.Tenant, u.Username, "x"), store.ErrNotFound, "SuspendUser(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.DeleteUser(ctx, u.Tenant, u.Username), store.ErrNotFound, "DeleteUser(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.RecordLogin(ctx, u.Username, day, addr4), store.ErrNotFound, "RecordLogin(%q)", u.Username)
 }

@@ -66,7 +66,7 @@ var textPromises = []promise{
 	},
 	{
 		name: "Text/Long",
-		words: "A Store takes tenants, domain names and usernames of up to 255 bytes, and names and hashes of up to 1,024 bytes. " +
+		words: "A Store takes tenants, domain names and usernames of up to 255 bytes, and names, hashes and reasons of up to 1,024 bytes. " +
 			"It may refuse longer ones with an error of its own, but never cuts them.",
 		check: func(t *tester) {
 			key := strings.Repeat("k", 255)

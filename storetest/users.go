@@ -177,6 +177,8 @@ var userPromises = []promise{
 			t.fails(t.SetPassword(ctx, rival, "u1", 1, "x", day), store.ErrNotFound, "SetPassword of another tenant")
 			t.fails(t.SetPassword(ctx, rival, "u1", 2, "x", day), store.ErrNotFound, "SetPassword of another tenant, wrong generation")
 			t.fails(t.DeleteUser(ctx, rival, "u1"), store.ErrNotFound, "DeleteUser of another tenant")
+			t.fails(t.SuspendUser(ctx, rival, "u1", suspended), store.ErrNotFound, "SuspendUser of another tenant")
+			t.fails(t.SuspendDomain(ctx, rival, acmeDomain, suspended), store.ErrNotFound, "SuspendDomain of another tenant")
 			t.fails(t.DeleteDomain(ctx, rival, acmeDomain), store.ErrNotFound, "DeleteDomain of another tenant")
 			t.holds(u, hashOf("u1"))
 		},

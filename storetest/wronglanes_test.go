@@ -258,7 +258,7 @@ func (s heedless) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leas
 type oldFilter struct{ store.Spool }
 
 func (s oldFilter) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
-	f.State, f.Reason = 0, ""
+	f.State, f.Reason, f.Since, f.Until = 0, "", time.Time{}, time.Time{}
 	return s.Spool.Deliveries(ctx, f, page)
 }
 

@@ -99,6 +99,18 @@ func domain(tx *bolt.Tx, tenant store.TenantID, name string) (d store.Domain, er
 	return d, err
 }
 
+func (s Store) SuspendDomain(ctx context.Context, tenant store.TenantID, name, reason string) error {
+	return s.update(ctx, func(tx *bolt.Tx) error {
+		key := string(pair(string(tenant), name))
+		var d store.Domain
+		if err := get(tx, domains, key, &d); err != nil {
+			return err
+		}
+		d.Suspended = reason
+		return put(tx, domains, key, d)
+	})
+}
+
 func (s Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name string) error {
 	return s.update(ctx, func(tx *bolt.Tx) error {
 		if err := owns(tx, tenant, name); err != nil {
@@ -154,7 +166,7 @@ func (s Store) Users(ctx context.Context, tenant store.TenantID, domain string, 
 		}
 		return each(tx, ofDomains, string(pair(string(tenant), domain)), page.After, func(username string) (more bool, err error) {
 			var r record
-			if err := get(tx, users, username, &r); err != nil {
+			if err := read(tx, username, &r); err != nil {
 				return false, err
 			}
 			if found(page.Search, r.User.Name, username) {
@@ -172,6 +184,16 @@ func (s Store) RenameUser(ctx context.Context, tenant store.TenantID, username, 
 			return store.ErrNotFound
 		}
 		r.User.Name = name
+		return nil
+	})
+}
+
+func (s Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string) error {
+	return s.change(ctx, username, func(r *record) error {
+		if r.User.Tenant != tenant {
+			return store.ErrNotFound
+		}
+		r.User.Suspended = reason
 		return nil
 	})
 }
@@ -206,7 +228,7 @@ func (s Store) DeleteUser(ctx context.Context, tenant store.TenantID, username s
 
 func (s Store) Lookup(ctx context.Context, username string) (store.User, string, error) {
 	var r record
-	err := s.view(ctx, func(tx *bolt.Tx) error { return get(tx, users, username, &r) })
+	err := s.view(ctx, func(tx *bolt.Tx) error { return read(tx, username, &r) })
 	return r.User, r.Hash, err
 }
 
@@ -247,6 +269,17 @@ func (s Store) update(ctx context.Context, f func(*bolt.Tx) error) error {
 		return err
 	}
 	return s.db.Update(f)
+}
+
+// read reads a user, and from its domain whether that is suspended.
+func read(tx *bolt.Tx, username string, r *record) error {
+	var d store.Domain
+	if err := get(tx, users, username, r); err != nil {
+		return err
+	}
+	err := get(tx, domains, string(pair(string(r.User.Tenant), r.User.Domain)), &d)
+	r.User.DomainSuspended = d.Suspended
+	return err
 }
 
 // owns returns ErrNotFound if the tenant has no such domain.

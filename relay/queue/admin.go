@@ -225,7 +225,7 @@ func (a *Admin) settle(ctx context.Context, outcomes []store.Outcome, events []E
 // selected calls f with the selected deliveries that no node has leased, a page at a
 // time, and adds up what it returns.
 func (a *Admin) selected(ctx context.Context, s Selection, f func([]store.Leased) (Changed, error)) (all Changed, err error) {
-	if s.Filter == (store.Filter{}) && !s.All {
+	if s.Since, s.Until = orZero(s.Since), orZero(s.Until); s.Filter == (store.Filter{}) && !s.All {
 		return all, errAll
 	}
 	err = a.each(ctx, s.Filter, func(list []store.Leased) error {
@@ -242,6 +242,14 @@ func (a *Admin) selected(ctx context.Context, s Selection, f func([]store.Leased
 		return err
 	})
 	return all, err
+}
+
+// orZero returns t, or the zero Time if t is the zero time in any time zone.
+func orZero(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t
 }
 
 // each calls f with the deliveries that match, a page at a time.

@@ -84,6 +84,10 @@ func TestAdminAll(t *testing.T) {
 			"Release": func(s queue.Selection) (queue.Changed, error) { return a.Release(b.Context(), s) },
 			"Cancel":  func(s queue.Selection) (queue.Changed, error) { return a.Cancel(b.Context(), s, "", false) },
 		} {
+			zero := store.Filter{Since: time.Time{}.Local()} // an empty field of a form
+			if got, err := f(queue.Selection{Filter: zero}); err == nil || got != (queue.Changed{}) {
+				b.Errorf("%s of a filter with the zero time: got %+v, %v, want an error", name, got, err)
+			}
 			if got, err := f(queue.Selection{}); err == nil || !strings.Contains(err.Error(), "All") || got != (queue.Changed{}) {
 				b.Errorf("%s of an empty filter: got %+v, %v, want an error that says what to set", name, got, err)
 			}

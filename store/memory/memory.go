@@ -111,6 +111,22 @@ func contains(text, search string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(search))
 }
 
+// SuspendDomain implements [store.Store].
+func (s *Store) SuspendDomain(ctx context.Context, tenant store.TenantID, name, reason string) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if !s.owns(tenant, name) {
+		return store.ErrNotFound
+	}
+	key := domainKey{tenant, name}
+	d := s.domains[key]
+	d.Suspended = reason
+	s.domains[key] = d
+	return nil
+}
+
 // DeleteDomain implements [store.Store].
 func (s *Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name string) error {
 	if err := s.lock(ctx); err != nil {
@@ -142,6 +158,7 @@ func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
 		return store.ErrTaken
 	}
 	s.issued[u.Username] = true
+	u.DomainSuspended = ""
 	s.users[u.Username] = user{u, hash}
 	return nil
 }
@@ -156,7 +173,13 @@ func (s *Store) User(ctx context.Context, tenant store.TenantID, username string
 	if !ok || u.Tenant != tenant {
 		return store.User{}, store.ErrNotFound
 	}
-	return u.User, nil
+	return s.asRead(u), nil
+}
+
+// asRead returns a user with what is read from its domain. The caller must hold s.mu.
+func (s *Store) asRead(u user) store.User {
+	u.DomainSuspended = s.domains[domainKey{u.Tenant, u.Domain}].Suspended
+	return u.User
 }
 
 // Users implements [store.Store].
@@ -172,7 +195,7 @@ func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string,
 	for _, u := range s.users {
 		found := contains(u.Name, page.Search) || contains(u.Username, page.Search)
 		if u.Tenant == tenant && u.Domain == domain && u.Username > page.After && found {
-			list = append(list, u.User)
+			list = append(list, s.asRead(u))
 		}
 	}
 	slices.SortFunc(list, func(a, b store.User) int { return cmp.Compare(a.Username, b.Username) })
@@ -183,6 +206,14 @@ func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string,
 func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
 	return s.change(ctx, tenant, username, func(u *user) error {
 		u.Name = name
+		return nil
+	})
+}
+
+// SuspendUser implements [store.Store].
+func (s *Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string) error {
+	return s.change(ctx, tenant, username, func(u *user) error {
+		u.Suspended = reason
 		return nil
 	})
 }
@@ -223,7 +254,7 @@ func (s *Store) Lookup(ctx context.Context, username string) (store.User, string
 	if !ok {
 		return store.User{}, "", store.ErrNotFound
 	}
-	return u.User, u.hash, nil
+	return s.asRead(u), u.hash, nil
 }
 
 // RecordLogin implements [store.Store].

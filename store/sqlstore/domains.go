@@ -11,11 +11,11 @@ import (
 
 // AddDomain implements [store.Store].
 func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
-	if err := fits(string(d.Tenant), d.Name); err != nil {
+	if err := errors.Join(fits(string(d.Tenant), d.Name), fitsLong(d.Suspended)); err != nil {
 		return failed("add domain", err)
 	}
-	n, err := s.exec(ctx, `INSERT INTO {domains} (name, tenant, created) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-		d.Name, string(d.Tenant), d.Created.UnixMicro())
+	n, err := s.exec(ctx, `INSERT INTO {domains} (name, tenant, created, suspended) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		d.Name, string(d.Tenant), d.Created.UnixMicro(), d.Suspended)
 	if err == nil && n == 0 {
 		err = store.ErrTaken
 	}
@@ -25,7 +25,7 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 // domainColumns are the columns that scanDomain reads, from {domains} AS d. The
 // latest connection is computed from all users of the domain: an index for it would
 // make every login write more.
-const domainColumns = `d.tenant, d.name, d.created,
+const domainColumns = `d.tenant, d.name, d.created, d.suspended,
 	(SELECT COUNT(*) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant),
 	(SELECT MAX(u.last_connection) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant)`
 
@@ -81,7 +81,7 @@ func scanDomain(row interface{ Scan(...any) error }) (store.Domain, error) {
 	var d store.Domain
 	var created int64
 	var lastConnection sql.NullInt64 // NULL if there are no users
-	if err := row.Scan(&d.Tenant, &d.Name, &created, &d.Users, &lastConnection); err != nil {
+	if err := row.Scan(&d.Tenant, &d.Name, &created, &d.Suspended, &d.Users, &lastConnection); err != nil {
 		return store.Domain{}, err
 	}
 	d.Created = time.UnixMicro(created).UTC()
@@ -89,6 +89,22 @@ func scanDomain(row interface{ Scan(...any) error }) (store.Domain, error) {
 		d.LastConnection = time.UnixMicro(lastConnection.Int64).UTC()
 	}
 	return d, nil
+}
+
+// SuspendDomain implements [store.Store].
+func (s *Store) SuspendDomain(ctx context.Context, tenant store.TenantID, name, reason string) error {
+	if err := fitsLong(reason); err != nil {
+		return failed("suspend domain", err)
+	}
+	err := s.change(
+		func() (int64, error) {
+			return s.exec(ctx, `UPDATE {domains} SET suspended = ? WHERE name = ? AND tenant = ?`, reason, name, string(tenant))
+		},
+		func() (bool, error) {
+			d, err := s.domain(ctx, tenant, name)
+			return d.Suspended == reason, err
+		})
+	return failed("suspend domain", err)
 }
 
 // DeleteDomain implements [store.Store].

@@ -128,7 +128,8 @@ var needs = map[int]int{
 	5: 3, // adds a table
 	6: 6, // an older program deletes the users of all tenants with a domain of one name
 	7: 3, // adds tables
-	8: 3, // adds a column
+	8: 3, // adds columns with defaults
+	9: 3, // adds a column
 }
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user

@@ -11,12 +11,18 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// userColumns are the columns that scanUser reads.
-const userColumns = `tenant, domain, username, name, generation, created, password_set, last_connection, last_from`
+// userColumns are the columns of a user without its hash. readColumns are those that
+// scanUser reads, from {users} AS u. A domain's suspension is read where it is kept: so
+// it holds for users that are added at the same time, also by an older program, and a
+// large domain is suspended with one write.
+const (
+	userColumns = `tenant, domain, username, name, generation, created, password_set, last_connection, last_from, suspended`
+	readColumns = userColumns + `, COALESCE((SELECT d.suspended FROM {domains} AS d WHERE d.name = u.domain AND d.tenant = u.tenant), '')`
+)
 
 // AddUser implements [store.Store].
 func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
-	if err := errors.Join(fits(string(u.Tenant), u.Domain, u.Username), fitsLong(u.Name, hash)); err != nil {
+	if err := errors.Join(fits(string(u.Tenant), u.Domain, u.Username), fitsLong(u.Name, u.Suspended, hash)); err != nil {
 		return failed("add user", err)
 	}
 	err := s.inTx(ctx, func(tx tx) error {
@@ -35,9 +41,9 @@ func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
 		if !ok {
 			return store.ErrNotFound
 		}
-		_, err = tx.exec(ctx, `INSERT INTO {users} (`+userColumns+`, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		_, err = tx.exec(ctx, `INSERT INTO {users} (`+userColumns+`, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			string(u.Tenant), u.Domain, u.Username, u.Name, u.Generation, u.Created.UnixMicro(), u.PasswordSet.UnixMicro(),
-			u.LastConnection.UnixMicro(), addrText(u.LastConnectionFrom), hash)
+			u.LastConnection.UnixMicro(), addrText(u.LastConnectionFrom), u.Suspended, hash)
 		return err
 	})
 	return failed("add user", err)
@@ -71,7 +77,7 @@ func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string,
 
 func (s *Store) users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
 	found, args := s.search(page, "name", "username")
-	st, err := s.prepared(ctx, `SELECT `+userColumns+` FROM {users} WHERE domain = ? AND tenant = ? AND username > ?`+found+` ORDER BY username LIMIT ?`)
+	st, err := s.prepared(ctx, `SELECT `+readColumns+` FROM {users} AS u WHERE domain = ? AND tenant = ? AND username > ?`+found+` ORDER BY username LIMIT ?`)
 	if err != nil {
 		return nil, err
 	}
@@ -121,6 +127,22 @@ func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username,
 	return failed("rename user", err)
 }
 
+// SuspendUser implements [store.Store].
+func (s *Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string) error {
+	if err := fitsLong(reason); err != nil {
+		return failed("suspend user", err)
+	}
+	err := s.change(
+		func() (int64, error) {
+			return s.exec(ctx, `UPDATE {users} SET suspended = ? WHERE username = ? AND tenant = ?`, reason, username, string(tenant))
+		},
+		func() (bool, error) {
+			u, err := s.user(ctx, tenant, username)
+			return u.Suspended == reason, err
+		})
+	return failed("suspend user", err)
+}
+
 // SetPassword implements [store.Store].
 func (s *Store) SetPassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at time.Time) error {
 	if err := fitsLong(hash); err != nil {
@@ -158,7 +180,7 @@ func (s *Store) Lookup(ctx context.Context, username string) (store.User, string
 }
 
 func (s *Store) lookup(ctx context.Context, username string) (store.User, string, error) {
-	st, err := s.prepared(ctx, `SELECT `+userColumns+`, hash FROM {users} WHERE username = ?`)
+	st, err := s.prepared(ctx, `SELECT `+readColumns+`, hash FROM {users} AS u WHERE username = ?`)
 	if err != nil {
 		return store.User{}, "", err
 	}
@@ -188,10 +210,10 @@ func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, 
 	return failed("record login", err)
 }
 
-// change calls update, which changes one user and returns the number of changed
-// rows. If update changes no row, change calls look, which returns an error, or
-// true if the user already is as wanted; MySQL does not count such a row. If look
-// returns false, another caller has changed the user in between, and change calls
+// change calls update, which changes one user or domain and returns the number of
+// changed rows. If update changes no row, change calls look, which returns an error,
+// or true if the row already is as wanted; MySQL does not count such a row. If look
+// returns false, another caller has changed the row in between, and change calls
 // update again.
 func (s *Store) change(update func() (int64, error), look func() (bool, error)) error {
 	for range maxTries {
@@ -202,16 +224,16 @@ func (s *Store) change(update func() (int64, error), look func() (bool, error)) 
 			return err
 		}
 	}
-	return errors.New("too many conflicting updates of the user")
+	return errors.New("too many conflicting updates")
 }
 
-// scanUser reads userColumns, and the columns after them into more.
+// scanUser reads readColumns, and the columns after them into more.
 func scanUser(row interface{ Scan(...any) error }, more ...any) (store.User, error) {
 	var u store.User
 	var created, passwordSet, lastConnection int64
 	var from string
 	err := row.Scan(append([]any{&u.Tenant, &u.Domain, &u.Username, &u.Name, &u.Generation,
-		&created, &passwordSet, &lastConnection, &from}, more...)...)
+		&created, &passwordSet, &lastConnection, &from, &u.Suspended, &u.DomainSuspended}, more...)...)
 	if err != nil {
 		return store.User{}, err
 	}
