@@ -102,6 +102,10 @@ type ActivityChange struct {
 
 	// Was, if not 0, is the Order that the activity must have before the change.
 	Was int64
+
+	// TrailWas, if not 0, is the length in bytes that the activity's Trail must have
+	// before the change. Then the Trail of the change takes its place.
+	TrailWas int
 }
 
 // Changes are what follows from some records. No key is in a list twice; that of a
@@ -198,11 +202,12 @@ type History interface {
 
 	// Apply removes records and makes changes in one step. It returns
 	// ErrConflict and does nothing if one of the records is not there any more,
-	// or if an activity's Order is not Was.
+	// or if an activity's Order is not Was, or if its Trail has not the length
+	// TrailWas.
 	//
 	// An activity that is not there is added. One that is there takes the state
 	// of a change with a greater Order, gets what it has empty, gets the Trail of
-	// the change behind its own, and has its Times added up. Its Received
+	// the change behind its own, or with TrailWas in place of it, and has its Times added up. Its Received
 	// becomes the earlier one. A count is added to the one of its tenant, hour,
 	// domain and username.
 	Apply(ctx context.Context, records []string, c Changes) error

@@ -13,9 +13,10 @@ import (
 
 const (
 	applyWords    = "Apply removes records and makes changes in one step."
-	conflictWords = "It returns ErrConflict and does nothing if one of the records is not there any more, or if an activity's Order is not Was."
-	changeWords   = "An activity that is not there is added. One that is there takes the state of a change with a greater Order, " +
-		"gets what it has empty, gets the Trail of the change behind its own, and has its Times added up. Its Received becomes the earlier one."
+	conflictWords = "It returns ErrConflict and does nothing if one of the records is not there any more, or if an activity's Order is not Was, " +
+		"or if its Trail has not the length TrailWas."
+	changeWords = "An activity that is not there is added. One that is there takes the state of a change with a greater Order, " +
+		"gets what it has empty, gets the Trail of the change behind its own, or with TrailWas in place of it, and has its Times added up. Its Received becomes the earlier one."
 	erasedWords = "Erased means that the recipient was erased: Recipient, Reply.Text, Reason and Trail are empty and stay so, whatever is applied later."
 )
 
@@ -151,6 +152,35 @@ var applyPromises = []historyPromise{
 			t.applies(next)
 			a.Trail += next.Trail
 			t.is(acme, "m1", a)
+		},
+	},
+	{
+		name:  "Apply/TrailWas",
+		words: "TrailWas, if not 0, is the length in bytes that the activity's Trail must have before the change. Then the Trail of the change takes its place. " + conflictWords,
+		check: func(t *historian) {
+			a, other := newActivity("m1", 0), newActivity("m1", 1)
+			a.Trail = "\x00\xff é first"
+			t.applies(a, other)
+			replace := func(was int, trail string) error {
+				c := changes(a, other)
+				c.Activities[0].Trail, c.Activities[0].TrailWas, c.Activities[0].Times = trail, was, 0
+				c.Activities[1].Trail, c.Activities[1].Times = "", 0
+				return t.Apply(t.Context(), nil, c)
+			}
+			for _, was := range []int{1, len(a.Trail) - 1, len(a.Trail) + 1} {
+				t.fails(replace(was, "x"), store.ErrConflict, "Apply with TrailWas %d of a trail of %d bytes", was, len(a.Trail))
+			}
+			t.is(acme, "m1", a, other)
+			t.ok(replace(len(a.Trail), "\xfe second"), "Apply with TrailWas")
+			a.Trail = "\xfe second"
+			t.is(acme, "m1", a, other)
+			t.erases(1, a.Recipient)
+			t.fails(replace(len(a.Trail), "x"), store.ErrConflict, "Apply with TrailWas of a recipient that was erased")
+			t.is(acme, "m1", erasedOf(a), other)
+			missing := changes(newActivity("m2", 0))
+			missing.Activities[0].TrailWas = 6
+			t.fails(t.Apply(t.Context(), nil, missing), store.ErrConflict, "Apply with TrailWas of no activity")
+			t.is(acme, "m2")
 		},
 	},
 	{

@@ -40,6 +40,9 @@ func init() {
 	wrongly("the first trail stays", "Apply/Trail", "gets the Trail of the change behind its own", onChange(func(_ store.Activity, c *store.ActivityChange) {
 		c.Trail = ""
 	}))
+	wrongly("a trail is never replaced", "Apply/TrailWas", "TrailWas, if not 0", onChange(func(_ store.Activity, c *store.ActivityChange) {
+		c.TrailWas = 0
+	}))
 	wrongly("the first Received stays", "Apply/Received", "Its Received becomes the earlier one.", onChange(func(have store.Activity, c *store.ActivityChange) {
 		c.Received = have.Received
 	}))

@@ -26,7 +26,7 @@ func phase(k store.EventKind) int64 {
 	case store.EventAccepted, store.EventRefused, store.EventLoginRefused:
 		return 1
 	case store.EventWaiting, store.EventDeferred:
-		return 2
+		return phaseWait
 	case store.EventDelivered, store.EventSoftBounced, store.EventHardBounced, store.EventCanceled:
 		return phaseEnd
 	case store.EventLateSoftBounced, store.EventLateHardBounced:
@@ -36,6 +36,7 @@ func phase(k store.EventKind) int64 {
 }
 
 const (
+	phaseWait = 2
 	phaseEnd  = 4
 	phaseLate = 5
 	phaseNote = 6 // only the trail has it
@@ -113,7 +114,8 @@ func looks(k store.EventKind) bool {
 }
 
 // derive returns the changes that follow from events, which must be sorted. before
-// holds the activities of those events that look at them, if the store has them.
+// holds the activities of those events that look at them, if the store has them, with
+// the trails that may be too long.
 func derive(events []store.Event, before map[activityKey]store.Activity) store.Changes {
 	d := deriver{
 		before: before,
@@ -132,6 +134,11 @@ func derive(events []store.Event, before map[activityKey]store.Activity) store.C
 	for i := range d.list {
 		r := &d.list[i]
 		r.change.Trail = string(r.trail)
+		if r.before != "" {
+			if long := r.before + r.change.Trail; shorten(long) != long {
+				r.change.TrailWas, r.change.Trail = len(r.before), shorten(long)
+			}
+		}
 		c.Activities[i] = r.change
 	}
 	for _, count := range d.counts {
@@ -158,6 +165,7 @@ type deriver struct {
 type recipient struct {
 	change store.ActivityChange
 	trail  []byte
+	before string // the trail before; empty if it stays as it is
 
 	// order is that of the state, including the state before. ended is the state
 	// that is counted as the end of the recipient, 0 if none is. late means that
@@ -175,7 +183,7 @@ func (d *deriver) recipient(key activityKey) *recipient {
 		d.of[key] = i
 		r := recipient{change: store.ActivityChange{Activity: store.Activity{Tenant: key.tenant, Mail: key.mail, N: key.n}}}
 		if a, ok := d.before[key]; ok {
-			r.change.Was, r.order = a.Order, a.Order
+			r.change.Was, r.order, r.before = a.Order, a.Order, a.Trail
 			r.late = phaseOf(a.Order) == phaseLate
 			if r.late || phaseOf(a.Order) == phaseEnd {
 				r.ended = a.State

@@ -71,6 +71,11 @@ type Recipient struct {
 	// says how often it happened, from Received to Updated. An erased recipient has
 	// none.
 	Events []store.Event
+
+	// LeftOut is how many events are missing between the first and the newest
+	// retries. Of the events that say that a recipient was deferred or waits, the
+	// first 50 and the newest 50 are kept; of all others, each.
+	LeftOut int
 }
 
 // Mail returns what became of each recipient of a message, in the order of the message.
@@ -94,9 +99,9 @@ func (t Tenant) Mail(ctx context.Context, id string) ([]Recipient, error) {
 	}
 	recipients := make([]Recipient, len(list))
 	for i, a := range list {
-		events := eventsOf(&a)
+		events, leftOut := eventsOf(&a)
 		a.Trail = ""
-		recipients[i] = Recipient{a, events}
+		recipients[i] = Recipient{a, events, leftOut}
 	}
 	return recipients, nil
 }

@@ -35,16 +35,13 @@ func appendTrail(trail []byte, e *store.Event) []byte {
 	return append(trail, b...)
 }
 
-// eventsOf returns the events of an activity in the order in which they happened. It
-// leaves out those that this version cannot read.
-func eventsOf(a *store.Activity) []store.Event {
-	var events []store.Event
-	for rest := (reader{b: []byte(a.Trail)}); len(rest.b) > 0; {
-		one := reader{b: []byte(rest.text())}
-		if rest.bad {
-			break
-		}
-		if e, ok := one.event(); ok {
+// eventsOf returns the events of an activity in the order in which they happened, and
+// how many retries it leaves out. It leaves out, too, those that this version cannot
+// read.
+func eventsOf(a *store.Activity) (events []store.Event, leftOut int) {
+	kept, leftOut := shortened(entriesOf(a.Trail))
+	for i := range kept {
+		if e := kept[i].event; e.Kind != 0 {
 			e.Tenant, e.Mail, e.N, e.Domain, e.Username = a.Tenant, a.Mail, a.N, a.Domain, a.Username
 			e.From, e.Author, e.Recipient, e.Subject, e.MessageID = a.From, a.Author, a.Recipient, a.Subject, a.MessageID
 			e.Received, e.Size = a.Received, a.Size
@@ -52,7 +49,7 @@ func eventsOf(a *store.Activity) []store.Event {
 		}
 	}
 	slices.SortStableFunc(events, func(a, b store.Event) int { return happened(&a, &b) })
-	return events
+	return events, leftOut
 }
 
 // A reader reads a trail. After an error bad is set and everything is zero.

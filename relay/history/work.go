@@ -176,16 +176,22 @@ func (h *History) records(ctx context.Context, limit int) (ids []string, events 
 	return ids, events, nil
 }
 
-// before returns the activities of the events that look at them.
+// before returns the activities of the events that look at them. Those of events that
+// shorten trails have their Trail.
 func (h *History) before(ctx context.Context, events []store.Event) (map[activityKey]store.Activity, error) {
 	var keys []store.ActivityKey
-	asked := make(map[activityKey]bool)
+	withTrail := make(map[activityKey]bool)
 	for i := range events {
 		e := &events[i]
-		if key := (activityKey{e.Tenant, e.Mail, e.N}); looks(e.Kind) && !asked[key] {
-			asked[key] = true
+		if !looks(e.Kind) && !shortens(e) {
+			continue
+		}
+		key := activityKey{e.Tenant, e.Mail, e.N}
+		trail, asked := withTrail[key]
+		if !asked {
 			keys = append(keys, store.ActivityKey{Tenant: e.Tenant, Mail: e.Mail, N: e.N})
 		}
+		withTrail[key] = trail || shortens(e)
 	}
 	if len(keys) == 0 {
 		return nil, nil
@@ -196,8 +202,11 @@ func (h *History) before(ctx context.Context, events []store.Event) (map[activit
 	}
 	found := make(map[activityKey]store.Activity, len(list))
 	for _, a := range list {
-		a.Trail = ""
-		found[activityKey{a.Tenant, a.Mail, a.N}] = a
+		key := activityKey{a.Tenant, a.Mail, a.N}
+		if !withTrail[key] {
+			a.Trail = ""
+		}
+		found[key] = a
 	}
 	return found, nil
 }

@@ -142,13 +142,14 @@ func (s *Store) Apply(ctx context.Context, records []string, c store.Changes) er
 	}
 	for i := range c.Activities {
 		a := &c.Activities[i]
-		if have, ok := h.activities[keyOf(&a.Activity)]; a.Was != 0 && (!ok || have.Order != a.Was) {
+		have, ok := h.activities[keyOf(&a.Activity)]
+		if a.Was != 0 && (!ok || have.Order != a.Was) || a.TrailWas != 0 && (!ok || len(have.Trail) != a.TrailWas) {
 			return store.ErrConflict
 		}
 	}
 	h.records = slices.DeleteFunc(h.records, func(r store.Record) bool { return gone[r.ID] })
 	for i := range c.Activities {
-		h.change(c.Activities[i].Activity)
+		h.change(c.Activities[i])
 	}
 	for i := range c.Counts {
 		h.count(c.Counts[i])
@@ -164,13 +165,16 @@ func keyOf(a *store.Activity) store.ActivityKey {
 }
 
 // change adds to an activity or makes it.
-func (h *history) change(c store.Activity) {
+func (h *history) change(c store.ActivityChange) {
 	c.Erased = false
-	key := keyOf(&c)
+	key := keyOf(&c.Activity)
 	a, ok := h.activities[key]
 	if !ok {
-		h.activities[key] = c
+		h.activities[key] = c.Activity
 		return
+	}
+	if c.TrailWas != 0 {
+		a.Trail = ""
 	}
 	if c.Order > a.Order {
 		a.State, a.Order, a.Updated, a.Attempt, a.NextAttempt = c.State, c.Order, c.Updated, c.Attempt, c.NextAttempt

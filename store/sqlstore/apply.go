@@ -83,7 +83,7 @@ func (s *Store) planChange(ctx context.Context, records []string, c store.Change
 			return nil, err
 		}
 		activities = append(activities, row)
-		if changed[i].Was != 0 {
+		if changed[i].Was != 0 || changed[i].TrailWas != 0 {
 			ch.was = append(ch.was, changed[i])
 		}
 	}
@@ -109,35 +109,46 @@ func (s *Store) planChange(ctx context.Context, records []string, c store.Change
 		s.plan(ctx, &ch.usages, s.upsertUsages(), usages))
 }
 
-var selectOrders = keysQuery(`SELECT mail, tenant, n, ord FROM {activities} WHERE (mail, tenant, n) IN (...) ORDER BY mail, tenant, n FOR UPDATE`, 3)
+var (
+	selectOrders = keysQuery(`SELECT mail, tenant, n, ord, LENGTH(trail) FROM {activities} WHERE (mail, tenant, n) IN (...) ORDER BY mail, tenant, n FOR UPDATE`, 3)
+	emptyTrails  = keysQuery(`UPDATE {activities} SET trail = ? WHERE (mail, tenant, n) IN (...)`, 3)
+)
 
-// checkOrders returns ErrConflict if an activity's Order is not Was. Their rows stay
-// locked.
+// checkOrders returns ErrConflict if an activity's Order is not Was, or its Trail has not
+// the length TrailWas. Their rows stay locked. Trails that are replaced are empty then.
 func (t tx) checkOrders(ctx context.Context, changes []store.ActivityChange) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	keys := make([][]any, len(changes))
+	var keys, replaced [][]any
 	for i := range changes {
 		c := &changes[i]
-		keys[i] = []any{c.Mail, string(c.Tenant), c.N}
+		keys = append(keys, []any{c.Mail, string(c.Tenant), c.N})
+		if c.TrailWas != 0 {
+			replaced = append(replaced, keys[i])
+		}
 	}
-	orders := make(map[store.ActivityKey]int64, len(changes))
+	type state struct {
+		order int64
+		trail int
+	}
+	states := make(map[store.ActivityKey]state, len(changes))
 	if err := t.read(ctx, selectOrders, keys, func(rows *sql.Rows) error {
 		var k store.ActivityKey
-		var order int64
-		err := rows.Scan(&k.Mail, &k.Tenant, &k.N, &order)
-		orders[k] = order
+		var s state
+		err := rows.Scan(&k.Mail, &k.Tenant, &k.N, &s.order, &s.trail)
+		states[k] = s
 		return err
 	}); err != nil {
 		return err
 	}
 	for _, c := range changes {
-		if order, ok := orders[store.ActivityKey{Tenant: c.Tenant, Mail: c.Mail, N: c.N}]; !ok || order != c.Was {
+		s, ok := states[store.ActivityKey{Tenant: c.Tenant, Mail: c.Mail, N: c.N}]
+		if !ok || c.Was != 0 && s.order != c.Was || c.TrailWas != 0 && s.trail != c.TrailWas {
 			return store.ErrConflict
 		}
 	}
-	return nil
+	return t.write(ctx, emptyTrails, replaced, []byte{})
 }
 
 const (
