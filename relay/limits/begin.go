@@ -2,6 +2,7 @@ package limits
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,9 +12,7 @@ import (
 
 // begin returns the usage of a period. If the Store has none yet, it is what the hourly
 // counts say was accepted since the period began. So a limit that is new, or whose
-// Anchor or time zone is, starts no fresh count. What grants of the limit's other
-// periods hold counts too, unless that is the period before: some of it is accepted and
-// in no count yet.
+// Anchor or time zone is, starts no fresh count.
 func (l *Limiter) begin(ctx context.Context, id credentials.Identity, limit Limit, begin time.Time) (store.Usage, error) {
 	begin = begin.UTC()
 	key := limit.key(id)
@@ -22,20 +21,67 @@ func (l *Limiter) begin(ctx context.Context, id credentials.Identity, limit Limi
 		return store.Usage{}, fmt.Errorf("limits: usage of %s: %w", key, err)
 	}
 	before, _ := limit.Period(begin.Add(-time.Second))
-	var held int64
+	moved := false // a period has begun since the one before, so the Anchor was another
 	for _, u := range list {
 		if u.Period.Equal(begin) {
 			return u, nil
 		}
-		if u.Period.After(before) {
-			held += u.Held
+		moved = moved || u.Period.After(before)
+	}
+	count := l.counted
+	if moved {
+		count = l.countedAll
+	}
+	n, err := count(ctx, limit.of(id), begin)
+	if err != nil {
+		return store.Usage{}, fmt.Errorf("limits: what was used before of %s is not known: %w", key, err)
+	}
+	return store.Usage{Scope: key, Period: begin, Used: n}, nil
+}
+
+// maxWaiting is how many events that wait to be applied are read.
+const maxWaiting = 100_000
+
+// countedAll is counted, with what waits to be applied. If something is applied in
+// between, it begins anew.
+func (l *Limiter) countedAll(ctx context.Context, of credentials.Identity, since time.Time) (n int64, err error) {
+	for range 5 {
+		records, err := l.Store.Records(ctx, maxWaiting)
+		if err != nil {
+			return 0, err
+		}
+		if n, err = l.counted(ctx, of, since); err != nil {
+			return 0, err
+		}
+		waiting, events := int64(0), 0
+		for _, r := range records {
+			events += len(r.Events)
+			waiting += acceptedOf(r.Events, of, since)
+		}
+		if events >= maxWaiting {
+			return 0, errors.New("too much waits to be applied by history")
+		}
+		again, err := l.Store.Records(ctx, 1)
+		if err != nil {
+			return 0, err
+		}
+		if len(records) == 0 || len(again) > 0 && again[0].ID == records[0].ID {
+			return n + waiting, nil
 		}
 	}
-	counted, err := l.counted(ctx, limit.of(id), begin)
-	if err != nil {
-		return store.Usage{}, fmt.Errorf("limits: what was used before %s is not known: %w", key, err)
+	return 0, errors.New("history changes too fast")
+}
+
+// acceptedOf returns how many events are of recipients that were accepted since a time.
+func acceptedOf(events []store.Event, of credentials.Identity, since time.Time) (n int64) {
+	for i := range events {
+		e := &events[i]
+		if e.Kind == store.EventAccepted && e.Tenant == of.Tenant && !e.Received.Before(since) &&
+			(of.Domain == "" || e.Domain == of.Domain) && (of.Username == "" || e.Username == of.Username) {
+			n++
+		}
 	}
-	return store.Usage{Scope: key, Period: begin, Used: counted + held}, nil
+	return n
 }
 
 // counted returns how many recipients were accepted since a time.
