@@ -47,6 +47,12 @@ func (c *counter) Reserve(ctx context.Context, r store.Reservation) (store.Reser
 	return c.Allowances.Reserve(ctx, r)
 }
 
+func (c *counter) calls() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reserved
+}
+
 func newProduct(t *testing.T, list ...limits.Limit) *product {
 	p := &product{T: t, st: new(memory.Store), limits: list}
 	p.count.Allowances = p.st

@@ -55,6 +55,7 @@ type settings struct {
 	ByDomain bool   // each domain is a destination
 	Contents string // a directory for large contents; "" means the store's default
 	Record   bool   // what becomes of mail is recorded, and applied at once
+	Flood    bool   // no relay: it uses up a limit
 }
 
 // inFlight is how many deliveries a kill can repeat: those that the workers were
@@ -90,6 +91,9 @@ func serve(text string) error {
 	}
 	if err := st.Migrate(context.Background()); err != nil {
 		return err
+	}
+	if s.Flood {
+		return s.flood(st, reporter(os.Stdout))
 	}
 	// Logins are to cost nothing: there are many after each kill.
 	creds := &credentials.Manager{Store: st, Cost: credentials.Cost{MemoryKiB: 64, Time: 1}}
