@@ -25,6 +25,8 @@ type dispatcher struct {
 	served  uint64    // counts the attempts that began
 	lanes   map[store.Lane]*lane
 	held    map[*job]struct{} // all jobs
+	gates   map[string]*gate  // by the name of a site of Next
+	index   index
 
 	working   int // attempts under way
 	finishing int // attempts that ended, and are being recorded beside the next one
@@ -47,96 +49,6 @@ type limits struct {
 	total   int   // attempts at once
 	perSite int   // attempts at once to one destination; 0: no limit of its own
 	memory  int64 // bytes of messages
-}
-
-// A site is where the jobs of one destination go.
-type site struct {
-	name    string
-	lanes   int
-	running int
-	memory  int64
-	slots   int       // how many attempts Next had slots for; 0: not known
-	raised  time.Time // when slots was last raised
-	timed   bool      // slots is about when an attempt may begin
-	paced   bool      // a goroutine calls pace
-	blocked []*lane   // those that wait until one of running ends
-	down    *outage   // why it is not tried; nil if it is
-	probe   *job      // finds out whether it can be reached; nil if none does
-}
-
-// An outage is why a destination, or a tenant's mail, is not tried.
-type outage struct {
-	cause  error
-	since  time.Time
-	person bool // a person has suspended it
-}
-
-// A tenant's lanes take turns.
-type tenant struct {
-	id      store.TenantID
-	lanes   int
-	running int
-	memory  int64
-	ready   []*lane // lanes with a job that may begin, in the order of served
-	served  uint64  // dispatcher.served when an attempt of it began last
-	inTurn  bool    // is in dispatcher.turns
-	paused  bool    // by a person
-}
-
-// A lane is the jobs of a tenant that wait for one destination.
-type lane struct {
-	site   *site
-	tenant *tenant
-	jobs   []*job
-	served uint64 // dispatcher.served when an attempt of it began last
-	queued bool   // is in tenant.ready or site.blocked
-	busy   bool   // Next has no slot for it; it is offered again when there may be one
-}
-
-// mayBegin reports whether the first job of a lane may begin when its turn comes.
-func (l *lane) mayBegin() bool {
-	return len(l.jobs) > 0 && !l.busy && (l.site.down == nil || l.jobs[0].probe)
-}
-
-// site returns the site of a name. The caller must hold d.mu.
-func (d *dispatcher) site(name string) *site {
-	s := d.sites[name]
-	if s == nil {
-		if d.sites == nil {
-			d.sites = make(map[string]*site)
-		}
-		s = &site{name: name}
-		d.sites[name] = s
-	}
-	return s
-}
-
-// tenant returns the tenant of an ID. The caller must hold d.mu.
-func (d *dispatcher) tenant(id store.TenantID) *tenant {
-	t := d.tenants[id]
-	if t == nil {
-		if d.tenants == nil {
-			d.tenants = make(map[store.TenantID]*tenant)
-		}
-		t = &tenant{id: id}
-		d.tenants[id] = t
-	}
-	return t
-}
-
-// lane returns the lane of a job. The caller must hold d.mu.
-func (d *dispatcher) lane(name store.Lane) *lane {
-	l := d.lanes[name]
-	if l == nil {
-		if d.lanes == nil {
-			d.lanes = make(map[store.Lane]*lane)
-		}
-		l = &lane{site: d.site(name.Destination), tenant: d.tenant(name.Tenant)}
-		l.site.lanes++
-		l.tenant.lanes++
-		d.lanes[name] = l
-	}
-	return l
 }
 
 // add makes jobs wait for their turn. It returns those that can't be tried, because
@@ -162,9 +74,9 @@ func (d *dispatcher) add(jobs []*job) (refused []*job) {
 			continue
 		}
 		if j.probe {
-			l.jobs = slices.Insert(l.jobs, 0, j)
+			d.setJobs(l, slices.Insert(l.jobs, 0, j))
 		} else {
-			l.jobs = append(l.jobs, j)
+			d.setJobs(l, append(l.jobs, j))
 		}
 		d.offer(l)
 	}
@@ -257,7 +169,7 @@ func (d *dispatcher) pick() *job {
 		}
 		j := l.jobs[0]
 		l.jobs[0] = nil
-		l.jobs = l.jobs[1:]
+		d.setJobs(l, l.jobs[1:])
 		l.queued = false
 		d.start(j, l)
 		d.offer(l)
@@ -286,6 +198,7 @@ func (d *dispatcher) start(j *job, l *lane) {
 	d.working++
 	d.served++
 	l.served, l.tenant.served = d.served, d.served
+	l.running++
 	l.site.running++
 	l.tenant.running++
 	j.started = time.Now()
@@ -331,6 +244,7 @@ func (d *dispatcher) leave(j *job) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.left(j)
+	d.released(d.lane(j.lane))
 	d.pump()
 }
 
@@ -338,6 +252,7 @@ func (d *dispatcher) leave(j *job) {
 func (d *dispatcher) left(j *job) {
 	l := d.lane(j.lane)
 	d.working--
+	l.running--
 	l.tenant.running--
 	l.site.running--
 	l.site.raise()
@@ -369,17 +284,18 @@ const (
 	timedSlots                  // Next takes one more, after a time
 )
 
-// postpone puts a job back that was not tried. Its lane waits until resume is called
-// for it, and limit says how many attempts the site gets at once until then.
-// postpone returns false if the job can't wait, because Run ends or another goroutine
-// settles the job.
-func (d *dispatcher) postpone(j *job, limit slotLimit) bool {
+// postpone puts a job back that was not tried. Its lane waits at the gate, and limit says
+// how many attempts its destination gets at once until then. If watch is true, the caller
+// must call free. Without a gate the caller must call resume. ok is false if the job can't
+// wait, because Run ends or another goroutine settles the job.
+func (d *dispatcher) postpone(j *job, limit slotLimit, gate string) (watch, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.left(j)
 	if d.begin == nil || j.claimed {
+		d.released(d.lane(j.lane))
 		d.pump()
-		return false
+		return false, false
 	}
 	j.started = time.Time{}
 	l := d.lane(j.lane)
@@ -392,10 +308,13 @@ func (d *dispatcher) postpone(j *job, limit slotLimit) bool {
 	if j.leased {
 		d.waiting++
 	}
-	l.jobs = slices.Insert(l.jobs, 0, j)
+	d.setJobs(l, slices.Insert(l.jobs, 0, j))
 	l.busy = true
+	if gate != "" {
+		watch = d.enter(l, gate, limit == timedSlots)
+	}
 	d.pump()
-	return true
+	return watch, true
 }
 
 // resume offers a lane again that was postponed.

@@ -82,35 +82,10 @@ func (d *dispatcher) demand() (limit int, skip []store.Lane) {
 	if d.paused || d.solo {
 		return 0, nil
 	}
-	for name, l := range d.lanes {
-		if len(l.jobs) >= d.laneRoom() {
-			skip = append(skip, name)
-		}
+	for l := range d.index.full {
+		skip = append(skip, store.Lane{Destination: l.site.name, Tenant: l.tenant.id})
 	}
 	return min(leaseBatch, maxWaiting-d.waiting), skip
-}
-
-// sweep forgets lanes, destinations and tenants of which nothing is known.
-func (d *dispatcher) sweep() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for name, l := range d.lanes {
-		if len(l.jobs) == 0 && !l.queued && !l.busy {
-			delete(d.lanes, name)
-			l.site.lanes--
-			l.tenant.lanes--
-		}
-	}
-	for name, s := range d.sites {
-		if s.lanes == 0 && s.running == 0 && s.memory == 0 && s.down == nil && s.probe == nil && !s.paced {
-			delete(d.sites, name)
-		}
-	}
-	for id, t := range d.tenants {
-		if t.lanes == 0 && t.running == 0 && t.memory == 0 && !t.inTurn && !t.paused {
-			delete(d.tenants, id)
-		}
-	}
 }
 
 // stuck claims the jobs whose attempts have been under way for longer than limit.
@@ -147,13 +122,13 @@ func (d *dispatcher) close() []*job {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.begin, d.hungry = nil, nil
-	waiting := d.take(func(*lane) bool { return true })
+	waiting := d.takeAll()
 	for _, l := range d.lanes { // probes
 		for _, j := range l.jobs {
 			j.claimed = true
 			waiting = append(waiting, j)
 		}
-		l.jobs = nil
+		d.setJobs(l, nil)
 	}
 	for _, j := range d.alone {
 		j.claimed = true
@@ -164,8 +139,9 @@ func (d *dispatcher) close() []*job {
 		t.ready, t.inTurn = nil, false
 	}
 	for _, l := range d.lanes {
-		l.queued = false
+		l.queued, l.busy = false, false
 	}
+	d.gates = nil
 	for _, s := range d.sites {
 		s.blocked = nil
 	}

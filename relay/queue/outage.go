@@ -12,8 +12,8 @@ func (d *dispatcher) setDown(destination string, o *outage) (taken []*job, chang
 	defer d.mu.Unlock()
 	s := d.site(destination)
 	changed = s.down == nil
-	s.down = o
-	return d.take(func(l *lane) bool { return l.site == s }), changed
+	d.setOutage(s, o)
+	return d.take(s.lanes), changed
 }
 
 // setUp says that a destination can be reached, and reports whether that is new.
@@ -24,11 +24,9 @@ func (d *dispatcher) setUp(destination string) bool {
 	if s == nil || s.down == nil {
 		return false
 	}
-	s.down = nil
-	for _, l := range d.lanes {
-		if l.site == s {
-			d.offer(l)
-		}
+	d.setOutage(s, nil)
+	for l := range s.lanes {
+		d.offer(l)
 	}
 	d.pump()
 	return true
@@ -48,10 +46,8 @@ func (d *dispatcher) outage(destination string) *outage {
 func (d *dispatcher) downs() (names []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for name, s := range d.sites {
-		if s.down != nil {
-			names = append(names, name)
-		}
+	for s := range d.index.down {
+		names = append(names, s.name)
 	}
 	return names
 }
@@ -61,34 +57,20 @@ func (d *dispatcher) downs() (names []string) {
 func (d *dispatcher) pauseTenants(ids map[store.TenantID]bool) (taken []*job) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for t := range d.index.paused {
+		if !ids[t.id] {
+			t.paused = false
+			delete(d.index.paused, t)
+		}
+	}
 	for id := range ids {
-		d.tenant(id)
+		t := d.tenant(id)
+		t.paused = true
+		add(&d.index.paused, t)
+		taken = append(taken, d.take(t.lanes)...)
 	}
-	for id, t := range d.tenants {
-		t.paused = ids[id]
-	}
-	return d.take(func(l *lane) bool { return l.tenant.paused || l.site.down != nil })
-}
-
-// take claims the jobs that wait in lanes, except probes. The caller must hold d.mu.
-func (d *dispatcher) take(of func(*lane) bool) (taken []*job) {
-	for _, l := range d.lanes {
-		if !of(l) {
-			continue
-		}
-		var kept []*job
-		for _, j := range l.jobs {
-			if j.probe {
-				kept = append(kept, j)
-				continue
-			}
-			j.claimed = true
-			if j.leased {
-				d.waiting--
-			}
-			taken = append(taken, j)
-		}
-		l.jobs = kept
+	for s := range d.index.down {
+		taken = append(taken, d.take(s.lanes)...)
 	}
 	return taken
 }

@@ -300,5 +300,5 @@ func (d *dispatcher) allHeld() []*job {
 func (d *dispatcher) waitingJobs() []*job {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.take(func(*lane) bool { return true })
+	return d.takeAll()
 }

@@ -43,14 +43,19 @@ func (q *Queue) note(r *run, j *job, err error) {
 	}
 }
 
-// onReached returns what is called when the server of a probe has accepted MAIL: other
-// messages need not wait until it has taken the content. It returns nil for other jobs.
+// onReached returns what is called when the server of a job has accepted MAIL. If the job
+// is a probe, other messages need not wait until the server has taken the content. If the
+// job had to wait for a slot, it has one now. It returns nil for other jobs.
 func (q *Queue) onReached(r *run, j *job) func() {
-	if !j.probe {
+	gated := q.dispatcher.isGated(j)
+	if !j.probe && !gated {
 		return nil
 	}
 	return func() {
-		if q.dispatcher.probed(j) {
+		if gated {
+			q.dispatcher.begun(j)
+		}
+		if j.probe && q.dispatcher.probed(j) {
 			q.comesUp(r, j.lane.Destination)
 		}
 	}

@@ -136,7 +136,7 @@ func (d *dispatcher) endSolo() {
 	d.solo = false
 	for _, j := range d.alone {
 		l := d.lane(j.lane)
-		l.jobs = append(l.jobs, j)
+		d.setJobs(l, append(l.jobs, j))
 		d.offer(l)
 	}
 	d.alone = nil

@@ -32,16 +32,16 @@ type result struct {
 func (q *Queue) work(r *run, j *job) {
 	if j.due[0].Node != q.nodeID() { // this node was taken for dead, and has joined again
 		q.dispatcher.leave(j)
-		if q.dispatcher.claim(j) {
-			q.giveBack(r, []*job{j})
-		}
+		q.returnJob(r, j)
 		return
 	}
 	if q.isStale() {
-		if q.putBack(r, j, anySlots) {
-			q.rest() // until the node is renewed
-			q.dispatcher.resume(j.lane)
+		if _, ok := q.dispatcher.postpone(j, anySlots, ""); !ok {
+			q.returnJob(r, j)
+			return
 		}
+		q.rest() // until the node is renewed
+		q.dispatcher.resume(j.lane)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.attempts, attemptTime)
@@ -66,46 +66,6 @@ func (q *Queue) work(r *run, j *job) {
 	if q.dispatcher.claim(j) {
 		q.finish(r, j, results)
 	}
-}
-
-// isBusy returns the error of a message that Next had no slot for at all.
-func isBusy(err error) *relay.BusyError {
-	var busy *relay.BusyError
-	if errors.As(err, &busy) && busy != nil && busy.Free != nil {
-		return busy
-	}
-	return nil
-}
-
-// awaitSlot puts a job back until Next may have a slot for it. Nothing was tried, so
-// no attempt is counted.
-func (q *Queue) awaitSlot(r *run, j *job, busy *relay.BusyError) {
-	slots := busySlots
-	if busy.Wait > 0 { // it is about the time, and says nothing about the number
-		slots = timedSlots
-	}
-	if !q.putBack(r, j, slots) {
-		return
-	}
-	select {
-	case <-busy.Free:
-	case <-r.attempts.Done():
-	}
-	q.dispatcher.resume(j.lane)
-	if busy.Wait > 0 {
-		q.paceSite(r, j.lane.Destination, busy.Wait)
-	}
-}
-
-// putBack lets a job wait that was not tried, or gives it back if it can't wait.
-func (q *Queue) putBack(r *run, j *job, limit slotLimit) bool {
-	if q.dispatcher.postpone(j, limit) {
-		return true
-	}
-	if q.dispatcher.claim(j) {
-		q.giveBack(r, []*job{j})
-	}
-	return false
 }
 
 // attempt hands a message on for the deliveries due, and returns one result for
