@@ -13,8 +13,7 @@ import (
 )
 
 // A zone is a name server with records such as "CNAME other.example" or "TXT text".
-// "SERVFAIL" makes the server fail, and "NXDOMAIN" says that there is no such name. A
-// name that begins with "*." answers for all names below it. As a recursive server does,
+// "SERVFAIL" makes the server fail. A name that begins with "*." answers for all names below it. As a recursive server does,
 // it follows CNAMEs within the zone.
 type zone struct {
 	mu      sync.Mutex
@@ -29,6 +28,13 @@ func (z *zone) set(name string, records ...string) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.records[name] = records
+}
+
+// remove makes a name one that does not exist.
+func (z *zone) remove(name string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	delete(z.records, name)
 }
 
 func (z *zone) questions() int {
@@ -127,7 +133,7 @@ func (z *zone) answer(m dnsmessage.Message) *dnsmessage.Message {
 		if next == "" {
 			return a
 		}
-		name = next
+		name = strings.ToLower(next)
 	}
 	a.RCode, a.Answers = dnsmessage.RCodeServerFailure, nil // a loop, as recursive servers answer
 	return a

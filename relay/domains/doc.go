@@ -20,7 +20,7 @@
 // # Records
 //
 // With [Manager].Zone an owner publishes two CNAMEs, once. They lead to names in a zone of
-// the product, which publishes two records for all domains: see [Manager.ZoneRecords].
+// the product, which publishes two records that answer for all domains: see [Manager.ZoneRecords].
 // Keys can then be replaced without the owners. Without Zone each domain has an RSA key of
 // its own, which its owner publishes as a TXT record, and again after [Manager.Rotate].
 //

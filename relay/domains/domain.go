@@ -52,7 +52,7 @@ type Record struct {
 	Value    string // of a TXT record, its whole text
 	Required bool   // the domain is verified only with it
 
-	// What the last look at the DNS found.
+	// The result of the last look.
 	Status Status
 	Found  []string // what is there, if it is not Right
 	Reason string   // for people: what to do, if it is not Right
@@ -125,8 +125,8 @@ func (m *Manager) Rotate(ctx context.Context, tenant store.TenantID, name string
 
 // UseTXT makes a domain one with a key of its own, for an owner whose DNS provider
 // replaces CNAMEs by what they lead to: then [Manager].Zone does not work. The owner
-// publishes the TXT record that the domain has from then on. There is no way back but
-// to delete the domain and to add it again. A domain whose CNAMEs were seen keeps them:
+// publishes the TXT record that the domain has from then on. To go back, delete the
+// domain and add it again. A domain whose CNAMEs were seen keeps them:
 // that is an error.
 func (m *Manager) UseTXT(ctx context.Context, tenant store.TenantID, name string) error {
 	return wrap("make a key for", name, m.change(ctx, tenant, &name, func(s *store.Setup) (bool, error) {
@@ -141,7 +141,9 @@ func (m *Manager) UseTXT(ctx context.Context, tenant store.TenantID, name string
 }
 
 // ZoneRecords returns what the product publishes in Zone: a wildcard TXT record for
-// each key in Shared, which answers for the CNAMEs of all owners.
+// each of Selectors, which answers for the CNAMEs of all owners. A selector without a key
+// in Shared has a record without a key, so that its CNAMEs lead somewhere; when its key is
+// published later, put the key's record in its place.
 func (m *Manager) ZoneRecords() ([]Record, error) {
 	if err := m.ready(); err != nil {
 		return nil, err
@@ -150,8 +152,12 @@ func (m *Manager) ZoneRecords() ([]Record, error) {
 	if m.Zone == "" {
 		return nil, nil
 	}
-	for _, key := range m.Shared {
-		list = append(list, Record{Purpose: DKIM, Type: "TXT", Name: "*." + key.Selector + "." + m.Zone, Value: publicRecord(key), Required: true, Status: NotChecked})
+	for _, selector := range m.selectors() {
+		r := Record{Purpose: DKIM, Type: "TXT", Name: "*." + selector + "." + m.Zone, Value: "v=DKIM1; p=", Required: true, Status: NotChecked}
+		if key := m.shared(selector); key != nil {
+			r.Value = publicRecord(*key)
+		}
+		list = append(list, r)
 	}
 	return list, nil
 }

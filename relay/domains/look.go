@@ -174,8 +174,8 @@ func seePolicy(ctx context.Context, resolver Resolver, domain string) (seen, err
 	return seen{Status: Missing, Reason: "large providers want a policy from domains that send much; p=none changes nothing for your mail"}, nil
 }
 
-// zoneAnswers reports whether Zone publishes the keys of Shared, at a name that nobody
-// has asked for before. If it does not, the mistake is the product's, and no domain with
+// zoneAnswers reports whether Zone publishes what ZoneRecords says, at names that were
+// never asked for before. If it does not, the mistake is the product's, and no domain with
 // CNAMEs changes its state. The answer is used for a minute.
 func (m *Manager) zoneAnswers(ctx context.Context) bool {
 	if m.Zone == "" {
@@ -188,24 +188,8 @@ func (m *Manager) zoneAnswers(ctx context.Context) bool {
 		return ok
 	}
 	ok = true
-	for _, key := range m.Shared {
-		name := strings.ToLower(rand.Text()[:16]) + "." + key.Selector + "." + m.Zone
-		var is bool
-		var last error
-		for _, resolver := range m.resolvers() {
-			ctx, cancel := context.WithTimeout(ctx, recordTime)
-			got, err := seeKey(ctx, resolver, name, key)
-			cancel()
-			if is = is || err == nil && got.Status == Right; is {
-				break
-			}
-			last = err
-		}
-		if !is && ctx.Err() == nil {
-			m.logger().Error("domains: the product's own zone does not answer with its key, so no domain changes its state",
-				"record", "*."+key.Selector+"."+m.Zone, "asked", name, "error", last)
-		}
-		ok = ok && is
+	for _, selector := range m.selectors() {
+		ok = m.wildcardAnswers(ctx, selector) && ok
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -213,4 +197,31 @@ func (m *Manager) zoneAnswers(ctx context.Context) bool {
 		m.zoneAt, m.zoneOK = time.Now(), ok
 	}
 	return ok
+}
+
+// wildcardAnswers looks for the record of a selector in Zone. One without a key in Shared
+// may have any.
+func (m *Manager) wildcardAnswers(ctx context.Context, selector string) bool {
+	name := strings.ToLower(rand.Text()[:16]) + "." + selector + "." + m.Zone
+	var last error
+	for _, resolver := range m.resolvers() {
+		ctx, cancel := context.WithTimeout(ctx, recordTime)
+		defer cancel()
+		key, got := m.shared(selector), seen{Status: Right}
+		var err error
+		if key != nil {
+			got, err = seeKey(ctx, resolver, name, *key)
+		} else {
+			_, err = resolver.LookupTXT(ctx, name+".")
+		}
+		if err == nil && got.Status == Right {
+			return true
+		}
+		last = err
+	}
+	if ctx.Err() == nil {
+		m.logger().Error("domains: the product's own zone does not answer with its key, so no domain changes its state",
+			"record", "*."+selector+"."+m.Zone, "asked", name, "error", last)
+	}
+	return false
 }

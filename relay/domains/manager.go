@@ -68,7 +68,7 @@ type Manager struct {
 	Secret credentials.Password
 
 	// Resolvers are asked one after another until one sees what is wanted, so that one
-	// with an old answer in its memory delays nobody. A record counts as missing only
+	// with an old answer in its memory delays no domain. A record counts as missing only
 	// if all of them say so. Nil means the system's resolver.
 	Resolvers []Resolver
 
@@ -76,13 +76,13 @@ type Manager struct {
 	// days.
 	Grace time.Duration
 
-	// AllowUnverified lets the users of a domain send that nobody has proved. It is
+	// AllowUnverified lets the users of a domain send before it is proved. It is
 	// for a product that knows the owners of its domains. States are kept all the same.
 	// A domain that another tenant has proved is refused.
 	AllowUnverified bool
 
 	// OnChange, if set, is told of each change of State by the process that made it,
-	// at least once, also if that process ends meanwhile. A State that lasts
+	// at least once, also if that process ends. A State that lasts
 	// less than a minute may be left out.
 	OnChange func(ctx context.Context, d Domain)
 
@@ -148,6 +148,16 @@ func (m *Manager) selectors() []string {
 		return []string{"gp1", "gp2"}
 	}
 	return m.Selectors
+}
+
+// shared returns the key of a selector, or nil if there is none.
+func (m *Manager) shared(selector string) *dkim.Key {
+	for i := range m.Shared {
+		if m.Shared[i].Selector == selector {
+			return &m.Shared[i]
+		}
+	}
+	return nil
 }
 
 // system is the system's resolver. The one of C libraries may follow CNAMEs itself.

@@ -24,7 +24,7 @@ type Sender struct {
 	Resolver bounces.Resolver
 }
 
-// A Line is one thing that large providers require of who sends much.
+// A Line is one thing that large providers require of a sender of much mail.
 type Line struct {
 	Name    string   // such as "DKIM passes"
 	Met     bool     // whether it is as they want it
@@ -33,8 +33,8 @@ type Line struct {
 	Records []Record // those to publish
 }
 
-// The providers. Gmail and Yahoo have required these things since February 2024 of who
-// sends 5,000 messages a day or more, and Outlook.com since May 2025.
+// The providers. Gmail and Yahoo have required these things since February 2024 from
+// senders of 5,000 messages a day or more, and Outlook.com since May 2025.
 var (
 	allProviders = []string{"Gmail", "Yahoo", "Outlook.com"}
 	gmailYahoo   = allProviders[:2]

@@ -73,8 +73,8 @@ func (m *Manager) round(ctx context.Context) (n int, err error) {
 	return len(due), err
 }
 
-// look processes a setup that is due. One that another caller has changed meanwhile is
-// left to that caller.
+// look processes a setup that is due. If another caller has changed it in between, look
+// leaves it to that caller.
 func (m *Manager) look(ctx context.Context, s *store.Setup) error {
 	err := m.process(ctx, s)
 	if isConflict(err) {

@@ -65,8 +65,8 @@ func (m *Manager) setupOf(ctx context.Context, d *store.Domain) (store.Setup, er
 	}
 }
 
-// begin makes a setup one of which nothing was seen. What was published for it before
-// proves nothing any more.
+// begin makes a setup one of which nothing was seen. Records that were published for it
+// before prove nothing any more.
 func (m *Manager) begin(s *store.Setup, ownKey bool) error {
 	s.Token = strings.ToLower(rand.Text()[:16])
 	s.State, s.Since = string(Unverified), now()
@@ -115,7 +115,7 @@ func (m *Manager) domain(s *store.Setup) Domain {
 }
 
 // state returns the state of a setup. One that has lost its domain to another tenant
-// is unverified, and begins anew when it is next due.
+// is unverified, and starts again when it is next due.
 func (m *Manager) state(s *store.Setup) State {
 	if !s.Holds {
 		return Unverified

@@ -31,8 +31,8 @@ const (
 // process looks at a domain and writes what follows. s is changed to what was written.
 func (m *Manager) process(ctx context.Context, s *store.Setup) error {
 	if s.State != string(Unverified) && !s.Holds {
-		// Another tenant has proved the domain. What was published for this one proves
-		// nothing any more.
+		// Another tenant has proved the domain. The records of this one prove nothing
+		// any more.
 		if err := m.begin(s, s.Secrets != ""); err != nil {
 			return err
 		}
