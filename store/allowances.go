@@ -107,7 +107,8 @@ var (
 	unescaper = strings.NewReplacer("%25", "%", "%20", " ", "%3B", ";")
 )
 
-// FormatGrants returns the Grants of an [Event].
+// FormatGrants returns the Grants of an [Event]: those of each grant, with a semicolon in
+// between.
 func FormatGrants(grants []Grant) string {
 	var b strings.Builder
 	for i, g := range grants {

@@ -3,6 +3,7 @@ package limits
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ type allowance struct {
 	end    time.Time // when the period ends, by the limit
 
 	grant   store.Grant // with an empty ID there is none
+	text    string      // the grant, as in Message.Grants
 	until   time.Time
 	left    int64 // of the grant
 	pending int64 // taken from the grant, and Next has not answered yet
@@ -67,20 +69,24 @@ type allowance struct {
 type part struct {
 	of    *allowance
 	grant store.Grant
+	text  string
 	until time.Time
 	n     int64
 }
 
+// grantSeparator is between the grants in the Grants of a message.
+const grantSeparator = ";"
+
 // grantsOf returns the Grants of a message.
 func grantsOf(before string, parts []part) string {
-	grants := make([]store.Grant, len(parts))
-	for i, p := range parts {
-		grants[i] = p.grant
-	}
+	texts := make([]string, 0, len(parts)+1)
 	if before != "" {
-		before += ";"
+		texts = append(texts, before)
 	}
-	return before + store.FormatGrants(grants)
+	for i := range parts {
+		texts = append(texts, parts[i].text)
+	}
+	return strings.Join(texts, grantSeparator)
 }
 
 // commitBy returns until when Next must have kept a message.
@@ -152,7 +158,7 @@ func (a *allowance) takeHeld(limit Limit, n int64) (part, bool) {
 	a.left -= n
 	a.pending += n
 	a.used = now
-	return part{of: a, grant: a.grant, until: a.until, n: n}, true
+	return part{of: a, grant: a.grant, text: a.text, until: a.until, n: n}, true
 }
 
 // isIn reports whether the allowance is for the period of a moment. The caller must hold
@@ -273,6 +279,7 @@ func (a *allowance) request(limit Limit, n int64) store.Reservation {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	if a.grant.ID == "" {
 		a.grant = store.Grant{ID: relay.NewID(), Scope: limit.key(a.id), Period: a.period}
+		a.text = store.FormatGrants([]store.Grant{a.grant})
 	}
 	switch since := now.Sub(a.reserved); { // so that a chunk lasts for about ten seconds
 	case since < 10*time.Second:

@@ -121,6 +121,7 @@ func (l *Limiter) take(ctx context.Context, id credentials.Identity, n int64) ([
 }
 
 func (l *Limiter) takeAll(ctx context.Context, id credentials.Identity, limits []Limit, n int64) (parts []part, err error) {
+	parts = make([]part, 0, len(limits))
 	for _, limit := range limits {
 		p, err := l.allowance(id, limit).take(ctx, l, id, limit, n)
 		if err != nil {
