@@ -17,8 +17,8 @@ const (
 	hold = 5 * time.Minute
 
 	// useMargin is how long before its end a grant is not used any more, and
-	// commitMargin how long before it Next must have answered. What is kept is then
-	// recorded before the end, also if the Spool answers late.
+	// commitMargin how long before it Next must have answered. Then a message is
+	// recorded before the end of the grant, even if the Spool answers late.
 	useMargin    = 90 * time.Second
 	commitMargin = 30 * time.Second
 
@@ -186,8 +186,8 @@ func (a *allowance) giveBack(ctx context.Context, l *Limiter, p part, n int64) {
 	}
 }
 
-// retire stops the use of the grant of a part, since nobody knows whether the part is
-// used. What the grant holds of it ends with the grant.
+// retire stops the use of the grant of a part, because the part may be used or not. The
+// Store drops the rest of the grant when it has ended.
 func (a *allowance) retire(ctx context.Context, l *Limiter, p part) {
 	a.mu.Lock()
 	left := a.left

@@ -43,7 +43,7 @@ func (l *Limiter) begin(ctx context.Context, id credentials.Identity, limit Limi
 const maxWaiting = 100_000
 
 // countedAll is counted, with what waits to be applied. If something is applied in
-// between, it begins anew.
+// between, it starts again.
 func (l *Limiter) countedAll(ctx context.Context, of credentials.Identity, since time.Time) (n int64, err error) {
 	for range 5 {
 		records, err := l.Store.Records(ctx, maxWaiting)

@@ -50,7 +50,7 @@ func TestNewAnchor(t *testing.T) {
 	})
 }
 
-// What waits to be applied when the Anchor changes is not lost.
+// Records that wait when the Anchor changes count.
 func TestNewAnchorWhileRecordsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProduct(t, limits.Limit{Max: 10})

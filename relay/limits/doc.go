@@ -29,8 +29,8 @@
 // A process reserves some recipients of a limit as a grant, and uses them up without
 // asking again. So a message waits for nothing in most cases, and 10,000 messages a
 // second on four nodes make a few calls of Reserve a second. Near the end of a
-// limit processes reserve less and less. What a process does not use it gives back
-// after 30 seconds; what a killed process has held is free again about six minutes
+// limit processes reserve less and less. A process gives back after 30 seconds the part
+// that it does not use. The part of a killed process is free again about six minutes
 // later, once all that was recorded before is applied. Until then a client is told
 // 451 4.7.1, and can try again.
 //

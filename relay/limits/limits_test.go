@@ -116,8 +116,8 @@ func TestScopesAndIntervals(t *testing.T) {
 	})
 }
 
-// What Next refuses is not counted. What it may have kept is not used again, and is free
-// once that is certain.
+// Recipients that Next refuses are not counted. Those that it may have kept are not used
+// again, and are free once that is certain.
 func TestNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProduct(t, limits.Limit{Max: 10})
@@ -147,8 +147,8 @@ func TestNotTaken(t *testing.T) {
 	})
 }
 
-// What a node holds and does not use is free for others after a while, also if the
-// node is killed.
+// Recipients that a node holds and does not use are free for others after a while, even
+// if the node is killed.
 func TestHeldByOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProduct(t, limits.Limit{Max: 100})

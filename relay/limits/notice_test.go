@@ -77,7 +77,7 @@ func TestNotices(t *testing.T) {
 		told.told(t)
 		told.told(t, "acme/ 80% of 200 until 02-01")
 		p.sends(b, billing, 20) // and at once
-		stop()                  // nobody is told
+		stop()                  // so there is no notice
 		time.Sleep(time.Minute)
 		c := p.node()
 		c.OnNotice = told.notify

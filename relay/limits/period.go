@@ -17,7 +17,7 @@ const (
 	PerUser
 )
 
-// An Interval is how often a limit begins anew.
+// An Interval is how often a period begins.
 type Interval int
 
 // The intervals.

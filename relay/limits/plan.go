@@ -49,8 +49,8 @@ func (p *plan) after(call int) (limits []Limit, ok bool) {
 }
 
 // limits returns the limits of a user: an answer that may be a minute old, or one to a
-// question that is asked after the call of limits. Of several callers one asks, and the
-// others wait for its answer.
+// question that is asked after the call of limits. If several callers need an answer,
+// one asks and the others wait.
 func (l *Limiter) limits(ctx context.Context, id credentials.Identity, anew bool) ([]Limit, error) {
 	p := l.plan(planKey{id.Tenant, id.Domain, id.Username})
 	limits, call, ok := p.answer()
