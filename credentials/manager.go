@@ -23,6 +23,12 @@ type Manager struct {
 	// Store keeps domains and users. Required.
 	Store store.Store
 
+	// ClaimDomains lets several tenants add a domain of the same name. Set it if
+	// package relay/domains decides which of them has proved it: then a tenant can't
+	// keep the owner out by adding a domain first, and AddDomain tells nobody who is
+	// a customer. If it is false, a domain belongs to the first tenant that adds it.
+	ClaimDomains bool
+
 	// Cost is the argon2id cost of new passwords. Zero means 19 MiB, two
 	// passes, one thread.
 	Cost Cost

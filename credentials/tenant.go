@@ -39,10 +39,10 @@ func (t Tenant) ready() error {
 
 // AddDomain adds a sending domain. The error is an [InvalidError] if the name is
 // not a valid domain or a public suffix such as co.uk, and store.ErrTaken if the tenant
-// has the domain already.
+// has the domain already or, unless Manager.ClaimDomains is set, any other tenant has it.
 //
-// AddDomain proves nothing. Any tenant can add any domain, also one that another
-// tenant has, and its users can then send as it. A relay needs package relay/domains,
+// AddDomain proves nothing: a tenant can add a domain that is not its own, and its users
+// can then send as it. A relay that is open to strangers needs package relay/domains,
 // which lets the users of a domain send once its owner has published DNS records for
 // this tenant. Without it, add only domains that you know to be the tenant's.
 func (t Tenant) AddDomain(ctx context.Context, name string) (store.Domain, error) {
@@ -53,7 +53,7 @@ func (t Tenant) AddDomain(ctx context.Context, name string) (store.Domain, error
 	if suffix, icann := publicsuffix.PublicSuffix(name); icann && suffix == name {
 		return store.Domain{}, invalidDomain("it is a suffix under which a registry sells names; use a name below it")
 	}
-	d := store.Domain{Tenant: t.id, Name: name, Created: now()}
+	d := store.Domain{Tenant: t.id, Name: name, Created: now(), Claim: t.m.ClaimDomains}
 	if err := t.m.Store.AddDomain(ctx, d); err != nil {
 		return store.Domain{}, fmt.Errorf("credentials: add domain %s: %w", name, err)
 	}
@@ -87,7 +87,7 @@ func (t Tenant) Domains(ctx context.Context, page store.Page) ([]store.Domain, e
 
 // DeleteDomain deletes a domain and all its users in one step. This cannot be
 // undone. Their passwords stop working and their sessions end. Accepted mail is
-// still delivered. The tenant can add the name again, as a new domain without
+// still delivered. Any tenant can add the name again, as a new domain without
 // users.
 func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
 	name, err := t.domain(name)

@@ -26,13 +26,16 @@ import (
 // chooses it. It is never empty.
 type TenantID string
 
-// A Domain is a sending domain of one tenant. It is a claim: several tenants may have
-// a domain of the same name, and package relay/domains decides which of them has
-// proved it.
+// A Domain is a sending domain of one tenant.
 type Domain struct {
 	Tenant  TenantID
 	Name    string    // lower-case A-labels, no trailing dot
 	Created time.Time // UTC, whole microseconds
+
+	// Claim is whether the tenant only claims the domain. Then other tenants may
+	// have a domain of the same name too, and package relay/domains decides which of
+	// them has proved it. Domains that are not claims have names of their own.
+	Claim bool
 
 	// Users is the number of users of the domain, and LastConnection the latest
 	// LastConnection of any of them. They are computed when a domain is read;
@@ -130,8 +133,8 @@ var (
 // and usernames of up to 255 bytes, and names, hashes and reasons of up to 1,024
 // bytes. It may refuse longer ones with an error of its own, but never cuts them.
 type Store interface {
-	// AddDomain adds a domain. ErrTaken: the tenant has a domain of this name.
-	// Other tenants' domains of the same name have no effect.
+	// AddDomain adds a domain. ErrTaken: the tenant has a domain of this name, or
+	// another tenant has one and neither of the two is a Claim.
 	AddDomain(ctx context.Context, d Domain) error
 
 	// Domain returns one domain of the tenant. ErrNotFound: the tenant has no
@@ -148,7 +151,7 @@ type Store interface {
 	SuspendDomain(ctx context.Context, tenant TenantID, name, reason string) error
 
 	// DeleteDomain removes the tenant's domain and every user of it, in one
-	// step. The usernames stay on record and are never issued again. The tenant
+	// step. The usernames stay on record and are never issued again. Any tenant
 	// can add the name again; the new domain has no users. ErrNotFound: the
 	// tenant has no such domain.
 	DeleteDomain(ctx context.Context, tenant TenantID, name string) error

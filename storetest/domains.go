@@ -22,27 +22,42 @@ var domainPromises = []promise{
 	},
 	{
 		name:  "AddDomain/Taken",
-		words: "ErrTaken: the tenant has a domain of this name.",
+		words: "ErrTaken: the tenant has a domain of this name, or another tenant has one and neither of the two is a Claim.",
 		check: func(t *tester) {
 			first := t.addDomain(acme, acmeDomain)
-			second := store.Domain{Tenant: acme, Name: acmeDomain, Created: day.AddDate(1, 0, 0)}
-			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain twice")
+			second := store.Domain{Tenant: rival, Name: acmeDomain, Created: day.AddDate(1, 0, 0)}
+			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain by another tenant")
+			second.Tenant = acme
+			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain twice by one tenant")
+			second.Claim = true
+			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain of a claim to what the tenant has")
 
 			list, err := t.Domains(t.Context(), acme, store.Page{})
 			t.ok(err, "Domains(%q)", acme)
 			if !slices.Equal(list, []store.Domain{first}) {
 				t.Errorf("Domains(%q) after the refused AddDomain: got %+v, want only %+v", acme, list, first)
 			}
+			if list := t.domainNames(rival, store.Page{}); len(list) > 0 {
+				t.Errorf("Domains(%q) after the refused AddDomain: got %q, want none", rival, list)
+			}
 		},
 	},
 	{
-		name: "AddDomain/OfSeveralTenants",
-		words: "Other tenants' domains of the same name have no effect. " +
-			"It is a claim: several tenants may have a domain of the same name, and package relay/domains decides which of them has proved it.",
+		name: "AddDomain/Claims",
+		words: "Then other tenants may have a domain of the same name too, and package relay/domains decides which of them has proved it. " +
+			"Domains that are not claims have names of their own.",
 		check: func(t *tester) {
 			t.addDomain(acme, acmeDomain)
 			a := t.addUser(acme, acmeDomain, "u1")
-			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: rival, Name: acmeDomain, Created: day.AddDate(1, 0, 0)}), "AddDomain by another tenant")
+			claim := store.Domain{Tenant: rival, Name: acmeDomain, Created: day.AddDate(1, 0, 0), Claim: true}
+			t.ok(t.AddDomain(t.Context(), claim), "AddDomain of a claim")
+			t.fails(t.AddDomain(t.Context(), claim), store.ErrTaken, "AddDomain of the claim again")
+			claim.Tenant = "third"
+			t.ok(t.AddDomain(t.Context(), claim), "AddDomain of a second claim")
+			claim.Tenant, claim.Claim = "fourth", false
+			t.fails(t.AddDomain(t.Context(), claim), store.ErrTaken, "AddDomain of what is no claim, beside another such")
+			t.claimed(acme, false)
+			t.claimed(rival, true)
 			t.addUser(rival, acmeDomain, "r1")
 			t.addUser(rival, acmeDomain, "r2")
 			for tenant, want := range map[store.TenantID]int{acme: 1, rival: 2} {
@@ -162,18 +177,19 @@ var domainPromises = []promise{
 	},
 	{
 		name:  "DeleteDomain/NameIsFreeAgain",
-		words: "The tenant can add the name again; the new domain has no users.",
+		words: "Any tenant can add the name again; the new domain has no users.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
-			t.addDomain(acme, acmeDomain)
-			list, err := t.Users(t.Context(), acme, acmeDomain, store.Page{})
+			t.addDomain(rival, acmeDomain)
+			list, err := t.Users(t.Context(), rival, acmeDomain, store.Page{})
 			t.ok(err, "Users of the new domain")
 			if len(list) > 0 {
 				t.Errorf("Users of the new domain: got %+v, want none", list)
 			}
 			t.gone(newUser(acme, acmeDomain, "u1"))
-			t.addUser(acme, acmeDomain, "u2")
+			t.gone(newUser(rival, acmeDomain, "u1"))
+			t.addUser(rival, acmeDomain, "u2")
 		},
 	},
 	{

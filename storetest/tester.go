@@ -49,6 +49,18 @@ func (t *tester) addDomain(tenant store.TenantID, name string) store.Domain {
 	return d
 }
 
+// claimed checks whether the tenant only claims the domain.
+func (t *tester) claimed(tenant store.TenantID, want bool) {
+	t.Helper()
+	d, err := t.Domain(t.Context(), tenant, acmeDomain)
+	t.ok(err, "Domain of %q", tenant)
+	list, err := t.Domains(t.Context(), tenant, store.Page{})
+	t.ok(err, "Domains of %q", tenant)
+	if d.Claim != want || list[0].Claim != want {
+		t.Errorf("%q: got Claim %t from Domain and %t from Domains, want %t", tenant, d.Claim, list[0].Claim, want)
+	}
+}
+
 // newUser returns a user as package credentials makes it.
 func newUser(tenant store.TenantID, domain, username string) store.User {
 	return store.User{

@@ -83,12 +83,17 @@ var mistakes = map[string]mistake{
 	"a tenant may add its own domain again": {
 		make:  func(s store.Store) store.Store { return addsTwice{s} },
 		name:  "AddDomain/Taken",
-		words: "ErrTaken: the tenant has a domain of this name.",
+		words: "ErrTaken: the tenant has a domain of this name, or another tenant has one and neither of the two is a Claim.",
 	},
 	"a name belongs to the first tenant": {
 		make:  func(s store.Store) store.Store { return firstTenant{s, new(sync.Map)} },
-		name:  "AddDomain/OfSeveralTenants",
-		words: "Other tenants' domains of the same name have no effect.",
+		name:  "AddDomain/Claims",
+		words: "Then other tenants may have a domain of the same name too",
+	},
+	"every domain is a claim": {
+		make:  func(s store.Store) store.Store { return claims{s} },
+		name:  "AddDomain/Taken",
+		words: "or another tenant has one and neither of the two is a Claim.",
 	},
 	"Lookup caches the hash": {
 		make:  func(s store.Store) store.Store { return cached{s, new(sync.Map)} },

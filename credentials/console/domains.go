@@ -86,7 +86,11 @@ func (req *request) addDomain() (response, error) {
 		}, nil
 	}
 	if errors.Is(err, store.ErrTaken) {
-		err = &problem{code: "domain-yours", status: http.StatusConflict, field: "name", args: []string{name}}
+		code := "domain-taken"
+		if _, own := req.tenant.Domain(req.ctx(), name); own == nil {
+			code = "domain-yours"
+		}
+		err = &problem{code: code, status: http.StatusConflict, field: "name", args: []string{name}}
 	}
 	p := req.problemOf(err)
 	if p.field == "" {

@@ -128,7 +128,7 @@ func TestOpenAPI(t *testing.T) {
 		{"GET", "/", "", 403, []as{header("Test-Tenant", "nobody")}},
 		{"POST", "/", `{"name":"new.example"}`, 201, nil},
 		{"POST", "/", `{"name":"new.example"}`, 409, nil},
-		{"POST", "/", `{"name":"acme.example"}`, 409, nil},
+		{"POST", "/", `{"name":"rival.example"}`, 409, nil},
 		{"POST", "/", `{"name":"x"}`, 422, []as{french}},
 		{"POST", "/", `{"name":`, 400, nil},
 		{"POST", "/", `name`, 415, []as{header("Content-Type", "text/plain")}},
@@ -206,6 +206,7 @@ func TestProblemField(t *testing.T) {
 		{"", `{"name":"x"}`, "", "name"},
 		{"", `{}`, "", "name"},
 		{"", `{"name":"mine.example"}`, "", "name"},
+		{"", `{"name":"rival.example"}`, "", "name"},
 		{addPath, `{"name":""}`, "k", "name"},
 		{addPath, `{"name":"shop"}`, strings.Repeat("k", 256), "key"},
 	} {

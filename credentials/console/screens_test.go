@@ -33,7 +33,7 @@ func TestAddDomain(t *testing.T) {
 		f.want(f.post("", []string{"name", name}), http.StatusUnprocessableEntity, want, `aria-invalid="true"`, `value="`+name+`"`)
 	}
 	f.want(f.post("", []string{"name", "mycompany.com"}), http.StatusConflict, "You already have mycompany.com.")
-	f.want(f.post("", []string{"name", "rival.example"}), http.StatusSeeOther) // nobody learns who has it already
+	f.want(f.post("", []string{"name", "rival.example"}), http.StatusConflict, "Someone else has already added rival.example.")
 }
 
 func TestDeleteDomain(t *testing.T) {

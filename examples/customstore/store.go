@@ -16,6 +16,7 @@ import (
 // which is the order of a store's lists.
 var (
 	domains   = []byte("domains")   // by tenant, NUL, name: store.Domain
+	owners    = []byte("owners")    // by name, of domains that are no claims: tenant
 	users     = []byte("users")     // by username: record
 	ofDomains = []byte("ofDomains") // by tenant, NUL, domain, NUL, username: nothing
 	issued    = []byte("issued")    // by username, for ever: nothing
@@ -37,7 +38,7 @@ type record struct {
 // NewStore returns a Store in an open database.
 func NewStore(db *bolt.DB) (Store, error) {
 	return Store{db}, db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{domains, users, ofDomains, issued} {
+		for _, name := range [][]byte{domains, owners, users, ofDomains, issued} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -51,6 +52,14 @@ func (s Store) AddDomain(ctx context.Context, d store.Domain) error {
 		key := pair(string(d.Tenant), d.Name)
 		if tx.Bucket(domains).Get(key) != nil {
 			return store.ErrTaken
+		}
+		if !d.Claim {
+			if tx.Bucket(owners).Get([]byte(d.Name)) != nil {
+				return store.ErrTaken
+			}
+			if err := tx.Bucket(owners).Put([]byte(d.Name), []byte(d.Tenant)); err != nil {
+				return err
+			}
 		}
 		d.Users, d.LastConnection = 0, time.Time{} // found out when it is read
 		return put(tx, domains, string(key), d)
@@ -126,6 +135,11 @@ func (s Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name str
 		}
 		for _, username := range gone {
 			if err := remove(tx, key, username); err != nil {
+				return err
+			}
+		}
+		if owner := tx.Bucket(owners).Get([]byte(name)); string(owner) == string(tenant) {
+			if err := tx.Bucket(owners).Delete([]byte(name)); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@
 // A [Manager] says which DNS records the owner publishes, looks whether they are there,
 // and stands in four places of a relay:
 //
+//	creds := &credentials.Manager{Store: st, ClaimDomains: true}
 //	dom := &domains.Manager{Store: st, Domains: st, Zone: "dkim.relay.example", Shared: keys}
 //
 //	srv := &relay.Server{…, AllowUser: dom.AllowUser}         // refuses at MAIL FROM
@@ -25,7 +26,8 @@
 // its own, which its owner publishes as a TXT record, and again after [Manager.Rotate].
 //
 // The names hold a token, or a key, of one tenant's domain. So a record proves that the
-// owner meant this tenant. Any number of tenants may add a domain of one name; who proves
+// owner meant this tenant. With ClaimDomains any number of tenants may add a domain of one
+// name, so that no tenant keeps its owner out; who proves
 // it has it, and what the others had published or were shown proves nothing any more. No
 // answer tells a tenant that another one has the domain.
 //

@@ -53,7 +53,7 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	f := &fixture{T: t, store: new(memory.Store)}
 	f.dns = newZone(map[string][]string{"*.gp1." + productZone: {record(sharedKey)}, "*.gp2." + productZone: {record(otherKey)}})
-	f.creds = &credentials.Manager{Store: f.store, Logger: slog.New(slog.DiscardHandler)}
+	f.creds = &credentials.Manager{Store: f.store, ClaimDomains: true, Logger: slog.New(slog.DiscardHandler)}
 	f.Manager = &domains.Manager{
 		Store: f.store, Domains: f.store, Zone: productZone, Shared: []dkim.Key{sharedKey}, ReturnPath: "rp.relay.example",
 		Resolvers: []domains.Resolver{f.dns.resolver()}, Logger: slog.New(slog.DiscardHandler),

@@ -15,7 +15,7 @@ func Example() {
 
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	fmt.Println(st.AddDomain(ctx, store.Domain{Tenant: "acme", Name: "acme.example", Created: now}))
-	fmt.Println(st.AddDomain(ctx, store.Domain{Tenant: "acme", Name: "acme.example", Created: now}))
+	fmt.Println(st.AddDomain(ctx, store.Domain{Tenant: "rival", Name: "acme.example", Created: now}))
 
 	list, err := st.Domains(ctx, "acme", store.Page{})
 	if err != nil {

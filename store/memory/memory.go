@@ -23,6 +23,7 @@ import (
 type Store struct {
 	mu      sync.RWMutex
 	domains map[domainKey]store.Domain
+	owners  map[string]store.TenantID // of the domains that are not claims
 	users   map[string]user
 	issued  map[string]bool // every username that was ever added
 
@@ -51,6 +52,12 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 	defer s.mu.Unlock()
 	if s.owns(d.Tenant, d.Name) {
 		return store.ErrTaken
+	}
+	if !d.Claim {
+		if _, taken := s.owners[d.Name]; taken {
+			return store.ErrTaken
+		}
+		s.owners[d.Name] = d.Tenant
 	}
 	d.Users, d.LastConnection = 0, time.Time{}
 	s.domains[domainKey{d.Tenant, d.Name}] = d
@@ -137,6 +144,9 @@ func (s *Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name st
 		return store.ErrNotFound
 	}
 	delete(s.domains, domainKey{tenant, name})
+	if s.owners[name] == tenant {
+		delete(s.owners, name)
+	}
 	for username, u := range s.users {
 		if u.Tenant == tenant && u.Domain == name {
 			delete(s.users, username)
@@ -307,6 +317,7 @@ func (s *Store) lock(ctx context.Context) error {
 	}
 	if s.domains == nil {
 		s.domains = make(map[domainKey]store.Domain)
+		s.owners = make(map[string]store.TenantID)
 		s.users = make(map[string]user)
 		s.issued = make(map[string]bool)
 	}

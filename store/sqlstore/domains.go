@@ -14,8 +14,9 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 	if err := errors.Join(fits(string(d.Tenant), d.Name), fitsLong(d.Suspended)); err != nil {
 		return failed("add domain", err)
 	}
-	n, err := s.exec(ctx, `INSERT INTO {domains} (name, tenant, created, suspended) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		d.Name, string(d.Tenant), d.Created.UnixMicro(), d.Suspended)
+	owned := sql.NullString{String: d.Name, Valid: !d.Claim}
+	n, err := s.exec(ctx, `INSERT INTO {domains} (name, tenant, created, owned, suspended) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		d.Name, string(d.Tenant), d.Created.UnixMicro(), owned, d.Suspended)
 	if err == nil && n == 0 {
 		err = store.ErrTaken
 	}
@@ -25,7 +26,7 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 // domainColumns are the columns that scanDomain reads, from {domains} AS d. The
 // latest connection is computed from all users of the domain: an index for it would
 // make every login write more.
-const domainColumns = `d.tenant, d.name, d.created, d.suspended,
+const domainColumns = `d.tenant, d.name, d.created, CASE WHEN d.owned IS NULL THEN 1 ELSE 0 END, d.suspended,
 	(SELECT COUNT(*) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant),
 	(SELECT MAX(u.last_connection) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant)`
 
@@ -81,7 +82,7 @@ func scanDomain(row interface{ Scan(...any) error }) (store.Domain, error) {
 	var d store.Domain
 	var created int64
 	var lastConnection sql.NullInt64 // NULL if there are no users
-	if err := row.Scan(&d.Tenant, &d.Name, &created, &d.Suspended, &d.Users, &lastConnection); err != nil {
+	if err := row.Scan(&d.Tenant, &d.Name, &created, &d.Claim, &d.Suspended, &d.Users, &lastConnection); err != nil {
 		return store.Domain{}, err
 	}
 	d.Created = time.UnixMicro(created).UTC()

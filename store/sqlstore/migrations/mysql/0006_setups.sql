@@ -1,9 +1,13 @@
--- Several tenants may have a domain of one name. Setups are how domains are
+-- Several tenants may have a domain of one name, if they only claim it: owned is the
+-- name, or NULL of a claim. Setups are how domains are
 -- authenticated. Times are as in 0001.
 --
 -- As in 0001 each statement can be run again.
 
 ALTER TABLE {domains} DROP PRIMARY KEY, ADD PRIMARY KEY (name, tenant);
+ALTER TABLE {domains} ADD COLUMN owned VARBINARY(255);
+UPDATE {domains} SET owned = name;
+ALTER TABLE {domains} ADD UNIQUE INDEX of_owner (owned);
 
 CREATE TABLE IF NOT EXISTS {setups} (
     domain  VARBINARY(255) NOT NULL,

@@ -1,7 +1,10 @@
--- Several tenants may have a domain of one name. Setups are how domains are
+-- Several tenants may have a domain of one name, if they only claim it: owned is the
+-- name, or NULL of a claim. Setups are how domains are
 -- authenticated. Times are as in 0001.
 
-ALTER TABLE {domains} DROP CONSTRAINT {domains}_pkey, ADD PRIMARY KEY (name, tenant);
+ALTER TABLE {domains} DROP CONSTRAINT {domains}_pkey, ADD PRIMARY KEY (name, tenant), ADD COLUMN owned TEXT COLLATE "C";
+UPDATE {domains} SET owned = name;
+CREATE UNIQUE INDEX {domains}_of_owner ON {domains} (owned);
 
 CREATE TABLE {setups} (
     domain  TEXT   NOT NULL COLLATE "C",

@@ -1,14 +1,16 @@
--- Several tenants may have a domain of one name. Setups are how domains are
+-- Several tenants may have a domain of one name, if they only claim it: owned is the
+-- name, or NULL of a claim. Setups are how domains are
 -- authenticated. Times are as in 0001.
 
 CREATE TABLE {domains}_6 (
     name    TEXT   NOT NULL COLLATE BINARY,
     tenant  TEXT   NOT NULL COLLATE BINARY,
     created BIGINT NOT NULL,
+    owned   TEXT   COLLATE BINARY UNIQUE,
     PRIMARY KEY (name, tenant)
 ) WITHOUT ROWID;
 
-INSERT INTO {domains}_6 SELECT name, tenant, created FROM {domains};
+INSERT INTO {domains}_6 SELECT name, tenant, created, name FROM {domains};
 DROP TABLE {domains};
 ALTER TABLE {domains}_6 RENAME TO {domains};
 CREATE INDEX {domains}_of_tenant ON {domains} (tenant, name);
