@@ -11,6 +11,7 @@
 //	GATEPOST_UPSTREAM           host:port that takes the mail; it has STARTTLS and a valid certificate
 //	GATEPOST_UPSTREAM_USERNAME  login there (default: none)
 //	GATEPOST_UPSTREAM_PASSWORD  its password
+//	GATEPOST_MONTHLY_LIMIT      how many recipients each tenant may have in a month, in UTC (default: no limit)
 //	GATEPOST_WEBHOOK_URL        https URL that gets the events of all tenants, signed (default: none)
 //	GATEPOST_WEBHOOK_SECRET     its secret, whsec_ and 32 random bytes in base64
 //	GATEPOST_LISTEN             address for STARTTLS (default :587)
@@ -40,6 +41,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -50,6 +52,7 @@ import (
 	"github.com/gatepost-mail/gatepost/examples/internal/daemon"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/history"
+	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/relay/metrics"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
@@ -71,6 +74,7 @@ type settings struct {
 	listenMetrics      string
 	upstream, username string
 	password           credentials.Password
+	monthlyLimit       int64
 	webhookURL         string
 	webhookSecret      credentials.Password
 }
@@ -89,10 +93,21 @@ func readSettings(env *daemon.Env) settings {
 	if s.username = env.Get("GATEPOST_UPSTREAM_USERNAME", ""); s.username != "" {
 		s.password = credentials.NewPassword(env.Need("GATEPOST_UPSTREAM_PASSWORD", "the password of GATEPOST_UPSTREAM_USERNAME"))
 	}
+	if text := env.Get("GATEPOST_MONTHLY_LIMIT", ""); text != "" {
+		var err error
+		if s.monthlyLimit, err = strconv.ParseInt(text, 10, 64); err != nil || s.monthlyLimit <= 0 {
+			env.Wrong("GATEPOST_MONTHLY_LIMIT is not understood: it has to be a number such as 10000")
+		}
+	}
 	if s.webhookURL = env.Get("GATEPOST_WEBHOOK_URL", ""); s.webhookURL != "" {
 		s.webhookSecret = credentials.NewPassword(env.Need("GATEPOST_WEBHOOK_SECRET", "the secret that signs what GATEPOST_WEBHOOK_URL gets"))
 	}
 	return s
+}
+
+// limits returns those of each tenant. A product looks up the plan of id.Tenant.
+func (s settings) limits(context.Context, credentials.Identity) ([]limits.Limit, error) {
+	return []limits.Limit{{Max: s.monthlyLimit}}, nil
 }
 
 // endpoints returns the one that gets the events of each tenant.
@@ -141,6 +156,11 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 		Logger:         log,
 	}
 
+	lim := &limits.Limiter{Store: st, Limits: set.limits, Next: q, Logger: log}
+	if set.monthlyLimit > 0 {
+		srv.Forwarder, srv.AllowUser = lim, lim.AllowUser
+	}
+
 	working, stop := context.WithCancel(context.Background()) // ends after the server
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -165,6 +185,9 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 		start(hooks.Run)
 	}
 	start(hist.Run)
+	if set.monthlyLimit > 0 {
+		start(lim.Run)
+	}
 	if set.listenMetrics != "" {
 		pages, err := serveMetrics(set.listenMetrics, &metrics.Handler{Server: srv, Queue: q, History: hist})
 		if err != nil {

@@ -1,6 +1,6 @@
 // Saas is a small product around a relay, to try and to copy from. Two customers
 // sign in. Each manages its SMTP users, sees what became of its mail, and has
-// statistics, a webhook and a suppression list. Run it in the root of a checkout:
+// statistics, a webhook, a suppression list and a limit a month. Run it in the root of a checkout:
 //
 //	go run ./examples/saas
 //
@@ -44,6 +44,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/history"
+	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/relay/mx"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
@@ -126,10 +127,12 @@ func run(ctx context.Context) error {
 		return errors.Join(p.hooks.Publish(ctx, events), p.list.Learn(ctx, events))
 	}}
 	q := &queue.Queue{Spool: st, Record: true, Next: next, Hostname: hostname, Node: "saas"}
+	p.limits = &limits.Limiter{Store: st, Limits: p.plan, OnNotice: tell, Next: q}
 	srv := &relay.Server{
 		Hostname:       hostname,
 		Credentials:    p.creds,
-		Forwarder:      q,
+		Forwarder:      p.limits,
+		AllowUser:      p.limits.AllowUser,
 		AllowRecipient: p.list.AllowRecipient,
 		OnEvent:        p.hist.OnRelayEvent,
 		TLSConfig:      &tls.Config{Certificates: []tls.Certificate{cert}},
@@ -144,8 +147,8 @@ func run(ctx context.Context) error {
 	working, stop := context.WithCancel(context.Background())
 	defer stop()
 	var workers sync.WaitGroup
-	ended := make(chan error, 6)
-	for _, work := range []func(context.Context) error{q.Run, p.hooks.Run, p.hist.Run} {
+	ended := make(chan error, 7)
+	for _, work := range []func(context.Context) error{q.Run, p.hooks.Run, p.hist.Run, p.limits.Run} {
 		workers.Go(func() { ended <- work(working) })
 	}
 	go func() { ended <- srv.Serve(ports[0]) }()
@@ -178,6 +181,7 @@ type product struct {
 	creds     *credentials.Manager
 	hist      *history.History
 	list      *suppress.List
+	limits    *limits.Limiter
 	hooks     *webhook.Sender
 	db        *sql.DB
 	customers []*customer
@@ -219,7 +223,7 @@ func (p *product) handler(users *console.Handler) http.Handler {
 		return "", errors.New("the session has ended")
 	}
 	users.Layout = func(w io.Writer, r *http.Request, c console.Page) error {
-		return templates.ExecuteTemplate(w, "layout.html", view{Title: c.Title, Head: c.Head, Body: c.Body, Page: "users", Session: p.signedIn(r)})
+		return templates.ExecuteTemplate(w, "layout.html", view{Title: c.Title, Head: c.Head, Body: c.Body, Page: "users", Session: p.signedIn(r), Usage: p.usage(r.Context(), p.signedIn(r))})
 	}
 	mux.HandleFunc("/users/", func(w http.ResponseWriter, r *http.Request) {
 		if p.signedIn(r) == nil {
@@ -244,7 +248,7 @@ func (p *product) page(name string, title template.HTML, load func(*http.Request
 			p.fail(w, s, err)
 			return
 		}
-		p.show(w, http.StatusOK, name, view{Title: title, Session: s, Notice: p.noticed(s), Data: data})
+		p.show(w, http.StatusOK, name, view{Title: title, Session: s, Usage: p.usage(r.Context(), s), Notice: p.noticed(s), Data: data})
 	}
 }
 

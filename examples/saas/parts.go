@@ -86,6 +86,7 @@ type view struct {
 	Title      template.HTML
 	Page       string   // the name of the template
 	Session    *session // nil on the page to sign in
+	Usage      *usage   // nil if it is not known
 	Notice     notice
 	Data       any
 	Head, Body template.HTML // of the page, for the layout

@@ -14,6 +14,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/relay/history"
+	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/suppress"
 	"github.com/gatepost-mail/gatepost/relay/webhook"
@@ -46,6 +47,7 @@ func newSite(t *testing.T) *site {
 	p.list = &suppress.List{Store: st}
 	p.hist = &history.History{Store: st}
 	p.hooks = &webhook.Sender{Queue: queue.Queue{Spool: new(memory.Store)}, Endpoints: p.endpoints}
+	p.limits = &limits.Limiter{Store: st, Limits: p.plan}
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	a := store.Activity{
 		Tenant: "acme", Mail: "m1", Domain: "acme.example", Username: "u1", From: "shop@acme.example", Recipient: "bob@example.com",
@@ -215,5 +217,35 @@ func TestForms(t *testing.T) {
 	}
 	if page := post(t, c, s.URL+"/suppressions/remove", url.Values{"address": {"dave@example.net"}}); !strings.Contains(page, "There is nothing here") {
 		t.Errorf("removing an unknown address gets\n%s", page)
+	}
+}
+
+// Each page has a bar of what is used, with its colour.
+func TestUsage(t *testing.T) {
+	s := newSite(t)
+	acme := s.browser(t, "acme")
+	st := s.limits.Store.(*memory.Store)
+	shows := func(accepted int64, class, text string) {
+		t.Helper()
+		grant := store.Grant{ID: "g", Scope: "month/tenant/acme"}
+		used, err := s.limits.Usage(t.Context(), credentials.Identity{Tenant: "acme"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		grant.Period = used[0].Begin.UTC()
+		if err := st.Apply(t.Context(), nil, store.Changes{Charges: []store.Charge{{Grant: grant, N: accepted}}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/activity", "/statistics"} {
+			if _, page := get(t, acme, s.URL+path); !strings.Contains(page, `<div class="usage `+class+`">`) || !strings.Contains(page, text) {
+				t.Errorf("%s does not show %q as %s:\n%s", path, text, class, page)
+			}
+		}
+	}
+	shows(7_999, "some", "7999 of 10000 recipients used. The next month begins on 1 ")
+	shows(1, "most", "8000 of 10000 recipients used.")
+	shows(2_000, "all", "10000 of 10000 recipients used: no more mail is accepted.")
+	if _, page := get(t, s.browser(t, "birch"), s.URL+"/activity"); !strings.Contains(page, "0 of 10000 recipients used.") {
+		t.Errorf("another customer sees\n%s", page)
 	}
 }
