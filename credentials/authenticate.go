@@ -79,35 +79,40 @@ func (m *Manager) AuthenticateIf(ctx context.Context, username string, password 
 	if err != nil {
 		return Identity{}, &LoginError{Claimed: IdentityOf(u), Err: err}
 	}
-	if err := m.decide(ctx, &a, u, from, allow); err != nil {
+	id, err := m.decide(ctx, &a, u, from, allow)
+	if err != nil {
 		return Identity{}, &LoginError{Claimed: IdentityOf(u), Err: err}
 	}
-	return IdentityOf(u), nil
+	return id, nil
 }
 
 // decide checks the password, calls allow, and records the login. For a user that
 // does not exist it does the same work and returns ErrDenied or ErrBusy.
-func (m *Manager) decide(ctx context.Context, a *attempt, u store.User, from netip.Addr, allow func(context.Context, Identity) error) error {
+func (m *Manager) decide(ctx context.Context, a *attempt, u store.User, from netip.Addr, allow func(context.Context, Identity) error) (Identity, error) {
 	ok, fresh, err := m.verify(ctx, a)
 	if err != nil {
-		return err
+		return Identity{}, err
 	}
 	if !ok {
-		return ErrDenied
+		return Identity{}, ErrDenied
+	}
+	id := IdentityOf(u)
+	if a.isOld {
+		id = old(u)
 	}
 	if fresh { // the password may have been reset while it was hashed
-		if _, err := m.current(ctx, IdentityOf(u)); errors.Is(err, ErrRevoked) {
-			return ErrDenied
+		if _, err := m.current(ctx, id); errors.Is(err, ErrRevoked) {
+			return Identity{}, ErrDenied
 		} else if err != nil {
-			return err
+			return Identity{}, err
 		}
 	}
 	if allow != nil {
-		if err := allow(ctx, IdentityOf(u)); err != nil {
-			return err
+		if err := allow(ctx, id); err != nil {
+			return Identity{}, err
 		}
 	}
-	return m.recordLogin(ctx, u, from.Unmap())
+	return id, m.recordLogin(ctx, u, id.Generation, from.Unmap())
 }
 
 // An attempt is a login that is being decided.
@@ -118,20 +123,29 @@ type attempt struct {
 	known    bool         // the user last connected from this network
 	hash     phc
 	digest   digest
+
+	old       *phc // the password before, if it works as well
+	oldDigest digest
+	isOld     bool // the password is the one before; set with the verdict
 }
 
 // lookup reads the user and completes the attempt. If the user does not exist, the
 // attempt gets a dummy hash, so that all further work is the same.
 func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err error) {
-	var hash string
+	var hash, old string
 	err = store.ErrNotFound
 	if plausible(a.username) {
-		u, hash, err = m.Store.Lookup(ctx, a.username)
+		u, hash, old, err = m.Store.Lookup(ctx, a.username)
 	}
 	switch {
 	case err == nil:
 		a.known = u.LastConnectionFrom.IsValid() && mailtext.Network(u.LastConnectionFrom) == a.network
-		if a.hash, err = parsePHC(hash); err != nil {
+		a.hash, err = parsePHC(hash)
+		if err == nil && overlaps(u) {
+			a.old = new(phc)
+			*a.old, err = parsePHC(old)
+		}
+		if err != nil {
 			m.logger().ErrorContext(ctx, "credentials: malformed hash in the store; reset the user's password",
 				"tenant", string(u.Tenant), "domain", u.Domain, "username", u.Username)
 			return u, err
@@ -142,16 +156,24 @@ func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err err
 		return store.User{}, fmt.Errorf("credentials: authenticate: %w", err)
 	}
 	a.digest = m.digest(a.username, hash, a.password)
+	if a.old != nil {
+		a.oldDigest = m.digest(a.username, old, a.password)
+	}
 	return u, nil
 }
 
-// recordLogin records the user's last connection.
-func (m *Manager) recordLogin(ctx context.Context, u store.User, from netip.Addr) error {
-	at := now()
-	if at.Sub(u.LastConnection) < time.Second && from == u.LastConnectionFrom {
+// recordLogin records the user's last connection, with the password of the generation.
+func (m *Manager) recordLogin(ctx context.Context, u store.User, generation int64, from netip.Addr) error {
+	at, last := now(), u.LastConnection
+	if overlaps(u) && generation == u.Generation {
+		last = u.NewConnection
+	} else if overlaps(u) {
+		last = u.OldConnection
+	}
+	if at.Sub(last) < time.Second && from == u.LastConnectionFrom {
 		return nil
 	}
-	err := m.Store.RecordLogin(ctx, u.Username, at, from)
+	err := m.Store.RecordLogin(ctx, u.Username, generation, at, from)
 	if errors.Is(err, store.ErrNotFound) { // the user was deleted since lookup
 		return ErrDenied
 	}

@@ -31,26 +31,43 @@ func (m *Manager) digest(username, hash, password string) (d digest) {
 	return d
 }
 
-// verdict returns what is remembered of the attempt's password.
+// verdict returns what is remembered of the attempt's password, and sets a.isOld. A
+// password that was verified before its rotation is remembered as the old one, too.
 func (m *Manager) verdict(a *attempt) (ok, found bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	a.isOld = false
 	if _, ok := m.verified.Get(a.digest); ok {
 		return true, true
 	}
 	_, found = m.refused.Get(a.digest)
+	if a.old != nil {
+		if _, a.isOld = m.verified.Get(a.oldDigest); a.isOld {
+			return true, true
+		}
+		_, refusedOld := m.refused.Get(a.oldDigest)
+		found = found && refusedOld
+	}
 	return false, found
 }
 
-// storeVerdict remembers whether the password is right. A wrong one counts for
-// the rate limits.
+// storeVerdict remembers whether the password is right, for each hash that it was
+// compared with. A wrong one counts once for the rate limits. An old one is refused
+// without a hash when it has ended.
 func (m *Manager) storeVerdict(a *attempt, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if ok {
+	if ok && !a.isOld {
 		m.verified.Put(a.digest, struct{}{})
 		return
 	}
 	m.refused.Put(a.digest, struct{}{})
+	if ok {
+		m.verified.Put(a.oldDigest, struct{}{})
+		return
+	}
+	if a.old != nil {
+		m.refused.Put(a.oldDigest, struct{}{})
+	}
 	m.limits.addFailure(a)
 }

@@ -24,6 +24,8 @@
 // store keeps its argon2id hash. A [Password] can be passed on, logged and encoded
 // without revealing its text, which only [Password.Reveal] returns.
 //
+// [Tenant.RotatePassword] lets the old password work beside the new one for a while.
+//
 // # Logins
 //
 // A relay calls [Manager.Authenticate] for each login. It gets an [Identity], which

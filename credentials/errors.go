@@ -44,7 +44,7 @@ func (e *LoginError) Unwrap() error { return e.Err }
 // An InvalidError reports an invalid value that a person typed. Match it with
 // [errors.As]. Reason can be shown to that person.
 type InvalidError struct {
-	Field  string // "domain", "name", "key" or "reason"
+	Field  string // "domain", "name", "key", "reason" or "overlap"
 	Reason string // one sentence without a full stop
 }
 

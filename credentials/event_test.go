@@ -19,7 +19,7 @@ func TestEvents(t *testing.T) {
 	f.OnEvent = func(e credentials.Event) {
 		// The store has executed the change before the event.
 		if e, ok := e.(*credentials.PasswordReset); ok {
-			u, _, err := f.spy.Store.Lookup(t.Context(), e.Username)
+			u, _, _, err := f.spy.Store.Lookup(t.Context(), e.Username)
 			if err != nil || u.Generation != e.Generation {
 				t.Errorf("at %+v the store has %+v, %v; want generation %d", e, u, err, e.Generation)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"net/netip"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
@@ -68,6 +69,37 @@ func ExampleTenant_ResetPassword() {
 	// after:  credentials: revoked
 	// old:    credentials: access denied
 	// new:    <nil>
+}
+
+// A rotation keeps the old password until the tool has the new one.
+func ExampleTenant_RotatePassword() {
+	ctx := context.Background()
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	acme := creds.Tenant("acme")
+	acme.AddDomain(ctx, "acme.example")
+	user, old, err := acme.AddUser(ctx, "acme.example", "shop")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fresh, err := acme.RotatePassword(ctx, user.Username, 7*24*time.Hour)
+	if err != nil {
+		log.Fatal(err)
+	}
+	login := func(p credentials.Password) error {
+		_, err := creds.Authenticate(ctx, user.Username, p, netip.Addr{})
+		return err
+	}
+	fmt.Println("old:", login(old), "new:", login(fresh))
+	if user, err = acme.User(ctx, user.Username); err == nil && !user.NewConnection.IsZero() {
+		err = acme.EndOverlap(ctx, user.Username) // the tool has the new password
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("old:", login(old), "new:", login(fresh))
+	// Output:
+	// old: <nil> new: <nil>
+	// old: credentials: access denied new: <nil>
 }
 
 // A suspended user can log in, but not send.

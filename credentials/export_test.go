@@ -9,7 +9,11 @@ func (m *Manager) Hashes() float64 {
 // MatchesPHC parses a PHC string and checks a password against it.
 func MatchesPHC(text, password string) (bool, error) {
 	h, err := parsePHC(text)
-	return err == nil && h.matches(password), err
+	if err != nil {
+		return false, err
+	}
+	ok, _ := h.matches(password, nil)
+	return ok, nil
 }
 
 // EncodePHC parses a PHC string and encodes it again.

@@ -83,6 +83,7 @@ type spy struct {
 	lookup      func() error // called before each Lookup, if set
 	user        func() error // called before each User, if set
 	recordLogin func() error // called before each RecordLogin, if set
+	rotate      func()       // called before each RotatePassword, if set
 	hash        string       // returned by Lookup instead of the hash, if set
 	taken       int          // how many further calls of AddUser return ErrTaken
 	passwords   []string     // the hashes that were stored
@@ -90,20 +91,27 @@ type spy struct {
 	logins      int          // calls of RecordLogin
 }
 
-func (s *spy) Lookup(ctx context.Context, username string) (store.User, string, error) {
+func (s *spy) Lookup(ctx context.Context, username string) (store.User, string, string, error) {
 	s.mu.Lock()
 	s.usernames = append(s.usernames, username)
 	s.mu.Unlock()
 	if s.lookup != nil {
 		if err := s.lookup(); err != nil {
-			return store.User{}, "", err
+			return store.User{}, "", "", err
 		}
 	}
-	u, hash, err := s.Store.Lookup(ctx, username)
+	u, hash, old, err := s.Store.Lookup(ctx, username)
 	if err == nil && s.hash != "" {
 		hash = s.hash
 	}
-	return u, hash, err
+	return u, hash, old, err
+}
+
+func (s *spy) RotatePassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at, until time.Time) error {
+	if s.rotate != nil {
+		s.rotate()
+	}
+	return s.Store.RotatePassword(ctx, tenant, username, generation, hash, at, until)
 }
 
 func (s *spy) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
@@ -115,7 +123,7 @@ func (s *spy) User(ctx context.Context, tenant store.TenantID, username string) 
 	return s.Store.User(ctx, tenant, username)
 }
 
-func (s *spy) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+func (s *spy) RecordLogin(ctx context.Context, username string, generation int64, at time.Time, from netip.Addr) error {
 	s.mu.Lock()
 	s.logins++
 	s.mu.Unlock()
@@ -124,7 +132,7 @@ func (s *spy) RecordLogin(ctx context.Context, username string, at time.Time, fr
 			return err
 		}
 	}
-	return s.Store.RecordLogin(ctx, username, at, from)
+	return s.Store.RecordLogin(ctx, username, generation, at, from)
 }
 
 func (s *spy) AddUser(ctx context.Context, u store.User, hash string) error {

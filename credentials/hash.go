@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
@@ -84,8 +85,30 @@ func (h phc) derive(password string, size int) []byte {
 	return argon2id(password, h.salt, h.cost, size)
 }
 
-func (h phc) matches(password string) bool {
-	return subtle.ConstantTimeCompare(h.derive(password, len(h.key)), h.key) == 1
+// beside hashes a password with the salt and the cost of h. One computation then tells
+// whether a password is either of the two, so that a user with two passwords costs what
+// others do, and guesses cannot tell them apart. Passwords are random, so that the salt
+// they share helps nobody.
+func (h phc) beside(password string) phc {
+	h.key = h.derive(password, len(h.key))
+	return h
+}
+
+// matches reports whether the password is that of h, and otherwise whether it is that
+// of old, if there is one.
+func (h phc) matches(password string, old *phc) (ok, isOld bool) {
+	key := h.derive(password, len(h.key))
+	if subtle.ConstantTimeCompare(key, h.key) == 1 {
+		return true, false
+	}
+	if old == nil {
+		return false, false
+	}
+	if old.cost != h.cost || len(old.key) != len(h.key) || !bytes.Equal(old.salt, h.salt) { // made elsewhere
+		key = old.derive(password, len(old.key))
+	}
+	isOld = subtle.ConstantTimeCompare(key, old.key) == 1
+	return isOld, isOld
 }
 
 // encode returns the PHC string. It is not named String, so that fmt does not

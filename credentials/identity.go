@@ -36,6 +36,13 @@ func (m *Manager) Validate(ctx context.Context, id Identity) error {
 	return suspendedError(u)
 }
 
+// old returns the identity of logins with the password before.
+func old(u store.User) Identity {
+	id := IdentityOf(u)
+	id.Generation--
+	return id
+}
+
 // current returns the user of an identity, or ErrRevoked if it is not valid any more.
 func (m *Manager) current(ctx context.Context, id Identity) (store.User, error) {
 	if err := m.ready(); err != nil {
@@ -44,13 +51,13 @@ func (m *Manager) current(ctx context.Context, id Identity) (store.User, error) 
 	if !plausible(id.Username) {
 		return store.User{}, ErrRevoked
 	}
-	u, _, err := m.Store.Lookup(ctx, id.Username)
+	u, _, _, err := m.Store.Lookup(ctx, id.Username)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return store.User{}, ErrRevoked
 	case err != nil:
 		return store.User{}, fmt.Errorf("credentials: validate: %w", err)
-	case IdentityOf(u) != id:
+	case id != IdentityOf(u) && !(overlaps(u) && id == old(u)):
 		return store.User{}, ErrRevoked
 	}
 	return u, nil

@@ -22,7 +22,7 @@ func (f *fixture) restarted(n int, cost credentials.Cost) (users []store.User, p
 	f.acme = f.Manager.Tenant("acme")
 	for i := range n {
 		u, p := f.add("tool")
-		must(f.t, f.spy.RecordLogin(f.t.Context(), u.Username, time.Now(), toolAddr(i)))
+		must(f.t, f.spy.RecordLogin(f.t.Context(), u.Username, 1, time.Now(), toolAddr(i)))
 		users, passwords = append(users, u), append(passwords, p)
 	}
 	f.Manager = &credentials.Manager{Store: f.spy, Cost: cost}

@@ -136,7 +136,7 @@ func (t Tenant) addUser(ctx context.Context, domain, name, username string) (sto
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
-	password, hash, err := t.newPassword(ctx)
+	password, hash, err := t.newPassword(ctx, t.m.newPHC)
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
@@ -204,7 +204,7 @@ func (t Tenant) ResetPassword(ctx context.Context, username string) (Password, e
 
 // reset replaces the password of generation u.Generation.
 func (t Tenant) reset(ctx context.Context, u store.User) (Password, error) {
-	password, hash, err := t.newPassword(ctx)
+	password, hash, err := t.newPassword(ctx, t.m.newPHC)
 	if err != nil {
 		return Password{}, err
 	}
@@ -248,16 +248,20 @@ func (t Tenant) username(username string) error {
 	return nil
 }
 
-// newPassword returns a new password and its hash.
-func (t Tenant) newPassword(ctx context.Context) (Password, string, error) {
+// newPassword returns a new password and its hash, which it makes with hash.
+func (t Tenant) newPassword(ctx context.Context, hash func(password string) phc) (Password, string, error) {
 	if err := t.m.queue.acquire(ctx, request{class: knownNetwork, owner: t.id}); err != nil {
 		return Password{}, "", busy(err)
 	}
 	defer t.m.queue.release()
-	p, cost := generatePassword(), t.m.Cost.orDefault()
-	t.m.work.Add(cost.work())
-	return p, newPHC(p.Reveal(), cost).encode(), nil
+	p := generatePassword()
+	h := hash(p.Reveal())
+	t.m.work.Add(h.cost.work())
+	return p, h.encode(), nil
 }
+
+// newPHC hashes a password with a new salt, at the Manager's cost.
+func (m *Manager) newPHC(password string) phc { return newPHC(password, m.Cost.orDefault()) }
 
 // usernameLetters excludes letters and digits that look alike.
 const usernameLetters = "abcdefghjkmnpqrstuvwxyz23456789"

@@ -71,7 +71,7 @@ func (m *Manager) hash(ctx context.Context, a *attempt) (ok bool, err error) {
 		m.onHash()
 	}
 	m.work.Add(a.hash.cost.work())
-	ok = a.hash.matches(a.password)
+	ok, a.isOld = a.hash.matches(a.password, a.old)
 	m.storeVerdict(a, ok)
 	return ok, nil
 }

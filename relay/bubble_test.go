@@ -60,7 +60,7 @@ type watchedStore struct {
 	onLookup atomic.Pointer[func(context.Context)]
 }
 
-func (s *watchedStore) Lookup(ctx context.Context, username string) (store.User, string, error) {
+func (s *watchedStore) Lookup(ctx context.Context, username string) (store.User, string, string, error) {
 	if f := s.onLookup.Load(); f != nil {
 		(*f)(ctx)
 	}

@@ -32,6 +32,8 @@ import (
 //	== no mail      no further message is accepted
 //	== suspend user r     the user is suspended for the reason r
 //	== suspend domain r   its domain is; without r both go on
+//	== rotate             the user gets a second password; the first works as well
+//	== end overlap        the first password ends
 //	== envelope f -> t u  the next accepted message has sender f and recipients t, u
 //
 // In any text $user, $pass, $plain (the AUTH PLAIN response), $user64 and
@@ -120,6 +122,14 @@ func (d *dialogue) event(text string) {
 		}
 	case strings.HasPrefix(text, "suspend "):
 		d.suspend(strings.TrimPrefix(text, "suspend "))
+	case text == "rotate":
+		if _, err := d.r.Credentials.Tenant(d.r.Tenant).RotatePassword(d.t.Context(), d.r.Username, time.Hour); err != nil {
+			d.t.Fatalf("%s: %v", d.line, err)
+		}
+	case text == "end overlap":
+		if err := d.r.Credentials.Tenant(d.r.Tenant).EndOverlap(d.t.Context(), d.r.Username); err != nil {
+			d.t.Fatalf("%s: %v", d.line, err)
+		}
 	case strings.HasPrefix(text, "envelope "):
 		messages := d.r.Messages()
 		if len(messages) <= d.seen {

@@ -327,8 +327,8 @@ type awayStore struct {
 	err error
 }
 
-func (s awayStore) Lookup(context.Context, string) (store.User, string, error) {
-	return store.User{}, "", s.err
+func (s awayStore) Lookup(context.Context, string) (store.User, string, string, error) {
+	return store.User{}, "", "", s.err
 }
 
 func forwardError(err error) func(*relay.Server) {

@@ -69,6 +69,13 @@ type User struct {
 	LastConnection     time.Time  // the last successful login
 	LastConnectionFrom netip.Addr // the client's address; the zero Addr before the first login
 
+	// After a rotation the password before works as well, until OldUntil.
+	// OldConnection is its last login, and NewConnection that of the present
+	// password. All three are zero if there is only one password.
+	OldUntil      time.Time
+	OldConnection time.Time
+	NewConnection time.Time
+
 	// Suspended says why the user may not send, and DomainSuspended why its domain
 	// may not. They are empty otherwise. DomainSuspended is the domain's Suspended
 	// when the user is read; AddUser ignores it.
@@ -156,7 +163,8 @@ type Store interface {
 	// tenant has no such domain.
 	DeleteDomain(ctx context.Context, tenant TenantID, name string) error
 
-	// AddUser adds a user exactly as given, with the hash of its password.
+	// AddUser adds a user exactly as given, with the hash of its password. It ignores
+	// OldUntil, OldConnection and NewConnection.
 	// ErrNotFound: the tenant u.Tenant has no domain u.Domain. ErrTaken: the
 	// username was issued before, in any tenant, even if that user or its domain
 	// was deleted. If both are true, AddUser returns either error.
@@ -180,23 +188,38 @@ type Store interface {
 	SuspendUser(ctx context.Context, tenant TenantID, username, reason string) error
 
 	// SetPassword replaces the user's hash, sets PasswordSet to at, adds one to
-	// Generation, and changes nothing else. If several callers pass the same
-	// generation, exactly one call succeeds. ErrConflict: the user's Generation
-	// is not the given one. ErrNotFound: the tenant has no such user.
+	// Generation, ends a rotation as EndOverlap does, and changes nothing else. If
+	// several callers pass the same generation, exactly one call succeeds.
+	// ErrConflict: the user's Generation is not the given one. ErrNotFound: the
+	// tenant has no such user.
 	SetPassword(ctx context.Context, tenant TenantID, username string, generation int64, hash string, at time.Time) error
+
+	// RotatePassword is SetPassword, but keeps the hash before as the old one, in
+	// place of an older one. It sets OldUntil to until, OldConnection to
+	// LastConnection, or to the zero time if that is before the PasswordSet of the
+	// hash before, and NewConnection to the zero time.
+	RotatePassword(ctx context.Context, tenant TenantID, username string, generation int64, hash string, at, until time.Time) error
+
+	// EndOverlap forgets the old hash, and sets OldUntil, OldConnection and
+	// NewConnection to the zero time. Without an old hash it changes nothing and
+	// returns nil. ErrConflict: the user's Generation is not the given one.
+	// ErrNotFound: the tenant has no such user.
+	EndOverlap(ctx context.Context, tenant TenantID, username string, generation int64) error
 
 	// DeleteUser removes the user. Its username stays on record and is never
 	// issued again. ErrNotFound: the tenant has no such user.
 	DeleteUser(ctx context.Context, tenant TenantID, username string) error
 
-	// Lookup returns a user of any tenant and the hash of its password. It is for
-	// logins: no other method returns a hash, and every other read names a
-	// tenant. ErrNotFound: no tenant has such a user.
-	Lookup(ctx context.Context, username string) (u User, hash string, err error)
+	// Lookup returns a user of any tenant, the hash of its password, and the old hash
+	// that RotatePassword has kept, if any, also after OldUntil. It is for logins: no
+	// other method returns a hash, and every other read names a tenant. ErrNotFound:
+	// no tenant has such a user.
+	Lookup(ctx context.Context, username string) (u User, hash, old string, err error)
 
 	// RecordLogin sets the user's LastConnection and LastConnectionFrom to at and
-	// from. If at is not after LastConnection, it changes nothing and returns
-	// nil, so that nodes may report logins in any order. ErrNotFound: no tenant
-	// has such a user.
-	RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error
+	// from. If there is an old hash, it also sets NewConnection to at if generation
+	// is the user's, and OldConnection if it is one less. It never sets a time back,
+	// and returns nil then, so that nodes may report logins in any order.
+	// ErrNotFound: no tenant has such a user.
+	RecordLogin(ctx context.Context, username string, generation int64, at time.Time, from netip.Addr) error
 }

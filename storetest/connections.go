@@ -15,7 +15,7 @@ var (
 var connectionPromises = []promise{
 	{
 		name:  "RecordLogin/Records",
-		words: "RecordLogin sets the user's LastConnection and LastConnectionFrom to at and from.",
+		words: "RecordLogin sets the user's LastConnection and LastConnectionFrom to at and from. All three are zero if there is only one password.",
 		check: func(t *tester) {
 			t.fill([]string{"u1", "u2"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
@@ -24,7 +24,7 @@ var connectionPromises = []promise{
 				netip.IPv4Unspecified(), netip.IPv6Unspecified(), {},
 			} {
 				u.LastConnection, u.LastConnectionFrom = day.Add(time.Duration(i)*time.Microsecond), from
-				t.ok(t.RecordLogin(t.Context(), "u1", u.LastConnection, from), "RecordLogin from %v", from)
+				t.ok(t.RecordLogin(t.Context(), "u1", 1, u.LastConnection, from), "RecordLogin from %v", from)
 				t.holds(u, hashOf("u1"))
 			}
 			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
@@ -32,18 +32,18 @@ var connectionPromises = []promise{
 	},
 	{
 		name:  "RecordLogin/NeverMovesBack",
-		words: "If at is not after LastConnection, it changes nothing and returns nil, so that nodes may report logins in any order.",
+		words: "It never sets a time back, and returns nil then, so that nodes may report logins in any order.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
-			t.ok(t.RecordLogin(t.Context(), "u1", day, addr4), "RecordLogin")
+			t.ok(t.RecordLogin(t.Context(), "u1", 1, day, addr4), "RecordLogin")
 			u := newUser(acme, acmeDomain, "u1")
 			u.LastConnection, u.LastConnectionFrom = day, addr4
 			for _, at := range []time.Time{day, day.Add(-time.Microsecond), day.AddDate(-1, 0, 0), {}} {
-				t.ok(t.RecordLogin(t.Context(), "u1", at, addr6), "RecordLogin at %v, after %v", at, day)
+				t.ok(t.RecordLogin(t.Context(), "u1", 1, at, addr6), "RecordLogin at %v, after %v", at, day)
 				t.holds(u, hashOf("u1"))
 			}
 			u.LastConnection, u.LastConnectionFrom = day.Add(time.Microsecond), addr6
-			t.ok(t.RecordLogin(t.Context(), "u1", u.LastConnection, addr6), "RecordLogin a microsecond later")
+			t.ok(t.RecordLogin(t.Context(), "u1", 1, u.LastConnection, addr6), "RecordLogin a microsecond later")
 			t.holds(u, hashOf("u1"))
 		},
 	},
@@ -52,9 +52,9 @@ var connectionPromises = []promise{
 		words: "ErrNotFound: no tenant has such a user.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
-			t.fails(t.RecordLogin(t.Context(), "nobody", day, addr4), store.ErrNotFound, "RecordLogin of an unknown user")
+			t.fails(t.RecordLogin(t.Context(), "nobody", 1, day, addr4), store.ErrNotFound, "RecordLogin of an unknown user")
 			t.ok(t.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
-			t.fails(t.RecordLogin(t.Context(), "u1", day, addr4), store.ErrNotFound, "RecordLogin of a deleted user")
+			t.fails(t.RecordLogin(t.Context(), "u1", 1, day, addr4), store.ErrNotFound, "RecordLogin of a deleted user")
 			t.gone(newUser(acme, acmeDomain, "u1"))
 		},
 	},

@@ -104,14 +104,14 @@ var domainPromises = []promise{
 			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: acme, Name: acmeDomain, Created: day, Users: 7, LastConnection: day}), "AddDomain")
 			t.addDomain(acme, "other.example")
 			t.addUser(acme, "other.example", "o1")
-			t.ok(t.RecordLogin(t.Context(), "o1", day.AddDate(1, 0, 0), addr4), "RecordLogin")
+			t.ok(t.RecordLogin(t.Context(), "o1", 1, day.AddDate(1, 0, 0), addr4), "RecordLogin")
 			t.sumsUp(0, time.Time{})
 			for _, username := range []string{"u1", "u2", "u3"} {
 				t.addUser(acme, acmeDomain, username)
 			}
 			t.sumsUp(3, time.Time{})
-			t.ok(t.RecordLogin(t.Context(), "u2", day.Add(time.Hour), addr4), "RecordLogin")
-			t.ok(t.RecordLogin(t.Context(), "u1", day, addr4), "RecordLogin")
+			t.ok(t.RecordLogin(t.Context(), "u2", 1, day.Add(time.Hour), addr4), "RecordLogin")
+			t.ok(t.RecordLogin(t.Context(), "u1", 1, day, addr4), "RecordLogin")
 			t.sumsUp(3, day.Add(time.Hour))
 			t.ok(t.DeleteUser(t.Context(), acme, "u2"), "DeleteUser")
 			t.sumsUp(2, day)

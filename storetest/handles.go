@@ -29,8 +29,15 @@ var handlePromises = []promise{
 			u.Name = "renamed"
 			t.holds(u, "second hash")
 
-			t.ok(t.RecordLogin(t.Context(), "u1", day, addr4), "RecordLogin")
+			t.ok(t.RecordLogin(t.Context(), "u1", 1, day, addr4), "RecordLogin")
 			u.LastConnection, u.LastConnectionFrom = day, addr4
+			other.holds(u, "second hash")
+
+			other.ok(other.RotatePassword(t.Context(), acme, "u1", 2, "third hash", day, day), "RotatePassword")
+			u.Generation, u.OldUntil, u.OldConnection = 3, day, day
+			t.holdsBoth(u, "third hash", "second hash")
+			t.ok(t.SetPassword(t.Context(), acme, "u1", 3, "second hash", day), "SetPassword")
+			u.Generation, u.OldUntil, u.OldConnection = 4, time.Time{}, time.Time{}
 			other.holds(u, "second hash")
 
 			other.ok(other.SuspendUser(t.Context(), acme, "u1", suspended), "SuspendUser")
@@ -111,15 +118,17 @@ func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 			_, err := t.Users(ctx, acme, acmeDomain, store.Page{})
 			return err
 		},
-		"SuspendDomain": func() error { return t.SuspendDomain(ctx, acme, acmeDomain, suspended) },
-		"SuspendUser":   func() error { return t.SuspendUser(ctx, acme, "u1", suspended) },
-		"RenameUser":    func() error { return t.RenameUser(ctx, acme, "u1", "renamed") },
-		"SetPassword":   func() error { return t.SetPassword(ctx, acme, "u1", 1, "x", day) },
-		"DeleteUser":    func() error { return t.DeleteUser(ctx, acme, "u2") },
+		"SuspendDomain":  func() error { return t.SuspendDomain(ctx, acme, acmeDomain, suspended) },
+		"SuspendUser":    func() error { return t.SuspendUser(ctx, acme, "u1", suspended) },
+		"RenameUser":     func() error { return t.RenameUser(ctx, acme, "u1", "renamed") },
+		"RotatePassword": func() error { return t.RotatePassword(ctx, acme, "u2", 1, "x", day, day) },
+		"EndOverlap":     func() error { return t.EndOverlap(ctx, acme, "u2", 1) },
+		"SetPassword":    func() error { return t.SetPassword(ctx, acme, "u1", 1, "x", day) },
+		"DeleteUser":     func() error { return t.DeleteUser(ctx, acme, "u2") },
 		"Lookup": func() error {
-			_, _, err := t.Lookup(ctx, "u1")
+			_, _, _, err := t.Lookup(ctx, "u1")
 			return err
 		},
-		"RecordLogin": func() error { return t.RecordLogin(ctx, "u1", day, addr4) },
+		"RecordLogin": func() error { return t.RecordLogin(ctx, "u1", 1, day, addr4) },
 	}
 }

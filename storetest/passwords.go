@@ -9,12 +9,12 @@ import (
 var passwordPromises = []promise{
 	{
 		name:  "SetPassword/Replaces",
-		words: "SetPassword replaces the user's hash, sets PasswordSet to at, adds one to Generation, and changes nothing else.",
+		words: "SetPassword replaces the user's hash, sets PasswordSet to at, adds one to Generation, ends a rotation as EndOverlap does, and changes nothing else.",
 		check: func(t *tester) {
 			t.fill([]string{"u1", "u2"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
 			u.LastConnection, u.LastConnectionFrom = day.Add(time.Minute), addr4
-			t.ok(t.RecordLogin(t.Context(), "u1", u.LastConnection, u.LastConnectionFrom), "RecordLogin")
+			t.ok(t.RecordLogin(t.Context(), "u1", 1, u.LastConnection, u.LastConnectionFrom), "RecordLogin")
 
 			later := day.Add(time.Hour + time.Microsecond)
 			t.ok(t.SetPassword(t.Context(), acme, "u1", 1, "second hash", later), "SetPassword, generation 1")

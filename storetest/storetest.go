@@ -71,6 +71,7 @@ func promises() []promise {
 		passwordPromises,
 		connectionPromises,
 		userSuspensionPromises,
+		rotationPromises,
 		listPromises,
 		textPromises,
 		handlePromises,

@@ -98,14 +98,20 @@ func (t *tester) fails(err, want error, format string, args ...any) {
 // holds checks that every method that reads users returns u, and Lookup its hash.
 func (t *tester) holds(u store.User, hash string) {
 	t.Helper()
+	t.holdsBoth(u, hash, "")
+}
+
+// holdsBoth is holds for a user with an old hash.
+func (t *tester) holdsBoth(u store.User, hash, old string) {
+	t.Helper()
 	got, err := t.User(t.Context(), u.Tenant, u.Username)
 	t.ok(err, "User(%q, %q)", u.Tenant, u.Username)
 	t.same(got, u, "User")
-	got, gotHash, err := t.Lookup(t.Context(), u.Username)
+	got, gotHash, gotOld, err := t.Lookup(t.Context(), u.Username)
 	t.ok(err, "Lookup(%q)", u.Username)
 	t.same(got, u, "Lookup")
-	if gotHash != hash {
-		t.Errorf("Lookup(%q): got hash %q, want %q", u.Username, gotHash, hash)
+	if gotHash != hash || gotOld != old {
+		t.Errorf("Lookup(%q): got hash %q and old hash %q, want %q and %q", u.Username, gotHash, gotOld, hash, old)
 	}
 	list, err := t.Users(t.Context(), u.Tenant, u.Domain, store.Page{Limit: 10_000})
 	t.ok(err, "Users(%q, %q)", u.Tenant, u.Domain)
@@ -131,13 +137,15 @@ func (t *tester) gone(u store.User) {
 	ctx := t.Context()
 	_, err := t.User(ctx, u.Tenant, u.Username)
 	t.fails(err, store.ErrNotFound, "User(%q, %q)", u.Tenant, u.Username)
-	_, _, err = t.Lookup(ctx, u.Username)
+	_, _, _, err = t.Lookup(ctx, u.Username)
 	t.fails(err, store.ErrNotFound, "Lookup(%q)", u.Username)
 	t.fails(t.RenameUser(ctx, u.Tenant, u.Username, "x"), store.ErrNotFound, "RenameUser(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.SetPassword(ctx, u.Tenant, u.Username, u.Generation, "x", day), store.ErrNotFound, "SetPassword(%q, %q)", u.Tenant, u.Username)
+	t.fails(t.RotatePassword(ctx, u.Tenant, u.Username, u.Generation, "x", day, day), store.ErrNotFound, "RotatePassword(%q, %q)", u.Tenant, u.Username)
+	t.fails(t.EndOverlap(ctx, u.Tenant, u.Username, u.Generation), store.ErrNotFound, "EndOverlap(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.SuspendUser(ctx, u.Tenant, u.Username, "x"), store.ErrNotFound, "SuspendUser(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.DeleteUser(ctx, u.Tenant, u.Username), store.ErrNotFound, "DeleteUser(%q, %q)", u.Tenant, u.Username)
-	t.fails(t.RecordLogin(ctx, u.Username, day, addr4), store.ErrNotFound, "RecordLogin(%q)", u.Username)
+	t.fails(t.RecordLogin(ctx, u.Username, 1, day, addr4), store.ErrNotFound, "RecordLogin(%q)", u.Username)
 }
 
 // domainNames returns the names of the tenant's domains on the page.

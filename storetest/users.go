@@ -10,7 +10,7 @@ import (
 var userPromises = []promise{
 	{
 		name:  "AddUser/AsGiven",
-		words: "AddUser adds a user exactly as given, with the hash of its password.",
+		words: "AddUser adds a user exactly as given, with the hash of its password. It ignores OldUntil, OldConnection and NewConnection.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			fresh := newUser(acme, acmeDomain, "fresh")
@@ -20,7 +20,9 @@ var userPromises = []promise{
 				Created: day, PasswordSet: day.Add(time.Hour),
 				LastConnection: day.Add(2 * time.Hour), LastConnectionFrom: addr6,
 			}
-			t.ok(t.AddUser(t.Context(), imported, "another hash"), "AddUser")
+			ignored := imported
+			ignored.OldUntil, ignored.OldConnection, ignored.NewConnection = day, day, day
+			t.ok(t.AddUser(t.Context(), ignored, "another hash"), "AddUser")
 			t.holds(fresh, "one hash")
 			t.holds(imported, "another hash")
 		},
@@ -117,7 +119,7 @@ var userPromises = []promise{
 		words: "RenameUser changes the user's Name and nothing else.",
 		check: func(t *tester) {
 			t.fill([]string{"u1", "u2"}, nil)
-			t.ok(t.RecordLogin(t.Context(), "u1", day.Add(time.Hour), addr4), "RecordLogin")
+			t.ok(t.RecordLogin(t.Context(), "u1", 1, day.Add(time.Hour), addr4), "RecordLogin")
 			t.ok(t.RenameUser(t.Context(), acme, "u1", "the new shop"), "RenameUser")
 			u := newUser(acme, acmeDomain, "u1")
 			u.Name, u.LastConnection, u.LastConnectionFrom = "the new shop", day.Add(time.Hour), addr4
@@ -176,6 +178,8 @@ var userPromises = []promise{
 			t.fails(t.RenameUser(ctx, rival, "u1", "mine"), store.ErrNotFound, "RenameUser of another tenant")
 			t.fails(t.SetPassword(ctx, rival, "u1", 1, "x", day), store.ErrNotFound, "SetPassword of another tenant")
 			t.fails(t.SetPassword(ctx, rival, "u1", 2, "x", day), store.ErrNotFound, "SetPassword of another tenant, wrong generation")
+			t.fails(t.RotatePassword(ctx, rival, "u1", 1, "x", day, day), store.ErrNotFound, "RotatePassword of another tenant")
+			t.fails(t.EndOverlap(ctx, rival, "u1", 1), store.ErrNotFound, "EndOverlap of another tenant")
 			t.fails(t.DeleteUser(ctx, rival, "u1"), store.ErrNotFound, "DeleteUser of another tenant")
 			t.fails(t.SuspendUser(ctx, rival, "u1", suspended), store.ErrNotFound, "SuspendUser of another tenant")
 			t.fails(t.SuspendDomain(ctx, rival, acmeDomain, suspended), store.ErrNotFound, "SuspendDomain of another tenant")
@@ -185,15 +189,15 @@ var userPromises = []promise{
 	},
 	{
 		name:  "Lookup/WhoeverItBelongsTo",
-		words: "Lookup returns a user of any tenant and the hash of its password. ErrNotFound: no tenant has such a user.",
+		words: "Lookup returns a user of any tenant, the hash of its password, and the old hash that RotatePassword has kept, if any, also after OldUntil. ErrNotFound: no tenant has such a user.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, []string{"r1"})
 			t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
 			t.holds(newUser(rival, rivalDomain, "r1"), hashOf("r1"))
 			for _, username := range []string{"", "u", "u11", acmeDomain, "%", "u_"} {
-				u, hash, err := t.Lookup(t.Context(), username)
+				u, hash, old, err := t.Lookup(t.Context(), username)
 				t.fails(err, store.ErrNotFound, "Lookup(%q)", username)
-				if err != nil && (hash != "" || u != store.User{}) {
+				if err != nil && (hash != "" || old != "" || u != store.User{}) {
 					t.Errorf("Lookup(%q): got %+v and hash %q with its error, want neither", username, u, hash)
 				}
 			}

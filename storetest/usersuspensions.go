@@ -18,7 +18,7 @@ var userSuspensionPromises = []promise{
 			t.fill([]string{"u1", "u2"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
 			u.LastConnection, u.LastConnectionFrom = day, addr4
-			t.ok(t.RecordLogin(t.Context(), "u1", day, addr4), "RecordLogin")
+			t.ok(t.RecordLogin(t.Context(), "u1", 1, day, addr4), "RecordLogin")
 			for _, reason := range []string{suspended, "abuse", "", strings.Repeat("🦄", 256)} {
 				t.ok(t.SuspendUser(t.Context(), acme, "u1", reason), "SuspendUser, reason %q", reason)
 				u.Suspended = reason

@@ -48,7 +48,7 @@ var mistakes = map[string]mistake{
 	"the latest report of a login wins": {
 		make:  func(s store.Store) store.Store { return lastReport{s, new(sync.Map)} },
 		name:  "RecordLogin/NeverMovesBack",
-		words: "If at is not after LastConnection, it changes nothing and returns nil",
+		words: "It never sets a time back, and returns nil then",
 	},
 	"a login of an unknown user is ignored": {
 		make:  func(s store.Store) store.Store { return ignoresUnknown{s} },

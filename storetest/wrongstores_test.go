@@ -24,13 +24,13 @@ func (s folded) AddUser(ctx context.Context, u store.User, hash string) error {
 	return s.Store.AddUser(ctx, u, hash)
 }
 
-func (s folded) Lookup(ctx context.Context, username string) (store.User, string, error) {
+func (s folded) Lookup(ctx context.Context, username string) (store.User, string, string, error) {
 	return s.Store.Lookup(ctx, strings.ToLower(username))
 }
 
 type trimmed struct{ store.Store }
 
-func (s trimmed) Lookup(ctx context.Context, username string) (store.User, string, error) {
+func (s trimmed) Lookup(ctx context.Context, username string) (store.User, string, string, error) {
 	return s.Store.Lookup(ctx, strings.TrimRight(username, " "))
 }
 
@@ -58,26 +58,26 @@ type connection struct {
 	from netip.Addr
 }
 
-func (s lastReport) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
-	if _, _, err := s.Store.Lookup(ctx, username); err != nil {
+func (s lastReport) RecordLogin(ctx context.Context, username string, generation int64, at time.Time, from netip.Addr) error {
+	if _, _, _, err := s.Store.Lookup(ctx, username); err != nil {
 		return err
 	}
 	s.last.Store(username, connection{at, from})
 	return nil
 }
 
-func (s lastReport) Lookup(ctx context.Context, username string) (store.User, string, error) {
-	u, hash, err := s.Store.Lookup(ctx, username)
+func (s lastReport) Lookup(ctx context.Context, username string) (store.User, string, string, error) {
+	u, hash, old, err := s.Store.Lookup(ctx, username)
 	if c, ok := s.last.Load(username); ok && err == nil {
 		u.LastConnection, u.LastConnectionFrom = c.(connection).at, c.(connection).from
 	}
-	return u, hash, err
+	return u, hash, old, err
 }
 
 type ignoresUnknown struct{ store.Store }
 
-func (s ignoresUnknown) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
-	err := s.Store.RecordLogin(ctx, username, at, from)
+func (s ignoresUnknown) RecordLogin(ctx context.Context, username string, generation int64, at time.Time, from netip.Addr) error {
+	err := s.Store.RecordLogin(ctx, username, generation, at, from)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -88,7 +88,7 @@ type reissues struct{ store.Store }
 
 func (s reissues) AddUser(ctx context.Context, u store.User, hash string) error {
 	err := s.Store.AddUser(ctx, u, hash)
-	if _, _, gone := s.Lookup(ctx, u.Username); errors.Is(err, store.ErrTaken) && gone != nil {
+	if _, _, _, gone := s.Lookup(ctx, u.Username); errors.Is(err, store.ErrTaken) && gone != nil {
 		return nil
 	}
 	return err
@@ -109,7 +109,7 @@ func (s burns) AddUser(ctx context.Context, u store.User, hash string) error {
 type anyTenant struct{ store.Store }
 
 func (s anyTenant) User(ctx context.Context, _ store.TenantID, username string) (store.User, error) {
-	u, _, err := s.Lookup(ctx, username)
+	u, _, _, err := s.Lookup(ctx, username)
 	return u, err
 }
 
@@ -149,13 +149,13 @@ type cached struct {
 	hashes *sync.Map
 }
 
-func (s cached) Lookup(ctx context.Context, username string) (store.User, string, error) {
-	u, hash, err := s.Store.Lookup(ctx, username)
+func (s cached) Lookup(ctx context.Context, username string) (store.User, string, string, error) {
+	u, hash, old, err := s.Store.Lookup(ctx, username)
 	if err == nil {
 		first, _ := s.hashes.LoadOrStore(username, hash)
 		hash = first.(string)
 	}
-	return u, hash, err
+	return u, hash, old, err
 }
 
 type emptyList struct{ store.Store }

@@ -71,10 +71,10 @@ func (s copiesSuspension) AddUser(ctx context.Context, u store.User, hash string
 	return s.Store.AddUser(ctx, u, hash)
 }
 
-func (s copiesSuspension) Lookup(ctx context.Context, username string) (store.User, string, error) {
-	u, hash, err := s.Store.Lookup(ctx, username)
+func (s copiesSuspension) Lookup(ctx context.Context, username string) (store.User, string, string, error) {
+	u, hash, old, err := s.Store.Lookup(ctx, username)
 	u.DomainSuspended, u.Suspended = u.Suspended, ""
-	return u, hash, err
+	return u, hash, old, err
 }
 
 type countsSuspensions struct{ store.Store }
@@ -102,7 +102,7 @@ func (s suspendsByReset) SuspendUser(ctx context.Context, tenant store.TenantID,
 type suspendsAny struct{ store.Store }
 
 func (s suspendsAny) SuspendUser(ctx context.Context, _ store.TenantID, username, reason string) error {
-	u, _, err := s.Lookup(ctx, username)
+	u, _, _, err := s.Lookup(ctx, username)
 	if err != nil {
 		return err
 	}

@@ -221,7 +221,7 @@ func TestLastConnection(t *testing.T) {
 		{5*time.Hour + time.Minute, "5 h ago"}, {59*time.Minute + time.Second, "59 min ago"}, {0, "just now"}, {-time.Minute, "just now"},
 	} {
 		when := at.Add(-test.ago)
-		if err := f.store.RecordLogin(t.Context(), u.Username, when, netip.MustParseAddr("2001:db8::1")); err != nil {
+		if err := f.store.RecordLogin(t.Context(), u.Username, 1, when, netip.MustParseAddr("2001:db8::1")); err != nil {
 			t.Fatal(err)
 		}
 		exact := when.Format("2006-01-02 15:04:05 UTC")

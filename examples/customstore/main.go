@@ -55,7 +55,7 @@ func run(ctx context.Context, out io.Writer, path string) error {
 	if err := st.AddUser(ctx, user, "a hash of its password"); err != nil {
 		return err
 	}
-	found, _, err := st.Lookup(ctx, "smtpcuqyykq2mn6yab65")
+	found, _, _, err := st.Lookup(ctx, "smtpcuqyykq2mn6yab65")
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ var _ store.Store = Store{}
 type record struct {
 	User store.User
 	Hash string
+	Old  string // the hash before, while a rotation overlaps
 }
 
 // NewStore returns a Store in an open database.
@@ -161,12 +163,14 @@ func (s Store) AddUser(ctx context.Context, u store.User, hash string) error {
 		if err := tx.Bucket(ofDomains).Put(pair(ownerOf(u), u.Username), nil); err != nil {
 			return err
 		}
-		return put(tx, users, u.Username, record{u, hash})
+		r := record{User: u, Hash: hash}
+		r.endOverlap()
+		return put(tx, users, u.Username, r)
 	})
 }
 
 func (s Store) User(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
-	u, _, err := s.Lookup(ctx, username)
+	u, _, _, err := s.Lookup(ctx, username)
 	if err == nil && u.Tenant != tenant {
 		return store.User{}, store.ErrNotFound
 	}
@@ -214,17 +218,59 @@ func (s Store) SuspendUser(ctx context.Context, tenant store.TenantID, username,
 
 func (s Store) SetPassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at time.Time) error {
 	return s.change(ctx, username, func(r *record) error {
-		if r.User.Tenant != tenant {
-			return store.ErrNotFound
+		if err := r.of(tenant, generation); err != nil {
+			return err
 		}
-		if r.User.Generation != generation {
-			return store.ErrConflict
-		}
-		r.User.Generation++
-		r.User.PasswordSet = at
-		r.Hash = hash
+		r.setPassword(hash, at)
+		r.endOverlap()
 		return nil
 	})
+}
+
+func (s Store) RotatePassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at, until time.Time) error {
+	return s.change(ctx, username, func(r *record) error {
+		if err := r.of(tenant, generation); err != nil {
+			return err
+		}
+		u := &r.User
+		r.Old, u.OldUntil, u.OldConnection, u.NewConnection = r.Hash, until, time.Time{}, time.Time{}
+		if !u.LastConnection.Before(u.PasswordSet) {
+			u.OldConnection = u.LastConnection
+		}
+		r.setPassword(hash, at)
+		return nil
+	})
+}
+
+func (s Store) EndOverlap(ctx context.Context, tenant store.TenantID, username string, generation int64) error {
+	return s.change(ctx, username, func(r *record) error {
+		if err := r.of(tenant, generation); err != nil {
+			return err
+		}
+		r.endOverlap()
+		return nil
+	})
+}
+
+func (r *record) setPassword(hash string, at time.Time) {
+	r.User.Generation++
+	r.User.PasswordSet = at
+	r.Hash = hash
+}
+
+func (r *record) endOverlap() {
+	r.Old, r.User.OldUntil, r.User.OldConnection, r.User.NewConnection = "", time.Time{}, time.Time{}, time.Time{}
+}
+
+// of returns an error unless the user is the tenant's and has the generation.
+func (r *record) of(tenant store.TenantID, generation int64) error {
+	if r.User.Tenant != tenant {
+		return store.ErrNotFound
+	}
+	if r.User.Generation != generation {
+		return store.ErrConflict
+	}
+	return nil
 }
 
 func (s Store) DeleteUser(ctx context.Context, tenant store.TenantID, username string) error {
@@ -240,16 +286,22 @@ func (s Store) DeleteUser(ctx context.Context, tenant store.TenantID, username s
 	})
 }
 
-func (s Store) Lookup(ctx context.Context, username string) (store.User, string, error) {
+func (s Store) Lookup(ctx context.Context, username string) (u store.User, hash, old string, err error) {
 	var r record
-	err := s.view(ctx, func(tx *bolt.Tx) error { return read(tx, username, &r) })
-	return r.User, r.Hash, err
+	err = s.view(ctx, func(tx *bolt.Tx) error { return read(tx, username, &r) })
+	return r.User, r.Hash, r.Old, err
 }
 
-func (s Store) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+func (s Store) RecordLogin(ctx context.Context, username string, generation int64, at time.Time, from netip.Addr) error {
 	return s.change(ctx, username, func(r *record) error {
-		if at.After(r.User.LastConnection) {
-			r.User.LastConnection, r.User.LastConnectionFrom = at, from
+		u := &r.User
+		if at.After(u.LastConnection) {
+			u.LastConnection, u.LastConnectionFrom = at, from
+		}
+		if overlaps := !u.OldUntil.IsZero(); overlaps && generation == u.Generation && at.After(u.NewConnection) {
+			u.NewConnection = at
+		} else if overlaps && generation == u.Generation-1 && at.After(u.OldConnection) {
+			u.OldConnection = at
 		}
 		return nil
 	})
@@ -355,10 +407,5 @@ func each(tx *bolt.Tx, bucket []byte, owner, after string, f func(name string) (
 
 // found reports whether one of the texts contains what is searched for.
 func found(search string, texts ...string) bool {
-	for _, text := range texts {
-		if strings.Contains(strings.ToLower(text), strings.ToLower(search)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(search)) })
 }

@@ -42,6 +42,7 @@ var _ store.Store = (*Store)(nil)
 type user struct {
 	store.User
 	hash string
+	old  string // the hash before, while a rotation overlaps
 }
 
 // AddDomain implements [store.Store].
@@ -169,7 +170,9 @@ func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
 	}
 	s.issued[u.Username] = true
 	u.DomainSuspended = ""
-	s.users[u.Username] = user{u, hash}
+	added := user{User: u, hash: hash}
+	added.endOverlap()
+	s.users[u.Username] = added
 	return nil
 }
 
@@ -234,11 +237,46 @@ func (s *Store) SetPassword(ctx context.Context, tenant store.TenantID, username
 		if u.Generation != generation {
 			return store.ErrConflict
 		}
-		u.Generation++
-		u.PasswordSet = at
-		u.hash = hash
+		u.setPassword(hash, at)
+		u.endOverlap()
 		return nil
 	})
+}
+
+func (u *user) setPassword(hash string, at time.Time) {
+	u.Generation++
+	u.PasswordSet = at
+	u.hash = hash
+}
+
+// RotatePassword implements [store.Store].
+func (s *Store) RotatePassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at, until time.Time) error {
+	return s.change(ctx, tenant, username, func(u *user) error {
+		if u.Generation != generation {
+			return store.ErrConflict
+		}
+		u.old, u.OldUntil, u.OldConnection, u.NewConnection = u.hash, until, time.Time{}, time.Time{}
+		if !u.LastConnection.Before(u.PasswordSet) {
+			u.OldConnection = u.LastConnection
+		}
+		u.setPassword(hash, at)
+		return nil
+	})
+}
+
+// EndOverlap implements [store.Store].
+func (s *Store) EndOverlap(ctx context.Context, tenant store.TenantID, username string, generation int64) error {
+	return s.change(ctx, tenant, username, func(u *user) error {
+		if u.Generation != generation {
+			return store.ErrConflict
+		}
+		u.endOverlap()
+		return nil
+	})
+}
+
+func (u *user) endOverlap() {
+	u.old, u.OldUntil, u.OldConnection, u.NewConnection = "", time.Time{}, time.Time{}, time.Time{}
 }
 
 // DeleteUser implements [store.Store].
@@ -255,20 +293,20 @@ func (s *Store) DeleteUser(ctx context.Context, tenant store.TenantID, username 
 }
 
 // Lookup implements [store.Store].
-func (s *Store) Lookup(ctx context.Context, username string) (store.User, string, error) {
+func (s *Store) Lookup(ctx context.Context, username string) (u store.User, hash, old string, err error) {
 	if err := s.rlock(ctx); err != nil {
-		return store.User{}, "", err
+		return store.User{}, "", "", err
 	}
 	defer s.mu.RUnlock()
-	u, ok := s.users[username]
+	found, ok := s.users[username]
 	if !ok {
-		return store.User{}, "", store.ErrNotFound
+		return store.User{}, "", "", store.ErrNotFound
 	}
-	return s.asRead(u), u.hash, nil
+	return s.asRead(found), found.hash, found.old, nil
 }
 
 // RecordLogin implements [store.Store].
-func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+func (s *Store) RecordLogin(ctx context.Context, username string, generation int64, at time.Time, from netip.Addr) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
@@ -279,8 +317,13 @@ func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, 
 	}
 	if at.After(u.LastConnection) {
 		u.LastConnection, u.LastConnectionFrom = at, from
-		s.users[username] = u
 	}
+	if overlaps := !u.OldUntil.IsZero(); overlaps && generation == u.Generation && at.After(u.NewConnection) {
+		u.NewConnection = at
+	} else if overlaps && generation == u.Generation-1 && at.After(u.OldConnection) {
+		u.OldConnection = at
+	}
+	s.users[username] = u
 	return nil
 }
 

@@ -17,7 +17,7 @@ import (
 // large domain is suspended with one write.
 const (
 	userColumns = `tenant, domain, username, name, generation, created, password_set, last_connection, last_from, suspended`
-	readColumns = userColumns + `, COALESCE((SELECT d.suspended FROM {domains} AS d WHERE d.name = u.domain AND d.tenant = u.tenant), '')`
+	readColumns = userColumns + `, old_generation, old_until, old_connection, new_connection, COALESCE((SELECT d.suspended FROM {domains} AS d WHERE d.name = u.domain AND d.tenant = u.tenant), '')`
 )
 
 // AddUser implements [store.Store].
@@ -56,7 +56,7 @@ func (s *Store) User(ctx context.Context, tenant store.TenantID, username string
 }
 
 func (s *Store) user(ctx context.Context, tenant store.TenantID, username string) (store.User, error) {
-	u, _, err := s.lookup(ctx, username)
+	u, _, _, err := s.lookup(ctx, username)
 	if err == nil && u.Tenant != tenant {
 		err = store.ErrNotFound
 	}
@@ -148,20 +148,56 @@ func (s *Store) SetPassword(ctx context.Context, tenant store.TenantID, username
 	if err := fitsLong(hash); err != nil {
 		return failed("set password", err)
 	}
-	err := s.change(
-		func() (int64, error) {
-			return s.exec(ctx, `UPDATE {users} SET hash = ?, password_set = ?, generation = generation + 1
-				WHERE username = ? AND tenant = ? AND generation = ?`,
-				hash, at.UnixMicro(), username, string(tenant), generation)
-		},
-		func() (bool, error) {
-			u, err := s.user(ctx, tenant, username)
-			if err == nil && u.Generation != generation {
-				err = store.ErrConflict
-			}
-			return false, err
-		})
+	err := s.ofGeneration(ctx, tenant, username, generation, false, func() (int64, error) {
+		return s.exec(ctx, `UPDATE {users} SET `+endOverlap+`, hash = ?, password_set = ?, generation = generation + 1
+			WHERE username = ? AND tenant = ? AND generation = ?`,
+			hash, at.UnixMicro(), username, string(tenant), generation)
+	})
 	return failed("set password", err)
+}
+
+// never is the zero time in a column, and endOverlap sets the columns of a user without
+// an old password.
+const (
+	never      = `-62135596800000000`
+	endOverlap = `old_hash = '', old_generation = -1, old_until = ` + never + `, old_connection = ` + never + `, new_connection = ` + never
+)
+
+// RotatePassword implements [store.Store].
+func (s *Store) RotatePassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at, until time.Time) error {
+	if err := fitsLong(hash); err != nil {
+		return failed("rotate password", err)
+	}
+	err := s.ofGeneration(ctx, tenant, username, generation, false, func() (int64, error) {
+		// MySQL assigns one after the other, so what is read comes before what it is
+		// read from.
+		return s.exec(ctx, `UPDATE {users} SET old_hash = hash, old_generation = generation, old_until = ?,
+			old_connection = CASE WHEN last_connection < password_set THEN `+never+` ELSE last_connection END,
+			new_connection = `+never+`, hash = ?, password_set = ?, generation = generation + 1
+			WHERE username = ? AND tenant = ? AND generation = ?`,
+			until.UnixMicro(), hash, at.UnixMicro(), username, string(tenant), generation)
+	})
+	return failed("rotate password", err)
+}
+
+// EndOverlap implements [store.Store].
+func (s *Store) EndOverlap(ctx context.Context, tenant store.TenantID, username string, generation int64) error {
+	err := s.ofGeneration(ctx, tenant, username, generation, true, func() (int64, error) {
+		return s.exec(ctx, `UPDATE {users} SET `+endOverlap+` WHERE username = ? AND tenant = ? AND generation = ?`, username, string(tenant), generation)
+	})
+	return failed("end overlap", err)
+}
+
+// ofGeneration calls update, as change does, for a user of the given generation. With
+// ends, a user without an old password is as wanted.
+func (s *Store) ofGeneration(ctx context.Context, tenant store.TenantID, username string, generation int64, ends bool, update func() (int64, error)) error {
+	return s.change(update, func() (bool, error) {
+		u, err := s.user(ctx, tenant, username)
+		if err == nil && u.Generation != generation {
+			err = store.ErrConflict
+		}
+		return ends && err == nil && u.OldUntil.IsZero(), err
+	})
 }
 
 // DeleteUser implements [store.Store].
@@ -174,38 +210,48 @@ func (s *Store) DeleteUser(ctx context.Context, tenant store.TenantID, username 
 }
 
 // Lookup implements [store.Store]. It runs one query, by primary key.
-func (s *Store) Lookup(ctx context.Context, username string) (store.User, string, error) {
-	u, hash, err := s.lookup(ctx, username)
-	return u, hash, failed("look up user", err)
+func (s *Store) Lookup(ctx context.Context, username string) (u store.User, hash, old string, err error) {
+	u, hash, old, err = s.lookup(ctx, username)
+	return u, hash, old, failed("look up user", err)
 }
 
-func (s *Store) lookup(ctx context.Context, username string) (store.User, string, error) {
-	st, err := s.prepared(ctx, `SELECT `+readColumns+`, hash FROM {users} AS u WHERE username = ?`)
+func (s *Store) lookup(ctx context.Context, username string) (u store.User, hash, old string, err error) {
+	st, err := s.prepared(ctx, `SELECT `+readColumns+`, hash, old_hash FROM {users} AS u WHERE username = ?`)
 	if err != nil {
-		return store.User{}, "", err
+		return store.User{}, "", "", err
 	}
-	var hash string
-	u, err := scanUser(st.QueryRowContext(ctx, username), &hash)
+	u, err = scanUser(st.QueryRowContext(ctx, username), &hash, &old)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = store.ErrNotFound
 	}
 	if err != nil {
-		return store.User{}, "", err
+		return store.User{}, "", "", err
 	}
-	return u, hash, nil
+	if u.OldUntil.IsZero() {
+		old = ""
+	}
+	return u, hash, old, nil
 }
 
 // RecordLogin implements [store.Store]. It runs one statement, and a second one only
 // if the first changes nothing.
-func (s *Store) RecordLogin(ctx context.Context, username string, at time.Time, from netip.Addr) error {
+func (s *Store) RecordLogin(ctx context.Context, username string, generation int64, at time.Time, from netip.Addr) error {
+	// As in RotatePassword the order matters. newer are the columns of a user with two
+	// passwords.
+	const newer = `old_generation = generation - 1 AND generation = ? AND `
+	const query = `UPDATE {users} SET
+		last_from = CASE WHEN last_connection < ? THEN ? ELSE last_from END,
+		last_connection = CASE WHEN last_connection < ? THEN ? ELSE last_connection END,
+		new_connection = CASE WHEN ` + newer + `new_connection < ? THEN ? ELSE new_connection END,
+		old_connection = CASE WHEN ` + newer + `old_connection < ? THEN ? ELSE old_connection END
+		WHERE username = ? AND (last_connection < ? OR ` + newer + `new_connection < ? OR ` + newer + `old_connection < ?)`
+	t, next := at.UnixMicro(), generation+1
+	args := []any{t, addrText(from), t, t, generation, t, t, next, t, t, username, t, generation, t, next, t}
 	err := s.change(
-		func() (int64, error) {
-			return s.exec(ctx, `UPDATE {users} SET last_connection = ?, last_from = ? WHERE username = ? AND last_connection < ?`,
-				at.UnixMicro(), addrText(from), username, at.UnixMicro())
-		},
+		func() (int64, error) { return s.exec(ctx, query, args...) },
 		func() (bool, error) {
-			u, _, err := s.lookup(ctx, username)
-			return !at.After(u.LastConnection), err
+			_, _, _, err := s.lookup(ctx, username)
+			return true, err
 		})
 	return failed("record login", err)
 }
@@ -230,16 +276,22 @@ func (s *Store) change(update func() (int64, error), look func() (bool, error)) 
 // scanUser reads readColumns, and the columns after them into more.
 func scanUser(row interface{ Scan(...any) error }, more ...any) (store.User, error) {
 	var u store.User
-	var created, passwordSet, lastConnection int64
+	var created, passwordSet, lastConnection, oldGeneration, oldUntil, oldConnection, newConnection int64
 	var from string
 	err := row.Scan(append([]any{&u.Tenant, &u.Domain, &u.Username, &u.Name, &u.Generation,
-		&created, &passwordSet, &lastConnection, &from, &u.Suspended, &u.DomainSuspended}, more...)...)
+		&created, &passwordSet, &lastConnection, &from, &u.Suspended,
+		&oldGeneration, &oldUntil, &oldConnection, &newConnection, &u.DomainSuspended}, more...)...)
 	if err != nil {
 		return store.User{}, err
 	}
 	u.Created = time.UnixMicro(created).UTC()
 	u.PasswordSet = time.UnixMicro(passwordSet).UTC()
 	u.LastConnection = time.UnixMicro(lastConnection).UTC()
+	if oldGeneration == u.Generation-1 {
+		u.OldUntil = time.UnixMicro(oldUntil).UTC()
+		u.OldConnection = time.UnixMicro(oldConnection).UTC()
+		u.NewConnection = time.UnixMicro(newConnection).UTC()
+	}
 	if from != "" {
 		if u.LastConnectionFrom, err = netip.ParseAddr(from); err != nil {
 			return store.User{}, fmt.Errorf("user %q: %w", u.Username, err)

@@ -35,7 +35,7 @@ func BenchmarkLookup(b *testing.B) {
 				return func(n int) error {
 					for range n {
 						username := fmt.Sprintf("u%07d", rand.IntN(users))
-						if _, _, err := st.Lookup(b.Context(), username); err != nil {
+						if _, _, _, err := st.Lookup(b.Context(), username); err != nil {
 							return err
 						}
 					}

@@ -35,7 +35,7 @@ func TestKilled(t *testing.T) {
 				t.Fatalf("the other process was not killed: %v\n%s", err, out)
 			}
 			st := b.open(t, dsn)
-			got, hash, err := st.Lookup(t.Context(), user.Username)
+			got, hash, _, err := st.Lookup(t.Context(), user.Username)
 			want := user
 			want.Generation, want.LastConnection, want.LastConnectionFrom = 2, domain.Created, netip.IPv6Unspecified()
 			if err != nil || got != want || hash != "second" {
@@ -64,7 +64,7 @@ func TestWriteAndDie(t *testing.T) {
 			st.AddDomain(t.Context(), domain),
 			st.AddUser(t.Context(), user, "first"),
 			st.SetPassword(t.Context(), user.Tenant, user.Username, 1, "second", user.PasswordSet),
-			st.RecordLogin(t.Context(), user.Username, domain.Created, netip.IPv6Unspecified()),
+			st.RecordLogin(t.Context(), user.Username, 1, domain.Created, netip.IPv6Unspecified()),
 		} {
 			if err != nil {
 				t.Fatal(err)

@@ -116,7 +116,7 @@ func TestPrefix(t *testing.T) {
 				if err := st.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "prefix") {
 					t.Errorf("Migrate with prefix %q: got error %v, want one about it", prefix, err)
 				}
-				if _, _, err := st.Lookup(t.Context(), "u1"); err == nil || !strings.Contains(err.Error(), "prefix") {
+				if _, _, _, err := st.Lookup(t.Context(), "u1"); err == nil || !strings.Contains(err.Error(), "prefix") {
 					t.Errorf("Lookup with prefix %q: got error %v, want one about it", prefix, err)
 				}
 			}

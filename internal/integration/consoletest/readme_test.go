@@ -43,7 +43,7 @@ func TestPictures(t *testing.T) {
 			continue
 		}
 		at := time.Now().UTC().Add(-ago).Truncate(time.Microsecond)
-		if err := st.RecordLogin(t.Context(), u.Username, at, netip.MustParseAddr("192.0.2.10")); err != nil {
+		if err := st.RecordLogin(t.Context(), u.Username, 1, at, netip.MustParseAddr("192.0.2.10")); err != nil {
 			t.Fatal(err)
 		}
 	}

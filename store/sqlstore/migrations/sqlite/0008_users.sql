@@ -3,3 +3,11 @@
 
 ALTER TABLE {domains} ADD COLUMN suspended TEXT NOT NULL DEFAULT '';
 ALTER TABLE {users} ADD COLUMN suspended TEXT NOT NULL DEFAULT '';
+
+-- While a rotation overlaps, old_generation is generation - 1, and old_hash is the
+-- password before. A reset by an older program ends that: it raises generation only.
+ALTER TABLE {users} ADD COLUMN old_hash TEXT NOT NULL DEFAULT '';
+ALTER TABLE {users} ADD COLUMN old_generation BIGINT NOT NULL DEFAULT -1;
+ALTER TABLE {users} ADD COLUMN old_until BIGINT NOT NULL DEFAULT -62135596800000000;
+ALTER TABLE {users} ADD COLUMN old_connection BIGINT NOT NULL DEFAULT -62135596800000000;
+ALTER TABLE {users} ADD COLUMN new_connection BIGINT NOT NULL DEFAULT -62135596800000000;
