@@ -121,8 +121,9 @@ type Forwarder struct {
 	silence    silence
 }
 
-// Limits bound the use of a site. Zero means the Forwarder's MaxConns,
-// MaxMessages and MaxRate.
+// Limits bound the use of a site by this process; processes don't count together. Zero
+// means the Forwarder's MaxConns, MaxMessages and MaxRate. A lower limit that a server
+// shows by refusals, and a pause, are known to one process too, until it ends.
 type Limits struct {
 	MaxConns    int     // connections at the same time
 	MaxMessages int     // messages over one connection

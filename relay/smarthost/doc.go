@@ -39,6 +39,9 @@
 // turns an additional connection away gets no more than are open; the limit is
 // raised by one every minute, up to MaxConns.
 //
+// Limits and pauses, set or learned, are those of one Forwarder. If several processes
+// use one upstream, set each one's share. A restart forgets what was learned.
+//
 // # Failures
 //
 // A failure of the upstream, in contrast to a refusal of the message, is temporary:
@@ -46,7 +49,9 @@
 // certificate; it refuses the login. The last two need a person, as does a wrong
 // Addr, and are logged as errors. So is an upstream that refuses MAIL for good of
 // three tenants in a row and of every one after: their mail waits and does not bounce,
-// because that is about this relay. If the connection fails after the whole message
+// because that is about this relay. Behind a queue one such refusal is temporary too,
+// if its code does not say that it is about the sender, the size or the parameters. It is
+// final when the upstream has accepted other mail before the next attempt. If the connection fails after the whole message
 // was sent, it is unknown whether the upstream has it. That is temporary too: the
 // message may then arrive twice, but is not lost.
 //

@@ -2,8 +2,10 @@ package smarthost
 
 import (
 	"errors"
+	"strings"
 	"sync"
 
+	"github.com/gatepost-mail/gatepost/internal/lru"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/internal/outbound"
 	"github.com/gatepost-mail/gatepost/store"
@@ -13,10 +15,15 @@ import (
 // MAIL before that is taken for a refusal of this relay.
 const refusedTenants = 3
 
-// refusals counts tenants whose MAIL the upstream refused for good since it took one.
+// maxDoubts is how many refused messages are remembered.
+const maxDoubts = 10_000
+
+// refusals tells refusals of this relay from those of a message. Both may be a 5yz to MAIL.
 type refusals struct {
 	mu      sync.Mutex
-	tenants map[store.TenantID]bool
+	tenants map[store.TenantID]bool  // whose MAIL was refused for good since one was accepted
+	taken   int64                    // counts what was accepted
+	doubts  lru.Cache[string, int64] // from the ID of a refused message to taken at that time
 }
 
 // An ourFault is a refusal of MAIL that is about this relay and not about the
@@ -26,26 +33,66 @@ type ourFault struct{ error }
 func (ourFault) Temporary() bool   { return true }
 func (ourFault) Unreachable() bool { return true }
 
-// judge returns err, or an ourFault if the upstream refuses the mail of every tenant.
-// The refusal is only text in it, so that it does not become an answer to a sender.
-func (r *refusals) judge(tenant store.TenantID, err error) error {
+// A doubt is a refusal of MAIL that may be about this relay. The message is tried again,
+// and is refused if the upstream has accepted other mail meanwhile.
+// It does not wrap the reply, which must not become an answer to a sender.
+type doubt struct{ cause *outbound.Error }
+
+func (d doubt) Error() string {
+	return d.cause.Error() + " (the message is tried again, because that may be about this server)"
+}
+
+func (doubt) Temporary() bool                  { return true }
+func (d doubt) ServerReply() *relay.ReplyError { return d.cause.Reply }
+
+// judge returns err, or an ourFault if the upstream refuses the mail of every tenant, or
+// a doubt. In both the refusal is only text, so that it does not become an answer to a
+// sender.
+func (r *refusals) judge(m *relay.Message, err error) error {
 	var e *outbound.Error
 	refused := errors.As(err, &e) && e.Step == outbound.Mail && !e.Temporary()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case refused:
-		if r.tenants == nil {
-			r.tenants = make(map[store.TenantID]bool)
+	if !refused {
+		if err == nil || errors.As(err, new(*relay.RefusedError)) || e != nil && e.Step > outbound.Mail {
+			r.tenants = nil // it took a MAIL
+			r.taken++
 		}
-		if len(r.tenants) < refusedTenants {
-			r.tenants[tenant] = true
-		}
-	case err == nil || errors.As(err, new(*relay.RefusedError)) || e != nil && e.Step > outbound.Mail:
-		r.tenants = nil // it took a MAIL
-	}
-	if !refused || len(r.tenants) < refusedTenants {
 		return err
 	}
-	return ourFault{errors.New("the upstream refuses MAIL of every tenant: " + e.Error())}
+	if r.tenants == nil {
+		r.tenants = make(map[store.TenantID]bool)
+	}
+	if len(r.tenants) < refusedTenants {
+		r.tenants[m.Identity.Tenant] = true
+	}
+	if len(r.tenants) >= refusedTenants {
+		return ourFault{errors.New("the upstream refuses MAIL of every tenant: " + e.Error())}
+	}
+	// Without a queue, which sets Partial, no attempt follows.
+	if m.Partial && mayMeanUs(e.Reply) && !r.tookSince(m.ID) {
+		return doubt{e}
+	}
+	return err
+}
+
+// tookSince reports whether the upstream has accepted other mail since it refused a message
+// first.
+func (r *refusals) tookSince(id string) bool {
+	then, known := r.doubts.Get(id)
+	if !known {
+		r.doubts.Max = maxDoubts
+		r.doubts.Put(id, r.taken)
+	}
+	return known && r.taken > then
+}
+
+// mayMeanUs reports whether a refusal of MAIL may be about this relay: its address, its
+// account. Most codes say that it is about the sender's address (553, X.1.Z), the size
+// (552, X.3.4) or the parameters (RFC 5321 section 4.3.2, RFC 3463 section 3).
+func mayMeanUs(re *relay.ReplyError) bool {
+	if re == nil || re.Code == 553 || re.Code == 552 || re.Code == 555 || re.Code/10 == 50 {
+		return false
+	}
+	return re.Enhanced == "" || strings.HasPrefix(re.Enhanced, "5.7.") || strings.HasPrefix(re.Enhanced, "5.0.")
 }

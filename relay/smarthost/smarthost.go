@@ -55,12 +55,12 @@ type Forwarder struct {
 	// MaxConns is how many connections are open at the same time. If all are in
 	// use, Forward waits, or returns a *relay.BusyError if the message has
 	// NoWait. Zero means 10. An upstream that allows fewer gets no more than it
-	// allows.
+	// allows. Each process counts its own.
 	MaxConns int
 
 	// MaxRate is how many messages a second go to the upstream. Zero means no
 	// limit. An upstream that answers that it gets too many is left alone for a
-	// second, and longer each time, up to half an hour.
+	// second, and longer each time, up to half an hour. Each process counts its own.
 	MaxRate float64
 
 	// MaxMessages is how many messages go over one connection before it is
@@ -109,7 +109,7 @@ type Forwarder struct {
 func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 	f.once.Do(f.setup)
 	answer, err := f.pool.Send(ctx, f.Addr, "", m)
-	err = f.refusals.judge(m.Identity.Tenant, err)
+	err = f.refusals.judge(m, err)
 	if err == nil {
 		f.logger().LogAttrs(ctx, slog.LevelDebug, "smarthost: message handed to the upstream",
 			slog.String("message", m.ID), slog.String("upstream", f.Addr), slog.String("reply", answer))
@@ -183,8 +183,19 @@ func (f *Forwarder) report(ctx context.Context, err error) {
 			"upstream", f.Addr, "error", err.Error())
 		return
 	}
+	var unsure doubt
+	if errors.As(err, &unsure) {
+		f.logger().WarnContext(ctx, "smarthost: the upstream refuses MAIL, and that may be about the account or this server's address; the message waits",
+			"upstream", f.Addr, "error", err.Error())
+		return
+	}
 	var e *outbound.Error
 	if !errors.As(err, &e) || ctx.Err() != nil {
+		return
+	}
+	if e.Reply != nil && !e.Reply.Temporary() && (e.Step == outbound.Greeting || e.Step == outbound.Hello) {
+		f.logger().ErrorContext(ctx, "smarthost: the upstream refuses this server: check whether its address is blocked, and Hostname; mail waits",
+			"upstream", f.Addr, "error", err.Error())
 		return
 	}
 	switch e.Step {
