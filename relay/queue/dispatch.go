@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/lru"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -32,6 +33,9 @@ type dispatcher struct {
 	finishing int // attempts that ended, and are being recorded beside the next one
 	waiting   int // leased jobs that have not begun
 	accepting int // calls of Forward that have leased deliveries and no job yet
+
+	mails  map[string]int              // how many jobs each mail has
+	recent lru.Cache[string, struct{}] // the mails that were kept last
 
 	memory  int64
 	stalled bool          // memory is full, and waiting for room didn't help
@@ -86,7 +90,10 @@ func (d *dispatcher) add(jobs []*job) (refused []*job) {
 // hold registers a job. The caller must hold d.mu.
 func (d *dispatcher) hold(j *job) {
 	if d.held == nil {
-		d.held = make(map[*job]struct{})
+		d.held, d.mails = make(map[*job]struct{}), make(map[string]int)
+	}
+	if _, held := d.held[j]; !held {
+		d.mails[j.parcel.mail.ID]++
 	}
 	d.held[j] = struct{}{}
 	if j.probe {

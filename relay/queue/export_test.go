@@ -10,7 +10,7 @@ func (q *Queue) Idle() bool {
 	d := &q.dispatcher
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.held) == 0 && d.memory == 0 && d.working == 0 && d.accepting == 0 && d.waiting == 0 && d.trials == 0
+	return len(d.held) == 0 && len(d.mails) == 0 && d.memory == 0 && d.working == 0 && d.accepting == 0 && d.waiting == 0 && d.trials == 0
 }
 
 // Times of the queue that tests rely on.

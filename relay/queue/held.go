@@ -24,7 +24,7 @@ func (d *dispatcher) forget(jobs ...*job) {
 	for some := range slices.Chunk(jobs, jobsAtOnce) {
 		d.mu.Lock()
 		for _, j := range some {
-			delete(d.held, j)
+			d.release(j)
 			if s := d.sites[j.lane.Destination]; s != nil && s.probe == j {
 				s.probe = nil
 			}
@@ -39,6 +39,30 @@ func (d *dispatcher) forget(jobs ...*job) {
 		}
 		d.mu.Unlock()
 	}
+}
+
+// release undoes hold. The caller must hold d.mu.
+func (d *dispatcher) release(j *job) {
+	if _, held := d.held[j]; !held {
+		return
+	}
+	delete(d.held, j)
+	id := j.parcel.mail.ID
+	if d.mails[id]--; d.mails[id] == 0 {
+		delete(d.mails, id)
+	}
+}
+
+// maxRecent is how many of the mails that were kept last are remembered.
+const maxRecent = 10_000
+
+// isKnown reports whether this node works on a mail, or has kept it lately. If a caller
+// hands on such a mail again, the Spool says what is still to be done.
+func (d *dispatcher) isKnown(id string) bool {
+	_, recent := d.recent.Get(id)
+	d.recent.Max = maxRecent
+	d.recent.Put(id, struct{}{})
+	return recent || d.mails[id] > 0
 }
 
 // jobsAtOnce is how many jobs are changed while the lock is held.

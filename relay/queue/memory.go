@@ -21,6 +21,9 @@ func (d *dispatcher) reserve(ctx context.Context, p *parcel, jobs []*job) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.isKnown(p.mail.ID) {
+		return false
+	}
 	var timeout <-chan time.Time
 	for d.begin != nil && !d.fits(p) {
 		if d.stalled || p.charge > d.limits.memory {

@@ -34,6 +34,9 @@ const emptyTime = 15 * time.Second
 func (q *Queue) note(r *run, j *job, err error) {
 	switch {
 	case errors.Is(err, errStopped), errors.Is(err, errNotTried):
+		if j.probe {
+			q.probeAgain(r, j.lane.Destination)
+		}
 	case unreachable(err):
 		q.goesDown(r, j, err)
 	case err == nil || j.probe || answered(err):
@@ -84,6 +87,19 @@ func (q *Queue) goesDown(r *run, j *job, cause error) {
 		s.Failures++
 		s.Tried, s.Until = now, now.Add(probeAfter(s.Failures)).Truncate(time.Microsecond)
 		s.Reason = reasonOf(cause)
+		return true
+	})
+	q.planned(store.Outcome{Next: q.now().Add(time.Second)})
+}
+
+// probeAgain lets another probe follow soon after one that found out nothing. It would
+// wait for as long as the probe was claimed for otherwise.
+func (q *Queue) probeAgain(r *run, destination string) {
+	q.changeSuspension(r.settles, destination, func(s *store.Suspension) bool {
+		if s.Version == 0 || s.By != "" {
+			return false
+		}
+		s.Until = q.now().Add(time.Second).Truncate(time.Microsecond)
 		return true
 	})
 	q.planned(store.Outcome{Next: q.now().Add(time.Second)})
