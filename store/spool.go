@@ -31,6 +31,12 @@ type Mail struct {
 	// ID is derived from what it reports, and its text may differ when a crash
 	// makes the relay write it again.
 	Notice bool
+
+	// Key is what the sender has named the submission, and Fingerprint tells two
+	// submissions of one Key apart. They are for Put only: what Lease and
+	// Deliveries return has neither.
+	Key         string
+	Fingerprint string
 }
 
 // A Delivery is one recipient of a [Mail]: what is to be done, and what was
@@ -177,6 +183,23 @@ type Backlog struct {
 // full, or a quota is used up. Adapters return it wrapped, if they can tell.
 var ErrFull = errors.New("store: no room left")
 
+// KeyTime is for how long Put keeps a Key.
+const KeyTime = 24 * time.Hour
+
+// A DuplicateError means that the user has submitted a mail with this Key before.
+type DuplicateError struct {
+	ID      string // of the mail that was kept
+	Differs bool   // its Fingerprint is another one
+}
+
+// Error names the mail that was kept.
+func (e *DuplicateError) Error() string {
+	if e.Differs {
+		return fmt.Sprintf("store: another mail was put with this key: %q", e.ID)
+	}
+	return fmt.Sprintf("store: the mail was put with this key before, as %q", e.ID)
+}
+
 // A Spool keeps accepted mail until every recipient of it is settled. Like a
 // [Store] it may be shared by any number of processes, each method is atomic
 // and safe for concurrent use, and what a method that returned nil has done is
@@ -206,6 +229,14 @@ type Spool interface {
 	//
 	// If Put fails, it has kept everything or nothing. An error of body, and a
 	// body of another length, are errors of Put, and nothing is kept.
+	//
+	// Unless m.Key is empty, Put keeps it for the Username in the same step, until
+	// KeyTime after m.Received, also when the mail is gone. Until then a Put of
+	// another ID with that Username and Key changes nothing and returns a
+	// [*DuplicateError]. Its Differs says whether the Fingerprint is another one. A
+	// Put of the same ID returns nil. A Put that fails keeps no Key. The time that counts is
+	// m.Received. While the outcome of another such Put is not known, Put waits for
+	// it or fails.
 	//
 	// The events are recorded in the same step (see [History]). A Put that
 	// changes nothing records none. A Spool that is no History ignores them.

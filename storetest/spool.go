@@ -41,6 +41,7 @@ type spoolPromise struct {
 func spoolPromises() []spoolPromise {
 	return slices.Concat(
 		putPromises,
+		keyPromises,
 		bodyPromises,
 		leasePromises,
 		nodePromises,

@@ -33,6 +33,7 @@ type spool struct {
 	count       int
 	nodes       map[string]store.Node
 	suspensions map[suspended]store.Suspension
+	submissions submissions
 	history     history
 }
 
@@ -82,6 +83,10 @@ func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delive
 		}
 		return nil
 	}
+	if repeats, err := s.spool.submissions.take(&m); repeats || err != nil {
+		return err
+	}
+	m.Key, m.Fingerprint = "", ""
 	kept := &mail{Mail: m, content: content, digest: digest, left: len(deliveries)}
 	for n, d := range deliveries {
 		d.Mail, d.N = m.ID, n

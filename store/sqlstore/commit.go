@@ -17,10 +17,12 @@ type operation struct {
 	first   []any // its first row
 	others  [][]any
 	content []byte
-	upload  string     // the name of a content that was written before
-	found   bool       // there is such a mail already
-	skipped bool       // for that cause, or because another Put of it is ahead
-	ahead   *operation // that Put
+	upload  string      // the name of a content that was written before
+	found   bool        // there is such a mail already
+	skipped bool        // for that cause, or because another Put of it is ahead
+	ahead   *operation  // that Put
+	key     *submission // nil if the mail has none
+	behind  *operation  // a Put of another mail with that key, which is kept
 
 	// Settle
 	outcomes []store.Outcome
@@ -46,6 +48,8 @@ func (s *Store) commit(ctx context.Context, ops []*operation) {
 		case op.err != nil:
 		case err == nil && op.ahead != nil && op.ahead.err == nil && !op.same(op.ahead.notice, op.ahead.digest):
 			op.err = errTaken(op.mail)
+		case err == nil && op.behind != nil:
+			op.err = op.key.duplicate(op.behind.mail, op.behind.key.fingerprint)
 		case err == nil || !apart || len(ops) == 1:
 			op.err = err
 		default:

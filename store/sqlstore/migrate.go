@@ -124,12 +124,13 @@ const needsSince = 3
 // needs maps a version of the tables to the oldest version of this package that can
 // work with them. A version that is not in the map needs itself.
 var needs = map[int]int{
-	4: 3, // adds tables, and rows that version 3 does not read
-	5: 3, // adds a table
-	6: 6, // an older program deletes the users of all tenants with a domain of one name
-	7: 3, // adds tables
-	8: 3, // adds columns with defaults
-	9: 3, // adds a column
+	4:  3, // adds tables, and rows that version 3 does not read
+	5:  3, // adds a table
+	6:  6, // an older program deletes the users of all tenants with a domain of one name
+	7:  3, // adds tables
+	8:  3, // adds columns with defaults
+	9:  3, // adds a column
+	10: 3, // adds a table
 }
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user

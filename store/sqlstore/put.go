@@ -32,7 +32,7 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	op := &operation{mail: m.ID, notice: m.Notice, content: []byte{}}
+	op := &operation{mail: m.ID, notice: m.Notice, content: []byte{}, key: keyOf(&m)}
 	if op.events, err = encode(events); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func putRows(m store.Mail, deliveries []store.Delivery, upload string) (first []
 		return nil, nil, fmt.Errorf("the id %q is not of 1 to %d letters and digits", m.ID, maxID)
 	}
 	if err := errors.Join(spools.Check(&m, deliveries), fits(string(m.Tenant), m.Remote.String()),
-		fitsLong(m.Domain, m.Username, m.From, m.Body, m.Return, m.EnvelopeID)); err != nil {
+		fitsLong(m.Domain, m.Username, m.From, m.Body, m.Return, m.EnvelopeID, m.Key, m.Fingerprint)); err != nil {
 		return nil, nil, err
 	}
 	for n, d := range deliveries {
@@ -158,12 +158,16 @@ func errTaken(mail string) error {
 func (s *Store) planPuts(ctx context.Context, b *batch, ops []*operation) error {
 	var firsts, others, uploads [][]any
 	seen := make(map[string]*operation, len(ops))
+	var keys keyPlan
 	for _, op := range ops {
 		if op.mail == "" {
 			continue
 		}
-		op.ahead = seen[op.mail]
-		op.skipped = op.found || op.ahead != nil
+		op.ahead, op.behind = seen[op.mail], nil
+		if !op.found && op.ahead == nil {
+			op.behind = keys.add(op)
+		}
+		op.skipped = op.found || op.ahead != nil || op.behind != nil
 		if op.skipped {
 			continue
 		}
@@ -174,8 +178,9 @@ func (s *Store) planPuts(ctx context.Context, b *batch, ops []*operation) error 
 			uploads = append(uploads, []any{op.upload})
 		}
 	}
-	b.strict = b.strict || len(others) > 0 || len(uploads) > 0
+	b.strict = b.strict || len(others) > 0 || len(uploads) > 0 || len(keys.rows) > 0
 	return errors.Join(
+		s.planKeys(ctx, b, &keys),
 		s.planRecords(ctx, b, firsts, s.recordRows(ops)),
 		s.plan(ctx, &b.writes, insertOthers, others),
 		s.plan(ctx, &b.writes, deleteUploads, uploads))

@@ -226,6 +226,9 @@ func (s *Store) look(ctx context.Context, ops []*operation) error {
 		n    int
 	}
 	var mails, uploads, keys [][]any
+	if err := s.lookForKeys(ctx, ops); err != nil {
+		return err
+	}
 	for _, op := range ops {
 		if op.mail != "" {
 			mails, uploads = append(mails, []any{op.mail}), append(uploads, []any{op.upload})
@@ -273,7 +276,7 @@ func (s *Store) look(ctx context.Context, ops []*operation) error {
 				op.err = errTaken(op.mail)
 			}
 		}
-		if op.upload != "" && !op.found && !uploaded[op.upload] {
+		if op.upload != "" && !op.found && op.err == nil && !uploaded[op.upload] {
 			op.err = errors.New("the content took so long that it was removed as a leftover")
 		}
 		for i, o := range op.outcomes {

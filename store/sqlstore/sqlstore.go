@@ -220,6 +220,8 @@ var sqliteWords = strings.NewReplacer(" FOR SHARE", "", " FOR UPDATE", "", " SKI
 // with many recipients.
 var postgresKeys = strings.NewReplacer(
 	"(mail, tenant, n) IN ((?, ?, ?)", "(mail, tenant, n) IN (VALUES (?::text, ?::text, ?::bigint)",
+	"(username, submission, mail) IN ((?, ?, ?)", "(username, submission, mail) IN (VALUES (?::bytea, ?::bytea, ?::text)",
+	"(username, submission) IN ((?, ?)", "(username, submission) IN (VALUES (?::bytea, ?::bytea)",
 	" IN ((?, ?, ?)", " IN (VALUES (?::text, ?::bigint, ?::bigint)",
 	" IN ((?, ?)", " IN (VALUES (?::text, ?::bigint)")
 

@@ -47,7 +47,8 @@ const (
 	sweepEvery = time.Hour
 )
 
-// sweep removes, once in sweepEvery, the contents that crashes have left.
+// sweep removes, once in sweepEvery, the contents that crashes have left, and the
+// keys that have ended.
 func (s *Store) sweep(ctx context.Context, now time.Time) error {
 	last := s.swept.Load()
 	if since := now.UnixMicro() - last; since < sweepEvery.Microseconds() && since > -sweepEvery.Microseconds() {
@@ -55,6 +56,9 @@ func (s *Store) sweep(ctx context.Context, now time.Time) error {
 	}
 	if !s.swept.CompareAndSwap(last, now.UnixMicro()) {
 		return nil // another goroutine does it
+	}
+	if err := s.sweepKeys(ctx, now); err != nil {
+		return err
 	}
 	st, err := s.prepared(ctx, `SELECT upload FROM {uploads} WHERE started < ? LIMIT 1000`)
 	if err != nil {
