@@ -36,6 +36,7 @@
 //   - fields that may appear once (RFC 5322 section 3.6): a repetition that adds
 //     nothing is removed, any other is refused
 //   - line ends, which become CRLF
+//   - the field that KeyHeader names, which is removed
 //
 // A message with a bare CR or a NUL is refused.
 //

@@ -22,6 +22,8 @@ import (
 //     allowed only if [Message].Partial is set.
 //   - a [*BusyError] means that the Forwarder has no slot for the message now;
 //     that is allowed only if [Message].NoWait is set.
+//   - a [*TakenError] means that the Forwarder took the same message before; that is
+//     allowed only if [Message].Key is set. The client is answered as it was then.
 //   - a [*ReplyError] says with which SMTP reply the client is answered;
 //   - an error with a method Temporary() bool that returns false is final;
 //   - an error for which [Unreachable] is true is about the next server and not

@@ -48,6 +48,13 @@ type Message struct {
 	// between the two that builds messages of its own must copy it.
 	Grants string
 
+	// Key is what the client has named the submission, see Server.KeyHeader; usually
+	// empty. A Forwarder that keeps keys returns a [*TakenError] for a message whose
+	// Key it has kept for the same Identity.Username within the last day.
+	// Fingerprint tells two messages of one Key apart.
+	Key         string
+	Fingerprint string
+
 	// Partial allows a Forwarder to take the message for some of the recipients
 	// and to refuse the others with a [*RefusedError]. A queue sets it, because
 	// it settles every recipient by itself. In front of a client, which gets one
@@ -163,7 +170,8 @@ func (m *Message) Retain() (retained *Message, ok bool) {
 
 // WithRecipients returns a copy of the message for other recipients. The copy has
 // the same ID, and a queue keeps only one message of each ID. To split a message
-// in front of a queue, give every copy an ID of its own with [NewID].
+// in front of a queue, give every copy an ID of its own with [NewID], and a Key of
+// its own if the message has one.
 func (m *Message) WithRecipients(to []Recipient) *Message {
 	c := *m
 	c.To = to

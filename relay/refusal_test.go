@@ -153,6 +153,9 @@ var refusalTable = []refusal{
 		{Address: "a@example.com", Err: errSecret}, {Address: "b@example.com", Err: errSecret},
 	}}), data + hello + ".\r\n", []relay.Event{&relay.MessageRefused{
 		Field: relay.FieldRcptTo, From: "shop@acme.example", To: []string{"a@example.com", "b@example.com"}, Code: 451}}},
+	{"key of another message", loggedIn, forwardError(&relay.TakenError{ID: "m1", Differs: true}), data + hello + ".\r\n", onData(550)},
+	{"two keys", loggedIn, keyHeader, data + "Key: a\r\nKey: a\r\n" + hello + ".\r\n", onData(550)},
+	{"malformed key", loggedIn, keyHeader, data + "Key:\r\n" + hello + ".\r\n", onData(550)},
 	{"abandoned", loggedIn, nil, envelope + chunk(hello, false) + "RSET\r\n", onData(451)}, // no reply says so
 
 	// Other commands.
@@ -330,6 +333,8 @@ type awayStore struct {
 func (s awayStore) Lookup(context.Context, string) (store.User, string, string, error) {
 	return store.User{}, "", "", s.err
 }
+
+func keyHeader(s *relay.Server) { s.KeyHeader = "Key" }
 
 func forwardError(err error) func(*relay.Server) {
 	return func(s *relay.Server) {

@@ -160,7 +160,10 @@ func replyFor(err error) reply {
 		return replyRefused(refused)
 	}
 	var re *ReplyError
+	var taken *TakenError
 	switch {
+	case errors.As(err, &taken):
+		return replyBadContent(fmt.Sprintf("the key was used for another message, %s; give every message a key of its own", mailtext.OneLine(taken.ID, 64)))
 	case errors.As(err, &re) && re.isRefusal():
 		return reply{code: re.Code, enhanced: enhancedOf(re), text: re.Text}
 	case isTimeout(err):

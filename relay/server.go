@@ -145,6 +145,16 @@ type Server struct {
 	// second. A message may be late by IdleTimeout. Zero means 256.
 	MinBodyRate int
 
+	// KeyHeader is the name of a header field, such as "Idempotency-Key", with which
+	// a client names a submission. The field is removed. If the client sends the
+	// same message with the same key again within a day, perhaps because the 250 was
+	// lost, it gets 250 and the ID of the first one, and nothing is sent a second
+	// time. Another message with that key is refused for good. A key is of 1 to 256
+	// printable ASCII characters, and belongs to the user. The Forwarder has to keep
+	// keys, as package relay/queue does; others ignore them. Empty means that no field is
+	// a key.
+	KeyHeader string
+
 	// InsecureAuth allows login and mail without TLS. Passwords then cross the
 	// network in the clear. It is for tests, and for private networks with tools
 	// that do not support TLS.
@@ -275,6 +285,9 @@ func (s *Server) setUp() error {
 	s.host = strings.TrimSuffix(s.host, ".")
 	if fault := mailtext.HostnameFault(s.host); fault != "" {
 		return fmt.Errorf("relay: Server.Hostname %q is not a host name: %s", s.host, fault)
+	}
+	if fault := keyHeaderFault(s.KeyHeader); fault != "" {
+		return fmt.Errorf("relay: Server.KeyHeader %q %s", s.KeyHeader, fault)
 	}
 	if err := s.setUpTemp(); err != nil {
 		return err

@@ -34,6 +34,11 @@ type Submission struct {
 	// large. It is not dot-stuffed.
 	Content io.Reader
 
+	// Key, unless it is empty, names the submission as Server.KeyHeader does. It
+	// goes before a field in Content. If the same Submission is repeated within a
+	// day, Submit returns the ID of the first one.
+	Key string
+
 	// Remote is the address of the client that asked the product to send, for the
 	// Received field, events and policy functions. The zero Addr means none.
 	Remote netip.Addr
@@ -75,7 +80,7 @@ func (s *Server) Submit(ctx context.Context, sub Submission) (id string, err err
 	defer context.AfterFunc(s.ctx, cancel)()
 	tx := &transaction{
 		srv: s, ctx: calls, client: Client{Session: NewID(), Remote: sub.Remote.Unmap().WithZone(""), Identity: sub.Identity},
-		emit: s.emit, started: time.Now(),
+		emit: s.emit, started: time.Now(), key: sub.Key,
 	}
 	id, err = tx.take(&sub)
 	if ended := ctx.Err(); err != nil && ended != nil {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"runtime"
@@ -30,6 +31,8 @@ type transaction struct {
 	bodyStarted time.Time
 	refused     bool          // the client has been told so, before the end of the data
 	took        time.Duration // how long the Forwarder took
+	key         string        // of the Submission
+	repeats     string        // the ID of the message that this one repeats
 
 	began, ended chan struct{}  // closed when Data begins and when it returns
 	chunks       *io.PipeReader // the data, if it comes by BDAT; set before began is closed
@@ -129,7 +132,8 @@ func (tx *transaction) contentReply(err error) reply {
 }
 
 // finish forwards a message that was received, unless it is refused already, and
-// emits the event. It returns the message's ID, or the reply that refuses it.
+// emits the event. It returns the message's ID, or the reply that refuses it. A message
+// that repeats another one makes no event.
 func (tx *transaction) finish(in *content, refusal reply) (id string, _ reply) {
 	m := &Message{ID: NewID(), Identity: tx.client.Identity, From: tx.from, To: tx.to, Options: tx.options, Remote: tx.client.Remote}
 	if refusal == (reply{}) {
@@ -140,6 +144,10 @@ func (tx *transaction) finish(in *content, refusal reply) (id string, _ reply) {
 			tx.refuse(m, in, refusal)
 		}
 		return "", refusal
+	}
+	if tx.repeats != "" {
+		tx.logger().Info("relay: message repeated", "id", tx.repeats, "username", m.Identity.Username)
+		return tx.repeats, reply{}
 	}
 	tx.emit(&MessageAccepted{
 		Client: tx.client, ID: m.ID, From: m.From, To: m.To, Size: m.Size(), LongLines: in.longLines, Took: tx.took,
@@ -156,12 +164,15 @@ func (tx *transaction) submit(m *Message, in *content) reply {
 	if countReceived(in.header) > maxHops {
 		return replyLoop
 	}
-	h, err := mailheader.Parse(in.header)
+	h, err := mailheader.ParseWithout(in.header, tx.srv.KeyHeader)
 	if err != nil {
 		return replyBadContent(err.Error())
 	}
 	m.Author, m.Subject, m.MessageID = h.From[0], h.Subject, h.MessageID
 	if refusal := tx.checkHeader(ctx, h, in.size); refusal != (reply{}) {
+		return refusal
+	}
+	if refusal := tx.setKey(m, h.Also, in); refusal != (reply{}) {
 		return refusal
 	}
 	if refusal := tx.stillValid(ctx); refusal != (reply{}) {
@@ -191,6 +202,11 @@ func (tx *transaction) forward(m *Message) (refusal reply) {
 	err := tx.srv.Forwarder.Forward(ctx, m)
 	tx.took = time.Since(began)
 	if err == nil {
+		return reply{}
+	}
+	var taken *TakenError
+	if errors.As(err, &taken) && !taken.Differs && m.Key != "" {
+		tx.repeats = taken.ID
 		return reply{}
 	}
 	tx.logger().Warn("relay: message not forwarded", "id", m.ID, "error", err)

@@ -28,6 +28,10 @@ type Header struct {
 	// Kept is the header without the fields that a relay removes. It ends as
 	// the parsed header did.
 	Kept [][]byte
+
+	// Also holds the values of the fields that Parse was told to remove as well,
+	// without white space around them.
+	Also []string
 }
 
 // The limits of a header. Other programs, DKIM signers among them, need time that
@@ -59,6 +63,8 @@ type span struct{ start, end int }
 type scan struct {
 	found   [len(onceOnly)]*found
 	removed []span
+	remove  string   // the name of a field that is removed as well, or ""
+	also    []string // its values
 }
 
 // A found is a field that the header has, and whose name is in onceOnly.
@@ -74,8 +80,12 @@ type found struct {
 // every further field of a once-only name that is empty or repeats the first.
 // It has the first valid Date and Message-ID. Any other repetition of a once-only
 // field is an error, as is a second From or Sender.
-func Parse(b []byte) (*Header, error) {
-	var s scan
+func Parse(b []byte) (*Header, error) { return ParseWithout(b, "") }
+
+// ParseWithout is Parse, and removes every field of one more name. The name is not
+// one of those that Parse looks at.
+func ParseWithout(b []byte, name string) (*Header, error) {
+	s := scan{remove: name}
 	count := 0
 	for at, line := 0, 1; at < len(b) && !bytes.HasPrefix(b[at:], []byte("\r\n")); {
 		if count++; count > maxFields {
@@ -170,6 +180,10 @@ func (s *scan) field(f []byte, at span, line int) error {
 	case equalFold(trimmed, "Bcc"), equalFold(trimmed, "Resent-Bcc"), equalFold(trimmed, "Return-Path"):
 		s.removed = append(s.removed, at)
 		return nil
+	case s.remove != "" && equalFold(trimmed, s.remove):
+		s.removed = append(s.removed, at)
+		s.also = append(s.also, string(bytes.Trim(value, " \t\r\n")))
+		return nil
 	}
 	i := slices.IndexFunc(onceOnly[:], func(n string) bool { return equalFold(trimmed, n) })
 	switch {
@@ -213,7 +227,7 @@ func (s *scan) header(b []byte) (h *Header, err error) {
 	if s.found[from] == nil {
 		return nil, errNoFrom
 	}
-	h = &Header{HasDate: s.found[date] != nil}
+	h = &Header{HasDate: s.found[date] != nil, Also: s.also}
 	if h.From, err = addresses("From", s.found[from].value); err != nil {
 		return nil, err
 	}

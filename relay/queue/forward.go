@@ -20,7 +20,8 @@ import (
 // An error means that the message was not taken, and that the same may work later.
 // It carries the reply 452 4.3.1 if the Spool is full, and otherwise 451 4.3.0. If
 // the Spool fails twice, or ctx ends during the call, the message may be delivered
-// all the same. If the Spool has another message of this ID, the error matches
+// all the same. If the user has sent a message with this Key within a day, the error
+// is a [*relay.TakenError]. If the Spool has another message of this ID, the error matches
 // [store.ErrTaken]. Received is part of a message: a program that hands on the same
 // message again must set it, because zero means the time of the call. See
 // [relay.Message.WithRecipients] for how to split a message.
@@ -39,6 +40,9 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	jobs := q.keep(ctx, mail, deliveries, m)
 	if err := q.put(ctx, mail, deliveries, m); err != nil {
 		q.dispatcher.abandon(jobs)
+		if dup := duplicate(err); dup != nil {
+			return &relay.TakenError{ID: dup.ID, Differs: dup.Differs}
+		}
 		q.unsure()
 		return putError(m.ID, err)
 	}
@@ -62,11 +66,18 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 func (q *Queue) put(ctx context.Context, mail *store.Mail, ds []store.Delivery, m *relay.Message) error {
 	events := q.accepted(mail, ds, m)
 	err := q.Spool.Put(ctx, *mail, ds, m.Content(), events...)
-	if err == nil || isFull(err) || errors.Is(err, store.ErrTaken) || ctx.Err() != nil {
+	if err == nil || isFull(err) || errors.Is(err, store.ErrTaken) || duplicate(err) != nil || ctx.Err() != nil {
 		return err
 	}
 	q.logger().Warn("queue: a message can't be kept, trying once more", "id", m.ID, "error", err)
 	return q.Spool.Put(ctx, *mail, ds, m.Content(), events...)
+}
+
+// duplicate returns the DuplicateError that err is, or nil.
+func duplicate(err error) *store.DuplicateError {
+	var dup *store.DuplicateError
+	errors.As(err, &dup)
+	return dup
 }
 
 func isFull(err error) bool {
@@ -84,7 +95,7 @@ func (q *Queue) describe(m *relay.Message) *store.Mail {
 		ID: m.ID, Tenant: m.Identity.Tenant, Domain: m.Identity.Domain, Username: m.Identity.Username,
 		From: m.From, Remote: m.Remote, Received: received, Size: m.Size(),
 		Body: m.Options.Body, UTF8: m.Options.UTF8, RequireTLS: m.Options.RequireTLS,
-		Return: m.Options.Return, EnvelopeID: m.Options.EnvelopeID,
+		Return: m.Options.Return, EnvelopeID: m.Options.EnvelopeID, Key: m.Key, Fingerprint: m.Fingerprint,
 	}
 }
 
@@ -110,6 +121,8 @@ func (q *Queue) keep(ctx context.Context, mail *store.Mail, ds []store.Delivery,
 		return nil
 	}
 	p := newParcel(mail)
+	kept.Key, kept.Fingerprint = "", "" // Put keeps them, and the next Forwarder must not
+	p.mail.Key, p.mail.Fingerprint = "", ""
 	p.message = kept
 	p.charge = parcelCost + m.Size() + int64(len(ds))*deliveryCost
 	leased := slices.Clone(ds)
