@@ -40,7 +40,7 @@ func (b *behind) logged() string {
 	return b.log.String()
 }
 
-func runBehind(t *testing.T, f *smarthost.Forwarder) *behind {
+func runBehind(t *testing.T, f *smarthost.Forwarder, configure ...func(*queue.Queue)) *behind {
 	t.Helper()
 	b := &behind{events: make(chan queue.Event, 1000)}
 	f.Logger = slog.New(slog.NewTextHandler(b, nil))
@@ -48,6 +48,9 @@ func runBehind(t *testing.T, f *smarthost.Forwarder) *behind {
 		Spool: new(memory.Store), Next: f, Hostname: "relay.example", Logger: slog.New(slog.DiscardHandler),
 		OnEvent: func(e queue.Event) { b.events <- e },
 		Retry:   func(int) time.Duration { return time.Second },
+	}
+	for _, f := range configure {
+		f(b.q)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -192,5 +195,55 @@ func TestFirstMessagesBeforeTheSuspensionDoNotBounce(t *testing.T) {
 		case "Bounced", "Expired":
 			t.Fatalf("%+v", e)
 		}
+	}
+}
+
+// One transaction and one attempt serve all recipients of a message at a destination, from
+// memory and from the spool, at the first attempt and at later ones.
+func TestOneAttemptForAllRecipients(t *testing.T) {
+	const n = 50
+	for _, memory := range []int64{0, -1} {
+		t.Run(fmt.Sprint("memory ", memory), func(t *testing.T) {
+			rec := &recorder{}
+			var refused atomic.Bool
+			rec.then = func(c relaytest.Command) relaytest.Answer {
+				if c.Verb == relaytest.EndOfData && refused.CompareAndSwap(false, true) {
+					return relaytest.Answer{Text: "451 4.3.0 not now"}
+				}
+				return relaytest.Answer{}
+			}
+			up := &relaytest.Upstream{Extensions: without("CHUNKING"), Script: rec.script}
+			b := runBehind(t, start(t, up), func(q *queue.Queue) { q.MaxMemory = memory })
+			m := many(n)
+			m.ID = "message1"
+			if err := b.q.Forward(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			for range n {
+				if name, e := b.next(t); name != "Deferred" || e.(*queue.Deferred).Attempt != 1 {
+					t.Fatalf("got %s, want Deferred at attempt 1: %+v", name, e)
+				}
+			}
+			for range n {
+				if name, e := b.next(t); name != "Delivered" {
+					t.Fatalf("got %s, want Delivered: %+v", name, e)
+				}
+			}
+			mails, rcpts, contents := len(rec.lines("MAIL")), len(rec.lines("RCPT")), len(rec.lines("DATA"))
+			if mails != 2 || rcpts != 2*n || contents != 2 {
+				t.Errorf("%d MAIL, %d RCPT and %d DATA for two attempts, want 2, %d and 2", mails, rcpts, contents, 2*n)
+			}
+			stats, err := b.q.Stats(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var attempts int64
+			for _, c := range stats.AttemptSeconds.Counts {
+				attempts += c
+			}
+			if attempts != 2 {
+				t.Errorf("%d attempts were counted, want 2", attempts)
+			}
+		})
 	}
 }
