@@ -20,7 +20,7 @@ type backend struct {
 }
 
 var backends = []backend{
-	{"SQLite", "sqlite", sqlstore.SQLite, func(t testing.TB) string { return sqliteIn(t.TempDir()) }},
+	{"SQLite", "sqlite", sqlstore.SQLite, func(t testing.TB) string { return sqliteIn(services.DataDir(t)) }},
 	{"PostgreSQL", "pgx", sqlstore.Postgres, services.Postgres},
 	{"MariaDB", "mysql", sqlstore.MySQL, services.MariaDB},
 }

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -56,7 +57,7 @@ func databases() []backend {
 	if services.Long() {
 		return backends
 	}
-	return []backend{sqliteModernc, postgresPgx, mariadb}
+	return dialects
 }
 
 // databasesAndVariants are the databases, and in a long run the variants too.
@@ -67,10 +68,27 @@ func databasesAndVariants() []backend {
 	return databases()
 }
 
+// dialects are one backend for each database, for what depends on no driver.
+var dialects = []backend{sqliteModernc, postgresPgx, mariadb}
+
+// large are the cases of the spool whose size is what they are about. They take half of
+// the time of all, so they run once for each driver, and not again for each parameter
+// of one.
+var large = []string{"Put/10000Recipients", "Put/Cancelled", "Body/64MiB", "Lease/ManyLanes", "Remove/Removed"}
+
+// skipLarge skips a large case of a backend that is a variant of another.
+func (b backend) skipLarge(t *testing.T) {
+	t.Helper()
+	isVariant := slices.ContainsFunc(variants, func(v backend) bool { return v.name == b.name })
+	if isVariant && slices.ContainsFunc(large, func(name string) bool { return strings.HasSuffix(t.Name(), "/"+name) }) {
+		t.Skip("one backend for each driver runs it")
+	}
+}
+
 // newFile returns the name of a new SQLite database, with the parameters that the
 // documentation of sqlstore recommends.
 func newFile(t testing.TB) string {
-	return "file:" + filepath.Join(t.TempDir(), "gatepost.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)" +
+	return "file:" + filepath.Join(services.DataDir(t), "gatepost.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)" +
 		"&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-32000)"
 }
 

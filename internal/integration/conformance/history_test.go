@@ -23,7 +23,7 @@ func TestHistory(t *testing.T) {
 // As in TestOneConnection.
 func TestHistoryOneConnection(t *testing.T) {
 	services.OnlyLong(t)
-	for _, b := range databases() {
+	for _, b := range dialects {
 		t.Run(b.name, func(t *testing.T) {
 			storetest.RunHistory(t, func(t *testing.T) func() store.History {
 				db := b.openDB(t, b.create(t))

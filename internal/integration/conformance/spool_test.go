@@ -24,6 +24,7 @@ func TestSpool(t *testing.T) {
 	for _, b := range databasesAndVariants() {
 		t.Run(b.name, func(t *testing.T) {
 			storetest.RunSpool(t, func(t *testing.T) func() store.Spool {
+				b.skipLarge(t)
 				dsn := b.create(t)
 				return func() store.Spool { return b.open(t, dsn) }
 			})
@@ -34,7 +35,7 @@ func TestSpool(t *testing.T) {
 // As in TestOneConnection.
 func TestSpoolOneConnection(t *testing.T) {
 	services.OnlyLong(t)
-	for _, b := range databases() {
+	for _, b := range dialects {
 		t.Run(b.name, func(t *testing.T) {
 			storetest.RunSpool(t, func(t *testing.T) func() store.Spool {
 				db := b.openDB(t, b.create(t))
@@ -195,10 +196,7 @@ func uploadOf(t *testing.T, db *sql.DB, mail string) (name string) {
 // Contents of other databases may lie in a directory as well.
 func TestSpoolWithContents(t *testing.T) {
 	services.OnlyLong(t)
-	for _, b := range databases() {
-		if b.name != "postgres-pgx" && b.name != "mariadb" {
-			continue
-		}
+	for _, b := range []backend{postgresPgx, mariadb} {
 		t.Run(b.name, func(t *testing.T) {
 			storetest.RunSpool(t, func(t *testing.T) func() store.Spool {
 				dsn, contents := b.create(t), &filestore.Contents{Dir: filepath.Join(t.TempDir(), "large")}

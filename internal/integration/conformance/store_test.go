@@ -46,12 +46,7 @@ func TestSetups(t *testing.T) {
 // for itself when the pool is small.
 func TestOneConnection(t *testing.T) {
 	services.OnlyLong(t)
-	done := make(map[sqlstore.Dialect]bool)
-	for _, b := range databases() {
-		if done[b.dialect] {
-			continue
-		}
-		done[b.dialect] = true
+	for _, b := range dialects {
 		t.Run(b.name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) func() store.Store {
 				db := b.openDB(t, b.create(t))

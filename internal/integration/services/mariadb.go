@@ -22,6 +22,7 @@ func MariaDB(t testing.TB) (dsn string) {
 	if err := onMariaDB(t.Context(), &mariadb, "CREATE DATABASE "+name); err != nil {
 		t.Fatal(err)
 	}
+	dropLater(t, func(ctx context.Context) error { return onMariaDB(ctx, &mariadb, "DROP DATABASE "+name) })
 	return mariadbDSN(&mariadb, name)
 }
 

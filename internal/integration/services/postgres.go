@@ -23,6 +23,9 @@ func Postgres(t testing.TB) (url string) {
 	if err := onPostgres(t.Context(), &postgres, "CREATE DATABASE "+name); err != nil {
 		t.Fatal(err)
 	}
+	dropLater(t, func(ctx context.Context) error {
+		return onPostgres(ctx, &postgres, "DROP DATABASE "+name+" WITH (FORCE)")
+	})
 	return postgresURL(&postgres, name)
 }
 
