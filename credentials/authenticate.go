@@ -24,7 +24,8 @@ const (
 // client without an address.
 //
 // If the username or password is wrong, or the user or domain was deleted, the
-// error is [ErrDenied], after the same work. If the password could not be checked
+// error is [ErrDenied], after the same work. If the user may not log in from there, it
+// is [ErrNetwork], which matches ErrDenied. If the password could not be checked
 // in time, the error is [ErrBusy]; if that is because ctx ended, the error also
 // matches the error of ctx. Any other error is a failure of the store. Each of
 // them is wrapped in a [*LoginError].
@@ -71,7 +72,7 @@ func (m *Manager) AuthenticateIf(ctx context.Context, username string, password 
 	if err := m.ready(); err != nil {
 		return Identity{}, err
 	}
-	a := attempt{username: canonical(username), password: trimmed(password.Reveal()), network: mailtext.Network(from)}
+	a := attempt{username: canonical(username), password: trimmed(password.Reveal()), network: mailtext.Network(from), from: from}
 	if len(a.password) > maxPassword {
 		return Identity{}, &LoginError{Err: ErrDenied} // the same for every user, so this reveals nothing
 	}
@@ -96,6 +97,9 @@ func (m *Manager) decide(ctx context.Context, a *attempt, u store.User, from net
 	if !ok {
 		return Identity{}, ErrDenied
 	}
+	if a.elsewhere {
+		return Identity{}, ErrNetwork
+	}
 	id := IdentityOf(u)
 	if a.isOld {
 		id = old(u)
@@ -119,6 +123,7 @@ func (m *Manager) decide(ctx context.Context, a *attempt, u store.User, from net
 type attempt struct {
 	username string
 	password string
+	from     netip.Addr   // of the client
 	network  netip.Prefix // of the client
 	known    bool         // the user last connected from this network
 	hash     phc
@@ -127,6 +132,11 @@ type attempt struct {
 	old       *phc // the password before, if it works as well
 	oldDigest digest
 	isOld     bool // the password is the one before; set with the verdict
+
+	// elsewhere means that the user may not log in from there. Its passwords are
+	// remembered apart, and right ones count as wrong ones: neither time nor rate
+	// limits tell which they are.
+	elsewhere bool
 }
 
 // lookup reads the user and completes the attempt. If the user does not exist, the
@@ -140,6 +150,7 @@ func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err err
 	switch {
 	case err == nil:
 		a.known = u.LastConnectionFrom.IsValid() && mailtext.Network(u.LastConnectionFrom) == a.network
+		a.elsewhere = !mayLogInFrom(u, a.from)
 		a.hash, err = parsePHC(hash)
 		if err == nil && overlaps(u) {
 			a.old = new(phc)
@@ -154,6 +165,9 @@ func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err err
 		u, a.hash = store.User{}, m.dummy
 	default:
 		return store.User{}, fmt.Errorf("credentials: authenticate: %w", err)
+	}
+	if a.elsewhere {
+		hash, old = "elsewhere "+hash, "elsewhere "+old
 	}
 	a.digest = m.digest(a.username, hash, a.password)
 	if a.old != nil {

@@ -57,17 +57,18 @@ func (m *Manager) verdict(a *attempt) (ok, found bool) {
 func (m *Manager) storeVerdict(a *attempt, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !ok || a.elsewhere {
+		m.limits.addFailure(a)
+	}
 	if ok && !a.isOld {
 		m.verified.Put(a.digest, struct{}{})
 		return
 	}
 	m.refused.Put(a.digest, struct{}{})
-	if ok {
+	switch {
+	case ok:
 		m.verified.Put(a.oldDigest, struct{}{})
-		return
-	}
-	if a.old != nil {
+	case a.old != nil:
 		m.refused.Put(a.oldDigest, struct{}{})
 	}
-	m.limits.addFailure(a)
 }

@@ -43,6 +43,9 @@
 // end idle sessions of this process at once, use [Manager.OnEvent] and
 // [Event.Revokes].
 //
+// [Tenant.SetNetworks] limits a user to networks. A login from elsewhere fails with
+// [ErrNetwork], which the client cannot tell from a wrong password.
+//
 // # Suspensions
 //
 // [Tenant.SuspendUser] and [Tenant.SuspendDomain] stop a user, or all users of a

@@ -9,7 +9,7 @@ import "errors"
 var (
 	// ErrDenied means that the username or the password is wrong. It is the same
 	// for a wrong password, an unknown username, a deleted user and a deleted
-	// domain.
+	// domain. ErrNetwork matches it, too.
 	ErrDenied = errors.New("credentials: access denied")
 
 	// ErrRevoked means that an Identity is no longer valid: its password was
@@ -44,7 +44,7 @@ func (e *LoginError) Unwrap() error { return e.Err }
 // An InvalidError reports an invalid value that a person typed. Match it with
 // [errors.As]. Reason can be shown to that person.
 type InvalidError struct {
-	Field  string // "domain", "name", "key", "reason" or "overlap"
+	Field  string // "domain", "name", "key", "reason", "overlap" or "networks"
 	Reason string // one sentence without a full stop
 }
 

@@ -12,7 +12,7 @@ import (
 
 // An Event reports that passwords were revoked, or that users were suspended. It is
 // one of [*PasswordReset], [*PasswordRotated], [*OverlapEnded], [*UserDeleted],
-// [*DomainDeleted], [*Suspended] and [*Resumed], and contains no secret. A [Manager] reports
+// [*DomainDeleted], [*Suspended], [*Resumed] and [*NetworksSet], and contains no secret. A [Manager] reports
 // the changes that were made through it. Changes by other processes on the same
 // store cause no Event; [Manager.Validate] detects them. Later versions may add
 // other events.

@@ -102,6 +102,29 @@ func ExampleTenant_RotatePassword() {
 	// old: credentials: access denied new: <nil>
 }
 
+// A user that may log in from one network only.
+func ExampleTenant_SetNetworks() {
+	ctx := context.Background()
+	creds := &credentials.Manager{Store: new(memory.Store)}
+	acme := creds.Tenant("acme")
+	acme.AddDomain(ctx, "acme.example")
+	user, password, err := acme.AddUser(ctx, "acme.example", "shop")
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = acme.SetNetworks(ctx, user.Username, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, from := range []string{"192.0.2.7", "198.51.100.7"} {
+		_, err := creds.Authenticate(ctx, user.Username, password, netip.MustParseAddr(from))
+		fmt.Println(from, err)
+	}
+	// Output:
+	// 192.0.2.7 <nil>
+	// 198.51.100.7 credentials: access denied: from a network that is not allowed
+}
+
 // A suspended user can log in, but not send.
 func ExampleTenant_SuspendUser() {
 	ctx := context.Background()

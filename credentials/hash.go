@@ -88,7 +88,7 @@ func (h phc) derive(password string, size int) []byte {
 // beside hashes a password with the salt and the cost of h. One computation then tells
 // whether a password is either of the two, so that a user with two passwords costs what
 // others do, and guesses cannot tell them apart. Passwords are random, so that the salt
-// they share helps nobody.
+// they share does not help an attacker.
 func (h phc) beside(password string) phc {
 	h.key = h.derive(password, len(h.key))
 	return h

@@ -169,7 +169,7 @@ func TestRotateRefused(t *testing.T) {
 	})
 }
 
-// Of a rotation and a reset at the same time one wins; the other gets a conflict.
+// If a reset comes before a rotation that began earlier, the rotation gets a conflict.
 func TestRotateConflict(t *testing.T) {
 	f := newFixture(t)
 	f.spy.rotate = func() {

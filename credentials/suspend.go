@@ -120,7 +120,7 @@ type Resumed struct {
 	Username string // empty if it was the suspension of the domain
 }
 
-// suspension returns the event of a suspension, or of its end if there is no reason.
+// suspension returns the event of a suspension, or of its end if the reason is empty.
 func suspension(tenant store.TenantID, domain, username, reason string) Event {
 	if reason == "" {
 		return &Resumed{Tenant: tenant, Domain: domain, Username: username}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -82,7 +83,7 @@ func TestOtherTenantGetsNotFound(t *testing.T) {
 	if list, err := f.Tenant("other").Domains(t.Context(), store.Page{}); len(list) != 0 || err != nil {
 		t.Errorf("Domains of the other tenant: got %v, %v; want none", list, err)
 	}
-	if u, err := f.acme.User(t.Context(), f.user.Username); u != f.user || err != nil {
+	if u, err := f.acme.User(t.Context(), f.user.Username); !reflect.DeepEqual(u, f.user) || err != nil {
 		t.Errorf("the user is %+v, %v; want %+v", u, err, f.user)
 	}
 	must(t, f.login(f.user.Username, f.password.Reveal(), here))
@@ -150,7 +151,7 @@ func TestAddUser(t *testing.T) {
 	}
 	for range 2 { // it can be read again
 		got, err := f.acme.User(t.Context(), u.Username)
-		if got != u || err != nil {
+		if !reflect.DeepEqual(got, u) || err != nil {
 			t.Errorf("User returned %+v, %v; want %+v", got, err, u)
 		}
 	}
@@ -261,7 +262,7 @@ func TestRenameUserChangesOnlyTheName(t *testing.T) {
 	must(t, err)
 	must(t, f.acme.RenameUser(t.Context(), f.user.Username, "accounting"))
 	want.Name = "accounting"
-	if got, err := f.acme.User(t.Context(), f.user.Username); got != want || err != nil {
+	if got, err := f.acme.User(t.Context(), f.user.Username); !reflect.DeepEqual(got, want) || err != nil {
 		t.Errorf("got the user %+v, %v; want %+v", got, err, want)
 	}
 	must(t, f.Validate(t.Context(), id))
@@ -288,7 +289,7 @@ func TestResetPassword(t *testing.T) {
 			t.Errorf("after the reset the user is %+v, want generation 2, set an hour later", after)
 		}
 		after.Generation, after.PasswordSet = before.Generation, before.PasswordSet
-		if after != before {
+		if !reflect.DeepEqual(after, before) {
 			t.Errorf("the reset changed %+v to %+v, want no other change", before, after)
 		}
 

@@ -142,6 +142,8 @@ func (s *session) loginFailed(mech, username string, err error) error {
 	case errors.As(err, &refused):
 		cause, answer = CauseNotAllowed, refused.reply
 	case errors.Is(err, errPolicyPanic): // logged already
+	case errors.Is(err, credentials.ErrNetwork):
+		cause, answer = CauseNetwork, replyDenied
 	case errors.Is(err, credentials.ErrDenied) && claimed == credentials.Identity{}:
 		cause, answer = CauseUnknownUser, replyDenied
 	case errors.Is(err, credentials.ErrDenied):

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,6 +34,7 @@ import (
 //	== suspend user r     the user is suspended for the reason r
 //	== suspend domain r   its domain is; without r both go on
 //	== rotate             the user gets a second password; the first works as well
+//	== networks n         the user may log in from the network n only; without n from all
 //	== end overlap        the first password ends
 //	== envelope f -> t u  the next accepted message has sender f and recipients t, u
 //
@@ -122,6 +124,14 @@ func (d *dialogue) event(text string) {
 		}
 	case strings.HasPrefix(text, "suspend "):
 		d.suspend(strings.TrimPrefix(text, "suspend "))
+	case strings.HasPrefix(text, "networks"):
+		var networks []netip.Prefix
+		if _, network, ok := strings.Cut(text, " "); ok {
+			networks = append(networks, netip.MustParsePrefix(network))
+		}
+		if err := d.r.Credentials.Tenant(d.r.Tenant).SetNetworks(d.t.Context(), d.r.Username, networks); err != nil {
+			d.t.Fatalf("%s: %v", d.line, err)
+		}
 	case text == "rotate":
 		if _, err := d.r.Credentials.Tenant(d.r.Tenant).RotatePassword(d.t.Context(), d.r.Username, time.Hour); err != nil {
 			d.t.Fatalf("%s: %v", d.line, err)

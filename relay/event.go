@@ -79,6 +79,7 @@ const (
 	CauseTooManyTries                          // MaxAuthTries
 	CauseTooManyConns                          // the password is right; the user has MaxConnsPerUser connections
 	CauseProtocol                              // a malformed response, an unknown mechanism, AUTH out of order, or canceled
+	CauseNetwork                               // the password is right, the user may not log in from there: credentials.Tenant.SetNetworks
 )
 
 // String returns the cause in words.
@@ -104,6 +105,8 @@ func (c LoginCause) String() string {
 		return "too many connections of the user"
 	case CauseProtocol:
 		return "protocol error"
+	case CauseNetwork:
+		return "network not allowed"
 	}
 	return fmt.Sprintf("LoginCause(%d)", int(c))
 }

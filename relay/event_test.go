@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -226,6 +227,31 @@ func TestTooManyConnsOfUser(t *testing.T) {
 	e, _ := events.all()[1].(*relay.LoginRefused)
 	if e == nil || e.Cause != relay.CauseTooManyConns || e.Identity.Username != r.Username || !strings.HasPrefix(reply, strconv.Itoa(e.Code)) {
 		t.Errorf("got event %+v for the reply %q, want too many connections of %s", e, reply, r.Username)
+	}
+}
+
+// A login from a network that is not allowed gets the reply to a wrong password. Only
+// the event tells the difference.
+func TestLoginFromElsewhere(t *testing.T) {
+	events := newEventLog()
+	r := startRelay(t, func(s *relay.Server) { s.OnEvent = events.add })
+	elsewhere := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	if err := r.Credentials.Tenant(r.Tenant).SetNetworks(t.Context(), r.Username, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, r, true)
+	c.want("220")
+	c.cmd("EHLO client.test", "250")
+	right := c.cmd(expand(r, "AUTH PLAIN $plain"), "535")
+	wrong := c.cmd("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+r.Username+"\x00wrong")), "535")
+	if right != wrong {
+		t.Errorf("got %q for the right password, and %q for a wrong one", right, wrong)
+	}
+	for i, want := range []relay.LoginCause{relay.CauseNetwork, relay.CauseWrongPassword} {
+		e, _ := events.all()[i].(*relay.LoginRefused)
+		if e == nil || e.Cause != want || e.Identity.Username != r.Username || e.Code != 535 {
+			t.Errorf("got event %+v, want the cause %q", e, want)
+		}
 	}
 }
 

@@ -76,6 +76,9 @@ type User struct {
 	OldConnection time.Time
 	NewConnection time.Time
 
+	// Networks are the networks that the user may log in from. Nil means all.
+	Networks []netip.Prefix
+
 	// Suspended says why the user may not send, and DomainSuspended why its domain
 	// may not. They are empty otherwise. DomainSuspended is the domain's Suspended
 	// when the user is read; AddUser ignores it.
@@ -186,6 +189,11 @@ type Store interface {
 	// empty reason ends the suspension. The reason may be the same as before.
 	// ErrNotFound: the tenant has no such user.
 	SuspendUser(ctx context.Context, tenant TenantID, username, reason string) error
+
+	// SetNetworks sets the user's Networks, at most 100, in the given order, and
+	// changes nothing else. An empty list is read as nil. ErrNotFound: the tenant has
+	// no such user.
+	SetNetworks(ctx context.Context, tenant TenantID, username string, networks []netip.Prefix) error
 
 	// SetPassword replaces the user's hash, sets PasswordSet to at, adds one to
 	// Generation, ends a rotation as EndOverlap does, and changes nothing else. If

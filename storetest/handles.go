@@ -122,6 +122,7 @@ func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 		"SuspendUser":    func() error { return t.SuspendUser(ctx, acme, "u1", suspended) },
 		"RenameUser":     func() error { return t.RenameUser(ctx, acme, "u1", "renamed") },
 		"RotatePassword": func() error { return t.RotatePassword(ctx, acme, "u2", 1, "x", day, day) },
+		"SetNetworks":    func() error { return t.SetNetworks(ctx, acme, "u1", networks(1)) },
 		"EndOverlap":     func() error { return t.EndOverlap(ctx, acme, "u2", 1) },
 		"SetPassword":    func() error { return t.SetPassword(ctx, acme, "u1", 1, "x", day) },
 		"DeleteUser":     func() error { return t.DeleteUser(ctx, acme, "u2") },

@@ -72,6 +72,7 @@ func promises() []promise {
 		connectionPromises,
 		userSuspensionPromises,
 		rotationPromises,
+		networkPromises,
 		listPromises,
 		textPromises,
 		handlePromises,

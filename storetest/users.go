@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -19,6 +21,7 @@ var userPromises = []promise{
 				Tenant: acme, Domain: acmeDomain, Username: "imported", Name: "", Generation: 7,
 				Created: day, PasswordSet: day.Add(time.Hour),
 				LastConnection: day.Add(2 * time.Hour), LastConnectionFrom: addr6,
+				Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Suspended: suspended,
 			}
 			ignored := imported
 			ignored.OldUntil, ignored.OldConnection, ignored.NewConnection = day, day, day
@@ -178,6 +181,7 @@ var userPromises = []promise{
 			t.fails(t.RenameUser(ctx, rival, "u1", "mine"), store.ErrNotFound, "RenameUser of another tenant")
 			t.fails(t.SetPassword(ctx, rival, "u1", 1, "x", day), store.ErrNotFound, "SetPassword of another tenant")
 			t.fails(t.SetPassword(ctx, rival, "u1", 2, "x", day), store.ErrNotFound, "SetPassword of another tenant, wrong generation")
+			t.fails(t.SetNetworks(ctx, rival, "u1", nil), store.ErrNotFound, "SetNetworks of another tenant")
 			t.fails(t.RotatePassword(ctx, rival, "u1", 1, "x", day, day), store.ErrNotFound, "RotatePassword of another tenant")
 			t.fails(t.EndOverlap(ctx, rival, "u1", 1), store.ErrNotFound, "EndOverlap of another tenant")
 			t.fails(t.DeleteUser(ctx, rival, "u1"), store.ErrNotFound, "DeleteUser of another tenant")
@@ -197,7 +201,7 @@ var userPromises = []promise{
 			for _, username := range []string{"", "u", "u11", acmeDomain, "%", "u_"} {
 				u, hash, old, err := t.Lookup(t.Context(), username)
 				t.fails(err, store.ErrNotFound, "Lookup(%q)", username)
-				if err != nil && (hash != "" || old != "" || u != store.User{}) {
+				if err != nil && (hash != "" || old != "" || !reflect.DeepEqual(u, store.User{})) {
 					t.Errorf("Lookup(%q): got %+v and hash %q with its error, want neither", username, u, hash)
 				}
 			}

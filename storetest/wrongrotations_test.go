@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,16 @@ func init() {
 			name:  "SetPassword/EndsARotation",
 			words: "ends a rotation as EndOverlap does",
 		},
+		"networks are sorted": {
+			make:  func(s store.Store) store.Store { return sortsNetworks{s} },
+			name:  "SetNetworks/AsGiven",
+			words: "in the given order",
+		},
+		"networks of any tenant's user are set": {
+			make:  func(s store.Store) store.Store { return networksOfAny{s} },
+			name:  "SetNetworks/NotFound",
+			words: "the tenant has no such user",
+		},
 		"a login is of either password": {
 			make:  func(s store.Store) store.Store { return anyPassword{s} },
 			name:  "RecordLogin/OldAndNew",
@@ -44,6 +55,22 @@ func init() {
 	} {
 		mistakes[name] = m
 	}
+}
+
+type sortsNetworks struct{ store.Store }
+
+func (s sortsNetworks) SetNetworks(ctx context.Context, tenant store.TenantID, username string, networks []netip.Prefix) error {
+	sorted := slices.SortedFunc(slices.Values(networks), netip.Prefix.Compare)
+	return s.Store.SetNetworks(ctx, tenant, username, sorted)
+}
+
+type networksOfAny struct{ store.Store }
+
+func (s networksOfAny) SetNetworks(ctx context.Context, tenant store.TenantID, username string, networks []netip.Prefix) error {
+	if u, _, _, err := s.Lookup(ctx, username); err == nil {
+		tenant = u.Tenant
+	}
+	return s.Store.SetNetworks(ctx, tenant, username, networks)
 }
 
 type forgetsOld struct{ store.Store }

@@ -3,6 +3,7 @@ package console_test
 import (
 	"net/http"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -43,7 +44,7 @@ func TestOtherTenantsAre404(t *testing.T) {
 			}
 		})
 	}
-	if got, err := f.rival.User(t.Context(), other.Username); err != nil || got != other {
+	if got, err := f.rival.User(t.Context(), other.Username); err != nil || !reflect.DeepEqual(got, other) {
 		t.Errorf("got %+v (%v), want the other tenant's user as it was", got, err)
 	}
 }

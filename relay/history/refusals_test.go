@@ -115,6 +115,7 @@ func TestLoginRefused(t *testing.T) {
 	for _, e := range []relay.Event{
 		&relay.LoginRefused{Client: shop, Cause: relay.CauseWrongPassword, Code: 535, Reason: "username or password is wrong"},
 		&relay.LoginRefused{Client: shop, Cause: relay.CauseNoTLS, Code: 538, Reason: "use STARTTLS before AUTH"},
+		&relay.LoginRefused{Client: shop, Cause: relay.CauseNetwork, Code: 535, Reason: "username or password is wrong"},
 		&relay.LoginRefused{Client: unknown, Username: "nobody", Cause: relay.CauseUnknownUser, Code: 535},
 		&relay.MessageRefused{Client: unknown, Field: relay.FieldMailFrom, Code: 530},
 		&relay.CommandRefused{Client: shop, Code: 500},
@@ -123,11 +124,11 @@ func TestLoginRefused(t *testing.T) {
 		h.OnRelayEvent(e)
 	}
 	list := activities(t, h, store.ActivityFilter{})
-	if len(list) != 2 {
-		t.Fatalf("%d activities, want 2: %+v", len(list), list)
+	if len(list) != 3 {
+		t.Fatalf("%d activities, want 3: %+v", len(list), list)
 	}
-	reasons := list[0].Reason + "\n" + list[1].Reason
-	for _, want := range []string{"wrong password, from 192.0.2.0/24", "reset it, from 192.0.2.0/24"} {
+	reasons := list[0].Reason + "\n" + list[1].Reason + "\n" + list[2].Reason
+	for _, want := range []string{"wrong password, from 192.0.2.0/24", "reset it, from 192.0.2.0/24", "network not allowed, from 192.0.2.0/24"} {
 		if !strings.Contains(reasons, want) {
 			t.Errorf("the reasons are %q, want %q", reasons, want)
 		}

@@ -105,6 +105,7 @@ var causes = map[relay.LoginCause]string{
 	relay.CauseTooManyTries:    "too_many_tries",
 	relay.CauseTooManyConns:    "too_many_conns",
 	relay.CauseProtocol:        "protocol",
+	relay.CauseNetwork:         "network",
 }
 
 // loginsRefused writes a sample for each cause, also if it is 0, so that a rate is

@@ -169,7 +169,7 @@ func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
 		return store.ErrTaken
 	}
 	s.issued[u.Username] = true
-	u.DomainSuspended = ""
+	u.DomainSuspended, u.Networks = "", networksOf(u.Networks)
 	added := user{User: u, hash: hash}
 	added.endOverlap()
 	s.users[u.Username] = added
@@ -191,6 +191,7 @@ func (s *Store) User(ctx context.Context, tenant store.TenantID, username string
 
 // asRead returns a user with what is read from its domain. The caller must hold s.mu.
 func (s *Store) asRead(u user) store.User {
+	u.Networks = slices.Clone(u.Networks)
 	u.DomainSuspended = s.domains[domainKey{u.Tenant, u.Domain}].Suspended
 	return u.User
 }
@@ -230,6 +231,17 @@ func (s *Store) SuspendUser(ctx context.Context, tenant store.TenantID, username
 		return nil
 	})
 }
+
+// SetNetworks implements [store.Store].
+func (s *Store) SetNetworks(ctx context.Context, tenant store.TenantID, username string, networks []netip.Prefix) error {
+	return s.change(ctx, tenant, username, func(u *user) error {
+		u.Networks = networksOf(networks)
+		return nil
+	})
+}
+
+// networksOf returns a copy of a list, or nil if it is empty.
+func networksOf(list []netip.Prefix) []netip.Prefix { return append([]netip.Prefix(nil), list...) }
 
 // SetPassword implements [store.Store].
 func (s *Store) SetPassword(ctx context.Context, tenant store.TenantID, username string, generation int64, hash string, at time.Time) error {

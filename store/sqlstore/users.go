@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -16,7 +18,7 @@ import (
 // it holds for users that are added at the same time, also by an older program, and a
 // large domain is suspended with one write.
 const (
-	userColumns = `tenant, domain, username, name, generation, created, password_set, last_connection, last_from, suspended`
+	userColumns = `tenant, domain, username, name, generation, created, password_set, last_connection, last_from, suspended, networks`
 	readColumns = userColumns + `, old_generation, old_until, old_connection, new_connection, COALESCE((SELECT d.suspended FROM {domains} AS d WHERE d.name = u.domain AND d.tenant = u.tenant), '')`
 )
 
@@ -41,9 +43,9 @@ func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
 		if !ok {
 			return store.ErrNotFound
 		}
-		_, err = tx.exec(ctx, `INSERT INTO {users} (`+userColumns+`, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		_, err = tx.exec(ctx, `INSERT INTO {users} (`+userColumns+`, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			string(u.Tenant), u.Domain, u.Username, u.Name, u.Generation, u.Created.UnixMicro(), u.PasswordSet.UnixMicro(),
-			u.LastConnection.UnixMicro(), addrText(u.LastConnectionFrom), u.Suspended, hash)
+			u.LastConnection.UnixMicro(), addrText(u.LastConnectionFrom), u.Suspended, networksText(u.Networks), hash)
 		return err
 	})
 	return failed("add user", err)
@@ -141,6 +143,32 @@ func (s *Store) SuspendUser(ctx context.Context, tenant store.TenantID, username
 			return u.Suspended == reason, err
 		})
 	return failed("suspend user", err)
+}
+
+// SetNetworks implements [store.Store].
+func (s *Store) SetNetworks(ctx context.Context, tenant store.TenantID, username string, networks []netip.Prefix) error {
+	text := networksText(networks)
+	if err := shorter(maxNetworks, []string{text}); err != nil {
+		return failed("set networks", err)
+	}
+	err := s.change(
+		func() (int64, error) {
+			return s.exec(ctx, `UPDATE {users} SET networks = ? WHERE username = ? AND tenant = ?`, text, username, string(tenant))
+		},
+		func() (bool, error) {
+			u, err := s.user(ctx, tenant, username)
+			return slices.Equal(u.Networks, networks), err
+		})
+	return failed("set networks", err)
+}
+
+// networksText is the text of networks in a column.
+func networksText(networks []netip.Prefix) string {
+	texts := make([]string, len(networks))
+	for i, network := range networks {
+		texts[i] = network.String()
+	}
+	return strings.Join(texts, " ")
 }
 
 // SetPassword implements [store.Store].
@@ -277,9 +305,9 @@ func (s *Store) change(update func() (int64, error), look func() (bool, error)) 
 func scanUser(row interface{ Scan(...any) error }, more ...any) (store.User, error) {
 	var u store.User
 	var created, passwordSet, lastConnection, oldGeneration, oldUntil, oldConnection, newConnection int64
-	var from string
+	var from, networks string
 	err := row.Scan(append([]any{&u.Tenant, &u.Domain, &u.Username, &u.Name, &u.Generation,
-		&created, &passwordSet, &lastConnection, &from, &u.Suspended,
+		&created, &passwordSet, &lastConnection, &from, &u.Suspended, &networks,
 		&oldGeneration, &oldUntil, &oldConnection, &newConnection, &u.DomainSuspended}, more...)...)
 	if err != nil {
 		return store.User{}, err
@@ -291,6 +319,13 @@ func scanUser(row interface{ Scan(...any) error }, more ...any) (store.User, err
 		u.OldUntil = time.UnixMicro(oldUntil).UTC()
 		u.OldConnection = time.UnixMicro(oldConnection).UTC()
 		u.NewConnection = time.UnixMicro(newConnection).UTC()
+	}
+	for text := range strings.FieldsSeq(networks) {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return store.User{}, fmt.Errorf("user %q: %w", u.Username, err)
+		}
+		u.Networks = append(u.Networks, network)
 	}
 	if from != "" {
 		if u.LastConnectionFrom, err = netip.ParseAddr(from); err != nil {
@@ -313,6 +348,8 @@ func addrText(a netip.Addr) string {
 const (
 	maxKey  = 255
 	maxLong = 1024
+
+	maxNetworks = 8192
 )
 
 func fits(keys ...string) error {

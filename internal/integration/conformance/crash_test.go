@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"reflect"
 	"syscall"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func TestKilled(t *testing.T) {
 			got, hash, _, err := st.Lookup(t.Context(), user.Username)
 			want := user
 			want.Generation, want.LastConnection, want.LastConnectionFrom = 2, domain.Created, netip.IPv6Unspecified()
-			if err != nil || got != want || hash != "second" {
+			if err != nil || !reflect.DeepEqual(got, want) || hash != "second" {
 				t.Errorf("Lookup: got %+v, %q, %v, want %+v, %q", got, hash, err, want, "second")
 			}
 			for id, size := range killedMails {

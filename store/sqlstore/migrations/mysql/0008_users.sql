@@ -13,3 +13,6 @@ ALTER TABLE {users} ADD COLUMN old_generation BIGINT NOT NULL DEFAULT -1;
 ALTER TABLE {users} ADD COLUMN old_until BIGINT NOT NULL DEFAULT -62135596800000000;
 ALTER TABLE {users} ADD COLUMN old_connection BIGINT NOT NULL DEFAULT -62135596800000000;
 ALTER TABLE {users} ADD COLUMN new_connection BIGINT NOT NULL DEFAULT -62135596800000000;
+
+-- The networks that the user may log in from, separated by spaces; empty means all.
+ALTER TABLE {users} ADD COLUMN networks VARBINARY(8192) NOT NULL DEFAULT '';
