@@ -12,6 +12,9 @@
 //	GATEPOST_UPSTREAM_USERNAME  login there (default: none)
 //	GATEPOST_UPSTREAM_PASSWORD  its password
 //	GATEPOST_MONTHLY_LIMIT      how many recipients each tenant may have in a month, in UTC (default: no limit)
+//	GATEPOST_ZONE               zone of yours with the DKIM records of docs/domains.md (default: none, and
+//	                            every domain sends, unsigned)
+//	GATEPOST_ZONE_KEY           file with the RSA key of its selector gp1, in PEM
 //	GATEPOST_WEBHOOK_URL        https URL that gets the events of all tenants, signed (default: none)
 //	GATEPOST_WEBHOOK_SECRET     its secret, whsec_ and 32 random bytes in base64
 //	GATEPOST_LISTEN             address for STARTTLS (default :587)
@@ -51,6 +54,8 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/examples/internal/daemon"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/dkim"
+	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/relay/metrics"
@@ -75,6 +80,7 @@ type settings struct {
 	upstream, username string
 	password           credentials.Password
 	monthlyLimit       int64
+	zone, zoneKey      string
 	webhookURL         string
 	webhookSecret      credentials.Password
 }
@@ -99,6 +105,9 @@ func readSettings(env *daemon.Env) settings {
 			env.Wrong("GATEPOST_MONTHLY_LIMIT is not understood: it has to be a number such as 10000")
 		}
 	}
+	if s.zone = env.Get("GATEPOST_ZONE", ""); s.zone != "" {
+		s.zoneKey = env.Need("GATEPOST_ZONE_KEY", "the file with the key of GATEPOST_ZONE")
+	}
 	if s.webhookURL = env.Get("GATEPOST_WEBHOOK_URL", ""); s.webhookURL != "" {
 		s.webhookSecret = credentials.NewPassword(env.Need("GATEPOST_WEBHOOK_SECRET", "the secret that signs what GATEPOST_WEBHOOK_URL gets"))
 	}
@@ -113,6 +122,21 @@ func (s settings) limits(context.Context, credentials.Identity) ([]limits.Limit,
 // endpoints returns the one that gets the events of each tenant.
 func (s settings) endpoints(context.Context, store.TenantID) ([]webhook.Endpoint, error) {
 	return []webhook.Endpoint{{ID: "product", URL: s.webhookURL, Secrets: []credentials.Password{s.webhookSecret}}}, nil
+}
+
+// domains returns what proves the domains of tenants.
+func (s settings) domains(st *sqlstore.Store, log *slog.Logger) (*domains.Manager, error) {
+	text, err := os.ReadFile(s.zoneKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := dkim.ParsePEM(text)
+	if err != nil {
+		return nil, err
+	}
+	m := &domains.Manager{Store: st, Domains: st, Zone: s.zone, Shared: []dkim.Key{{Selector: "gp1", Signer: key}}, Logger: log}
+	_, err = m.ZoneRecords() // checks the settings
+	return m, err
 }
 
 func main() { daemon.Main(source, readSettings, run) }
@@ -187,6 +211,21 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	start(hist.Run)
 	if set.monthlyLimit > 0 {
 		start(lim.Run)
+	}
+	if set.zone != "" {
+		dom, err := set.domains(st, log)
+		if err != nil {
+			return fmt.Errorf("GATEPOST_ZONE_KEY: %w", err)
+		}
+		q.Next = &dkim.Signer{Keys: dom.Keys, Next: upstream, Logger: log}
+		limit := srv.AllowUser // nil without a limit
+		srv.AllowUser = func(ctx context.Context, r *relay.PolicyRequest) error {
+			if err := dom.AllowUser(ctx, r); err != nil || limit == nil {
+				return err
+			}
+			return limit(ctx, r)
+		}
+		start(dom.Run)
 	}
 	if set.listenMetrics != "" {
 		pages, err := serveMetrics(set.listenMetrics, &metrics.Handler{Server: srv, Queue: q, History: hist})

@@ -1,6 +1,7 @@
 // Saas is a small product around a relay, to try and to copy from. Two customers
 // sign in. Each manages its SMTP users, sees what became of its mail, and has
-// statistics, a webhook, a suppression list and a limit a month. Run it in the root of a checkout:
+// statistics, a webhook, a suppression list, a limit a month, and the DNS records of its
+// domains. Run it in the root of a checkout:
 //
 //	go run ./examples/saas
 //
@@ -43,6 +44,8 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/dkim"
+	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/relay/mx"
@@ -61,6 +64,7 @@ var (
 	webAddr    = flag.String("web", "127.0.0.1:2580", "`address` of the pages")
 	listenAddr = flag.String("listen", "127.0.0.1:2587", "`address` of the relay, for STARTTLS")
 	listenTLS  = flag.String("listen-tls", "127.0.0.1:2465", "`address` of the relay, for TLS from the first byte")
+	unproved   = flag.Bool("unproved-domains", os.Getenv("UPSTREAM") == "", "let a domain send before its owner has proved it; mail to files harms no owner")
 	localHooks = flag.Bool("local-webhooks", false, "allow webhooks to this machine, also without TLS, to try them")
 )
 
@@ -113,11 +117,14 @@ func run(ctx context.Context) error {
 		next = upstream
 	}
 
+	dom := newDomains(st)
+	next = &dkim.Signer{Keys: dom.Keys, Next: next}
 	// The queue and the server record events. hist makes of them what the pages show,
 	// and passes each one to hooks and list. Node names this process: each of several
 	// on one database needs a name of its own.
 	p := &product{db: db, customers: customers(), withTLS: withTLS, sessions: make(map[string]*session)}
 	p.creds = &credentials.Manager{Store: st}
+	p.dom = dom
 	p.list = &suppress.List{Store: st, History: st}
 	p.hooks = &webhook.Sender{Queue: queue.Queue{Spool: requests, Node: "saas"}, Endpoints: p.endpoints, AllowHTTP: *localHooks}
 	if *localHooks {
@@ -132,7 +139,7 @@ func run(ctx context.Context) error {
 		Hostname:       hostname,
 		Credentials:    p.creds,
 		Forwarder:      p.limits,
-		AllowUser:      p.limits.AllowUser,
+		AllowUser:      p.allowUser,
 		AllowRecipient: p.list.AllowRecipient,
 		OnEvent:        p.hist.OnRelayEvent,
 		TLSConfig:      &tls.Config{Certificates: []tls.Certificate{cert}},
@@ -147,8 +154,8 @@ func run(ctx context.Context) error {
 	working, stop := context.WithCancel(context.Background())
 	defer stop()
 	var workers sync.WaitGroup
-	ended := make(chan error, 7)
-	for _, work := range []func(context.Context) error{q.Run, p.hooks.Run, p.hist.Run, p.limits.Run} {
+	ended := make(chan error, 8)
+	for _, work := range []func(context.Context) error{q.Run, p.hooks.Run, p.hist.Run, p.limits.Run, dom.Run} {
 		workers.Go(func() { ended <- work(working) })
 	}
 	go func() { ended <- srv.Serve(ports[0]) }()
@@ -182,6 +189,7 @@ type product struct {
 	hist      *history.History
 	list      *suppress.List
 	limits    *limits.Limiter
+	dom       *domains.Manager
 	hooks     *webhook.Sender
 	db        *sql.DB
 	customers []*customer
@@ -211,6 +219,9 @@ func (p *product) handler(users *console.Handler) http.Handler {
 	mux.HandleFunc("POST /webhook", p.form("/webhook", p.setWebhook))
 	mux.HandleFunc("POST /webhook/test", p.form("/webhook", p.testWebhook))
 	mux.HandleFunc("POST /webhook/remove", p.form("/webhook", p.removeWebhook))
+	mux.HandleFunc("GET /domains", p.page("domains", "Domains", p.domainsPage))
+	mux.HandleFunc("GET /domains/{name}", p.page("domain", "Domain", p.domainPage))
+	mux.HandleFunc("POST /domains/check", p.form("/domains", p.checkDomain))
 	mux.HandleFunc("GET /suppressions", p.page("suppressions", "Suppression list", p.suppressions))
 	mux.HandleFunc("POST /suppressions", p.form("/suppressions", p.suppress))
 	mux.HandleFunc("POST /suppressions/remove", p.form("/suppressions", p.unsuppress))

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/relay/queue"
@@ -45,6 +48,7 @@ func newSite(t *testing.T) *site {
 	p := &product{db: db, customers: customers(), sessions: make(map[string]*session)}
 	p.creds = &credentials.Manager{Store: st}
 	p.list = &suppress.List{Store: st}
+	p.dom = &domains.Manager{Store: st, Domains: st, Resolvers: []domains.Resolver{noDNS{}}}
 	p.hist = &history.History{Store: st}
 	p.hooks = &webhook.Sender{Queue: queue.Queue{Spool: new(memory.Store)}, Endpoints: p.endpoints}
 	p.limits = &limits.Limiter{Store: st, Limits: p.plan}
@@ -60,6 +64,44 @@ func newSite(t *testing.T) *site {
 	s := &site{p, httptest.NewServer(p.handler(&console.Handler{SMTPHost: hostname}))}
 	t.Cleanup(s.Close)
 	return s
+}
+
+// noDNS is a [domains.Resolver] that finds nothing.
+type noDNS struct{}
+
+func (noDNS) LookupCNAME(_ context.Context, name string) (string, error) {
+	return "", &net.DNSError{IsNotFound: true, Name: name}
+}
+
+func (d noDNS) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	_, err := d.LookupCNAME(ctx, name)
+	return nil, err
+}
+
+// The records of a domain are on its page, with what was seen of them.
+func TestDomainPage(t *testing.T) {
+	s := newSite(t)
+	c := s.browser(t, "acme")
+	if _, err := s.creds.Tenant("acme").AddDomain(t.Context(), "shop.example"); err != nil {
+		t.Fatal(err)
+	}
+	if _, page := get(t, c, s.URL+"/domains"); !strings.Contains(page, `href="/domains/shop.example"`) || !strings.Contains(page, "unverified") {
+		t.Errorf("the list is\n%s", page)
+	}
+	for _, want := range []string{"._domainkey.shop.example", "v=DKIM1; k=rsa; p=", "not checked", "may not send"} {
+		if _, page := get(t, c, s.URL+"/domains/shop.example"); !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+	if page := post(t, c, s.URL+"/domains/check", url.Values{"name": {"shop.example"}}); !strings.Contains(page, "shop.example is unverified") {
+		t.Errorf("Check now gets\n%s", page)
+	}
+	if _, page := get(t, c, s.URL+"/domains/shop.example"); !strings.Contains(page, "missing; there is no such record yet") {
+		t.Errorf("after Check now the page is\n%s", page)
+	}
+	if status, _ := get(t, s.browser(t, "birch"), s.URL+"/domains/shop.example"); status != http.StatusNotFound {
+		t.Errorf("another customer gets %d, want 404", status)
+	}
 }
 
 // browser returns a client with cookies, which has signed in unless customer is empty.
@@ -104,7 +146,7 @@ func read(t *testing.T, r *http.Response, err error) (int, string) {
 	return r.StatusCode, string(page)
 }
 
-var paths = []string{"/", "/activity", "/activity/m1", "/statistics", "/webhook", "/suppressions", "/users/"}
+var paths = []string{"/", "/activity", "/activity/m1", "/statistics", "/webhook", "/suppressions", "/domains", "/domains/shop.example", "/users/"}
 
 // Without a session every page leads to the page to sign in.
 func TestSignIn(t *testing.T) {

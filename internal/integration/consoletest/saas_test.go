@@ -54,7 +54,7 @@ func startSaas(t *testing.T, database string) *saas {
 		t.Fatal(err)
 	}
 	const free = "127.0.0.1:0"
-	cmd := exec.Command(services.Build(t, "examples/saas"), "-web", free, "-listen", free, "-listen-tls", free, "-local-webhooks")
+	cmd := exec.Command(services.Build(t, "examples/saas"), "-web", free, "-listen", free, "-listen-tls", free, "-local-webhooks", "-unproved-domains")
 	cmd.Dir = dir
 	cmd.Env = []string{"TMPDIR=" + dir, "DATABASE=" + database, "UPSTREAM=" + s.up.Addr(), "SSL_CERT_FILE=" + trusted}
 	var log strings.Builder
@@ -342,7 +342,7 @@ func (b *tab) asOther(s *saas) {
 	b.goTo(message)
 	b.heading("Not found")
 	for path, want := range map[string]string{
-		"/activity": "No mail yet.", "/suppressions": "No address is suppressed.", "/users/": "There are no domains yet.", "/webhook": "Saving makes a new secret.", "/statistics?days=1": "Accepted",
+		"/activity": "No mail yet.", "/suppressions": "No address is suppressed.", "/domains": "There are no domains yet.", "/users/": "There are no domains yet.", "/webhook": "Saving makes a new secret.", "/statistics?days=1": "Accepted",
 	} {
 		b.goTo(s.url + path)
 		if got := b.text("main"); !strings.Contains(got, want) || strings.Contains(got, "acme.example") || strings.Contains(got, "https://127") {
