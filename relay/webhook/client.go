@@ -35,6 +35,9 @@ type errAddr struct{ addr netip.Addr }
 
 func (e errAddr) Error() string { return fmt.Sprintf("address %s is not allowed", e.addr) }
 
+// connect makes the client before the first use.
+func (s *Sender) connect() { s.connected.Do(func() { s.client = s.newClient() }) }
+
 // newClient returns a client that connects only to addresses that AllowAddr allows.
 func (s *Sender) newClient() http.Client {
 	dialer := &net.Dialer{Resolver: s.resolver, ControlContext: s.control}
@@ -68,11 +71,16 @@ func (s *Sender) control(_ context.Context, _, address string, _ syscall.RawConn
 	if err != nil {
 		return err
 	}
+	return s.allows(ap.Addr())
+}
+
+// allows returns an error if connections to an address are not allowed.
+func (s *Sender) allows(addr netip.Addr) error {
 	allowed := s.AllowAddr
 	if allowed == nil {
 		allowed = mx.IsPublic
 	}
-	if addr := ap.Addr().Unmap(); !allowed(addr) {
+	if addr = addr.Unmap(); !allowed(addr) {
 		return errAddr{addr}
 	}
 	return nil

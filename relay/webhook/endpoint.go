@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -86,6 +87,23 @@ func (e *Endpoint) target(allowHTTP bool) (*url.URL, error) {
 		return nil, errors.New("webhook: the endpoint's URL does not begin with https://")
 	}
 	return u, nil
+}
+
+// CheckURL returns why a text cannot be the URL of an endpoint, in words that may be
+// shown to the tenant and without a password that it holds. It is for forms: nothing is
+// sent, and no name is looked up. A name that leads to an address that is not allowed is
+// refused when an event is sent; see [Sender.Test].
+func (s *Sender) CheckURL(text string) error {
+	u, err := (&Endpoint{URL: text}).target(s.AllowHTTP)
+	if err != nil {
+		return err
+	}
+	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
+		if err := s.allows(addr); err != nil {
+			return fmt.Errorf("webhook: %w", err)
+		}
+	}
+	return nil
 }
 
 // wants reports whether the endpoint wants events of a type.

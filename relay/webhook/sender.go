@@ -59,10 +59,11 @@ type Sender struct {
 	// name to the end of the header. Zero and less mean 15 seconds.
 	Timeout time.Duration
 
-	prepared sync.Once
-	client   http.Client
-	err      error         // why the fields are wrong
-	resolver *net.Resolver // nil: net.DefaultResolver
+	prepared  sync.Once
+	connected sync.Once
+	client    http.Client
+	err       error         // why the fields are wrong
+	resolver  *net.Resolver // nil: net.DefaultResolver
 
 	sharedSpool sync.Once // logs that the Spool is also that of another queue
 
@@ -107,7 +108,7 @@ func (s *Sender) prepare() error {
 			q.Logger = slog.Default()
 		}
 		q.Logger = q.Logger.With(slog.String("queue", "webhooks"))
-		s.client = s.newClient()
+		s.connect()
 	})
 	return s.err
 }

@@ -286,6 +286,38 @@ func TestSecretsStaySecret(t *testing.T) {
 	})
 }
 
+// A URL is checked without a request. A Sender needs no fields for that, and none for a
+// test.
+func TestCheckURL(t *testing.T) {
+	s := new(webhook.Sender)
+	for text, want := range map[string]string{
+		"https://hooks.example.com/in":           "",
+		"https://user:secret@hooks.example.com/": "",
+		"https://8.8.8.8/":                       "",
+		"http://hooks.example.com/":              "does not begin with https://",
+		"hooks.example.com":                      "not an absolute URL",
+		"https:///path":                          "not an absolute URL",
+		"":                                       "not an absolute URL",
+		"https://secret\x7f":                     "not an absolute URL",
+		"https://127.0.0.1/":                     "127.0.0.1 is not allowed",
+		"https://[::ffff:10.0.0.1]:8443/":        "10.0.0.1 is not allowed",
+		"https://169.254.169.254/latest":         "169.254.169.254 is not allowed",
+	} {
+		err := s.CheckURL(text)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("CheckURL(%q) = %v, want %q", text, err, want)
+		}
+	}
+	if err := (&webhook.Sender{AllowHTTP: true}).CheckURL("http://hooks.example.com/"); err != nil {
+		t.Error(err)
+	}
+	e := one("shop")
+	e.URL = "https://127.0.0.1:1/"
+	if _, err := s.Test(t.Context(), e); err == nil || !strings.Contains(err.Error(), "127.0.0.1 is not allowed") {
+		t.Errorf("Test without fields = %v, want that the address is not allowed", err)
+	}
+}
+
 // Wrong fields are errors that say which.
 func TestFields(t *testing.T) {
 	spool := new(memory.Store)

@@ -15,11 +15,10 @@ type Result struct {
 
 // Test sends an event of the type "webhook.test" to an endpoint, once and without the
 // queue. The error is nil if the endpoint took it; otherwise it says why not, in
-// words that may be shown to the tenant.
+// words that may be shown to the tenant. The Sender needs no Endpoints and no Queue.Spool
+// for it: a process that only has the forms can test too.
 func (s *Sender) Test(ctx context.Context, e Endpoint) (Result, error) {
-	if err := s.prepare(); err != nil {
-		return Result{}, err
-	}
+	s.connect()
 	began := time.Now()
 	p := payload{Type: "webhook.test", Timestamp: stamp(began), Data: struct{}{}}
 	body, err := p.encode()
