@@ -100,7 +100,7 @@ func encode(list []store.Event) ([]events.Chunk, error) {
 		e := &list[i]
 		if err := errors.Join(
 			fits(string(e.Tenant)),
-			fitsLong(e.Domain, e.Username, e.Mail, e.From, e.Author, e.Recipient, e.Subject, e.MessageID, e.Reply.Enhanced, e.Reply.Host, e.Field),
+			shorter(maxID, []string{e.Mail}), fitsLong(e.Domain, e.Username, e.From, e.Author, e.Recipient, e.Subject, e.MessageID, e.Reply.Enhanced, e.Reply.Host, e.Field),
 			shorter(maxReason, []string{e.Reply.Text, e.Reason, e.Grants}),
 		); err != nil {
 			return nil, fmt.Errorf("event of %q: %w", e.Mail, err)

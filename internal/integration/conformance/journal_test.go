@@ -106,6 +106,24 @@ func TestRecordsAreSplit(t *testing.T) {
 	}
 }
 
+// What Record takes, Apply takes: the ID of a mail has at most 64 bytes.
+func TestLongMailIDs(t *testing.T) {
+	for _, b := range databases() {
+		t.Run(b.name, func(t *testing.T) {
+			st := b.open(t, b.create(t))
+			for size, ok := range map[int]bool{64: true, 65: false} {
+				id := strings.Repeat("m", size)
+				a := store.Activity{Tenant: "acme", Mail: id, Received: now}
+				recorded := st.Record(t.Context(), []store.Event{{Kind: store.EventRefused, Time: now, Tenant: "acme", Mail: id}})
+				applied := st.Apply(t.Context(), nil, store.Changes{Activities: []store.ActivityChange{{Activity: a}}})
+				if (recorded == nil) != ok || (applied == nil) != ok {
+					t.Errorf("an ID of %d bytes: Record = %v, Apply = %v", size, recorded, applied)
+				}
+			}
+		})
+	}
+}
+
 // A Put with an event is one statement, and so is one without. An outcome with an
 // event takes one statement more than one without.
 func TestStatements(t *testing.T) {
