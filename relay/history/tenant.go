@@ -108,7 +108,9 @@ func (t Tenant) Mail(ctx context.Context, id string) ([]Recipient, error) {
 
 // Erase erases an address from the tenant's activities of it, with what other servers
 // said about it, and returns from how many. The activities stay without the address,
-// and so do the counts. The letters A to Z match in either case.
+// and so do the counts. The letters A to Z match in either case. All others must be as in
+// the message: an address with an internationalized domain may have been sent to in two
+// forms, bücher.example and xn--bcher-kva.example, and each form is erased by itself.
 //
 // Events that wait are applied first, so that they are erased too. If that fails,
 // nothing is erased, and the caller should try again. Refusals of the last second that
