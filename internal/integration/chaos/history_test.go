@@ -30,7 +30,7 @@ func TestHistoryKilled(t *testing.T) {
 			s := startCountingSink(t)
 			n := historyNodes(t, b, s, 3)
 			l := &load{conns: 9, also: []string{"+b"}}
-			kills := killUnderLoad(t, l, n, 100_000, 3*time.Second)
+			kills := killUnderLoad(t, l, n, 20_000, 1500*time.Millisecond)
 			took := waitForHistory(t, n[0])
 			st := sqlstore.New(n[0].open(t), b.dialect)
 			hist := &history.History{Store: st}
@@ -59,12 +59,12 @@ func historyNodes(t *testing.T, b backend, s *countingSink, count int) []*node {
 	return nodes
 }
 
-// killUnderLoad sends messages until so many got their 250, or 90 seconds are over,
+// killUnderLoad sends messages until so many got their 250, or 30 seconds are over,
 // and kills a node every so often.
 func killUnderLoad(t *testing.T, l *load, nodes []*node, messages int, every time.Duration) (kills int) {
 	t.Helper()
 	stop := l.run(t, nodes...)
-	for end := time.Now().Add(90 * time.Second); l.accepted() < messages && time.Now().Before(end); kills++ {
+	for end := time.Now().Add(30 * time.Second); l.accepted() < messages && time.Now().Before(end); kills++ {
 		time.Sleep(every/2 + rand.N(every))
 		n := nodes[rand.IntN(len(nodes))]
 		n.kill()
