@@ -48,9 +48,6 @@ func (z *zone) at(name string) (list []string, ok bool) {
 	if list, ok = z.records[name]; ok {
 		return list, true
 	}
-	if list, ok = z.records["SERVFAIL"]; ok {
-		return []string{"SERVFAIL"}, true
-	}
 	for rest := name; ; {
 		_, after, found := strings.Cut(rest, ".")
 		if !found {

@@ -142,10 +142,14 @@ func (f *fixture) changes() string {
 	return list
 }
 
-// bubble runs a test in virtual time, with Run of the Manager.
-func bubble(t *testing.T, test func(t *testing.T, f *fixture)) {
+// bubble runs a test in virtual time, with Run of the Manager, whose settings change may
+// change first.
+func bubble(t *testing.T, test func(t *testing.T, f *fixture), change ...func(*fixture)) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
+		for _, c := range change {
+			c(f)
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() {

@@ -85,10 +85,13 @@ func TestSeveralResolvers(t *testing.T) {
 	}
 }
 
+func ownKeys(f *fixture) {
+	f.Zone, f.Shared, f.Secret = "", nil, credentials.NewPassword(strings.Repeat("s", 32))
+}
+
 // Without a zone each domain has a key of its own, which can be replaced.
 func TestOwnKeys(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {
-		f.Zone, f.Shared, f.Secret = "", nil, credentials.NewPassword(strings.Repeat("s", 32))
 		d := f.add(acme, "acme.example")
 		first := d.Records[0]
 		if first.Type != "TXT" || !strings.HasPrefix(first.Value, "v=DKIM1; k=rsa; p=") || !first.Required {
@@ -141,7 +144,7 @@ func TestOwnKeys(t *testing.T) {
 		if d := f.domain(acme, "acme.example"); len(d.Records) != 3 || !d.Records[0].Required {
 			t.Errorf("a week later: got %+v", d.Records)
 		}
-	})
+	}, ownKeys)
 }
 
 // A domain whose provider flattens CNAMEs gets a TXT record.
