@@ -71,10 +71,13 @@ func databasesAndVariants() []backend {
 // dialects are one backend for each database, for what depends on no driver.
 var dialects = []backend{sqliteModernc, postgresPgx, mariadb}
 
-// large are the cases of the spool whose size is what they are about. They take half of
-// the time of all, so they run once for each driver, and not again for each parameter
-// of one.
-var large = []string{"Put/10000Recipients", "Put/Cancelled", "Body/64MiB", "Lease/ManyLanes", "Remove/Removed"}
+// large are the cases of the spool and of history whose size is what they are about. They
+// take half of the time of all, so they run once for each driver, and not again for each
+// parameter of one.
+var large = []string{
+	"Put/10000Recipients", "Put/Cancelled", "Body/64MiB", "Lease/ManyLanes", "Remove/Removed",
+	"Activities/Many", "Put/ManyRecipients", "Apply/ManyAtOnce",
+}
 
 // skipLarge skips a large case of a backend that is a variant of another.
 func (b backend) skipLarge(t *testing.T) {

@@ -5,7 +5,7 @@
 //
 // A short run has one driver for each database. A long run has all drivers, and the
 // parameters of drivers that change how a database compares, counts or isolates. Two
-// things do not run everywhere. The largest cases of the spool run with every driver, and
-// not again with its parameters. The suites over a single connection, and those with
-// contents in a directory, run with one driver for each database.
+// things do not run everywhere. The largest cases of the spool and of history run with
+// every driver, and not again with its parameters. The suites over a single connection,
+// and those with contents in a directory, run with one driver for each database.
 package conformance

@@ -13,6 +13,7 @@ func TestHistory(t *testing.T) {
 	for _, b := range databasesAndVariants() {
 		t.Run(b.name, func(t *testing.T) {
 			storetest.RunHistory(t, func(t *testing.T) func() store.History {
+				b.skipLarge(t)
 				dsn := b.create(t)
 				return func() store.History { return b.open(t, dsn) }
 			})
