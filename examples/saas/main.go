@@ -1,7 +1,7 @@
 // Saas is a small product around a relay, to try and to copy from. Two customers
-// sign in. Each manages its SMTP users, sees what became of its mail, and has
-// statistics, a webhook, a suppression list, a limit a month, and the DNS records of its
-// domains. Run it in the root of a checkout:
+// sign in. Each manages its SMTP users, sends a test message, sees what became of its
+// mail, and has statistics, a webhook, a suppression list, a limit a month, and the DNS
+// records of its domains. Run it in the root of a checkout:
 //
 //	go run ./examples/saas
 //
@@ -135,7 +135,7 @@ func run(ctx context.Context) error {
 	}}
 	q := &queue.Queue{Spool: st, Record: true, Next: next, Hostname: hostname, Node: "saas"}
 	p.limits = &limits.Limiter{Store: st, Limits: p.plan, OnNotice: tell, Next: q}
-	srv := &relay.Server{
+	p.srv = &relay.Server{
 		Hostname:       hostname,
 		Credentials:    p.creds,
 		Forwarder:      p.limits,
@@ -144,6 +144,7 @@ func run(ctx context.Context) error {
 		OnEvent:        p.hist.OnRelayEvent,
 		TLSConfig:      &tls.Config{Certificates: []tls.Certificate{cert}},
 	}
+	srv := p.srv
 	web := &http.Server{
 		Handler:           p.handler(&console.Handler{SMTPHost: hostname, PortSTARTTLS: int(port(0).Port()), PortTLS: int(port(1).Port())}),
 		TLSConfig:         srv.TLSConfig.Clone(),
@@ -186,6 +187,7 @@ func run(ctx context.Context) error {
 // A product is the web pages.
 type product struct {
 	creds     *credentials.Manager
+	srv       *relay.Server
 	hist      *history.History
 	list      *suppress.List
 	limits    *limits.Limiter
@@ -214,6 +216,8 @@ func (p *product) handler(users *console.Handler) http.Handler {
 
 	mux.HandleFunc("GET /activity", p.page("activity", "Activity", p.activity))
 	mux.HandleFunc("GET /activity/{id}", p.page("message", "Message", p.message))
+	mux.HandleFunc("GET /test", p.page("test", "Test message", p.testPage))
+	mux.HandleFunc("POST /test", p.sendTest)
 	mux.HandleFunc("GET /statistics", p.page("statistics", "Statistics", p.statistics))
 	mux.HandleFunc("GET /webhook", p.page("webhook", "Webhook", p.webhook))
 	mux.HandleFunc("POST /webhook", p.form("/webhook", p.setWebhook))

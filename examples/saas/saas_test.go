@@ -146,7 +146,7 @@ func read(t *testing.T, r *http.Response, err error) (int, string) {
 	return r.StatusCode, string(page)
 }
 
-var paths = []string{"/", "/activity", "/activity/m1", "/statistics", "/webhook", "/suppressions", "/domains", "/domains/shop.example", "/users/"}
+var paths = []string{"/", "/activity", "/activity/m1", "/statistics", "/test", "/webhook", "/suppressions", "/domains", "/domains/shop.example", "/users/"}
 
 // Without a session every page leads to the page to sign in.
 func TestSignIn(t *testing.T) {
