@@ -24,8 +24,13 @@ func newDomains(st *sqlstore.Store) *domains.Manager {
 	}
 }
 
-// allowUser refuses users whose domain is not proved, or whose limit is reached.
+// allowUser refuses users of a customer that is suspended, users whose domain is not
+// proved, and those whose limit is reached. A product keeps with each customer why it is
+// suspended.
 func (p *product) allowUser(ctx context.Context, r *relay.PolicyRequest) error {
+	if string(r.Identity.Tenant) == *suspended {
+		return &relay.ReplyError{Code: 550, Enhanced: "5.7.13", Text: "the account is suspended, ask billing@saas.example"}
+	}
 	if err := p.dom.AllowUser(ctx, r); err != nil {
 		return err
 	}

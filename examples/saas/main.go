@@ -65,6 +65,7 @@ var (
 	listenAddr = flag.String("listen", "127.0.0.1:2587", "`address` of the relay, for STARTTLS")
 	listenTLS  = flag.String("listen-tls", "127.0.0.1:2465", "`address` of the relay, for TLS from the first byte")
 	unproved   = flag.Bool("unproved-domains", os.Getenv("UPSTREAM") == "", "let a domain send before its owner has proved it; mail to files harms no owner")
+	suspended  = flag.String("suspend", "", "`customer` that may not send, to see what its tools are told")
 	localHooks = flag.Bool("local-webhooks", false, "allow webhooks to this machine, also without TLS, to try them")
 )
 

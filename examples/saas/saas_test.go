@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/limits"
@@ -263,6 +265,16 @@ func TestForms(t *testing.T) {
 }
 
 // Each page has a bar of what is used, with its colour.
+func TestSuspended(t *testing.T) {
+	defer func(before string) { *suspended = before }(*suspended)
+	*suspended = "acme"
+	var refused *relay.ReplyError
+	err := new(product).allowUser(t.Context(), &relay.PolicyRequest{Client: relay.Client{Identity: credentials.Identity{Tenant: "acme"}}})
+	if !errors.As(err, &refused) || refused.Code != 550 {
+		t.Errorf("allowUser of a suspended customer: got %v, want 550", err)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	s := newSite(t)
 	acme := s.browser(t, "acme")
