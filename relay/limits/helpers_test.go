@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -107,7 +108,7 @@ func (p *product) keep(ctx context.Context, m *relay.Message) error {
 
 // node returns a Limiter on the store of the product.
 func (p *product) node() *limits.Limiter {
-	return &limits.Limiter{Store: &p.count, Limits: p.of, Next: relay.ForwarderFunc(p.keep)}
+	return &limits.Limiter{Store: &p.count, Limits: p.of, Next: relay.ForwarderFunc(p.keep), Logger: slog.New(slog.DiscardHandler)}
 }
 
 // run runs a Limiter until the function it returns is called.

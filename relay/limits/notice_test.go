@@ -34,6 +34,18 @@ func (t *teller) notify(_ context.Context, n limits.Notice) error {
 	return nil
 }
 
+func (t *teller) sort() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.Sort(t.list)
+}
+
+func (t *teller) failing(calls int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fail = calls
+}
+
 func (t *teller) told(test *testing.T, want ...string) {
 	test.Helper()
 	time.Sleep(5 * time.Second)
@@ -72,7 +84,7 @@ func TestNotices(t *testing.T) {
 		p.set(limits.Limit{Max: 200})
 		p.sends(b, billing, 59)
 		told.told(t)
-		told.fail = 2
+		told.failing(2)
 		p.sends(b, billing, 1)
 		told.told(t)
 		told.told(t, "acme/ 80% of 200 until 02-01")
@@ -107,7 +119,7 @@ func TestNoticeLater(t *testing.T) {
 		}
 		applyAll(t, p.st)
 		time.Sleep(5 * time.Second)
-		slices.Sort(told.list)
+		told.sort()
 		told.told(t, "acme/u1 80% of 10 until 01-02", "acme/u2 100% of 10 until 01-02", "acme/u2 80% of 10 until 01-02", "acme/u2 90% of 10 until 01-02")
 	})
 }
