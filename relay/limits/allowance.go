@@ -16,6 +16,10 @@ const (
 	// hold is for how long a grant holds after it was last reserved of.
 	hold = 5 * time.Minute
 
+	// maxAge is for how long a grant is renewed. Recipients of it that were taken and
+	// never recorded are free again after that.
+	maxAge = time.Hour
+
 	// useMargin is how long before its end a grant is not used any more, and
 	// commitMargin how long before it Next must have answered. Then a message is
 	// recorded before the end of the grant, even if the Spool answers late.
@@ -54,6 +58,7 @@ type allowance struct {
 
 	grant   store.Grant // with an empty ID there is none
 	text    string      // the grant, as in Message.Grants
+	born    time.Time
 	until   time.Time
 	left    int64 // of the grant
 	pending int64 // taken from the grant, and Next has not answered yet
@@ -228,16 +233,28 @@ func (a *allowance) reserve(ctx context.Context, l *Limiter, id credentials.Iden
 	r := a.request(limit, n)
 	got, err := l.Store.Reserve(ctx, r)
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err != nil { // it may hold more than this process knows
+	retired := a.grant.ID != r.ID // by a message that used it
+	if err == nil && !retired {
+		a.add(r, got)
+	} else if !retired { // the grant may hold more than this process knows
 		a.drop()
+	}
+	a.mu.Unlock()
+	if err != nil {
 		return fmt.Errorf("limits: reserve of %s: %w", r.Scope, err)
 	}
+	if retired && got.Given > 0 {
+		a.release(ctx, l, r.Grant, got.Given)
+	}
+	return nil
+}
+
+// add adds what was reserved. The caller must hold a.mu.
+func (a *allowance) add(r store.Reservation, got store.Reserved) {
 	a.left += got.Given
 	a.until = r.Until
 	a.usage = got.Usage
 	a.known = max(a.known, got.Usage.Used+got.Mine-a.left-a.pending)
-	return nil
 }
 
 // enter makes the allowance one of the period, and of the limit as it is now. It gives
@@ -246,7 +263,9 @@ func (a *allowance) enter(ctx context.Context, l *Limiter, id credentials.Identi
 	a.mu.Lock()
 	other := !a.period.Equal(begin)
 	g, left := a.grant, a.left
-	if expired := !time.Now().Before(a.until.Add(-useMargin)); other || expired || limit.Max < a.limit.Max {
+	now := time.Now()
+	expired := !now.Before(a.until.Add(-useMargin)) || now.Sub(a.born) > maxAge
+	if other || expired || limit.Max < a.limit.Max {
 		a.drop()
 	} else {
 		left = 0
@@ -279,7 +298,7 @@ func (a *allowance) request(limit Limit, n int64) store.Reservation {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	if a.grant.ID == "" {
 		a.grant = store.Grant{ID: relay.NewID(), Scope: limit.key(a.id), Period: a.period}
-		a.text = store.FormatGrants([]store.Grant{a.grant})
+		a.text, a.born = store.FormatGrants([]store.Grant{a.grant}), now
 	}
 	switch since := now.Sub(a.reserved); { // so that a chunk lasts for about ten seconds
 	case since < 10*time.Second:

@@ -91,10 +91,14 @@ func (l *Limiter) Forward(ctx context.Context, m *relay.Message) error {
 	charged.Grants = grantsOf(m.Grants, parts)
 	limited, cancel := context.WithDeadline(ctx, commitBy(parts))
 	defer cancel()
+	err = errPanicked
+	defer func() { l.settle(ctx, parts, int64(len(m.To)), err) }()
 	err = l.Next.Forward(limited, &charged)
-	l.settle(ctx, parts, int64(len(m.To)), err)
 	return err
 }
+
+// errPanicked stands for the error of a Next that has panicked.
+var errPanicked = errors.New("limits: Next panicked")
 
 var errFields = errors.New("limits: Limiter.Store, Limits and Next are required")
 

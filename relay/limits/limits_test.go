@@ -207,3 +207,48 @@ func TestLimitsFail(t *testing.T) {
 		t.Error("a Limiter without fields runs")
 	}
 }
+
+// slow answers a call of Reserve after two seconds.
+type slow struct{ store.Allowances }
+
+func (s slow) Reserve(ctx context.Context, r store.Reservation) (store.Reserved, error) {
+	got, err := s.Allowances.Reserve(ctx, r)
+	time.Sleep(2 * time.Second)
+	return got, err
+}
+
+// A grant may be retired while more is reserved of it.
+func TestRetiredDuringReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProduct(t, limits.Limit{Max: 10})
+		defer p.stop()
+		l := p.node()
+		l.Store = slow{l.Store}
+		l.Next = relay.ForwarderFunc(func(ctx context.Context, m *relay.Message) error {
+			if len(m.To) == 2 {
+				time.Sleep(time.Second)
+				panic("not kept")
+			}
+			if grants, err := store.ParseGrants(m.Grants); err != nil || len(grants) != 1 {
+				t.Errorf("charged to %+v, %v", grants, err)
+			}
+			return p.keep(ctx, m)
+		})
+		panicked := make(chan any, 1)
+		go func() {
+			defer func() { panicked <- recover() }()
+			send(l, billing, 2)
+		}()
+		time.Sleep(2500 * time.Millisecond)
+		send(l, billing, 3) // the grant is retired while this one reserves
+		if got := <-panicked; got != "not kept" {
+			t.Errorf("the panic of Next became %v", got)
+		}
+		time.Sleep(7 * time.Minute)
+		for send(l, billing, 1) == nil {
+		}
+		if p.kept != 10 {
+			t.Errorf("%d are kept, want 10", p.kept)
+		}
+	})
+}

@@ -75,7 +75,7 @@ func (l *Limiter) keepAhead(ctx context.Context) {
 		case ahead:
 			a.moreOf(ctx, l)
 		case unused:
-			a.giveBackAll(ctx, l)
+			a.giveBackUnused(ctx, l, idle)
 		case old:
 			l.mu.Lock()
 			delete(l.allowances, key)
@@ -112,15 +112,19 @@ func (a *allowance) moreOf(ctx context.Context, l *Limiter) {
 	}
 }
 
-// giveBackAll gives back what the grant has left.
-func (a *allowance) giveBackAll(ctx context.Context, l *Limiter) {
+// giveBackUnused gives back what the grant has left, if it was not used for a while.
+func (a *allowance) giveBackUnused(ctx context.Context, l *Limiter, unused time.Duration) {
 	if err := a.reserving.lock(ctx); err != nil {
 		return
 	}
 	defer a.reserving.unlock()
 	a.mu.Lock()
 	g, left := a.grant, a.left
-	a.drop()
+	if time.Since(a.used) < unused { // a message has used it since the caller looked
+		left = 0
+	} else {
+		a.drop()
+	}
 	a.mu.Unlock()
 	if left > 0 {
 		a.release(ctx, l, g, left)
@@ -132,7 +136,7 @@ func (l *Limiter) releaseAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	for _, a := range l.all() {
-		a.giveBackAll(ctx, l)
+		a.giveBackUnused(ctx, l, 0)
 	}
 }
 
