@@ -45,7 +45,9 @@ func (s *Store) lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased
 	if err != nil {
 		return nil, err
 	}
-	taken()
+	if len(leased) == len(found) { // otherwise another call may yet give back what it has locked
+		taken()
+	}
 	return leased, nil
 }
 
