@@ -323,12 +323,6 @@ func (p *product) statistics(r *http.Request, s *session) (any, error) {
 	return map[string]any{"Days": days, "Statistics": found, "Highest": highest}, err
 }
 
-// makeTable makes the product's own table.
-func makeTable(ctx context.Context, db *sql.DB) error {
-	_, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS saas_webhooks (tenant TEXT PRIMARY KEY, url TEXT NOT NULL, secret TEXT NOT NULL)`)
-	return err
-}
-
 // endpoints returns where the events of a customer go. The secret has to be kept as
 // text, since it signs each request.
 func (p *product) endpoints(ctx context.Context, tenant store.TenantID) ([]webhook.Endpoint, error) {

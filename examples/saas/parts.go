@@ -43,6 +43,12 @@ func openDatabase(name string) (*sql.DB, sqlstore.Dialect, error) {
 	return db, sqlstore.SQLite, err
 }
 
+// makeTable makes the product's own table.
+func makeTable(ctx context.Context, db *sql.DB) error {
+	_, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS saas_webhooks (tenant TEXT PRIMARY KEY, url TEXT NOT NULL, secret TEXT NOT NULL)`)
+	return err
+}
+
 // outbox writes each message to a file, and refuses mail to unknown@ any domain.
 func outbox(dir string) relay.ForwarderFunc {
 	return func(_ context.Context, m *relay.Message) error {
