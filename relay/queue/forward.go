@@ -46,6 +46,7 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 		q.unsure()
 		return putError(m.ID, err)
 	}
+	q.dispatcher.remember(m.ID)
 	for i := range m.To {
 		q.emit(&Queued{subject(mail, m.To[i].Address)})
 	}

@@ -57,12 +57,19 @@ func (d *dispatcher) release(j *job) {
 const maxRecent = 10_000
 
 // isKnown reports whether this node works on a mail, or has kept it lately. If a caller
-// hands on such a mail again, the Spool says what is still to be done.
+// hands on such a mail again, the Spool says what is still to be done. The caller must hold
+// d.mu.
 func (d *dispatcher) isKnown(id string) bool {
 	_, recent := d.recent.Get(id)
+	return recent || d.mails[id] > 0
+}
+
+// remember makes a mail known that the Spool has kept.
+func (d *dispatcher) remember(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.recent.Max = maxRecent
 	d.recent.Put(id, struct{}{})
-	return recent || d.mails[id] > 0
 }
 
 // jobsAtOnce is how many jobs are changed while the lock is held.
