@@ -30,7 +30,7 @@ func RunSetups(t *testing.T, fresh func(t *testing.T) (open func() store.Setups)
 			if s == nil {
 				t.Fatal("the function that fresh returned opened nil")
 			}
-			p.check(&setupper{T: t, Setups: s, open: open})
+			p.check(&setupper{T: t, Setups: s, open: open, second: sync.OnceValue(open)})
 		})
 	}
 }
@@ -50,16 +50,8 @@ func setupsPromises() []setupsPromise {
 type setupper struct {
 	*testing.T
 	store.Setups
-	open  func() store.Setups
-	other store.Setups // the second handle
-}
-
-// second returns a second handle on the case's data, opened once.
-func (t *setupper) second() store.Setups {
-	if t.other == nil {
-		t.other = t.open()
-	}
-	return t.other
+	open   func() store.Setups
+	second func() store.Setups // a second handle on the case's data, opened once
 }
 
 // newSetup returns a setup with something in each field.
