@@ -172,7 +172,7 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	hist := &history.History{Store: st, Publish: list.Learn, Logger: log}
 	srv := &relay.Server{
 		Hostname:       set.Hostname,
-		Credentials:    &credentials.Manager{Store: st, Logger: log},
+		Credentials:    &credentials.Manager{Store: st, ClaimDomains: set.zone != "", Logger: log},
 		Forwarder:      q,
 		AllowRecipient: list.AllowRecipient,
 		OnEvent:        hist.OnRelayEvent,

@@ -19,7 +19,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"database/sql"
@@ -28,7 +27,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -50,8 +48,6 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/relay/mx"
 	"github.com/gatepost-mail/gatepost/relay/queue"
-	"github.com/gatepost-mail/gatepost/relay/relaytest"
-	"github.com/gatepost-mail/gatepost/relay/smarthost"
 	"github.com/gatepost-mail/gatepost/relay/suppress"
 	"github.com/gatepost-mail/gatepost/relay/webhook"
 	"github.com/gatepost-mail/gatepost/store"
@@ -80,52 +76,40 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	db, dialect, err := openDatabase(cmp.Or(os.Getenv("DATABASE"), "saas.db"))
+	db, st, requests, err := openStores(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	st, requests := sqlstore.New(db, dialect), sqlstore.New(db, dialect)
-	requests.TablePrefix = "webhook_" // requests wait in tables of their own
-	if err := errors.Join(st.Migrate(ctx), requests.Migrate(ctx)); err != nil {
+	cert, withTLS, err := certificate()
+	if err != nil {
 		return err
 	}
-	if err := makeTable(ctx, db); err != nil {
+	ports, err := listen(withTLS)
+	if err != nil {
 		return err
 	}
-	cert, withTLS := relaytest.Certificate(), os.Getenv("CERTIFICATE") != "" // the first is for this machine only
-	if withTLS {
-		if cert, err = tls.LoadX509KeyPair(os.Getenv("CERTIFICATE"), os.Getenv("KEY")); err != nil {
-			return err
-		}
-	}
-	var ports [3]net.Listener
-	for i, addr := range []string{*listenAddr, *listenTLS, *webAddr} {
-		if ports[i], err = net.Listen("tcp", addr); err != nil {
-			return err
-		}
-	}
-	port := func(i int) netip.AddrPort { return ports[i].Addr().(*net.TCPAddr).AddrPort() }
-	if !withTLS && !port(2).Addr().IsLoopback() {
-		return errors.New("-web: others can reach this address, so set CERTIFICATE and KEY")
-	}
-	var next relay.Forwarder = outbox("outbox")
-	if addr := os.Getenv("UPSTREAM"); addr != "" {
-		upstream := &smarthost.Forwarder{
-			Addr: addr, Username: os.Getenv("UPSTREAM_USERNAME"), Password: credentials.NewPassword(os.Getenv("UPSTREAM_PASSWORD")),
-		}
-		defer upstream.Close()
-		next = upstream
-	}
+	next, closeNext := upstream()
+	defer closeNext()
 
-	dom := newDomains(st)
-	next = &dkim.Signer{Keys: dom.Keys, Next: next}
-	// The queue and the server record events. hist makes of them what the pages show,
-	// and passes each one to hooks and list. Node names this process: each of several
-	// on one database needs a name of its own.
 	p := &product{db: db, customers: customers(), withTLS: withTLS, sessions: make(map[string]*session)}
-	p.creds = &credentials.Manager{Store: st}
-	p.dom = dom
+	q := p.wire(st, requests, next)
+	p.srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
+	web := &http.Server{
+		Handler:           p.handler(&console.Handler{SMTPHost: hostname, PortSTARTTLS: ports.number(0), PortTLS: ports.number(1)}),
+		TLSConfig:         p.srv.TLSConfig.Clone(),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+	}
+	return p.serve(ctx, ports, web, q.Run, p.hooks.Run, p.hist.Run, p.limits.Run, p.dom.Run)
+}
+
+// wire connects the parts of the relay. The queue and the server record events. hist makes
+// of them what the pages show, and passes each one to hooks and list. Node names this
+// process: each of several on one database needs a name of its own.
+func (p *product) wire(st, requests *sqlstore.Store, next relay.Forwarder) *queue.Queue {
+	p.creds = &credentials.Manager{Store: st, ClaimDomains: true} // dom decides who has proved a domain
+	p.dom = newDomains(st)
 	p.list = &suppress.List{Store: st, History: st}
 	p.hooks = &webhook.Sender{Queue: queue.Queue{Spool: requests, Node: "saas"}, Endpoints: p.endpoints, AllowHTTP: *localHooks}
 	if *localHooks {
@@ -134,7 +118,8 @@ func run(ctx context.Context) error {
 	p.hist = &history.History{Store: st, Publish: func(ctx context.Context, events []store.Event) error {
 		return errors.Join(p.hooks.Publish(ctx, events), p.list.Learn(ctx, events))
 	}}
-	q := &queue.Queue{Spool: st, Record: true, Next: next, Hostname: hostname, Node: "saas"}
+	signer := &dkim.Signer{Keys: p.dom.Keys, Next: next}
+	q := &queue.Queue{Spool: st, Record: true, Next: signer, Hostname: hostname, Node: "saas"}
 	p.limits = &limits.Limiter{Store: st, Limits: p.plan, OnNotice: tell, Next: q}
 	p.srv = &relay.Server{
 		Hostname:       hostname,
@@ -143,44 +128,41 @@ func run(ctx context.Context) error {
 		AllowUser:      p.allowUser,
 		AllowRecipient: p.list.AllowRecipient,
 		OnEvent:        p.hist.OnRelayEvent,
-		TLSConfig:      &tls.Config{Certificates: []tls.Certificate{cert}},
 	}
-	srv := p.srv
-	web := &http.Server{
-		Handler:           p.handler(&console.Handler{SMTPHost: hostname, PortSTARTTLS: int(port(0).Port()), PortTLS: int(port(1).Port())}),
-		TLSConfig:         srv.TLSConfig.Clone(),
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10,
-	}
+	return q
+}
 
+// serve serves SMTP and the pages, and runs what works in the background, until ctx ends.
+func (p *product) serve(ctx context.Context, ports ports, web *http.Server, work ...func(context.Context) error) error {
 	working, stop := context.WithCancel(context.Background())
 	defer stop()
 	var workers sync.WaitGroup
-	ended := make(chan error, 8)
-	for _, work := range []func(context.Context) error{q.Run, p.hooks.Run, p.hist.Run, p.limits.Run, dom.Run} {
-		workers.Go(func() { ended <- work(working) })
+	ended := make(chan error, len(work)+len(ports))
+	for _, run := range work {
+		workers.Go(func() { ended <- run(working) })
 	}
-	go func() { ended <- srv.Serve(ports[0]) }()
-	go func() { ended <- srv.ServeTLS(ports[1]) }()
+	go func() { ended <- p.srv.Serve(ports[0]) }()
+	go func() { ended <- p.srv.ServeTLS(ports[1]) }()
 	scheme := "http"
-	if withTLS {
+	if p.withTLS {
 		scheme = "https"
 		go func() { ended <- web.ServeTLS(ports[2], "", "") }()
 	} else {
 		go func() { ended <- web.Serve(ports[2]) }()
 	}
-	fmt.Printf("The pages are at %s://%v/ and the relay is at %v.\n", scheme, port(2), port(0))
+	fmt.Printf("The pages are at %s://%v/ and the relay is at %v.\n", scheme, ports[2].Addr(), ports[0].Addr())
 	for _, c := range p.customers {
 		fmt.Printf("Sign in as %s with the password %s\n", c.ID, c.password)
 	}
+	var err error
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
 	}
 	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err = errors.Join(err, web.Shutdown(deadline), srv.Shutdown(deadline), srv.Close()) // messages in progress finish
-	stop()                                                                              // no more mail comes in
+	err = errors.Join(err, web.Shutdown(deadline), p.srv.Shutdown(deadline), p.srv.Close()) // messages in progress finish
+	stop()                                                                                  // no more mail comes in
 	workers.Wait()
 	return err
 }
