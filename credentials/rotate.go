@@ -28,6 +28,10 @@ var ErrOverlap = errors.New("credentials: the password before still works, end t
 //
 // Sessions that logged in with the old password go on until the end of the overlap,
 // and get no further message accepted after it, on any node whose clock is right.
+//
+// The new password has the Manager's Cost. If the old one has another Cost, a login
+// with the old one costs two hashes until the overlap ends, and so does a login with a
+// wrong one; otherwise each costs one.
 func (t Tenant) RotatePassword(ctx context.Context, username string, overlap time.Duration) (Password, error) {
 	if overlap <= 0 || overlap > maxOverlap {
 		return Password{}, &InvalidError{Field: "overlap", Reason: "it must be longer than 0 and at most 30 days"}
@@ -35,7 +39,7 @@ func (t Tenant) RotatePassword(ctx context.Context, username string, overlap tim
 	if err := t.username(username); err != nil {
 		return Password{}, err
 	}
-	u, hash, _, err := t.m.Store.Lookup(ctx, username)
+	u, stored, _, err := t.m.Store.Lookup(ctx, username)
 	if err == nil && u.Tenant != t.id {
 		err = store.ErrNotFound
 	}
@@ -45,11 +49,15 @@ func (t Tenant) RotatePassword(ctx context.Context, username string, overlap tim
 	if err != nil {
 		return Password{}, fmt.Errorf("credentials: rotate password of %s: %w", username, err)
 	}
-	old, err := parsePHC(hash)
+	old, err := parsePHC(stored)
 	if err != nil {
 		return Password{}, err
 	}
-	password, fresh, err := t.newPassword(ctx, old.beside)
+	hash := old.beside
+	if old.cost != t.m.Cost.orDefault() {
+		hash = t.m.newPHC
+	}
+	password, fresh, err := t.newPassword(ctx, hash)
 	if err != nil {
 		return Password{}, err
 	}

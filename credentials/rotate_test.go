@@ -2,6 +2,8 @@ package credentials_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,6 +145,31 @@ func TestRotateCosts(t *testing.T) {
 		must(t, f.acme.EndOverlap(t.Context(), f.user.Username))
 		login(f.password.Reveal(), 0, credentials.ErrDenied)
 		login(fresh.Reveal(), 1, nil)
+	})
+}
+
+// A rotation applies the Manager's Cost. If that has changed, the old password needs a
+// hash of its own until the overlap ends.
+func TestRotateAppliesCost(t *testing.T) {
+	rotating(t, func(t *testing.T, f *fixture, second credentials.Password) {
+		time.Sleep(week)
+		dear := credentials.Cost{MemoryKiB: 2 * cheap.MemoryKiB, Time: cheap.Time + 1, Threads: 1}
+		f.Manager = &credentials.Manager{Store: f.spy, Cost: dear, Logger: f.Logger}
+		third, err := f.Tenant("acme").RotatePassword(t.Context(), f.user.Username, week)
+		must(t, err)
+		_, hash, old, err := f.spy.Lookup(t.Context(), f.user.Username)
+		must(t, err)
+		if want := fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=1$", dear.MemoryKiB, dear.Time); !strings.HasPrefix(hash, want) {
+			t.Error("the new hash does not have the Manager's Cost")
+		}
+		if strings.Split(hash, "$")[4] == strings.Split(old, "$")[4] {
+			t.Error("the new hash has the salt of the old one")
+		}
+		for _, p := range []credentials.Password{third, second} {
+			must(t, f.login(f.user.Username, p.Reveal(), here))
+		}
+		wantError(t, f.login(f.user.Username, f.password.Reveal(), here), credentials.ErrDenied)
+		wantError(t, f.login(f.user.Username, "wrong", here), credentials.ErrDenied)
 	})
 }
 
