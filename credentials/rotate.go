@@ -13,8 +13,10 @@ import (
 // maxOverlap is the longest overlap of a rotation.
 const maxOverlap = 30 * 24 * time.Hour
 
-// ErrOverlap means that a user already has two passwords.
-var ErrOverlap = errors.New("credentials: the password before still works, end the overlap first")
+// ErrOverlap means that a user already has two passwords. If a tool uses the new one,
+// end the overlap with [Tenant.EndOverlap] and rotate again. If the new one was lost,
+// use [Tenant.ResetPassword] instead: EndOverlap would leave only the lost password.
+var ErrOverlap = errors.New("credentials: the user has two passwords already: EndOverlap ends the old one, ResetPassword replaces both if the new one was lost")
 
 // RotatePassword is [Tenant.ResetPassword], except that the old password works for
 // the time overlap as well, at most 30 days; otherwise the error is an
@@ -25,6 +27,11 @@ var ErrOverlap = errors.New("credentials: the password before still works, end t
 // logins with either password: when NewConnection is set and OldConnection does not
 // move any more, the old one can end. A user has at most two passwords: until the
 // overlap ends the error is [ErrOverlap].
+//
+// If the process dies before it has the answer, or the store fails, the rotation may
+// have happened all the same, with a new password that is lost. The old one works until
+// store.User.OldUntil. Replace both with ResetPassword; EndOverlap would leave only the
+// lost one and lock the tool out.
 //
 // Sessions that logged in with the old password go on until the end of the overlap,
 // and get no further message accepted after it, on any node whose clock is right.

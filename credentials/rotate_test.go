@@ -196,6 +196,23 @@ func TestRotateRefused(t *testing.T) {
 	})
 }
 
+// A process died after a rotation was committed, so that nobody has the new password.
+// The old one works, and a reset gives another, as the error of a second try says.
+func TestRotateLosesNewPassword(t *testing.T) {
+	rotating(t, func(t *testing.T, f *fixture, _ credentials.Password) {
+		_, err := f.acme.RotatePassword(t.Context(), f.user.Username, week)
+		wantError(t, err, credentials.ErrOverlap)
+		if !strings.Contains(err.Error(), "ResetPassword replaces both if the new one was lost") {
+			t.Errorf("the error does not tell what to do: %v", err)
+		}
+		must(t, f.login(f.user.Username, f.password.Reveal(), here))
+		third, err := f.acme.ResetPassword(t.Context(), f.user.Username)
+		must(t, err)
+		must(t, f.login(f.user.Username, third.Reveal(), here))
+		wantError(t, f.login(f.user.Username, f.password.Reveal(), here), credentials.ErrDenied)
+	})
+}
+
 // If a reset comes before a rotation that began earlier, the rotation gets a conflict.
 func TestRotateConflict(t *testing.T) {
 	f := newFixture(t)
