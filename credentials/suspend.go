@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -13,9 +14,9 @@ import (
 // in, so that its last connection goes on telling whether it is in use. SuspendUser
 // replaces an earlier reason.
 //
-// The reason has 1 to 200 characters, at least one of them visible, without control
-// characters and characters that change the direction of text; otherwise the error is
-// an [InvalidError]. White space around it is trimmed.
+// The reason has 1 to 200 characters of ASCII, at least one of them visible, without
+// control characters; otherwise the error is an [InvalidError]. SMTP replies are ASCII
+// (RFC 5321 section 4.2). White space around it is trimmed.
 //
 // The mail that waits in the queue is not held; see queue.Admin.
 func (t Tenant) SuspendUser(ctx context.Context, username, reason string) error {
@@ -27,7 +28,11 @@ func (t Tenant) SuspendUser(ctx context.Context, username, reason string) error 
 }
 
 func cleanReason(reason string) (string, error) {
-	return cleanText("reason", reason, 200, "it is longer than 200 characters")
+	reason, err := cleanText("reason", reason, 200, "it is longer than 200 characters")
+	if err == nil && !mailtext.IsASCII(reason) {
+		err = &InvalidError{Field: "reason", Reason: "it has characters beyond ASCII, and the reply of SMTP that tells it is ASCII"}
+	}
+	return reason, err
 }
 
 // ResumeUser ends the suspension of a user, if there is one. A suspension of its

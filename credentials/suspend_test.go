@@ -96,7 +96,7 @@ func TestSuspendOfOthers(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrNotFound", c.name, c.err)
 		}
 	}
-	for _, reason := range []string{"", " \n", "a\nb", "\u202eabc", strings.Repeat("x", 201), "\xff", "\u200b"} {
+	for _, reason := range []string{"", " \n", "a\nb", "\u202eabc", strings.Repeat("x", 201), "\xff", "\u200b", "Zahlung überfällig", "\u00a0paid\u00a0not"} {
 		if err := f.acme.SuspendUser(ctx, f.user.Username, reason); !isInvalid(err) {
 			t.Errorf("SuspendUser, reason %q: got %v, want an InvalidError", reason, err)
 		}
@@ -104,7 +104,11 @@ func TestSuspendOfOthers(t *testing.T) {
 			t.Errorf("SuspendDomain, reason %q: got %v, want an InvalidError", reason, err)
 		}
 	}
-	must(t, f.acme.SuspendUser(ctx, f.user.Username, strings.Repeat("ä", 200)))
+	var invalid *credentials.InvalidError
+	if err := f.acme.SuspendUser(ctx, f.user.Username, "\u00fcberf\u00e4llig"); !errors.As(err, &invalid) || !strings.Contains(invalid.Reason, "ASCII") {
+		t.Errorf("a reason beyond ASCII: got %v, want an InvalidError that says so", err)
+	}
+	must(t, f.acme.SuspendUser(ctx, f.user.Username, strings.Repeat("x", 200)))
 	if err := f.acme.SuspendDomain(ctx, "no domain", "x"); !isInvalid(err) {
 		t.Errorf("SuspendDomain of what is no domain: got %v, want an InvalidError", err)
 	}

@@ -92,7 +92,8 @@ var contentRefusals = map[error]reply{
 func replySuspended(e *credentials.SuspendedError) reply {
 	what := "the user is suspended: "
 	if e.Domain != "" {
-		what = "the domain " + e.Domain + " is suspended: "
+		// A long name is cut, so that there is room for the longest reason.
+		what = "the domain " + mailtext.OneLine(e.Domain, maxReplyText/3) + " is suspended: "
 	}
 	return reply{code: 550, enhanced: "5.7.13", text: what + e.Reason}
 }

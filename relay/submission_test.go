@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
@@ -49,6 +50,31 @@ func TestSubmitAddressesAreWhole(t *testing.T) {
 				t.Errorf("%q: got the error %v, want 501", addr, err)
 			}
 		}
+	}
+}
+
+// The longest reason of a suspension is told whole, also behind the longest domain.
+func TestSubmitTellsWholeReason(t *testing.T) {
+	r := startRelay(t, nil)
+	label := strings.Repeat("a", 60) + "."
+	domain, reason := label+label+label+label+"example", strings.Repeat("x", 200)
+	acme := r.Credentials.Tenant(r.Tenant)
+	if _, err := acme.AddDomain(t.Context(), domain); err != nil {
+		t.Fatal(err)
+	}
+	user, _, err := acme.AddUser(t.Context(), domain, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := acme.SuspendDomain(t.Context(), domain, reason); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Server.Submit(t.Context(), relay.Submission{
+		Identity: credentials.IdentityOf(user), From: "a@" + domain, To: []string{"bob@example.com"}, Content: strings.NewReader(hello),
+	})
+	var re *relay.ReplyError
+	if !errors.As(err, &re) || re.Enhanced != "5.7.13" || !strings.HasSuffix(re.Text, "a... is suspended: "+reason) {
+		t.Errorf("got the error %v, want 5.7.13 with the whole reason", err)
 	}
 }
 
