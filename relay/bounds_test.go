@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
 	"os"
@@ -112,6 +113,34 @@ func TestTempFiles(t *testing.T) {
 		t.Errorf("got %v in TempDir, %v; want nothing", files, err)
 	}
 }
+
+// A Content that panics leaves no temporary file, and no bytes of one in the count.
+func TestTempFilesAfterPanic(t *testing.T) {
+	dir := t.TempDir()
+	r := startRelay(t, func(s *relay.Server) { s.TempDir, s.MaxTempBytes, s.MaxMessageBytes = dir, 500_000, 450_000 })
+	submit := func(content io.Reader) error {
+		_, err := r.Server.Submit(t.Context(), relay.Submission{
+			Identity: identity(t, r), From: "shop@acme.example", To: []string{"bob@example.com"}, Content: content,
+		})
+		return err
+	}
+	for range 3 {
+		var re *relay.ReplyError
+		if err := submit(io.MultiReader(strings.NewReader(sized(400_000)), panicReader{})); !errors.As(err, &re) || re.Code != 421 {
+			t.Errorf("got the error %v, want 421", err)
+		}
+	}
+	if runtime.GOOS == "linux" && holdsFile(t, dir) {
+		t.Errorf("a file in %s is still open", dir)
+	}
+	if err := submit(strings.NewReader(sized(400_000))); err != nil {
+		t.Errorf("after the panics: %v", err)
+	}
+}
+
+type panicReader struct{}
+
+func (panicReader) Read([]byte) (int, error) { panic("the embedder's mistake") }
 
 // holdsFile reports whether this process has a file of dir open.
 func holdsFile(t *testing.T, dir string) bool {

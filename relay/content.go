@@ -57,15 +57,29 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // receive reads a content to its end and makes every line end in CRLF (RFC 5321
 // section 2.3.8). It reads a refused content to its end too, because the client
-// expects the reply there. After maxSkipped bytes it gives up and sets endless.
+// expects the reply there. After maxSkipped bytes it gives up and sets endless. The
+// caller must close the content, also after an error. If r panics, receive closes it.
 func receive(r io.Reader, limit, declared int64, temp *tempSpace) (*content, error) {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
 	c := &content{mem: make([]byte, 0, min(declared+declared/64, maxInMemory)), temp: temp}
+	returned := false
+	defer func() {
+		if !returned {
+			c.Close()
+		}
+	}()
+	err := c.readFrom(r, buf[:], limit)
+	returned = true
+	return c, err
+}
+
+// readFrom reads the content from r, piece by piece into buf.
+func (c *content) readFrom(r io.Reader, buf []byte, limit int64) error {
 	var fault error
 	var lines lineEnds
 	for read := int64(0); ; {
-		n, err := r.Read(buf[:])
+		n, err := r.Read(buf)
 		read += int64(n)
 		if fault == nil {
 			fault = lines.scan(buf[:n], c.write)
@@ -75,18 +89,18 @@ func receive(r io.Reader, limit, declared int64, temp *tempSpace) (*content, err
 		}
 		if fault != nil && read > maxSkipped(limit) {
 			c.endless = true
-			return c, fault
+			return fault
 		}
 		switch {
 		case errors.Is(err, smtp.ErrDataReset):
-			return c, errAbandoned
+			return errAbandoned
 		case err != nil && err != io.EOF:
-			return c, err
+			return err
 		case err == io.EOF && fault != nil:
-			return c, fault
+			return fault
 		case err == io.EOF:
 			c.longLines = lines.long()
-			return c, c.finish(lines.cr)
+			return c.finish(lines.cr)
 		}
 	}
 }
