@@ -60,14 +60,14 @@ func (c *checker) greeting(context.Context) result {
 	if err == nil && r.code == 220 {
 		greeted := r
 		if r, err = c.hello(); err == nil && r.code == 250 {
-			return result{ok: true, detail: fmt.Sprintf("The server says: %v", greeted)}
+			return result{ok: true, detail: fmt.Sprintf("The server says: %s", c.quote(greeted))}
 		}
 	}
 	switch {
 	case err == nil && r.code < 500:
-		return result{detail: fmt.Sprintf("The server is not ready: %v", r), advice: "Wait a minute and try again."}
+		return result{detail: fmt.Sprintf("The server is not ready: %s", c.quote(r)), advice: "Wait a minute and try again."}
 	case err == nil:
-		return result{detail: fmt.Sprintf("The server refused the connection: %v", r), advice: "Check the name of the server and the port."}
+		return result{detail: fmt.Sprintf("The server refused the connection: %s", c.quote(r)), advice: "Check the name of the server and the port."}
 	}
 	failed := c.broken(err)
 	if !c.TLS && !errors.Is(err, errNotSMTP) {
@@ -87,7 +87,7 @@ func (c *checker) handshake(ctx context.Context) result {
 		case err != nil:
 			return c.broken(err)
 		case r.code != 220:
-			return result{detail: fmt.Sprintf("The server refused STARTTLS: %v", r), advice: "Wait a minute and try again."}
+			return result{detail: fmt.Sprintf("The server refused STARTTLS: %s", c.quote(r)), advice: "Wait a minute and try again."}
 		}
 	}
 	config := &tls.Config{}
@@ -110,7 +110,7 @@ func (c *checker) handshake(ctx context.Context) result {
 		case err != nil:
 			return c.broken(err)
 		case r.code != 250:
-			return result{detail: fmt.Sprintf("The server refused to go on with TLS: %v", r), advice: "Wait a minute and try again."}
+			return result{detail: fmt.Sprintf("The server refused to go on with TLS: %s", c.quote(r)), advice: "Wait a minute and try again."}
 		}
 	}
 	return result{ok: true, detail: fmt.Sprintf("The connection is encrypted with %s.", tls.VersionName(c.state.Version))}

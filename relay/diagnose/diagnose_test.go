@@ -69,6 +69,8 @@ var failures = []failing{
 	{name: "closed at the login", script: secure + "C:AUTH PLAIN\n", step: "auth", detail: "closed the connection", advice: "Try again"},
 	{name: "silent at the login", script: secure + "C:AUTH PLAIN\nWAIT", step: "auth", detail: "did not answer", advice: "Try again"},
 	{name: "the password comes back", script: secure + "C:AUTH PLAIN\nS:535 " + secret + " ECHO\n", step: "auth", detail: "[redacted]", advice: "reset it"},
+	{name: "the password comes back where the reply is cut", script: secure + "C:AUTH PLAIN\nS:535 " + strings.Repeat("x", 385) + " " + secret + "\n", step: "auth", detail: "x [redacted]", advice: "reset it"},
+	{name: "its base64 comes back where the reply is cut", script: secure + "C:AUTH PLAIN\nS:535 " + strings.Repeat("x", 385) + " " + encode(secret) + "\n", step: "auth", detail: "x [redacted]", advice: "reset it"},
 
 	{name: "another domain", script: logsIn + "C:MAIL\nS:550 5.7.1 not yours\n", step: "mail", detail: "550 5.7.1 not yours", advice: "address at the domain"},
 	{name: "login first", script: logsIn + "C:MAIL\nS:530 5.7.0 login\n", step: "mail", detail: "530", advice: "authentication"},

@@ -21,9 +21,12 @@ type reply struct {
 	lines []string // without the code
 }
 
-// String returns the reply as one printable line.
-func (r reply) String() string {
-	return mailtext.OneLine(strconv.Itoa(r.code)+" "+strings.Join(r.lines, " "), 400)
+// quote returns the reply as one printable line without the password. The line is cut
+// last, because a part of the password would not be found.
+func (c *checker) quote(r reply) string {
+	text := c.withoutPassword(strconv.Itoa(r.code) + " " + strings.Join(r.lines, " "))
+	text = c.withoutPassword(mailtext.OneLine(text, len(text)))
+	return mailtext.OneLine(text, 400)
 }
 
 var errNotSMTP = errors.New("not an SMTP reply")
@@ -124,7 +127,7 @@ func (c *checker) auth(context.Context) result {
 	case r.code == 235:
 		return result{ok: true, detail: "The username and the password are right."}
 	}
-	return result{detail: fmt.Sprintf("The server refused the login: %v", r), advice: authAdvice(r.code)}
+	return result{detail: fmt.Sprintf("The server refused the login: %s", c.quote(r)), advice: authAdvice(r.code)}
 }
 
 func authAdvice(code int) string {
@@ -151,7 +154,7 @@ func (c *checker) mail(context.Context) result {
 		c.command("RSET")
 		return result{ok: true, detail: fmt.Sprintf("The server takes mail from %s.", c.From)}
 	}
-	return result{detail: fmt.Sprintf("The server refused the sender %s: %v", c.From, r), advice: mailAdvice(r.code)}
+	return result{detail: fmt.Sprintf("The server refused the sender %s: %s", c.From, c.quote(r)), advice: mailAdvice(r.code)}
 }
 
 func mailAdvice(code int) string {
@@ -172,7 +175,7 @@ func (c *checker) withoutPassword(text string) string {
 	if password == "" {
 		return text
 	}
-	for _, form := range []string{encode("\x00" + c.Username + "\x00" + password), encode(password), password, mailtext.OneLine(password, 400)} {
+	for _, form := range []string{encode("\x00" + c.Username + "\x00" + password), encode(password), password, mailtext.OneLine(password, max(len(password), 3))} {
 		text = strings.ReplaceAll(text, form, "[redacted]")
 	}
 	return text
