@@ -86,7 +86,7 @@ type Queue struct {
 	// Record keeps what becomes of every recipient in the journal of the Spool,
 	// which must then be a [store.History], in the same step. Package relay/history
 	// makes activities and counts of it. The zero value records nothing, because a
-	// journal that nothing applies only grows. Mail that the Queue writes itself, such
+	// journal that nothing applies only grows: Run warns of that once an hour. Mail that the Queue writes itself, such
 	// as bounces, is not recorded, and neither is mail without an SMTP user from the
 	// null reverse-path, such as the reports that package relay/bounces passes on.
 	Record bool

@@ -50,6 +50,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		q.poll(ctx, r)
 	})
 	helpers.Go(func() { q.endStuck(r) })
+	helpers.Go(func() { q.warnOfUnapplied(ctx) })
 	helpers.Go(func() {
 		if err := q.keepNode(nodes, r); err != nil {
 			stop(err)
