@@ -2,6 +2,7 @@ package smarthost
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -45,19 +46,19 @@ func (d doubt) Error() string {
 func (doubt) Temporary() bool                  { return true }
 func (d doubt) ServerReply() *relay.ReplyError { return d.cause.Reply }
 
-// judge returns err, or an ourFault if the upstream refuses the mail of every tenant, or
-// a doubt. In both the refusal is only text, so that it does not become an answer to a
-// sender.
-func (r *refusals) judge(m *relay.Message, err error) error {
-	var e *outbound.Error
-	refused := errors.As(err, &e) && e.Step == outbound.Mail && !e.Temporary()
+// judge returns err, with an ourFault in place of a refusal of MAIL if the upstream refuses
+// the mail of every tenant, or with a doubt. In both the refusal is only text, so that it
+// does not become an answer to a sender. reached says that the upstream has accepted MAIL
+// of the message; it may have refused the MAIL of a further transaction then.
+func (r *refusals) judge(m *relay.Message, reached bool, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !refused {
-		if err == nil || errors.As(err, new(*relay.RefusedError)) || e != nil && e.Step > outbound.Mail {
-			r.tenants = nil // it took a MAIL
-			r.taken++
-		}
+	if reached {
+		r.tenants = nil
+		r.taken++
+	}
+	e := mailRefusal(err)
+	if e == nil {
 		return err
 	}
 	if r.tenants == nil {
@@ -67,24 +68,62 @@ func (r *refusals) judge(m *relay.Message, err error) error {
 		r.tenants[m.Identity.Tenant] = true
 	}
 	if len(r.tenants) >= refusedTenants {
-		return ourFault{errors.New("the upstream refuses MAIL of every tenant: " + e.Error())}
+		return replaceRefusal(err, ourFault{errors.New("the upstream refuses MAIL of every tenant: " + e.Error())})
 	}
 	// Without a queue, which sets Partial, no attempt follows.
-	if m.Partial && mayMeanUs(e.Reply) && !r.tookSince(m.ID) {
-		return doubt{e}
+	if m.Partial && mayMeanUs(e.Reply) && !r.tookSince(m.ID, reached) {
+		return replaceRefusal(err, doubt{e})
 	}
 	return err
 }
 
+// mailRefusal returns the final refusal of MAIL that err is, or that it has for some of
+// the recipients. It returns nil if there is none.
+func mailRefusal(err error) *outbound.Error {
+	var refused *relay.RefusedError
+	if errors.As(err, &refused) {
+		for _, r := range refused.Recipients {
+			if e := mailRefusal(r.Err); e != nil {
+				return e
+			}
+		}
+		return nil
+	}
+	var e *outbound.Error
+	if errors.As(err, &e) && e.Step == outbound.Mail && !e.Temporary() {
+		return e
+	}
+	return nil
+}
+
+// replaceRefusal returns err with another error in place of the refusal of MAIL. If err
+// names recipients, the upstream may have the message for those that err does not name, so
+// the result names the same.
+func replaceRefusal(err, by error) error {
+	var refused *relay.RefusedError
+	if !errors.As(err, &refused) {
+		return by
+	}
+	c := *refused
+	c.Recipients = slices.Clone(c.Recipients)
+	for i := range c.Recipients {
+		if mailRefusal(c.Recipients[i].Err) != nil {
+			c.Recipients[i].Err = by
+		}
+	}
+	return &c
+}
+
 // tookSince reports whether the upstream has accepted other mail since it refused a message
-// first.
-func (r *refusals) tookSince(id string) bool {
+// first. If it has accepted a part of the message now, this refusal is the first.
+func (r *refusals) tookSince(id string, reached bool) bool {
 	then, known := r.doubts.Get(id)
-	if !known {
+	if !known || reached {
 		r.doubts.Max = maxDoubts
 		r.doubts.Put(id, r.taken)
+		return false
 	}
-	return known && r.taken > then
+	return r.taken > then
 }
 
 // mayMeanUs reports whether a refusal of MAIL may be about this relay: its address, its

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -108,8 +109,9 @@ type Forwarder struct {
 // mean. Forward returns soon after ctx ends, at every step.
 func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 	f.once.Do(f.setup)
+	m, reached := watchMail(m)
 	answer, err := f.pool.Send(ctx, f.Addr, "", m)
-	err = f.refusals.judge(m, err)
+	err = f.refusals.judge(m, reached.Load(), err)
 	if err == nil {
 		f.logger().LogAttrs(ctx, slog.LevelDebug, "smarthost: message handed to the upstream",
 			slog.String("message", m.ID), slog.String("upstream", f.Addr), slog.String("reply", answer))
@@ -121,6 +123,20 @@ func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 		return err
 	}
 	return fmt.Errorf("smarthost: %w", err)
+}
+
+// watchMail returns a copy of a message, and what becomes true when the upstream accepts
+// MAIL of it.
+func watchMail(m *relay.Message) (*relay.Message, *atomic.Bool) {
+	reached := new(atomic.Bool)
+	c := m.WithRecipients(m.To)
+	c.OnReached = func() {
+		reached.Store(true)
+		if m.OnReached != nil {
+			m.OnReached()
+		}
+	}
+	return c, reached
 }
 
 // Close closes the connections that are idle, and those in use when their
