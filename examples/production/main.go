@@ -175,6 +175,7 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 		Credentials:    &credentials.Manager{Store: st, ClaimDomains: set.zone != "", Logger: log},
 		Forwarder:      q,
 		AllowRecipient: list.AllowRecipient,
+		KeyHeader:      "Idempotency-Key", // a tool that repeats a message with this field sends it once
 		OnEvent:        hist.OnRelayEvent,
 		TLSConfig:      &tls.Config{GetCertificate: cert.get},
 		Logger:         log,
