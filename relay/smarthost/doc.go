@@ -51,9 +51,14 @@
 // three tenants in a row and of every one after: their mail waits and does not bounce,
 // because that is about this relay. Behind a queue one such refusal is temporary too,
 // if its code does not say that it is about the sender, the size or the parameters. It is
-// final when the upstream has accepted other mail before the next attempt. If the connection fails after the whole message
-// was sent, it is unknown whether the upstream has it. That is temporary too: the
-// message may then arrive twice, but is not lost.
+// final when the upstream has accepted other mail before the next attempt, or refuses the
+// message again an hour or more after the first time. Each Forwarder remembers that for
+// the last 10,000 such messages. If several transactions are needed and a later one is
+// refused so, that is said of its recipients only.
+//
+// If the connection fails after the whole message was sent, it is unknown whether the
+// upstream has it. That is temporary too: the message may then arrive twice, but is not
+// lost.
 //
 // # What the upstream lacks
 //

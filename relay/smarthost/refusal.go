@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/internal/lru"
 	"github.com/gatepost-mail/gatepost/relay"
@@ -16,6 +17,10 @@ import (
 // MAIL before that is taken for a refusal of this relay.
 const refusedTenants = 3
 
+// doubtTime is how long after the first refusal of a message a further one is final,
+// although the upstream has accepted no other mail.
+const doubtTime = time.Hour
+
 // maxDoubts is how many refused messages are remembered.
 const maxDoubts = 10_000
 
@@ -24,7 +29,13 @@ type refusals struct {
 	mu      sync.Mutex
 	tenants map[store.TenantID]bool  // whose MAIL was refused for good since one was accepted
 	taken   int64                    // counts what was accepted
-	doubts  lru.Cache[string, int64] // from the ID of a refused message to taken at that time
+	doubts  lru.Cache[string, since] // by the ID of a refused message
+}
+
+// A since says when a message was refused first.
+type since struct {
+	taken int64 // of refusals, at that time
+	at    time.Time
 }
 
 // An ourFault is a refusal of MAIL that is about this relay and not about the
@@ -35,7 +46,7 @@ func (ourFault) Temporary() bool   { return true }
 func (ourFault) Unreachable() bool { return true }
 
 // A doubt is a refusal of MAIL that may be about this relay. The message is tried again,
-// and is refused if the upstream has accepted other mail meanwhile.
+// and is refused if the upstream has accepted other mail meanwhile, or after doubtTime.
 // It does not wrap the reply, which must not become an answer to a sender.
 type doubt struct{ cause *outbound.Error }
 
@@ -71,7 +82,7 @@ func (r *refusals) judge(m *relay.Message, reached bool, err error) error {
 		return replaceRefusal(err, ourFault{errors.New("the upstream refuses MAIL of every tenant: " + e.Error())})
 	}
 	// Without a queue, which sets Partial, no attempt follows.
-	if m.Partial && mayMeanUs(e.Reply) && !r.tookSince(m.ID, reached) {
+	if m.Partial && mayMeanUs(e.Reply) && !r.isSure(m.ID, reached) {
 		return replaceRefusal(err, doubt{e})
 	}
 	return err
@@ -114,16 +125,17 @@ func replaceRefusal(err, by error) error {
 	return &c
 }
 
-// tookSince reports whether the upstream has accepted other mail since it refused a message
-// first. If it has accepted a part of the message now, this refusal is the first.
-func (r *refusals) tookSince(id string, reached bool) bool {
-	then, known := r.doubts.Get(id)
+// isSure reports whether a refusal is about the message: the upstream has accepted other
+// mail since it refused the message first, or that was doubtTime ago. If it has accepted a
+// part of the message now, this refusal is the first.
+func (r *refusals) isSure(id string, reached bool) bool {
+	first, known := r.doubts.Get(id)
 	if !known || reached {
 		r.doubts.Max = maxDoubts
-		r.doubts.Put(id, r.taken)
+		r.doubts.Put(id, since{r.taken, time.Now()})
 		return false
 	}
-	return r.taken > then
+	return r.taken > first.taken || time.Since(first.at) >= doubtTime
 }
 
 // mayMeanUs reports whether a refusal of MAIL may be about this relay: its address, its

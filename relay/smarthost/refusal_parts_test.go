@@ -77,3 +77,32 @@ func TestRefusalOfMailOfASecondTransaction(t *testing.T) {
 		})
 	}
 }
+
+// A recipient that is refused here, and not by the upstream, does not count as mail that
+// the upstream has accepted.
+func TestRefusalHereIsNoAcceptance(t *testing.T) {
+	up := &relaytest.Upstream{Extensions: without("SMTPUTF8"), Script: on("MAIL FROM:<a@", relaytest.Answer{Text: "550 5.7.1 blocked"})}
+	b := runBehind(t, start(t, up))
+	b.send(t, 1, "one", "a@example.org")
+	if name, e := b.next(t); name != "Deferred" {
+		t.Fatalf("got %s, want Deferred: %+v", name, e)
+	}
+	m := message(hello, "\u00fc@example.com")
+	m.ID, m.From, m.Identity.Tenant = "message2", "", "one" // without a sender, so that no notice follows
+	if err := b.q.Forward(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	for bounced, deferred := false, 0; !bounced || deferred < 2; {
+		switch _, e := b.next(t); e := e.(type) {
+		case *queue.Bounced:
+			if e.ID == "message1" {
+				t.Fatalf("bounced, although the upstream has accepted nothing: %+v", e)
+			}
+			bounced = true
+		case *queue.Deferred:
+			if bounced {
+				deferred++
+			}
+		}
+	}
+}
