@@ -86,7 +86,7 @@ func TestNotices(t *testing.T) {
 		told.told(t)
 		told.failing(2)
 		p.sends(b, billing, 1)
-		told.told(t)
+		time.Sleep(5 * time.Second)
 		told.told(t, "acme/ 80% of 200 until 02-01")
 		p.sends(b, billing, 20) // and at once
 		stop()                  // so there is no notice
