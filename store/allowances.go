@@ -44,7 +44,8 @@ type Reservation struct {
 	// Want may be 0.
 	Want, Max int64
 
-	// Used is what the period begins with if it has no usage yet.
+	// Used is the least that the usage has after the step. A usage that has less Used
+	// gets it, and so does one that is not there yet.
 	Used int64
 
 	// Until is when the grant ends. A node must not use it after that, and all that

@@ -36,7 +36,7 @@ var chargePromises = []allowancePromise{
 			t.charges(nil, charge("a", 2))
 			t.uses(monthly, usageOf(2, 0))
 			r := newReservation("b", 5, 10)
-			r.Used = 7
+			r.Used = 1
 			t.reserves(r, 5, 5, 2, 5)
 		},
 	},

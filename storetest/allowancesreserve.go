@@ -13,6 +13,7 @@ const (
 		"It gives as many of Want as Max leaves: Used and Held together never become more than Max. What they are above Max already stays."
 	dropWords = "Before that it drops the grants of the scope and period whose Until is before Ended and before every record that waits. " +
 		"Nothing will be charged to them any more, so what they hold was not used."
+	leastWords   = "Used is the least that the usage has after the step. A usage that has less Used gets it, and so does one that is not there yet."
 	releaseWords = "Release takes n recipients from a grant, which never becomes less than 0. If there is no such grant it does nothing."
 	usagesWords  = "Usages returns the usages of a scope, by period. A scope that nothing was reserved of has none."
 	noticedWords = "SetNoticed sets Noticed and NoticedMax of a usage. If they have the same NoticedMax, the greater Noticed stays. " +
@@ -47,7 +48,7 @@ var reservePromises = []allowancePromise{
 	},
 	{
 		name:  "Reserve/Raised",
-		words: reserveWords + " Used is what the period begins with if it has no usage yet.",
+		words: reserveWords + " " + leastWords,
 		check: func(t *allower) {
 			r := newReservation("a", 10, 10)
 			r.Used = 3
@@ -55,10 +56,27 @@ var reservePromises = []allowancePromise{
 			t.charges(nil, charge("a", 7))
 			r.Used = 0
 			t.reserves(r, 0, 0, 10, 0)
-			r.Used, r.Max = 99, 12
+			r.Used, r.Max = 9, 12
 			t.reserves(r, 2, 2, 10, 2)
 			r.Max = 5 // lowered
 			t.reserves(r, 0, 2, 10, 2)
+		},
+	},
+	{
+		name:  "Reserve/LeastUsed",
+		words: leastWords,
+		check: func(t *allower) {
+			r := newReservation("a", 2, 10)
+			t.reserves(r, 2, 2, 0, 2)
+			r.Used, r.Want = 6, 9
+			t.otherHandle().reserves(r, 2, 4, 6, 4)
+			r.Used = 5
+			t.reserves(r, 0, 4, 6, 4)
+			t.charges(nil, charge("a", 3))
+			t.uses(monthly, usageOf(9, 1))
+			r.Used = 12 // above Max
+			t.reserves(r, 0, 1, 12, 1)
+			t.uses(monthly, usageOf(12, 1))
 		},
 	},
 	{

@@ -87,9 +87,23 @@ var allowanceMistakes = map[string]allowanceMistake{
 			return b.Store.Reserve(ctx, r)
 		}
 	}},
-	"a raise begins a period of its own": {"Reserve/Raised", "Used is what the period begins with if it has no usage yet.", reserving(func(r *store.Reservation) {
+	"a raise begins a period of its own": {"Reserve/Raised", "Used and Held together never become more than Max", reserving(func(r *store.Reservation) {
 		r.Period = r.Period.Add(time.Duration(r.Max))
 	})},
+	"Used counts only for a usage that is new": {"Reserve/LeastUsed", "A usage that has less Used gets it", func(b *bentAllowances) {
+		b.reserve = func(ctx context.Context, r store.Reservation) (store.Reserved, error) {
+			list, err := b.Store.Usages(ctx, r.Scope)
+			for _, u := range list {
+				if u.Period.Equal(r.Period) {
+					r.Used = 0
+				}
+			}
+			if err != nil {
+				return store.Reserved{}, err
+			}
+			return b.Store.Reserve(ctx, r)
+		}
+	}},
 	"the usage is read, then written": {"Reserve/Race", "Used and Held together never become more than Max", func(b *bentAllowances) {
 		b.reserve = func(ctx context.Context, r store.Reservation) (store.Reserved, error) {
 			r0 := r

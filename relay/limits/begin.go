@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -12,7 +13,9 @@ import (
 
 // begin returns the usage of a period. If the Store has none yet, it is what the hourly
 // counts say was accepted since the period began. So a limit that is new, or whose
-// Anchor or time zone is, starts no fresh count.
+// Anchor or time zone is, starts no fresh count. If the Anchor has changed in between,
+// some recipients of the period may be charged to another usage. Then the usage is at
+// least what was accepted, also if the Store has one.
 func (l *Limiter) begin(ctx context.Context, id credentials.Identity, limit Limit, begin time.Time) (store.Usage, error) {
 	begin = begin.UTC()
 	key := limit.key(id)
@@ -21,42 +24,48 @@ func (l *Limiter) begin(ctx context.Context, id credentials.Identity, limit Limi
 		return store.Usage{}, fmt.Errorf("limits: usage of %s: %w", key, err)
 	}
 	before, _ := limit.Period(begin.Add(-time.Second))
-	moved := false // a period has begun since the one before, so the Anchor was another
+	usage, found := store.Usage{Scope: key, Period: begin}, false
+	moved := false // another period has begun since the one before, so the Anchor was another
 	for _, u := range list {
 		if u.Period.Equal(begin) {
-			return u, nil
+			usage, found = u, true
+		} else {
+			moved = moved || u.Period.After(before)
 		}
-		moved = moved || u.Period.After(before)
 	}
-	count := l.counted
-	if moved {
-		count = l.countedAll
+	var n int64
+	switch {
+	case moved:
+		n, err = l.countedAll(ctx, limit.of(id), usage)
+	case !found:
+		n, err = l.counted(ctx, limit.of(id), begin)
 	}
-	n, err := count(ctx, limit.of(id), begin)
 	if err != nil {
 		return store.Usage{}, fmt.Errorf("limits: what was used before of %s is not known: %w", key, err)
 	}
-	return store.Usage{Scope: key, Period: begin, Used: n}, nil
+	usage.Used = max(usage.Used, n)
+	return usage, nil
 }
 
 // maxWaiting is how many events that wait to be applied are read.
 const maxWaiting = 100_000
 
-// countedAll is counted, with what waits to be applied. If something is applied in
-// between, it starts again.
-func (l *Limiter) countedAll(ctx context.Context, of credentials.Identity, since time.Time) (n int64, err error) {
+// countedAll returns how many recipients were accepted since a period began, with those
+// that wait to be applied. Those that will be charged to its usage are left out, because
+// grants of it hold them. If something is applied in between, it starts again.
+func (l *Limiter) countedAll(ctx context.Context, of credentials.Identity, usage store.Usage) (n int64, err error) {
 	for range 5 {
 		records, err := l.Store.Records(ctx, maxWaiting)
 		if err != nil {
 			return 0, err
 		}
-		if n, err = l.counted(ctx, of, since); err != nil {
+		if n, err = l.counted(ctx, of, usage.Period); err != nil {
 			return 0, err
 		}
 		waiting, events := int64(0), 0
 		for _, r := range records {
 			events += len(r.Events)
-			waiting += acceptedOf(r.Events, of, since)
+			waiting += acceptedOf(r.Events, of, usage)
 		}
 		if events >= maxWaiting {
 			return 0, errors.New("too much waits to be applied by history")
@@ -72,16 +81,23 @@ func (l *Limiter) countedAll(ctx context.Context, of credentials.Identity, since
 	return 0, errors.New("history changes too fast")
 }
 
-// acceptedOf returns how many events are of recipients that were accepted since a time.
-func acceptedOf(events []store.Event, of credentials.Identity, since time.Time) (n int64) {
+// acceptedOf returns how many events are of recipients that were accepted since a period
+// began and will not be charged to its usage.
+func acceptedOf(events []store.Event, of credentials.Identity, usage store.Usage) (n int64) {
 	for i := range events {
 		e := &events[i]
-		if e.Kind == store.EventAccepted && e.Tenant == of.Tenant && !e.Received.Before(since) &&
-			(of.Domain == "" || e.Domain == of.Domain) && (of.Username == "" || e.Username == of.Username) {
+		if e.Kind == store.EventAccepted && e.Tenant == of.Tenant && !e.Received.Before(usage.Period) &&
+			(of.Domain == "" || e.Domain == of.Domain) && (of.Username == "" || e.Username == of.Username) && !chargedTo(e, usage) {
 			n++
 		}
 	}
 	return n
+}
+
+// chargedTo reports whether a grant of a usage is among those of an event.
+func chargedTo(e *store.Event, usage store.Usage) bool {
+	grants, _ := store.ParseGrants(e.Grants) // history sets the others aside
+	return slices.ContainsFunc(grants, func(g store.Grant) bool { return g.Scope == usage.Scope && g.Period.Equal(usage.Period) })
 }
 
 // counted returns how many recipients were accepted since a time.

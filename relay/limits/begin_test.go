@@ -1,6 +1,7 @@
 package limits_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,7 +35,7 @@ func TestNewAnchor(t *testing.T) {
 		}
 		set(day(time.UTC, 0, 100), 30)  // a new limit
 		set(day(time.UTC, 1, 100), 21)  // begins at 01:00
-		set(day(time.UTC, 0, 100), 31)  // as it was; the one in between was charged to the other
+		set(day(time.UTC, 0, 100), 32)  // as it was, with the one in between
 		set(day(time.UTC, 23, 100), 33) // of the day before
 		kolkata, err := time.LoadLocation("Asia/Kolkata")
 		if err != nil {
@@ -48,6 +49,53 @@ func TestNewAnchor(t *testing.T) {
 		p.refuses(l, billing, 1, 550, "the daily limit of 7 recipients is used up (7 of 7); it begins anew on "+
 			half.Anchor.AddDate(0, 0, 1).Format("2 January 2006 at 15:04 -0700"))
 	})
+}
+
+// Changing the time zone to and fro does not multiply a limit, whether history applies
+// what is accepted or not.
+func TestZoneToAndFro(t *testing.T) {
+	for name, applied := range map[string]bool{"applied": true, "waiting": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newProduct(t)
+				stop := sync.OnceFunc(p.stop)
+				defer stop()
+				if !applied {
+					stop()
+				}
+				l := p.node()
+				time.Sleep(12 * time.Hour)
+				zone := func(hours, messages int) (sent int) {
+					zone := time.FixedZone("", hours*3600)
+					p.set(limits.Limit{Interval: limits.Daily, Max: 100, Anchor: time.Date(1999, 5, 5, 0, 0, 0, 0, zone)})
+					l.Forget("acme")
+					for ; sent < messages && send(l, billing, 1) == nil; sent++ {
+					}
+					time.Sleep(3 * time.Second)
+					return sent
+				}
+				zone(0, 1)
+				zone(1, 1)
+				zone(2, 10)
+				zone(0, 20)
+				if n := zone(1, 1000) + 32; n != 100 {
+					t.Errorf("%d recipients are accepted, want 100", n)
+				}
+				for hours := range 3 {
+					if n := zone(hours, 1000); n > 0 {
+						t.Errorf("%d more are accepted in zone %d", n, hours)
+					}
+				}
+				if !applied {
+					applyAll(t, p.st)
+				}
+				for range 3 {
+					p.uses(l, billing, 100)
+					zone(1, 1)
+				}
+			})
+		})
+	}
 }
 
 // Records that wait when the Anchor changes count.

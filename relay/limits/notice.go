@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -115,23 +116,25 @@ func (l *Limiter) present(ctx context.Context, id credentials.Identity, limit Li
 	return limit, err
 }
 
-// look reads the usage of the period of an allowance and remembers it.
+// look reads the usage of the period of an allowance and remembers it. The allowance
+// may know of more that is used, until that is reserved of.
 func (l *Limiter) look(ctx context.Context, a *allowance, id credentials.Identity, limit Limit) (u store.Usage, err error) {
 	a.mu.Lock()
 	begin := a.period
 	a.mu.Unlock()
 	list, err := l.Store.Usages(ctx, limit.key(id))
-	for _, some := range list {
-		if some.Period.Equal(begin) {
-			u = some
-		}
+	found := slices.IndexFunc(list, func(u store.Usage) bool { return u.Period.Equal(begin) })
+	if err != nil || found < 0 {
+		return store.Usage{}, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err == nil && a.period.Equal(begin) {
+	u = list[found]
+	if a.period.Equal(begin) {
+		u.Used = max(u.Used, a.usage.Used)
 		a.usage = u
 	}
-	return u, err
+	return u, nil
 }
 
 // tell calls OnNotice. A panic in it is an error.

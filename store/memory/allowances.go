@@ -38,12 +38,15 @@ func (s *Store) Reserve(ctx context.Context, r store.Reservation) (store.Reserve
 	defer s.spool.mu.Unlock()
 	h := &s.spool.history
 	key := usageKeyOf(r.Scope, r.Period)
-	if _, ok := h.usages[key]; !ok {
+	u, ok := h.usages[key]
+	if !ok {
 		h.forget(r.Scope, r.Forget)
-		h.usages[key] = store.Usage{Scope: r.Scope, Period: r.Period, Used: r.Used}
+		u = store.Usage{Scope: r.Scope, Period: r.Period, Used: r.Used}
 	}
+	u.Used = max(u.Used, r.Used)
+	h.usages[key] = u
 	h.dropEnded(key, r.Ended)
-	u := h.usage(key)
+	u = h.usage(key)
 	given := max(0, min(r.Want, r.Max-u.Used-u.Held))
 	g, ok := h.grants[r.ID]
 	if !ok {

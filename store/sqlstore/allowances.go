@@ -45,6 +45,10 @@ func (t tx) reserve(ctx context.Context, r store.Reservation) (got store.Reserve
 		return got, err
 	}
 	u, err := t.lockUsage(ctx, r)
+	if err == nil && u.Used < r.Used {
+		u.Used = r.Used
+		_, err = t.exec(ctx, `UPDATE {usages} SET used = ? WHERE scope = ? AND period = ?`, r.Used, r.Scope, r.Period.UnixMicro())
+	}
 	if err != nil {
 		return got, err
 	}
