@@ -14,7 +14,7 @@ type EventKind int
 // The kinds of events.
 const (
 	EventAccepted        EventKind = 1 + iota // the relay keeps the message for the recipient
-	EventWaiting                              // it waits without an attempt: it is held, or its destination is suspended
+	EventWaiting                              // it waits without an attempt that counts: it is held, or its destination is suspended or busy
 	EventDeferred                             // an attempt failed, and there will be another
 	EventDelivered                            // the next server has taken it
 	EventSoftBounced                          // given up after temporary failures

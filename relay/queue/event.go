@@ -55,8 +55,8 @@ type Deferred struct {
 	Next    time.Time // when it is tried again
 	Attempt int       // how often it was tried so far
 
-	untried bool // its destination is suspended
-	unasked bool // no server was asked
+	untried   bool // its destination is suspended
+	uncounted bool // the attempt does not count
 }
 
 // Bounced says that a recipient was given up because it was refused for good:

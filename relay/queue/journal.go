@@ -84,13 +84,14 @@ func (q *Queue) journaled(m *store.Mail, d *store.Delivery, e Event) (kept store
 	return kept
 }
 
-// deferred is journaled for a Deferred. If no server was asked, the delivery waits as
-// before, which is recorded once for each reason.
+// deferred is journaled for a Deferred. If the attempt does not count, the delivery waits as
+// before. That may happen every second without end, so it is recorded once for each reason,
+// and as a kind of event whose number package history limits.
 func (q *Queue) deferred(m *store.Mail, d *store.Delivery, e *Deferred) store.Event {
-	if e.unasked && e.Reason == d.Reason {
+	if e.uncounted && e.Reason == d.Reason {
 		return store.Event{}
 	}
-	if e.unasked {
+	if e.uncounted {
 		return q.waiting(m, d, e.Reason)
 	}
 	kept := q.eventOf(store.EventDeferred, m, d)

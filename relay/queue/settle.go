@@ -233,7 +233,7 @@ func (q *Queue) judgeTemporary(m *store.Mail, r *result, plan map[planKey]time.T
 	}
 	e.event = &Deferred{
 		Subject: subject(m, d.Recipient), Reason: reason, Reply: replyIn(r.err), Next: e.outcome.Next, Attempt: attempts,
-		untried: r.untried, unasked: r.untried || busy != nil && busy.Err == nil,
+		untried: r.untried, uncounted: attempts < d.Attempts,
 	}
 }
 
