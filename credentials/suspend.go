@@ -30,7 +30,7 @@ func (t Tenant) SuspendUser(ctx context.Context, username, reason string) error 
 func cleanReason(reason string) (string, error) {
 	reason, err := cleanText("reason", reason, 200, "it is longer than 200 characters")
 	if err == nil && !mailtext.IsASCII(reason) {
-		err = &InvalidError{Field: "reason", Reason: "it has characters beyond ASCII, and the reply of SMTP that tells it is ASCII"}
+		err = &InvalidError{Field: "reason", Reason: "it holds characters beyond ASCII, which an SMTP reply cannot hold"}
 	}
 	return reason, err
 }
