@@ -291,6 +291,13 @@ func (a *allowance) enter(ctx context.Context, l *Limiter, id credentials.Identi
 	return nil
 }
 
+// enough returns how many recipients this process reserves, with those that it holds: a
+// chunk, or its share of what it holds and what is free. The caller must hold a.mu.
+func (a *allowance) enough(limit Limit) int64 {
+	free := max(0, limit.Max-a.usage.Used-a.usage.Held)
+	return min(a.chunk, (free+a.left)/share)
+}
+
 // request returns the next reservation. It adds to the grant, or begins one.
 func (a *allowance) request(limit Limit, n int64) store.Reservation {
 	a.mu.Lock()
@@ -301,15 +308,14 @@ func (a *allowance) request(limit Limit, n int64) store.Reservation {
 		a.text, a.born = store.FormatGrants([]store.Grant{a.grant}), now
 	}
 	switch since := now.Sub(a.reserved); { // so that a chunk lasts for about ten seconds
-	case since < 10*time.Second:
+	case since < 10*time.Second && a.enough(limit) == a.chunk: // otherwise a greater one is of no use
 		a.chunk = min(2*a.chunk, maxChunk)
 	case since > 30*time.Second:
 		a.chunk = max(a.chunk/2, minChunk)
 	}
 	a.reserved = now
-	free := limit.Max - a.usage.Used - a.usage.Held
 	return store.Reservation{
-		Grant: a.grant, Want: max(0, n-a.left, min(a.chunk-a.left, free/share)), Max: limit.Max, Used: a.usage.Used,
+		Grant: a.grant, Want: max(0, n-a.left, a.enough(limit)-a.left), Max: limit.Max, Used: a.usage.Used,
 		Until: now.Add(hold), Ended: now.Add(-skew), Forget: a.period.Add(-limit.keep()),
 	}
 }

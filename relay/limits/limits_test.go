@@ -175,6 +175,40 @@ func TestHeldByOthers(t *testing.T) {
 	})
 }
 
+// A process that sends little holds no more than its share of a small limit, so that
+// another one can use the rest.
+func TestHoldsItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProduct(t, limits.Limit{Max: 100})
+		defer p.stop()
+		a, b := p.node(), p.node()
+		defer p.run(a)()
+		defer p.run(b)()
+		for range 5 {
+			p.sends(a, billing, 1)
+			time.Sleep(29 * time.Second)
+			list, err := p.st.Usages(t.Context(), "month/tenant/acme")
+			if err != nil || len(list) != 1 || list[0].Held > 100/8 {
+				t.Errorf("got %+v, %v, want %d held at most", list, err, 100/8)
+			}
+		}
+		for send(b, billing, 1) == nil {
+		}
+		if p.kept < 100-100/8 {
+			t.Errorf("%d of 100 are accepted while a process holds the rest", p.kept)
+		}
+		for range 20 { // a has its share of what was left
+			time.Sleep(29 * time.Second)
+			send(a, billing, 1)
+		}
+		for ; send(b, billing, 1) == nil; time.Sleep(time.Minute) {
+		}
+		if p.kept != 100 {
+			t.Errorf("%d of 100 are accepted in the end", p.kept)
+		}
+	})
+}
+
 func TestLimitsFail(t *testing.T) {
 	failure := errors.New("the product is down")
 	l := &limits.Limiter{
