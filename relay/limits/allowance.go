@@ -53,6 +53,7 @@ type allowance struct {
 	mu     sync.Mutex
 	id     credentials.Identity
 	limit  Limit
+	asked  Limit     // limit, or what was answered later when there was something to tell
 	period time.Time // when it began; the rest is about this period
 	end    time.Time // when the period ends, by the limit
 
@@ -273,7 +274,7 @@ func (a *allowance) enter(ctx context.Context, l *Limiter, id credentials.Identi
 	if other {
 		a.period, a.known = time.Time{}, 0 // until its usage is read
 	}
-	a.id, a.limit, a.end = id, limit, end
+	a.id, a.limit, a.asked, a.end = id, limit, limit, end
 	a.mu.Unlock()
 	if g.ID != "" && left > 0 {
 		a.release(ctx, l, g, left)

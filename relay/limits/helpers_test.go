@@ -34,11 +34,19 @@ type product struct {
 	fail   error
 }
 
-// A counter counts calls of Reserve.
+// A counter counts calls of Reserve and of Usages.
 type counter struct {
 	store.Allowances
 	mu       sync.Mutex
 	reserved int
+	looks    int
+}
+
+func (c *counter) Usages(ctx context.Context, scope string) ([]store.Usage, error) {
+	c.mu.Lock()
+	c.looks++
+	c.mu.Unlock()
+	return c.Allowances.Usages(ctx, scope)
 }
 
 func (c *counter) Reserve(ctx context.Context, r store.Reservation) (store.Reserved, error) {
@@ -52,6 +60,13 @@ func (c *counter) calls() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reserved
+}
+
+// looked returns how many calls of Usages there were.
+func (c *counter) looked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.looks
 }
 
 func newProduct(t *testing.T, list ...limits.Limit) *product {

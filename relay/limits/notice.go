@@ -50,14 +50,14 @@ func due(u store.Usage, limit Limit, used int64) (list []int) {
 // mayNotify reports whether a percentage may be reached that was not told. The caller
 // must hold a.mu.
 func (a *allowance) mayNotify() bool {
-	return a.limit.Interval != Hourly && len(due(a.usage, a.limit, a.usage.Used+a.usage.Held)) > 0
+	return a.asked.Interval != Hourly && len(due(a.usage, a.asked, a.usage.Used+a.usage.Held)) > 0
 }
 
 // notify tells what is to be told of all limits.
 func (l *Limiter) notify(ctx context.Context) {
 	for _, a := range l.all() {
 		a.mu.Lock()
-		may, id, limit := a.mayNotify(), a.id, a.limit
+		may, id, limit := a.mayNotify(), a.id, a.asked
 		a.mu.Unlock()
 		if !may {
 			continue
@@ -85,7 +85,7 @@ func (l *Limiter) notifyOf(ctx context.Context, a *allowance, id credentials.Ide
 		now := time.Now().UTC().Truncate(time.Microsecond)
 		l.Store.Claim(context.WithoutCancel(ctx), claimOf, l.who, now, now) // else it ends by itself
 	}()
-	if limit, err = l.present(ctx, id, limit); err != nil {
+	if limit, err = l.present(ctx, a, id, limit); err != nil {
 		return err
 	}
 	if u, err = l.look(ctx, a, id, limit); err != nil { // another process may have told it
@@ -105,15 +105,27 @@ func (l *Limiter) notifyOf(ctx context.Context, a *allowance, id credentials.Ide
 	return err
 }
 
-// present returns the limit as it is now.
-func (l *Limiter) present(ctx context.Context, id credentials.Identity, limit Limit) (Limit, error) {
+// present returns the limit of an allowance as it is now, and remembers it for the next
+// look. The grant of the allowance stays one of the limit under which it was reserved.
+func (l *Limiter) present(ctx context.Context, a *allowance, id credentials.Identity, limit Limit) (Limit, error) {
+	a.mu.Lock()
+	was := a.asked
+	a.mu.Unlock()
 	limits, err := l.limits(ctx, id, true)
+	if err != nil {
+		return Limit{}, err
+	}
 	for _, now := range limits {
 		if now.Scope == limit.Scope && now.Interval == limit.Interval {
-			return now, err
+			limit = now
 		}
 	}
-	return limit, err
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.asked == was { // otherwise a message has brought a limit
+		a.asked = limit
+	}
+	return limit, nil
 }
 
 // look reads the usage of the period of an allowance and remembers it. The allowance

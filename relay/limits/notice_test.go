@@ -123,3 +123,31 @@ func TestNoticeLater(t *testing.T) {
 		told.told(t, "acme/u1 80% of 10 until 01-02", "acme/u2 100% of 10 until 01-02", "acme/u2 80% of 10 until 01-02", "acme/u2 90% of 10 until 01-02")
 	})
 }
+
+// The Store is not asked again and again for notices that are not due, and what a process
+// remembers of a limit is forgotten after a while.
+func TestNothingToTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProduct(t, limits.Limit{Max: 100})
+		p.stop()
+		var told teller
+		l, silent := p.node(), p.node()
+		l.OnNotice = told.notify
+		defer p.run(l)()
+		defer p.run(silent)()
+		p.sends(l, billing, 79)
+		p.sends(silent, billing, 1)
+		p.set(limits.Limit{Max: 200}) // before history applies
+		applyAll(t, p.st)
+		told.told(t)
+		time.Sleep(time.Minute)
+		before := p.count.looked()
+		time.Sleep(10 * time.Minute)
+		if n := p.count.looked() - before; n > 0 {
+			t.Errorf("%d calls of Usages in ten minutes", n)
+		}
+		if n := l.Allowances() + silent.Allowances(); n > 0 {
+			t.Errorf("%d allowances are remembered", n)
+		}
+	})
+}

@@ -69,7 +69,7 @@ func (l *Limiter) keepAhead(ctx context.Context) {
 		ahead := a.grant.ID != "" && (now.Sub(a.used) < 5*time.Second && a.left < a.enough(a.limit)/2 ||
 			now.Sub(a.used) < idle && now.After(a.until.Add(-2*useMargin)))
 		unused := a.left > 0 && now.Sub(a.used) >= idle
-		old := a.left == 0 && now.Sub(a.used) >= forgetTime && now.Sub(a.reserved) >= forgetTime && !a.mayNotify()
+		old := a.left == 0 && now.Sub(a.used) >= forgetTime && now.Sub(a.reserved) >= forgetTime && !(l.OnNotice != nil && a.mayNotify())
 		a.mu.Unlock()
 		switch {
 		case ahead:
