@@ -106,26 +106,31 @@ func (l *Limiter) notifyOf(ctx context.Context, a *allowance, id credentials.Ide
 }
 
 // present returns the limit of an allowance as it is now, and remembers it for the next
-// look. The grant of the allowance stays one of the limit under which it was reserved.
+// look. If the limit is gone, or its periods begin at other times than that of the
+// allowance, it returns a Limit that leaves nothing to tell. The grant of the allowance
+// stays one of the limit under which it was reserved.
 func (l *Limiter) present(ctx context.Context, a *allowance, id credentials.Identity, limit Limit) (Limit, error) {
 	a.mu.Lock()
-	was := a.asked
+	was, period := a.asked, a.period
 	a.mu.Unlock()
 	limits, err := l.limits(ctx, id, true)
 	if err != nil {
 		return Limit{}, err
 	}
+	present := Limit{Scope: limit.Scope, Interval: limit.Interval}
 	for _, now := range limits {
 		if now.Scope == limit.Scope && now.Interval == limit.Interval {
-			limit = now
+			if begin, _ := now.Period(period); begin.Equal(period) {
+				present = now
+			}
 		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.asked == was { // otherwise a message has brought a limit
-		a.asked = limit
+		a.asked = present
 	}
-	return limit, nil
+	return present, nil
 }
 
 // look reads the usage of the period of an allowance and remembers it. The allowance

@@ -151,3 +151,36 @@ func TestNothingToTell(t *testing.T) {
 		}
 	})
 }
+
+// A limit that is gone is not told, and neither is a period that has another beginning by
+// now.
+func TestNoticeAfterAChange(t *testing.T) {
+	for name, list := range map[string][]limits.Limit{
+		"gone":           {{Scope: limits.PerUser, Max: 10}},
+		"another anchor": {{Max: 10, Anchor: time.Date(1999, 12, 15, 0, 0, 0, 0, time.UTC)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newProduct(t, limits.Limit{Max: 10})
+				p.stop()
+				var told teller
+				l := p.node()
+				l.OnNotice = told.notify
+				defer p.run(l)()
+				p.sends(l, billing, 10)
+				p.set(list...)
+				applyAll(t, p.st)
+				told.told(t)
+				time.Sleep(time.Minute)
+				before := p.count.looked()
+				told.told(t)
+				if n := p.count.looked() - before; n > 0 {
+					t.Errorf("%d calls of Usages", n)
+				}
+				p.set(limits.Limit{Max: 10}) // as it was
+				p.refuses(l, billing, 1, 550, usedUp10)
+				told.told(t, "acme/ 80% of 10 until 02-01", "acme/ 90% of 10 until 02-01", "acme/ 100% of 10 until 02-01")
+			})
+		})
+	}
+}

@@ -17,9 +17,10 @@ func (a *allowance) usedUp(limit Limit) error { return a.usedUpFor(limit, 1) }
 func (a *allowance) usedUpFor(limit Limit, n int64) error {
 	begin, end := limit.Period(time.Now())
 	a.mu.Lock()
-	known := a.known
-	if !a.period.Equal(begin) {
-		known = 0
+	known := int64(0)
+	if a.period.Equal(begin) {
+		known = a.known
+		a.asked = limit // so that Run tells it, even if the limit was gone for a while
 	}
 	a.mu.Unlock()
 	if known+n <= limit.Max {
