@@ -35,8 +35,12 @@ type gateTurn struct {
 const gateTime = time.Second
 
 // enter makes a lane wait at a gate. It reports whether the caller must call free when
-// there may be a slot. The caller must hold d.mu.
+// there may be a slot. A lane waits at one gate only, however many of its jobs Next had no
+// slot for. The caller must hold d.mu.
 func (d *dispatcher) enter(l *lane, name string, timed bool) (watch bool) {
+	if l.waits && l.gate != name {
+		return false
+	}
 	g := d.gates[name]
 	if g == nil {
 		g = &gate{of: make(map[store.TenantID]*gateTurn)}
@@ -47,31 +51,38 @@ func (d *dispatcher) enter(l *lane, name string, timed bool) (watch bool) {
 	}
 	again := l.asking // it keeps its turn
 	d.answered(l)
+	if !l.waits {
+		g.add(l, again)
+	}
+	l.busy, l.waits, l.gate, g.asked = true, true, name, time.Now()
+	if watch = !g.watched; watch {
+		g.watched, g.timed, g.ended = true, timed, 0
+	}
+	return watch
+}
+
+// add adds a lane, before all others if it keeps its turn.
+func (g *gate) add(l *lane, first bool) {
 	t := g.of[l.tenant.id]
 	switch {
 	case t == nil:
 		t = &gateTurn{tenant: l.tenant.id}
 		g.of[t.tenant] = t
-		if again {
+		if first {
 			g.turns = slices.Insert(g.turns, 0, t)
 		} else {
 			g.turns = append(g.turns, t)
 		}
-	case again:
+	case first:
 		i := slices.Index(g.turns, t)
 		copy(g.turns[1:i+1], g.turns[:i])
 		g.turns[0] = t
 	}
-	if again {
+	if first {
 		t.lanes = slices.Insert(t.lanes, 0, l)
 	} else {
 		t.lanes = append(t.lanes, l)
 	}
-	l.busy, l.gate, g.asked = true, name, time.Now()
-	if watch = !g.watched; watch {
-		g.watched, g.timed, g.ended = true, timed, 0
-	}
-	return watch
 }
 
 // next takes the next lane that waits; nil if none does.
@@ -83,6 +94,7 @@ func (g *gate) next() *lane {
 	g.turns[0] = nil
 	g.turns = g.turns[1:]
 	l := t.lanes[0]
+	l.waits = false
 	t.lanes[0] = nil
 	if t.lanes = t.lanes[1:]; len(t.lanes) > 0 {
 		g.turns = append(g.turns, t)
@@ -103,7 +115,7 @@ func (d *dispatcher) ask(name string, lanes int) {
 	for lanes > 0 {
 		l := g.next()
 		if l == nil {
-			if !g.watched {
+			if !g.watched && g.asking == 0 {
 				delete(d.gates, name)
 			}
 			return
@@ -135,10 +147,12 @@ func (d *dispatcher) free(name string) {
 func (d *dispatcher) released(l *lane) {
 	d.answered(l)
 	switch g := d.gates[l.gate]; {
-	case g == nil || g.timed:
+	case g == nil:
 	case g.watched:
-		g.ended++
-	default:
+		if !g.timed {
+			g.ended++
+		}
+	case !g.timed || g.asking == 0: // otherwise one that asks will tell
 		d.ask(l.gate, 2)
 	}
 }
@@ -146,7 +160,7 @@ func (d *dispatcher) released(l *lane) {
 // answered says that a lane that asked has a slot, or has none. The caller must hold d.mu.
 func (d *dispatcher) answered(l *lane) {
 	if g := d.gates[l.gate]; g != nil && l.asking {
-		g.asking--
+		g.asking = max(0, g.asking-1) // sweepGates may have set it to 0
 	}
 	l.asking = false
 }

@@ -17,7 +17,10 @@ type busySite struct {
 	slots   int
 	every   time.Duration // between two messages; 0: any
 	takes   time.Duration
-	reaches bool // it calls OnReached when it has a slot
+	reaches bool          // it calls OnReached when it has a slot
+	slack   time.Duration // how long a message may go later that was allowed and not sent
+	late    time.Duration // how long after the next message is allowed it says so
+	err     error         // what becomes of a message that has a slot
 
 	mu    sync.Mutex
 	asked int
@@ -33,7 +36,7 @@ func (s *busySite) forward(_ context.Context, m *relay.Message) error {
 	if wait := time.Until(s.next); wait > 0 {
 		defer s.mu.Unlock()
 		free := make(chan struct{})
-		time.AfterFunc(wait, func() { close(free) })
+		time.AfterFunc(wait+s.late, func() { close(free) })
 		return &relay.BusyError{Site: "mx.example", Free: free, Wait: wait}
 	}
 	if s.used == s.slots {
@@ -45,7 +48,10 @@ func (s *busySite) forward(_ context.Context, m *relay.Message) error {
 	}
 	s.used++
 	s.most = max(s.most, s.used)
-	s.next = time.Now().Add(s.every)
+	if earliest := time.Now().Add(-s.slack); s.next.Before(earliest) {
+		s.next = earliest
+	}
+	s.next = s.next.Add(s.every)
 	s.mu.Unlock()
 	if s.reaches && m.OnReached != nil {
 		m.OnReached()
@@ -58,7 +64,7 @@ func (s *busySite) forward(_ context.Context, m *relay.Message) error {
 		close(s.free)
 		s.free = nil
 	}
-	return nil
+	return s.err
 }
 
 // Of thousands of destinations that share one busy site, one asks Next again when a slot
@@ -129,5 +135,27 @@ func TestBusySiteWhoseNextTenantIsSuspended(t *testing.T) {
 		}
 		b.pass(25 * time.Second)
 		b.wantDepth(1)
+	})
+}
+
+// If all lanes that ask get a slot, none waits for the next one. When their messages end
+// without a MAIL that was accepted, other lanes ask at once.
+func TestBusySiteWhereAllThatAskFail(t *testing.T) {
+	const n = 200
+	site := &busySite{slots: n, every: 10 * time.Millisecond, slack: 100 * time.Millisecond, late: 15 * time.Millisecond,
+		takes: 30 * time.Millisecond, err: reply(550, "5.1.8 no such sender")}
+	inBubble(t, func(b *bench) {
+		b.q.Destination, b.sink.script = domainOf, site.forward
+	}, func(b *bench) {
+		start := time.Now()
+		for i := range n {
+			b.forward(ofTenant(store.TenantID(fmt.Sprint("t", i)), message(i, "", fmt.Sprintf("r@d%d.example", i))))
+		}
+		for len(of[*queue.Bounced](b.events)) < n && time.Since(start) < 10*minute {
+			b.pass(100 * time.Millisecond)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%d messages took %v, want about 4s", n, took)
+		}
 	})
 }

@@ -52,6 +52,7 @@ type lane struct {
 	served  uint64 // dispatcher.served when an attempt of it began last
 	queued  bool   // is in tenant.ready or site.blocked
 	busy    bool   // Next has no slot for it; it is offered again when there may be one
+	waits   bool   // is in the gate
 	gate    string // where it waited last while it was busy; "" if nowhere
 	asking  bool   // Next is being asked for a slot, and has not answered yet
 }
