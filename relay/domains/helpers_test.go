@@ -142,9 +142,15 @@ func (f *fixture) changes() string {
 	return list
 }
 
+// resolverReady makes what Go's resolver shares outside of a bubble.
+var resolverReady = sync.OnceFunc(func() {
+	_, _ = newZone(nil).resolver().LookupTXT(context.Background(), "a.example.")
+})
+
 // bubble runs a test in virtual time, with Run of the Manager, whose settings change may
 // change first.
 func bubble(t *testing.T, test func(t *testing.T, f *fixture), change ...func(*fixture)) {
+	resolverReady()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
 		for _, c := range change {

@@ -48,15 +48,30 @@ const tries = 5
 
 func isConflict(err error) bool { return errors.Is(err, store.ErrConflict) }
 
-// setupOf returns the setup of a domain, and makes one if there is none.
+// ended reports whether another setup has taken the domain since the records of this one
+// were asked for. They prove nothing any more.
+func ended(s *store.Setup) bool {
+	return s.Token == "" || !s.Holds && s.State != string(Unverified)
+}
+
+// setupOf returns the setup of a domain. It makes one if there is none, and begins anew
+// with one that has ended.
 func (m *Manager) setupOf(ctx context.Context, d *store.Domain) (store.Setup, error) {
 	for try := 1; ; try++ {
 		s, err := m.Store.Setup(ctx, d.Name, d.Tenant, d.Created)
-		if !errors.Is(err, store.ErrNotFound) {
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			s = store.Setup{Domain: d.Name, Tenant: d.Tenant, Added: d.Created, Told: string(Unverified)}
+			err = m.begin(&s, false)
+		case err == nil && ended(&s):
+			err = m.begin(&s, s.Secrets != "")
+			if s.State != s.Told {
+				s.Next = s.Since // Run tells the product
+			}
+		default:
 			return s, err
 		}
-		s = store.Setup{Domain: d.Name, Tenant: d.Tenant, Added: d.Created, Told: string(Unverified)}
-		if err := m.begin(&s, false); err != nil {
+		if err != nil {
 			return s, err
 		}
 		if err := m.write(ctx, &s); !isConflict(err) || try == tries {

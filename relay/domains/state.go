@@ -30,17 +30,15 @@ const (
 
 // process looks at a domain and writes what follows. s is changed to what was written.
 func (m *Manager) process(ctx context.Context, s *store.Setup) error {
-	if s.State != string(Unverified) && !s.Holds {
-		// Another tenant has proved the domain. The records of this one prove nothing
-		// any more.
+	gone, err := m.isGone(ctx, s)
+	if err != nil || gone {
+		return err
+	}
+	if ended(s) {
 		if err := m.begin(s, s.Secrets != ""); err != nil {
 			return err
 		}
 		return m.settle(ctx, s)
-	}
-	gone, err := m.isGone(ctx, s)
-	if err != nil || gone {
-		return err
 	}
 	wanted := m.wanted(s)
 	l := readLook(s)
