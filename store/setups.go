@@ -16,7 +16,10 @@ type Setup struct {
 	Tenant TenantID
 	Added  time.Time // Created of the Domain
 
-	Token string // random; a part of the records that are asked for
+	// Token is random, and a part of the records that are asked for. It is empty if
+	// another setup has taken the domain: then new records have to be asked for.
+	Token string
+
 	State string // as relay/domains says
 	Told  string // the State that the product was told of last
 
@@ -55,10 +58,12 @@ type Setups interface {
 	HoldingSetup(ctx context.Context, domain string) (Setup, error)
 
 	// SetSetup adds or changes a setup. Version is the one that it has, 0 if there
-	// is none; a new one does not hold. After the change the Version is one more. If
-	// it now holds, another setup that held the domain loses it in the same step: its
-	// Holds is false, its Next is s.Checked, and its Version one more. ErrConflict:
-	// the setup has another Version; nothing is changed.
+	// is none; a new one does not hold. After the change the Version is one more.
+	// ErrConflict: the setup has another Version; nothing is changed.
+	//
+	// If it holds and did not hold before, all other setups of the domain change in
+	// the same step: their Holds is false, their Token is empty, their Next is
+	// s.Checked, and their Version is one more.
 	SetSetup(ctx context.Context, s Setup) error
 
 	// DropSetup removes a setup. ErrConflict: there is none of this key with this

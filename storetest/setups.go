@@ -124,11 +124,16 @@ var setupPromises = []setupsPromise{
 			t.conflicts(t.SetSetup(t.Context(), again), "SetSetup of a later version", a, b)
 			again.Holds = true
 			t.conflicts(t.SetSetup(t.Context(), again), "SetSetup of a later version that holds", a, b)
-			again.Version, again.Token, again.Checked, again.Found = 1, "new", time.Time{}, ""
+			again.Holds, again.Version, again.Token, again.Checked, again.Found = false, 1, "new", time.Time{}, ""
 			t.has(t.set(again), b)
 			missing := newSetup(acme, "b.example")
 			missing.Version = 1
 			t.conflicts(t.SetSetup(t.Context(), missing), "SetSetup of one that does not exist")
+			missing.Version, missing.Holds = 0, true
+			if err := t.SetSetup(t.Context(), missing); err == nil {
+				t.Error("SetSetup of a new one that holds: got no error")
+			}
+			t.held("b.example", nil)
 		},
 	},
 	{
@@ -147,19 +152,21 @@ var setupPromises = []setupsPromise{
 	},
 	{
 		name: "Set/Holds",
-		words: "If it now holds, another setup that held the domain loses it in the same step: its Holds is false, its Next is s.Checked, and its Version one more. " +
+		words: "If it holds and did not hold before, all other setups of the domain change in the same step: " +
+			"their Holds is false, their Token is empty, their Next is s.Checked, and their Version is one more. " +
 			"HoldingSetup returns the setup that holds a domain. ErrNotFound: none does. At most one Setup of a domain holds it.",
 		check: func(t *setupper) {
-			a, b, c := t.set(newSetup(acme, "a.example")), t.set(newSetup(rival, "a.example")), t.set(newSetup(acme, "c.example"))
+			a, c := t.set(newSetup(acme, "a.example")), t.set(newSetup(acme, "c.example"))
 			a.Holds, c.Holds = true, true
 			a, c = t.set(a), t.set(c)
+			b := t.set(newSetup(rival, "a.example"))
 			t.held("a.example", &a)
 			a.State = "failing" // it holds already
 			a = t.set(a)
 			b.Holds, b.Checked = true, day.Add(48*time.Hour)
 			stale := a
 			b = t.set(b)
-			a.Holds, a.Next, a.Version = false, b.Checked, a.Version+1
+			a.Holds, a.Token, a.Next, a.Version = false, "", b.Checked, a.Version+1
 			t.has(a, b, c)
 			t.held("a.example", &b)
 			t.held("c.example", &c)
@@ -176,13 +183,43 @@ var setupPromises = []setupsPromise{
 		},
 	},
 	{
+		name: "Set/EndsClaims",
+		words: "If it holds and did not hold before, all other setups of the domain change in the same step: " +
+			"their Holds is false, their Token is empty, their Next is s.Checked, and their Version is one more.",
+		check: func(t *setupper) {
+			a, b, again := newSetup(acme, "a.example"), newSetup(rival, "a.example"), newSetup(acme, "a.example")
+			again.Added = day.Add(time.Hour)
+			a, b, again = t.set(a), t.set(b), t.set(again)
+			other := t.set(newSetup(rival, "b.example"))
+			stale := b // as a caller has read it that asks the DNS meanwhile
+			a.Holds, a.Checked = true, day.Add(48*time.Hour)
+			a = t.set(a)
+			for _, s := range []*store.Setup{&b, &again} { // they have never held the domain
+				s.Token, s.Next, s.Version = "", a.Checked, s.Version+1
+			}
+			t.has(a, b, again, other)
+			stale.Holds = true
+			t.conflicts(t.SetSetup(t.Context(), stale), "SetSetup of a claim that ended", a, b, again)
+			t.held("a.example", &a)
+			b.Token = "new"
+			b = t.set(b)
+			a.Found = "[]" // it holds already
+			a = t.set(a)
+			t.has(a, b, again)
+			b.Holds, b.Checked = true, day.Add(72*time.Hour)
+			b = t.set(b)
+			t.held("a.example", &b)
+		},
+	},
+	{
 		name:  "Drop/Version",
 		words: "DropSetup removes a setup. ErrConflict: there is none of this key with this Version.",
 		check: func(t *setupper) {
-			a, b := t.set(newSetup(acme, "a.example")), t.set(newSetup(rival, "a.example"))
+			a := t.set(newSetup(acme, "a.example"))
 			a.Holds = true
 			old := a
 			a = t.set(a)
+			b := t.set(newSetup(rival, "a.example"))
 			t.conflicts(t.DropSetup(t.Context(), old), "DropSetup of an older version", a, b)
 			if err := t.DropSetup(t.Context(), a); err != nil {
 				t.Errorf("DropSetup: %v", err)

@@ -38,7 +38,17 @@ var wrongSetups = map[string]struct {
 	"the old holder keeps its version": {
 		make:  func(s store.Setups) store.Setups { return keepsVersion{s} },
 		name:  "Set/Holds",
-		words: "and its Version one more",
+		words: "and their Version is one more",
+	},
+	"only the old holder changes": {
+		make:  func(s store.Setups) store.Setups { return keepsClaims{s} },
+		name:  "Set/EndsClaims",
+		words: "all other setups of the domain change in the same step",
+	},
+	"a new setup may hold": {
+		make:  func(s store.Setups) store.Setups { return holdsNew{s} },
+		name:  "Set/Version",
+		words: "a new one does not hold",
 	},
 	"any version is dropped": {
 		make:  func(s store.Setups) store.Setups { return dropsAny{s} },
@@ -130,6 +140,31 @@ func (s keepsVersion) SetSetup(ctx context.Context, su store.Setup) error {
 	return s.Setups.SetSetup(ctx, lost)
 }
 
+// keepsClaims leaves the Token of setups that did not hold the domain.
+type keepsClaims struct{ store.Setups }
+
+func (s keepsClaims) Setup(ctx context.Context, domain string, tenant store.TenantID, added time.Time) (store.Setup, error) {
+	su, err := s.Setups.Setup(ctx, domain, tenant, added)
+	if su.Token == "" && su.Version == 2 {
+		su.Token = "token of " + string(tenant)
+	}
+	return su, err
+}
+
+type holdsNew struct{ store.Setups }
+
+func (s holdsNew) SetSetup(ctx context.Context, su store.Setup) error {
+	if !su.Holds || su.Version != 0 {
+		return s.Setups.SetSetup(ctx, su)
+	}
+	su.Holds = false
+	if err := s.Setups.SetSetup(ctx, su); err != nil {
+		return err
+	}
+	su.Holds, su.Version = true, 1
+	return s.Setups.SetSetup(ctx, su)
+}
+
 type dropsAny struct{ store.Setups }
 
 func (s dropsAny) DropSetup(ctx context.Context, su store.Setup) error {
@@ -203,15 +238,21 @@ func (s countsDue) DueSetups(ctx context.Context, now, until time.Time, limit in
 	return list, err
 }
 
-// readsThenHolds finds the old holder before it changes the new one.
+// readsThenHolds looks at the version and finds the old holder before it changes the
+// new one.
 type readsThenHolds struct {
 	store.Setups
 	also sync.Map // setups that hold as well
 }
 
 func (s *readsThenHolds) SetSetup(ctx context.Context, su store.Setup) error {
+	if is, _ := s.Setups.Setup(ctx, su.Domain, su.Tenant, su.Added); is.Version != su.Version {
+		return store.ErrConflict
+	}
 	old, err := s.HoldingSetup(ctx, su.Domain)
 	time.Sleep(time.Millisecond)
+	is, _ := s.Setups.Setup(ctx, su.Domain, su.Tenant, su.Added)
+	su.Version = is.Version
 	if set := s.Setups.SetSetup(ctx, su); set != nil {
 		return set
 	}

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ type setups struct {
 	mu      sync.Mutex
 	all     map[setupKey]store.Setup
 	holders map[string]setupKey // by domain
+	domains map[string]map[setupKey]bool
 }
 
 type setupKey struct {
@@ -58,27 +60,45 @@ func (s *Store) SetSetup(ctx context.Context, new store.Setup) error {
 		return err
 	}
 	if p.all == nil {
-		p.all, p.holders = make(map[setupKey]store.Setup), make(map[string]setupKey)
+		p.all, p.holders, p.domains = make(map[setupKey]store.Setup), make(map[string]setupKey), make(map[string]map[setupKey]bool)
 	}
 	if p.all[key].Version != new.Version {
 		return store.ErrConflict
 	}
+	if new.Holds && new.Version == 0 {
+		return errors.New("memory: set setup: a new setup cannot hold its domain")
+	}
 	holder, held := p.holders[new.Domain]
 	switch {
-	case new.Holds:
-		if held && holder != key {
-			old := p.all[holder]
-			old.Holds, old.Next = false, new.Checked
-			old.Version++
-			p.all[holder] = old
-		}
-		p.holders[new.Domain] = key
-	case held && holder == key:
+	case new.Holds && (!held || holder != key):
+		p.take(key, new.Checked)
+	case !new.Holds && held && holder == key:
 		delete(p.holders, new.Domain)
 	}
 	new.Version++
-	p.all[key] = new
+	p.keep(key, new)
 	return nil
+}
+
+// take gives a domain to one of its setups. It changes the others. The caller must hold
+// p.mu.
+func (p *setups) take(key setupKey, checked time.Time) {
+	for other := range p.domains[key.domain] {
+		s := p.all[other]
+		s.Holds, s.Token, s.Next = false, "", checked
+		s.Version++
+		p.all[other] = s
+	}
+	p.holders[key.domain] = key
+}
+
+// keep writes a setup. The caller must hold p.mu.
+func (p *setups) keep(key setupKey, s store.Setup) {
+	if p.domains[key.domain] == nil {
+		p.domains[key.domain] = make(map[setupKey]bool)
+	}
+	p.domains[key.domain][key] = true
+	p.all[key] = s
 }
 
 // DropSetup implements [store.Setups].
@@ -96,6 +116,9 @@ func (s *Store) DropSetup(ctx context.Context, old store.Setup) error {
 		delete(p.holders, old.Domain)
 	}
 	delete(p.all, key)
+	if delete(p.domains[key.domain], key); len(p.domains[key.domain]) == 0 {
+		delete(p.domains, key.domain)
+	}
 	return nil
 }
 

@@ -81,8 +81,8 @@ func (s *Store) setSetup(ctx context.Context, su *store.Setup) error {
 	return err
 }
 
-// hold changes a setup to one that holds its domain. It locks the setups of all tenants
-// with the domain first, so that of two callers one sees what the other has done.
+// hold changes a setup to one that holds its domain, and the other setups of the domain.
+// It locks all of them first, so that of two callers one sees what the other has done.
 func (t tx) hold(ctx context.Context, su *store.Setup, query string, args []any) error {
 	if _, err := t.exec(ctx, `UPDATE {setups} SET version = version WHERE domain = ?`, su.Domain); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (t tx) hold(ctx context.Context, su *store.Setup, query string, args []any)
 	if n == 0 {
 		return store.ErrConflict
 	}
-	_, err = t.exec(ctx, `UPDATE {setups} SET holds = 0, next = ?, version = version + 1 WHERE domain = ? AND holds = 1 AND NOT (tenant = ? AND added = ?)`,
+	_, err = t.exec(ctx, `UPDATE {setups} SET holds = 0, token = '', next = ?, version = version + 1 WHERE domain = ? AND NOT (tenant = ? AND added = ?)`,
 		su.Checked.UnixMicro(), su.Domain, string(su.Tenant), su.Added.UnixMicro())
 	return err
 }
