@@ -27,8 +27,8 @@
 //
 // The names hold a token, or a key, of one tenant's domain. So a record proves that the
 // owner meant this tenant. With ClaimDomains any number of tenants may add a domain of one
-// name, so that no tenant keeps its owner out; who proves
-// it has it, and what the others had published or were shown proves nothing any more. No
+// name, so that no tenant keeps its owner out. The tenant that proves it has it, and the
+// others get new records: what they had published or were shown proves nothing any more. No
 // answer tells a tenant that another one has the domain.
 //
 // # States

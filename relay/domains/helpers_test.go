@@ -144,7 +144,7 @@ func (f *fixture) changes() string {
 
 // resolverReady makes what Go's resolver shares outside of a bubble.
 var resolverReady = sync.OnceFunc(func() {
-	_, _ = newZone(nil).resolver().LookupTXT(context.Background(), "a.example.")
+	_, _ = newZone(nil).resolver().LookupCNAME(context.Background(), "a.example.")
 })
 
 // bubble runs a test in virtual time, with Run of the Manager, whose settings change may

@@ -1,10 +1,8 @@
 package domains_test
 
 import (
-	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -95,45 +93,6 @@ func TestOwnZoneBroken(t *testing.T) {
 	})
 }
 
-// The tenant that proves a domain has it. The claims of other tenants end at once.
-func TestProofEndsOtherClaims(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fixture) {
-		first := f.add(rival, "acme.example") // any tenant can add any domain
-		second := f.add(acme, "acme.example")
-		if first.Records[0].Value == second.Records[0].Value {
-			t.Fatal("two claims have the same records")
-		}
-		f.publish(first)
-		if d := f.check(rival, "acme.example"); d.State != domains.Verified {
-			t.Fatalf("got %+v", d)
-		}
-		f.sends(rival, "acme.example", true)
-		f.sends(acme, "acme.example", false)
-
-		f.publish(second) // it was shown before the other tenant's proof
-		sleep(2 * time.Minute)
-		f.sends(rival, "acme.example", true)
-		f.sends(acme, "acme.example", false)
-		f.publish(f.domain(acme, "acme.example"))
-		if d := f.check(acme, "acme.example"); d.State != domains.Verified {
-			t.Fatalf("got %+v", d)
-		}
-		f.sends(rival, "acme.example", false)
-		f.sends(acme, "acme.example", true)
-		sleep(time.Minute)
-		d := f.domain(rival, "acme.example")
-		if d.State != domains.Unverified || d.Records[0].Value == first.Records[0].Value {
-			t.Errorf("the old claim is %s and has its old records: %+v", d.State, d.Records[0])
-		}
-		if got, want := f.changes(), "rival verified, acme verified, rival unverified"; got != want {
-			t.Errorf("told of %q, want %q", got, want)
-		}
-		f.publish(first) // the old records prove nothing any more
-		sleep(24 * time.Hour)
-		f.sends(rival, "acme.example", false)
-	})
-}
-
 // A domain that was added again has other records, and its mail in the queue is signed
 // for some days.
 func TestDeletedDomain(t *testing.T) {
@@ -197,108 +156,4 @@ func TestToldAtLeastOnce(t *testing.T) {
 			t.Errorf("told of %q", got)
 		}
 	})
-}
-
-// A tenant that proves a domain ends all older claims: their records prove nothing later,
-// neither while they are published nor by an old answer. Records that are shown after
-// that do.
-func TestProofEndsOlderClaims(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fixture) {
-		first := f.add(rival, "acme.example")
-		f.publish(f.add(acme, "acme.example"))
-		f.check(acme, "acme.example")
-		f.publish(first)
-		if d := f.check(rival, "acme.example"); d.State != domains.Unverified || d.Records[0].Value == first.Records[0].Value {
-			t.Errorf("the older claim is %s with %+v, want new records", d.State, d.Records[0])
-		}
-		sleep(90 * time.Minute)
-		f.sends(acme, "acme.example", true)
-		f.sends(rival, "acme.example", false)
-		if got := f.changes(); got != "acme verified" {
-			t.Errorf("told of %q", got)
-		}
-		f.publish(f.domain(rival, "acme.example"))
-		sleep(2 * time.Hour)
-		f.sends(rival, "acme.example", true)
-		f.sends(acme, "acme.example", false)
-		if got := f.changes(); got != "rival verified, acme unverified" {
-			t.Errorf("told of %q", got)
-		}
-	})
-}
-
-// A look at an older claim that is under way while another tenant proves the domain
-// changes nothing.
-func TestProofDuringLook(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fixture) {
-		first, second := f.add(rival, "acme.example"), f.add(acme, "acme.example")
-		old := newZone(map[string][]string{"*.gp1." + productZone: {record(sharedKey)}, "*.gp2." + productZone: {record(otherKey)}})
-		for _, r := range first.Records[:2] {
-			old.set(r.Name, "CNAME "+r.Value)
-		}
-		slow := &slowAnswers{Resolver: old.resolver()}
-		other := &domains.Manager{
-			Store: f.store, Domains: f.store, Zone: productZone, Shared: f.Shared, Resolvers: []domains.Resolver{slow}, Logger: f.Logger,
-		}
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if _, err := other.Check(t.Context(), rival, "acme.example"); err != nil {
-				t.Error(err)
-			}
-		})
-		time.Sleep(time.Second)
-		f.publish(second)
-		f.check(acme, "acme.example")
-		wg.Wait()
-		sleep(time.Minute)
-		f.sends(acme, "acme.example", true)
-		f.sends(rival, "acme.example", false)
-	})
-}
-
-// A slowAnswers is a Resolver whose answers about CNAMEs take some seconds.
-type slowAnswers struct{ domains.Resolver }
-
-func (s *slowAnswers) LookupCNAME(ctx context.Context, name string) (string, error) {
-	answer, err := s.Resolver.LookupCNAME(ctx, name)
-	time.Sleep(3 * time.Second)
-	return answer, err
-}
-
-// A domain that was deleted, added again and proved is told as verified, and its old
-// entry is not told of at all.
-func TestAddedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, f *fixture) {
-		f.publish(f.add(acme, "acme.example"))
-		f.check(acme, "acme.example")
-		if err := f.creds.Tenant(acme).DeleteDomain(t.Context(), "acme.example"); err != nil {
-			t.Fatal(err)
-		}
-		sleep(time.Second)
-		f.publish(f.add(acme, "acme.example"))
-		f.check(acme, "acme.example")
-		sleep(time.Hour)
-		f.is(acme, "acme.example", domains.Verified)
-		if got := f.changes(); got != "acme verified, acme verified" {
-			t.Errorf("told of %q", got)
-		}
-	})
-}
-
-// The settings of a domain that was lost a moment ago are those of its new records.
-func TestUseTXTAfterLoss(t *testing.T) {
-	f := newFixture(t)
-	f.add(acme, "acme.example")
-	f.publish(f.add(rival, "acme.example"))
-	f.check(rival, "acme.example")
-	f.publish(f.domain(acme, "acme.example"))
-	f.check(acme, "acme.example")
-	if err := f.UseTXT(t.Context(), rival, "acme.example"); err != nil {
-		t.Fatal(err)
-	}
-	d := f.domain(rival, "acme.example")
-	f.publish(d)
-	if d = f.check(rival, "acme.example"); d.State != domains.Verified || d.Records[0].Type != "TXT" {
-		t.Errorf("got %+v", d)
-	}
 }
