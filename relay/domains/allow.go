@@ -13,8 +13,9 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// remember is how long an answer is used in this process without asking the Store.
-const remember = 10 * time.Second
+// remember is how long an answer is used in this process without asking the Store. It is
+// used for twice as long while another goroutine asks.
+const remember = 5 * time.Second
 
 // A known is what is remembered of a domain name. It is replaced as a whole when this
 // process changes a setup of the name.
@@ -32,7 +33,10 @@ type verdict struct {
 
 // A holder is what the relay needs of the setup that holds a domain.
 type holder struct {
-	tenant     store.TenantID // empty if no setup holds it
+	held       bool // whether a setup holds it
+	tenant     store.TenantID
+	added      time.Time
+	token      string
 	version    int64
 	keys       []dkim.Key
 	keysErr    error
@@ -57,8 +61,7 @@ func (m *Manager) forget(domain string) {
 	m.memory.Delete(domain)
 }
 
-// usable reports whether an answer needs no new one. While one goroutine gets a new one,
-// the others use the old one for as long again.
+// usable reports whether an answer needs no new one.
 func usable(at time.Time, busy bool) bool {
 	age := time.Since(at)
 	return age < remember || busy && age < 2*remember
@@ -113,12 +116,25 @@ func (m *Manager) refusal(ctx context.Context, tenant store.TenantID, domain str
 		return nil, nil
 	}
 	if m.AllowUnverified {
-		h, err := m.holder(ctx, domain)
-		if err != nil || h.tenant == "" || h.tenant == tenant {
+		held, err := m.heldByOther(ctx, tenant, domain)
+		if err != nil || !held {
 			return nil, err
 		}
 	}
 	return &relay.ReplyError{Code: 550, Enhanced: "5.7.1", Text: explain(&d)}, nil
+}
+
+// heldByOther reports whether another tenant has proved a domain and still has it.
+func (m *Manager) heldByOther(ctx context.Context, tenant store.TenantID, domain string) (bool, error) {
+	h, err := m.holder(ctx, domain)
+	if err != nil || !h.held || h.tenant == tenant {
+		return false, err
+	}
+	d, err := m.Domains.Domain(ctx, h.tenant, domain)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && d.Created.Equal(h.added), err
 }
 
 // explain says to a client why its domain does not send. A reply has room for 400
@@ -141,7 +157,8 @@ func explain(d *Domain) string {
 	return text
 }
 
-// saw says what was found instead of a record.
+// saw says what was found instead of a record. It names the time of the look, not its age:
+// package history counts equal refusals together.
 func saw(r *Record, checked time.Time) string {
 	if checked.IsZero() || r.Status == NotChecked {
 		return "it was not looked up yet"
@@ -153,18 +170,7 @@ func saw(r *Record, checked time.Time) string {
 	case len(r.Found) > 0:
 		found = "found was " + mailtext.OneLine(strings.Join(r.Found, ", "), 100)
 	}
-	return fmt.Sprintf("%s %s ago", found, roughly(time.Since(checked)))
-}
-
-// roughly returns a duration in words.
-func roughly(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d seconds", max(int(d.Seconds()), 0))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d minutes", int(d.Minutes()))
-	}
-	return fmt.Sprintf("%d hours", int(d.Hours()))
+	return found + " at " + checked.UTC().Format("2006-01-02 15:04 MST")
 }
 
 // holder returns what is known of the setup that holds a domain.
@@ -204,11 +210,12 @@ func (m *Manager) readHolder(ctx context.Context, domain string, old *holder) (h
 	if err != nil {
 		return h, err
 	}
-	h.tenant, h.version = s.Tenant, s.Version
+	h.held, h.tenant, h.added, h.token, h.version = true, s.Tenant, s.Added, s.Token, s.Version
 	if name := "bounces." + domain; m.ReturnPath != "" && readLook(&s).Records[name].Right {
 		h.returnPath = name
 	}
-	if old.tenant == h.tenant && old.version == h.version && old.keysErr == nil {
+	// The token tells a domain from the one that was deleted, whose Version may be equal.
+	if old.token == h.token && old.version == h.version && old.keysErr == nil {
 		h.keys = old.keys
 		return h, nil
 	}

@@ -3,10 +3,12 @@ package domains_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay/domains"
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 // The tenant that proves a domain has it. The claims of other tenants end at once.
@@ -132,6 +134,77 @@ func TestAddedAgain(t *testing.T) {
 			t.Errorf("told of %q", got)
 		}
 	})
+}
+
+// A domain that was added again has the same Version as before, and is signed with its new
+// key also by a process that remembers the old one.
+func TestAddedAgainKeys(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		other := &domains.Manager{Store: f.store, Domains: f.store, Secret: f.Secret}
+		for range 2 {
+			d := f.add(acme, "acme.example")
+			f.publish(d)
+			f.check(acme, "acme.example")
+			sleep(11 * time.Second)
+			keys, err := other.Keys(t.Context(), "acme.example")
+			if err != nil || len(keys) != 1 || keys[0].RecordName("acme.example") != d.Records[0].Name {
+				t.Errorf("got %+v, %v, want the key at %s", keys, err, d.Records[0].Name)
+			}
+			if err := f.creds.Tenant(acme).DeleteDomain(t.Context(), "acme.example"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, ownKeys)
+}
+
+// Another process learns of a change within ten seconds, also while the store is slow.
+func TestTenSeconds(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		f.add(rival, "acme.example")
+		f.publish(f.add(acme, "acme.example"))
+		f.check(acme, "acme.example")
+		st := &slowStore{Setups: f.store}
+		other := &domains.Manager{Store: st, Domains: f.store, Zone: productZone, Shared: f.Shared}
+		keys := func() int {
+			list, err := other.Keys(t.Context(), "acme.example")
+			if err != nil {
+				t.Error(err)
+			}
+			return len(list)
+		}
+		if n := keys(); n != 1 {
+			t.Fatalf("got %d keys, want one", n)
+		}
+		s, err := f.store.HoldingSetup(t.Context(), "acme.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.store.DropSetup(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		sleep(10*time.Second + time.Millisecond)
+		st.wait.Store(int64(time.Minute))
+		for range 2 { // the second finds the first waiting for the store
+			go func() {
+				if n := keys(); n != 0 {
+					t.Errorf("after ten seconds: got %d keys, want none", n)
+				}
+			}()
+			sleep(time.Second)
+		}
+		sleep(2 * time.Minute)
+	})
+}
+
+// A slowStore is a Setups whose HoldingSetup takes a while.
+type slowStore struct {
+	store.Setups
+	wait atomic.Int64
+}
+
+func (s *slowStore) HoldingSetup(ctx context.Context, domain string) (store.Setup, error) {
+	time.Sleep(time.Duration(s.wait.Load()))
+	return s.Setups.HoldingSetup(ctx, domain)
 }
 
 // The settings of a domain that was lost a moment ago are those of its new records.

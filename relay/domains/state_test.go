@@ -134,6 +134,13 @@ func TestAllowUnverified(t *testing.T) {
 		f.check(rival, "acme.example")
 		f.sends(rival, "acme.example", true)
 		f.sends(acme, "acme.example", false)
+		if err := f.creds.Tenant(rival).DeleteDomain(t.Context(), "acme.example"); err != nil {
+			t.Fatal(err)
+		}
+		sleep(10 * time.Second)
+		f.sends(acme, "acme.example", true) // another tenant has had it, and deleted it
+		f.add(rival, "acme.example")
+		f.sends(acme, "acme.example", true)
 	}, func(f *fixture) { f.AllowUnverified = true })
 }
 
