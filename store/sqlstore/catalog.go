@@ -28,15 +28,16 @@ type catalog struct {
 	many     bool          // they were more than one page
 	after    string        // the list that was read last
 	at       time.Time     // when
-	took     time.Duration // how long that took
+	took     time.Duration // how long its page took
 }
 
 const (
 	// firstRead is how long a Lease may read lanes while not all have been read once.
 	firstRead = 5 * time.Second
 
-	// readShare limits how much of the time goes into reading lanes after that: one in
-	// so many seconds. If all lanes are on one page, each Lease reads it.
+	// readShare is how much of the time goes into reading lanes after that: one in so many
+	// seconds, at most firstRead in one Lease. If all lanes are on one page, each Lease
+	// reads it.
 	readShare = 10
 )
 
@@ -70,13 +71,30 @@ func (s *Store) readLanes(ctx context.Context) error {
 	if c.outdated.Swap(false) {
 		c.complete, c.after = false, ""
 	}
-	if c.complete && c.many && time.Since(c.at) < readShare*c.took {
-		return nil
+	return c.readPages(func() (last bool, err error) { return s.readPage(ctx) })
+}
+
+// readPages calls page for as long as lanes may be read now, but not after the last of
+// them. Calls of Lease may be far apart, so one page a call would not do. The caller must
+// hold c.reading.
+func (c *catalog) readPages(page func() (last bool, err error)) error {
+	began, limit := time.Now(), firstRead
+	if c.complete {
+		since := began.Sub(c.at)
+		if c.many && since < readShare*c.took {
+			return nil
+		}
+		limit = min(limit, since/readShare)
 	}
-	for began := time.Now(); ; {
-		last, err := s.readPage(ctx)
-		if err != nil || last || c.complete || time.Since(began) > firstRead {
+	for start := began; ; start = c.at {
+		last, err := page()
+		if err != nil {
 			return err
+		}
+		c.at = time.Now()
+		c.took = c.at.Sub(start)
+		if last || c.at.Sub(began) >= limit {
+			return nil
 		}
 	}
 }
@@ -85,7 +103,6 @@ func (s *Store) readLanes(ctx context.Context) error {
 // c.reading.
 func (s *Store) readPage(ctx context.Context) (last bool, err error) {
 	c := &s.catalog
-	began := time.Now()
 	c.mu.Lock()
 	c.used = true
 	noted := c.lanes.Noted()
@@ -99,7 +116,6 @@ func (s *Store) readPage(ctx context.Context) (last bool, err error) {
 		c.lanes.Learn(noted, laneOf(l.name), l.next, true)
 	}
 	c.mu.Unlock()
-	c.at, c.took = time.Now(), time.Since(began)
 	if last = len(page) < listsPage; last {
 		c.complete, c.many, c.after = true, c.after != "", ""
 	} else {
