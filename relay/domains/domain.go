@@ -80,8 +80,9 @@ func (m *Manager) Domain(ctx context.Context, tenant store.TenantID, name string
 	return m.domain(&s), nil
 }
 
-// Check looks at the DNS now, at most once in ten seconds, and returns what it saw. A
-// look takes up to 40 seconds if name servers do not answer.
+// Check looks at the DNS now, at most once in ten seconds, and returns what it saw. It
+// takes up to 40 seconds if name servers do not answer, and up to 20 more if it calls
+// OnChange.
 func (m *Manager) Check(ctx context.Context, tenant store.TenantID, name string) (Domain, error) {
 	s, err := m.setup(ctx, tenant, &name)
 	if err != nil {

@@ -175,21 +175,20 @@ func seePolicy(ctx context.Context, resolver Resolver, domain string) (seen, err
 }
 
 // zoneAnswers reports whether Zone publishes what ZoneRecords says, at names that were
-// never asked for before. If it does not, the mistake is the product's, and no domain with
-// CNAMEs changes its state. The answer is used for a minute.
+// never asked for before. If it does not, or there is no Zone, the mistake is the product's,
+// and no domain with CNAMEs changes its state. The answer is used for a minute.
 func (m *Manager) zoneAnswers(ctx context.Context) bool {
-	if m.Zone == "" {
-		return true
-	}
 	m.mu.Lock()
 	fresh, ok := time.Since(m.zoneAt) < time.Minute, m.zoneOK
 	m.mu.Unlock()
 	if fresh {
 		return ok
 	}
-	ok = true
+	if ok = m.Zone != ""; !ok {
+		m.logger().Error("domains: there are domains with CNAMEs but no zone, so none of them changes its state; set Manager.Zone to the one they lead to")
+	}
 	for _, selector := range m.selectors() {
-		ok = m.wildcardAnswers(ctx, selector) && ok
+		ok = ok && m.wildcardAnswers(ctx, selector)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -45,6 +45,10 @@ type Manager struct {
 	// publishes [Manager.ZoneRecords] once. Owners then publish a CNAME for each of
 	// Selectors, and nothing more when keys change. If Zone is empty, each domain gets
 	// an RSA key of its own, which its owner publishes as a TXT record.
+	//
+	// Zone must not change once a domain has CNAMEs: they would be wrong, and their
+	// domains would fail. If it is empty then, the log has an error and no such domain
+	// changes its state.
 	Zone string
 
 	// Selectors are those that owners publish a CNAME for, also before there is a key
@@ -83,7 +87,9 @@ type Manager struct {
 
 	// OnChange, if set, is told of each change of State by the process that made it,
 	// at least once, also if that process ends. A State that lasts
-	// less than a minute may be left out.
+	// less than a minute may be left out. Its context ends after 20 seconds, and it must
+	// return then, since other domains wait for it. If it takes longer or panics, it is
+	// called again about a minute later.
 	OnChange func(ctx context.Context, d Domain)
 
 	// Logger gets a line for each change of State. Nil means slog.Default().

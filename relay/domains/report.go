@@ -41,8 +41,9 @@ var (
 )
 
 // Report looks at a domain as [Manager.Check] does, and says in lines which requirements
-// of large providers are met and what to publish for the others. Only a failure of the
-// Store is an error.
+// of large providers are met and what to publish for the others. A name that is no domain
+// gets a [*credentials.InvalidError], and one that the tenant does not have
+// [store.ErrNotFound]. Any other error is a failure of the Store, or a panic in a Resolver.
 func (m *Manager) Report(ctx context.Context, tenant store.TenantID, name string, from Sender) ([]Line, error) {
 	d, err := m.Check(ctx, tenant, name)
 	if err != nil {

@@ -2,6 +2,7 @@ package domains
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -14,7 +15,8 @@ const (
 	batch, parallel = 100, 32
 
 	// lease is how long a process has for a batch. After that other processes look at
-	// what is left: a look takes 40 seconds at most, and four times that for a batch.
+	// what is left: a look and OnChange take a minute at most, and four times that for a
+	// batch.
 	lease = 5 * time.Minute
 
 	// idle is how often a process asks what is due, and retry how long it waits after a
@@ -74,10 +76,10 @@ func (m *Manager) round(ctx context.Context) (n int, err error) {
 }
 
 // look processes a setup that is due. If another caller has changed it in between, look
-// leaves it to that caller.
+// leaves it to that caller. After a panic it is due again when the lease is over.
 func (m *Manager) look(ctx context.Context, s *store.Setup) error {
 	err := m.process(ctx, s)
-	if isConflict(err) {
+	if isConflict(err) || errors.Is(err, errPanic) {
 		return nil
 	}
 	return wrap("look at", s.Domain, err)

@@ -3,7 +3,9 @@ package domains
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -23,13 +25,27 @@ const (
 	keepGone      = 4 * 24 * time.Hour  // a setup stays after its domain was deleted, to sign the mail in the queue
 	tellAgain     = time.Minute
 
+	// lookTime is how long a look may ask the DNS, and tellTime how long a call of
+	// OnChange may take.
+	lookTime, tellTime = 40 * time.Second, 20 * time.Second
+
 	// maxMisses is how many looks in a row have to miss a record, an hour apart, until a
 	// verified domain is failing.
 	maxMisses = 3
 )
 
-// process looks at a domain and writes what follows. s is changed to what was written.
-func (m *Manager) process(ctx context.Context, s *store.Setup) error {
+// errPanic is the error of a look in which a Resolver panicked. It is logged already.
+var errPanic = errors.New("a panic, see the log")
+
+// process looks at a domain and writes what follows. s is changed to what was written. A
+// panic is an error.
+func (m *Manager) process(ctx context.Context, s *store.Setup) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.logPanic("a look", s, p)
+			err = errPanic
+		}
+	}()
 	gone, err := m.isGone(ctx, s)
 	if err != nil || gone {
 		return err
@@ -43,8 +59,10 @@ func (m *Manager) process(ctx context.Context, s *store.Setup) error {
 	wanted := m.wanted(s)
 	l := readLook(s)
 	delegated := s.Secrets == ""
-	if !delegated || m.zoneAnswers(ctx) {
-		good := m.lookAt(ctx, s, wanted, &l)
+	looking, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	if !delegated || m.zoneAnswers(looking) {
+		good := m.lookAt(looking, s, wanted, &l)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -200,9 +218,33 @@ func (m *Manager) settle(ctx context.Context, s *store.Setup) error {
 		return err
 	}
 	m.log(s)
-	m.OnChange(ctx, m.domain(s))
+	if !m.tell(ctx, s) {
+		return nil // it is told again when it is next due
+	}
 	s.Told, s.Next = s.State, next
 	return m.write(ctx, s)
+}
+
+// tell calls OnChange and reports whether it returned in time.
+func (m *Manager) tell(ctx context.Context, s *store.Setup) (told bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.logPanic("OnChange", s, p)
+			told = false
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	m.OnChange(ctx, m.domain(s))
+	if ctx.Err() == nil {
+		return true
+	}
+	m.logger().Error("domains: OnChange took too long, so it is called again", "tenant", s.Tenant, "domain", s.Domain, "limit", tellTime)
+	return false
+}
+
+func (m *Manager) logPanic(where string, s *store.Setup, p any) {
+	m.logger().Error("domains: panic in "+where, "tenant", s.Tenant, "domain", s.Domain, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 func (m *Manager) log(s *store.Setup) {
