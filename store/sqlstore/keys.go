@@ -115,9 +115,13 @@ func (s *Store) lookForKeys(ctx context.Context, ops []*operation) error {
 	})
 }
 
-// sweepKeys removes the keys that have ended, a thousand in a transaction.
-func (s *Store) sweepKeys(ctx context.Context, now time.Time) error {
-	for more := true; more; {
+// sweepChunks is how many transactions sweepKeys makes at most. Lease waits for them.
+const sweepChunks = 5
+
+// sweepKeys removes keys that have ended, a thousand in a transaction. It reports whether
+// more may be left.
+func (s *Store) sweepKeys(ctx context.Context, now time.Time) (more bool, err error) {
+	for range sweepChunks {
 		end := now.UnixMicro()
 		more = false
 		err := s.query(ctx, `SELECT until FROM {submissions} WHERE until <= ? ORDER BY until LIMIT 1 OFFSET 1000`, []any{end}, func(rows *sql.Rows) error {
@@ -125,11 +129,11 @@ func (s *Store) sweepKeys(ctx context.Context, now time.Time) error {
 			return rows.Scan(&end)
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
-		if _, err := s.exec(ctx, `DELETE FROM {submissions} WHERE until <= ?`, end); err != nil {
-			return err
+		if _, err := s.exec(ctx, `DELETE FROM {submissions} WHERE until <= ?`, end); err != nil || !more {
+			return false, err
 		}
 	}
-	return nil
+	return more, nil
 }

@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"log/slog"
 	"time"
 )
 
@@ -48,18 +50,30 @@ const (
 )
 
 // sweep removes, once in sweepEvery, the contents that crashes have left, and the
-// keys that have ended.
-func (s *Store) sweep(ctx context.Context, now time.Time) error {
+// keys that have ended. If many keys have, the next call goes on. A failure is logged: it
+// must not keep Lease from leasing.
+func (s *Store) sweep(ctx context.Context, now time.Time) {
 	last := s.swept.Load()
 	if since := now.UnixMicro() - last; since < sweepEvery.Microseconds() && since > -sweepEvery.Microseconds() {
-		return nil
+		return
 	}
 	if !s.swept.CompareAndSwap(last, now.UnixMicro()) {
-		return nil // another goroutine does it
+		return // another goroutine does it
 	}
-	if err := s.sweepKeys(ctx, now); err != nil {
-		return err
+	more, err := s.sweepKeys(ctx, now)
+	if err == nil {
+		err = s.sweepUploads(ctx, now)
 	}
+	switch {
+	case err == nil && more:
+		s.swept.CompareAndSwap(now.UnixMicro(), last)
+	case err != nil && !errors.Is(err, context.Canceled):
+		slog.ErrorContext(ctx, "sqlstore: ended keys and left contents can't be removed, trying again in an hour", "error", err)
+	}
+}
+
+// sweepUploads removes up to 1,000 contents that crashes have left.
+func (s *Store) sweepUploads(ctx context.Context, now time.Time) error {
 	st, err := s.prepared(ctx, `SELECT upload FROM {uploads} WHERE started < ? LIMIT 1000`)
 	if err != nil {
 		return err

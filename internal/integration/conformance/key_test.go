@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
@@ -98,34 +100,66 @@ func submitKeyed(t *testing.T, st store.Store, spool store.Spool) (id string, er
 	})
 }
 
+// addKeys adds n keys that end half a millisecond after each other, from the time first on.
+func (b backend) addKeys(t *testing.T, db *sql.DB, n int, first time.Time) {
+	t.Helper()
+	var values []string
+	for i := range n {
+		none, name := "x''", fmt.Sprintf("x'%08x'", i)
+		if b.dialect == sqlstore.Postgres {
+			none, name = "''::bytea", fmt.Sprintf(`'\x%08x'::bytea`, i)
+		}
+		values = append(values, fmt.Sprintf("(%s, %s, 'm', %s, %d)", none, name, none, first.UnixMicro()+int64(i)*500))
+	}
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO gatepost_submissions (username, submission, mail, fingerprint, until) VALUES "+strings.Join(values, ", ")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keysAfterLease calls Lease, and returns how many keys are left and when the first ends.
+func keysAfterLease(t *testing.T, st *sqlstore.Store, db *sql.DB) (left int, first int64) {
+	t.Helper()
+	if _, err := st.Lease(t.Context(), store.LeaseRequest{Node: "n1", Now: now, Limit: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*), COALESCE(MIN(until), 0) FROM gatepost_submissions").Scan(&left, &first); err != nil {
+		t.Fatal(err)
+	}
+	return left, first
+}
+
 // Keys are removed when they have ended, and others stay.
 func TestKeysAreSwept(t *testing.T) {
 	for _, b := range databases() {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			st, db := b.open(t, dsn), b.openDB(t, dsn)
-			at := now.UnixMicro()
-			var values []string
-			for i := range 2500 {
-				none, name := "x''", fmt.Sprintf("x'%08x'", i)
-				if b.dialect == sqlstore.Postgres {
-					none, name = "''::bytea", fmt.Sprintf(`'\x%08x'::bytea`, i)
+			b.addKeys(t, db, 2500, now.Add(-time.Second))
+			if left, first := keysAfterLease(t, st, db); left != 499 || first <= now.UnixMicro() {
+				t.Errorf("%d keys are left, the first until %d, want 499 that end after %d", left, first, now.UnixMicro())
+			}
+		})
+	}
+}
+
+// Each Lease removes some thousands of keys. A failure to remove them is not a failure of
+// Lease.
+func TestManyKeysAreSweptInParts(t *testing.T) {
+	for _, b := range databases() {
+		t.Run(b.name, func(t *testing.T) {
+			dsn := b.create(t)
+			st, db := b.open(t, dsn), b.openDB(t, dsn)
+			b.addKeys(t, db, 7000, now.Add(-time.Hour))
+			for _, want := range []int{1995, 0} {
+				if left, _ := keysAfterLease(t, st, db); left != want {
+					t.Errorf("%d keys are left, want %d", left, want)
 				}
-				values = append(values, fmt.Sprintf("(%s, %s, 'm', %s, %d)", none, name, none, at-1_000_000+int64(i)*500))
 			}
-			if _, err := db.ExecContext(t.Context(), "INSERT INTO gatepost_submissions (username, submission, mail, fingerprint, until) VALUES "+strings.Join(values, ", ")); err != nil {
+			if _, err := db.ExecContext(t.Context(), "DROP TABLE gatepost_submissions"); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := st.Lease(t.Context(), store.LeaseRequest{Node: "n1", Now: now, Limit: 1}); err != nil {
-				t.Fatal(err)
-			}
-			var left int
-			var first int64
-			if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*), MIN(until) FROM gatepost_submissions").Scan(&left, &first); err != nil {
-				t.Fatal(err)
-			}
-			if left != 499 || first <= at {
-				t.Errorf("%d keys are left, the first until %d, want 499 that end after %d", left, first, at)
+			if _, err := st.Lease(t.Context(), store.LeaseRequest{Node: "n1", Now: now.Add(2 * time.Hour), Limit: 1}); err != nil {
+				t.Errorf("Lease: %v", err)
 			}
 		})
 	}
