@@ -124,6 +124,23 @@ func (s *Store) readPage(ctx context.Context) (last bool, err error) {
 	return last, nil
 }
 
+// learn takes over what a Lease has seen, after it has leased deliveries. It leaves out a
+// lane if one of the deliveries that were found there was not leased: another call may yet
+// give back what it has locked.
+func (c *catalog) learn(seen look, leased []store.Leased) {
+	for i := range leased {
+		delete(seen.lanes, key{leased[i].Delivery.Mail, leased[i].Delivery.N})
+	}
+	for _, lane := range seen.lanes {
+		delete(seen.next, lane)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for lane, at := range seen.next {
+		c.lanes.Learn(seen.noted, lane, at, !at.IsZero())
+	}
+}
+
 // waitingIn returns when the first of the deliveries of each lane is due that are about to
 // wait.
 func waitingIn(m *store.Mail, deliveries []store.Delivery) map[store.Lane]time.Time {

@@ -4,6 +4,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/internal/spools"
 )
 
 // pages are the lanes that other processes may put mail into.
@@ -65,4 +68,34 @@ func TestCatalogReadsOnePageEachTime(t *testing.T) {
 			time.Sleep(time.Duration(i) * time.Second)
 		}
 	})
+}
+
+// If another call has locked one of the deliveries that a Lease found, the Lease learns
+// nothing of that lane, which may be due again, and what it has seen of the others.
+func TestCatalogLearnsBesideALockedRow(t *testing.T) {
+	c, now := new(catalog), time.Now()
+	var leased []store.Leased
+	seen := look{lanes: make(map[key]store.Lane), next: make(map[store.Lane]time.Time)}
+	for _, name := range []string{"empty", "later", "locked"} {
+		lane := store.Lane{Destination: name, Tenant: "t"}
+		c.lanes.Note(lane, now)
+		seen.next[lane] = time.Time{}
+		for n := range 2 {
+			seen.lanes[key{name, n}] = lane
+			if name != "locked" || n == 0 {
+				leased = append(leased, store.Leased{Delivery: store.Delivery{Mail: name, N: n}})
+			}
+		}
+	}
+	seen.next[store.Lane{Destination: "later", Tenant: "t"}] = now.Add(time.Hour)
+	seen.noted = c.lanes.Noted()
+	c.learn(seen, leased)
+	if n := c.lanes.Len(); n != 2 {
+		t.Errorf("%d lanes wait, want the two that are not empty", n)
+	}
+	round := c.lanes.Begin(now, 10, spools.NewSkipped(store.LeaseRequest{}, nil))
+	wants := round.Wants()
+	if len(wants) != 1 || wants[0].Lane.Destination != "locked" {
+		t.Errorf("due are %v, want the lane with a locked row only", wants)
+	}
 }

@@ -136,70 +136,70 @@ func keysOf(list []first) []key {
 	return keys
 }
 
+// A look is what a Lease has seen of lanes of the catalog.
+type look struct {
+	noted int64                    // Lanes.noted before
+	lanes map[key]store.Lane       // of the deliveries that were found
+	next  map[store.Lane]time.Time // when lanes are due without these; zero if they are empty
+}
+
 // candidates returns the keys of deliveries that the request asks for, which may change
-// before they are locked. The caller calls taken when they are leased.
-func (s *Store) candidates(ctx context.Context, r store.LeaseRequest) (keys []key, taken func(), err error) {
-	taken = func() {}
+// before they are locked. The caller calls learn with what it has leased of them.
+func (s *Store) candidates(ctx context.Context, r store.LeaseRequest) (keys []key, seen look, err error) {
 	if r.Deaths > 0 {
 		got, err := s.firstOf(ctx, r, []string{deathsList(r.Deaths)}, []int{r.Limit}, []int{0})
 		if err == nil {
 			keys = keysOf(got[0])
 		}
-		return keys, taken, err
+		return keys, seen, err
 	}
 	suspensions, err := s.suspensions(ctx)
 	if err != nil {
-		return nil, taken, err
+		return nil, seen, err
 	}
 	skipped := spools.NewSkipped(r, suspensions)
 	if r.Probe || r.Undelayed || !r.Received.IsZero() {
 		keys, err = s.searchLanes(ctx, r, skipped)
-		return keys, taken, err
+		return keys, seen, err
 	}
 	if err := s.readLanes(ctx); err != nil {
-		return nil, taken, err
+		return nil, seen, err
 	}
 	return s.inTurn(ctx, r, skipped)
 }
 
 // inTurn returns what the lanes of the catalog have, in turn.
-func (s *Store) inTurn(ctx context.Context, r store.LeaseRequest, skipped *spools.Skipped) (keys []key, taken func(), err error) {
+func (s *Store) inTurn(ctx context.Context, r store.LeaseRequest, skipped *spools.Skipped) (keys []key, seen look, err error) {
 	c := &s.catalog
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	noted := c.lanes.Noted()
+	seen = look{c.lanes.Noted(), make(map[key]store.Lane), make(map[store.Lane]time.Time)}
 	round := c.lanes.Begin(r.Now, r.Limit, skipped)
-	next := make(map[store.Lane]time.Time) // when lanes are due afterwards; zero if they are empty
 	offsets := make(map[store.Lane]int)
 	for wants := round.Wants(); len(wants) > 0; wants = round.Wants() {
 		c.mu.Unlock()
 		got, err := s.headsOf(ctx, r, wants, offsets)
 		c.mu.Lock()
 		if err != nil {
-			return nil, taken, err
+			return nil, look{}, err
 		}
 		for i, w := range wants {
 			n := 0
 			for n < min(len(got[i]), w.Limit) && !got[i][n].next.After(r.Now) {
+				seen.lanes[got[i][n].key] = w.Lane
 				n++
 			}
 			keys = append(keys, keysOf(got[i][:n])...)
 			offsets[w.Lane] += n
-			next[w.Lane] = time.Time{}
+			seen.next[w.Lane] = time.Time{}
 			if n < len(got[i]) {
-				next[w.Lane] = got[i][n].next
+				seen.next[w.Lane] = got[i][n].next
 			}
 			more := n < len(got[i]) && !got[i][n].next.After(r.Now)
 			round.Got(w, n, more)
 		}
 	}
-	return keys, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for lane, at := range next {
-			c.lanes.Learn(noted, lane, at, !at.IsZero())
-		}
-	}, nil
+	return keys, seen, nil
 }
 
 // headsOf returns the first deliveries of lanes after those that were returned before,

@@ -20,12 +20,12 @@ func (s *Store) lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased
 	if r.Limit <= 0 {
 		return nil, ctx.Err()
 	}
-	found, taken, err := s.candidates(ctx, r)
+	found, seen, err := s.candidates(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
-		taken()
+		s.catalog.learn(seen, nil)
 		return nil, nil
 	}
 	keys := make([][]any, len(found))
@@ -43,9 +43,7 @@ func (s *Store) lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased
 	if err != nil {
 		return nil, err
 	}
-	if len(leased) == len(found) { // otherwise another call may yet give back what it has locked
-		taken()
-	}
+	s.catalog.learn(seen, leased)
 	return leased, nil
 }
 
