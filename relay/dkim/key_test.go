@@ -18,7 +18,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/dkim"
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 var ecdsaKey = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -178,4 +180,25 @@ func ExampleKey_Record() {
 	// Output:
 	// 2026a._domainkey.acme.example <nil>
 	// ["v=DKIM1; k=ed25519; p=A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="]
+}
+
+// KeysFor takes the place of Keys and gets the message.
+func TestKeysFor(t *testing.T) {
+	var next sink
+	s := &dkim.Signer{Next: &next, KeysFor: func(ctx context.Context, m *relay.Message, domain string) ([]dkim.Key, error) {
+		if m.Identity.Tenant != "acme" {
+			return nil, nil
+		}
+		return both(ctx, domain)
+	}}
+	for i, tenant := range []store.TenantID{"acme", "rival"} {
+		m := message(fmt.Sprint(i), "From: shop@acme.example\r\n\r\nhello\r\n")
+		m.Identity.Tenant = tenant
+		if err := s.Forward(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		if signed := strings.Contains(next.data[i], "DKIM-Signature:"); signed != (tenant == "acme") {
+			t.Errorf("mail of %s: got signed %t:\n%s", tenant, signed, next.data[i])
+		}
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -205,6 +207,29 @@ type slowStore struct {
 func (s *slowStore) HoldingSetup(ctx context.Context, domain string) (store.Setup, error) {
 	time.Sleep(time.Duration(s.wait.Load()))
 	return s.Setups.HoldingSetup(ctx, domain)
+}
+
+// Mail that a tenant has in the queue when another one proves its domain is not signed in
+// the name of that one. Bounces about it are signed for the product's domain.
+func TestKeysFor(t *testing.T) {
+	f := newFixture(t)
+	f.publish(f.add(acme, "acme.example"))
+	f.check(acme, "acme.example")
+	f.publish(f.add(acme, "relay.example"))
+	f.check(acme, "relay.example")
+	signs := func(tenant store.TenantID, domain string, want int) {
+		t.Helper()
+		m := &relay.Message{Identity: credentials.Identity{Tenant: tenant, Domain: "acme.example"}}
+		if keys, err := f.KeysFor(t.Context(), m, domain); err != nil || len(keys) != want {
+			t.Errorf("mail of %s, keys of %s: got %d, %v, want %d", tenant, domain, len(keys), err, want)
+		}
+	}
+	signs(acme, "acme.example", 1)
+	f.publish(f.add(rival, "acme.example"))
+	f.check(rival, "acme.example")
+	signs(acme, "acme.example", 0)
+	signs(rival, "acme.example", 1)
+	signs(rival, "relay.example", 1)
 }
 
 // The settings of a domain that was lost a moment ago are those of its new records.
