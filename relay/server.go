@@ -171,6 +171,7 @@ type Server struct {
 
 	start    sync.Once
 	startErr error
+	serving  sync.Once
 	host     string
 	tls      *tls.Config
 	smtp     *smtp.Server
@@ -258,10 +259,12 @@ func (s *Server) serve(l net.Listener, implicitTLS bool) error {
 		return ErrServerClosed
 	}
 	defer s.removeListener(&l)
+	s.serving.Do(func() { go s.smtp.Serve(s.handoff) })
 	return s.acceptFrom(l, implicitTLS)
 }
 
-// setUp checks the fields and starts what Serve, ServeTLS and Submit share.
+// setUp checks the fields and makes what Serve, ServeTLS and Submit share. It starts no
+// goroutine, because a caller may never call Close.
 func (s *Server) setUp() error {
 	switch {
 	case s.Credentials == nil:
@@ -296,7 +299,6 @@ func (s *Server) setUp() error {
 	s.unsub = s.Credentials.Subscribe(s.onCredentials)
 	s.handoff = &handoff{conns: make(chan net.Conn), done: make(chan struct{})}
 	s.smtp = s.newSMTP()
-	go s.smtp.Serve(s.handoff)
 	return nil
 }
 

@@ -291,7 +291,7 @@ func TestUsage(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, path := range []string{"/activity", "/statistics"} {
-			if _, page := get(t, acme, s.URL+path); !strings.Contains(page, `<div class="usage `+class+`">`) || !strings.Contains(page, text) {
+			if _, page := get(t, acme, s.URL+path); !strings.Contains(page, `<section class="usage `+class+`"`) || !strings.Contains(page, text) {
 				t.Errorf("%s does not show %q as %s:\n%s", path, text, class, page)
 			}
 		}
