@@ -188,7 +188,7 @@ func (a *allowance) giveBack(ctx context.Context, l *Limiter, p part, n int64) {
 	}
 	a.mu.Unlock()
 	if !mine && n > 0 {
-		a.release(ctx, l, p.grant, n)
+		a.release(context.WithoutCancel(ctx), l, p.grant, n)
 	}
 }
 
@@ -203,7 +203,7 @@ func (a *allowance) retire(ctx context.Context, l *Limiter, p part) {
 	}
 	a.mu.Unlock()
 	if mine && left > 0 {
-		a.release(ctx, l, p.grant, left)
+		a.release(context.WithoutCancel(ctx), l, p.grant, left)
 	}
 }
 
@@ -215,7 +215,7 @@ func (a *allowance) drop() {
 // release gives recipients back to the Store. If that fails they are free again when the
 // grant has ended.
 func (a *allowance) release(ctx context.Context, l *Limiter, g store.Grant, n int64) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	if err := l.Store.Release(ctx, g, n); err != nil {
 		l.logger().Warn("limits: what was not used is not given back, it is free when its grant ends", "scope", g.Scope, "recipients", n, "error", err)

@@ -82,8 +82,10 @@ func (l *Limiter) notifyOf(ctx context.Context, a *allowance, id credentials.Ide
 		return err
 	}
 	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unclaimTime)
+		defer cancel()
 		now := time.Now().UTC().Truncate(time.Microsecond)
-		l.Store.Claim(context.WithoutCancel(ctx), claimOf, l.who, now, now) // else it ends by itself
+		l.Store.Claim(ctx, claimOf, l.who, now, now) // else it ends by itself
 	}()
 	if limit, err = l.present(ctx, a, id, limit); err != nil {
 		return err

@@ -12,6 +12,13 @@ import (
 // pace is how often Run looks at what this process holds.
 const pace = time.Second
 
+// unclaimTime and releaseTime are how long the last calls of the Store may take when Run
+// ends: together 5 seconds.
+const (
+	unclaimTime = time.Second
+	releaseTime = 4 * time.Second
+)
+
 // forgetTime is after how long without use an allowance is forgotten.
 const forgetTime = 10 * time.Minute
 
@@ -27,11 +34,7 @@ func (l *Limiter) Run(ctx context.Context) error {
 	if l.Store == nil || l.Limits == nil || l.Next == nil {
 		return errFields
 	}
-	l.mu.Lock()
-	was := l.running
-	l.running, l.who = true, relay.NewID()
-	l.mu.Unlock()
-	if was {
+	if !l.begins() {
 		return errors.New("limits: Run is being called already")
 	}
 	defer func() {
@@ -55,6 +58,17 @@ func (l *Limiter) Run(ctx context.Context) error {
 	tasks.Wait()
 	l.releaseAll(ctx)
 	return nil
+}
+
+// begins reports whether Run may begin, and names this process.
+func (l *Limiter) begins() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running {
+		return false
+	}
+	l.running, l.who = true, relay.NewID()
+	return true
 }
 
 // keepAhead looks at each allowance once.
@@ -133,7 +147,7 @@ func (a *allowance) giveBackUnused(ctx context.Context, l *Limiter, unused time.
 
 // releaseAll gives back all that this process holds.
 func (l *Limiter) releaseAll(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
 	for _, a := range l.all() {
 		a.giveBackUnused(ctx, l, 0)
