@@ -28,7 +28,8 @@ type plan struct {
 	asking gate // held during a call of Limits
 
 	mu     sync.Mutex
-	calls  int // how many have begun
+	calls  int       // how many have begun
+	began  time.Time // when the last one did, or the plan was made
 	limits []Limit
 	asked  time.Time // when the last call that had an answer began; zero if none had
 	call   int       // its number
@@ -72,6 +73,7 @@ func (l *Limiter) ask(ctx context.Context, id credentials.Identity, p *plan) ([]
 	p.mu.Lock()
 	p.calls++
 	call, asked := p.calls, time.Now()
+	p.began = asked
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
@@ -96,20 +98,25 @@ func (l *Limiter) plan(key planKey) *plan {
 		if l.plans == nil || len(l.plans) >= maxPlans {
 			l.plans = make(map[planKey]*plan)
 		}
-		p = new(plan)
+		p = &plan{began: time.Now()}
 		l.plans[key] = p
 	}
 	return p
+}
+
+// inUse reports whether a call may be under way, or has an answer that is not too old. A
+// call takes less than planTime.
+func (p *plan) inUse() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.began) < planTime
 }
 
 // forgetPlans forgets answers that are not used any more.
 func (l *Limiter) forgetPlans() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	maps.DeleteFunc(l.plans, func(_ planKey, p *plan) bool {
-		_, _, young := p.answer()
-		return !young
-	})
+	maps.DeleteFunc(l.plans, func(_ planKey, p *plan) bool { return !p.inUse() })
 }
 
 // check returns an error if limits cannot be told apart.

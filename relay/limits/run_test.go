@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -90,6 +91,29 @@ func TestRunEnds(t *testing.T) {
 		stop()
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("Run took %v to end", took)
+		}
+	})
+}
+
+// A slow answer of Limits is remembered as others are.
+func TestSlowLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProduct(t, limits.Limit{Max: 100})
+		defer p.stop()
+		l := p.node()
+		l.Limits = func(ctx context.Context, id credentials.Identity) ([]limits.Limit, error) {
+			time.Sleep(5 * time.Second)
+			return p.of(ctx, id)
+		}
+		defer p.run(l)()
+		var work sync.WaitGroup
+		for range 10 {
+			work.Go(func() { send(l, billing, 1) })
+			time.Sleep(time.Second)
+		}
+		work.Wait()
+		if p.asked > 2 || p.kept != 10 { // messages that came during the first call wait for the second
+			t.Errorf("Limits was called %d times for %d messages, want twice at most for 10", p.asked, p.kept)
 		}
 	})
 }
