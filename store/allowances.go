@@ -101,6 +101,10 @@ type Allowances interface {
 	// SetNoticed sets Noticed and NoticedMax of a usage. If they have the same
 	// NoticedMax, the greater Noticed stays. ErrNotFound: there is no such usage.
 	SetNoticed(ctx context.Context, scope string, period time.Time, percent int, max int64) error
+
+	// ExpireUsages removes usages of all scopes, with their grants, whose Period is before
+	// a time: at most limit of them. It returns how many it removed.
+	ExpireUsages(ctx context.Context, before time.Time, limit int) (removed int, err error)
 }
 
 var (

@@ -151,11 +151,12 @@ var chargePromises = []allowancePromise{
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			for name, call := range map[string]func() error{
-				"Reserve":    func() error { _, err := t.a.Reserve(ctx, newReservation("a", 5, 10)); return err },
-				"Release":    func() error { return t.a.Release(ctx, newReservation("a", 0, 0).Grant, 5) },
-				"Usages":     func() error { _, err := t.a.Usages(ctx, monthly); return err },
-				"SetNoticed": func() error { return t.a.SetNoticed(ctx, monthly, day, 90, 10) },
-				"Apply":      func() error { return t.a.Apply(ctx, nil, store.Changes{Charges: []store.Charge{charge("a", 1)}}) },
+				"Reserve":      func() error { _, err := t.a.Reserve(ctx, newReservation("a", 5, 10)); return err },
+				"Release":      func() error { return t.a.Release(ctx, newReservation("a", 0, 0).Grant, 5) },
+				"Usages":       func() error { _, err := t.a.Usages(ctx, monthly); return err },
+				"SetNoticed":   func() error { return t.a.SetNoticed(ctx, monthly, day, 90, 10) },
+				"ExpireUsages": func() error { _, err := t.a.ExpireUsages(ctx, day.Add(time.Hour), 10); return err },
+				"Apply":        func() error { return t.a.Apply(ctx, nil, store.Changes{Charges: []store.Charge{charge("a", 1)}}) },
 			} {
 				if err := call(); !errors.Is(err, context.Canceled) {
 					t.Errorf("%s, context ended: got error %v", name, err)

@@ -199,6 +199,37 @@ var reservePromises = []allowancePromise{
 		},
 	},
 	{
+		name: "ExpireUsages/OldOnes",
+		words: "ExpireUsages removes usages of all scopes, with their grants, whose Period is before a time: at most limit of them. " +
+			"It returns how many it removed.",
+		check: func(t *allower) {
+			scopes := []string{monthly, "month/tenant/rival", "day/user/acme/u1"}
+			for i, scope := range scopes {
+				for months := range 2 {
+					r := newReservation(fmt.Sprintf("a%dx%d", i, months), 1, 10)
+					r.Scope, r.Period = scope, day.AddDate(0, months, 0)
+					t.reserves(r, 1, 1, 0, 1)
+				}
+			}
+			expires := func(before time.Time, limit, want int) {
+				t.Helper()
+				got, err := t.a.ExpireUsages(t.Context(), before, limit)
+				t.ok(err, "ExpireUsages")
+				if got != want {
+					t.Errorf("ExpireUsages(%v, %d): got %d, want %d", before, limit, got, want)
+				}
+			}
+			expires(day, 100, 0)
+			expires(day.Add(time.Microsecond), 2, 2)
+			expires(day.Add(time.Microsecond), 100, 1)
+			expires(day.Add(time.Microsecond), 100, 0)
+			for _, scope := range scopes {
+				t.uses(scope, store.Usage{Scope: scope, Period: day.AddDate(0, 1, 0), Held: 1})
+			}
+			t.reserves(newReservation("b", 10, 10), 10, 10, 0, 10) // the grants are gone too
+		},
+	},
+	{
 		name:  "Release/Back",
 		words: releaseWords,
 		check: func(t *allower) {

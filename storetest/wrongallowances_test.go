@@ -23,6 +23,14 @@ type bentAllowances struct {
 	usages     func(ctx context.Context, scope string) ([]store.Usage, error)
 	setNoticed func(ctx context.Context, scope string, period time.Time, percent int, max int64) error
 	apply      func(ctx context.Context, records []string, c store.Changes) error
+	expireAll  bool
+}
+
+func (b *bentAllowances) ExpireUsages(ctx context.Context, before time.Time, limit int) (int, error) {
+	if b.expireAll {
+		limit = 1 << 20
+	}
+	return b.Store.ExpireUsages(ctx, before, limit)
 }
 
 func (b *bentAllowances) Reserve(ctx context.Context, r store.Reservation) (store.Reserved, error) {
@@ -142,7 +150,8 @@ var allowanceMistakes = map[string]allowanceMistake{
 			return b.Store.Reserve(ctx, r)
 		}
 	}},
-	"usages are kept for ever": {"Reserve/Forgets", "Forget removes usages of the scope", reserving(func(r *store.Reservation) { r.Forget = time.Time{} })},
+	"usages are kept for ever":      {"Reserve/Forgets", "Forget removes usages of the scope", reserving(func(r *store.Reservation) { r.Forget = time.Time{} })},
+	"all old usages expire at once": {"ExpireUsages/OldOnes", "at most limit of them", func(b *bentAllowances) { b.expireAll = true }},
 	"a grant becomes less than 0": {"Release/Back", "which never becomes less than 0", func(b *bentAllowances) {
 		b.release = func(ctx context.Context, g store.Grant, n int64) error {
 			return b.Store.Apply(ctx, nil, store.Changes{Charges: []store.Charge{{Grant: g, N: n}, {Grant: g, N: -n}}})

@@ -48,6 +48,11 @@ func (l *Limiter) Run(ctx context.Context) error {
 			l.keepAhead(ctx)
 		}
 	})
+	tasks.Go(func() {
+		for wait := time.Minute; sleep(ctx, wait); wait = 24 * time.Hour {
+			l.expire(ctx)
+		}
+	})
 	if l.OnNotice != nil {
 		tasks.Go(func() {
 			for sleep(ctx, noticePace) {
@@ -58,6 +63,27 @@ func (l *Limiter) Run(ctx context.Context) error {
 	tasks.Wait()
 	l.releaseAll(ctx)
 	return nil
+}
+
+// keepUsages is for how long usages are kept after their periods have begun: also those
+// of users, domains and tenants that are deleted.
+const keepUsages = 62 * 24 * time.Hour
+
+// expire removes usages that are too old.
+func (l *Limiter) expire(ctx context.Context) {
+	const some = 1000
+	for n := some; n == some; {
+		var err error
+		if n, err = l.expireSome(ctx, some); err != nil && ctx.Err() == nil {
+			l.logger().Warn("limits: old usages are not removed, trying again tomorrow", "error", err)
+		}
+	}
+}
+
+func (l *Limiter) expireSome(ctx context.Context, some int) (removed int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	return l.Store.ExpireUsages(ctx, time.Now().Add(-keepUsages), some)
 }
 
 // begins reports whether Run may begin, and names this process.

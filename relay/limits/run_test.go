@@ -117,3 +117,27 @@ func TestSlowLimits(t *testing.T) {
 		}
 	})
 }
+
+// Usages of a tenant that is gone are removed after 62 days.
+func TestExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProduct(t, limits.Limit{Max: 100})
+		p.stop()
+		l := p.node()
+		stop := p.run(l)
+		p.sends(l, billing, 1)
+		stop()
+		for _, days := range []int{61, 2} {
+			if list, err := p.st.Usages(t.Context(), "month/tenant/acme"); err != nil || len(list) != 1 {
+				t.Errorf("got %+v, %v, want a usage", list, err)
+			}
+			time.Sleep(time.Duration(days) * 24 * time.Hour)
+			stop := p.run(l)
+			time.Sleep(2 * time.Minute)
+			stop()
+		}
+		if list, err := p.st.Usages(t.Context(), "month/tenant/acme"); err != nil || len(list) != 0 {
+			t.Errorf("got %+v, %v, want no usage", list, err)
+		}
+	})
+}

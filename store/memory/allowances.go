@@ -149,3 +149,21 @@ func (s *Store) SetNoticed(ctx context.Context, scope string, period time.Time, 
 	h.usages[key] = u
 	return nil
 }
+
+// ExpireUsages implements [store.Allowances].
+func (s *Store) ExpireUsages(ctx context.Context, before time.Time, limit int) (removed int, err error) {
+	if err := s.spool.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.spool.mu.Unlock()
+	h := &s.spool.history
+	gone := make(map[usageKey]bool)
+	for key := range h.usages {
+		if key.period < before.UnixMicro() && len(gone) < limit {
+			gone[key] = true
+			delete(h.usages, key)
+		}
+	}
+	maps.DeleteFunc(h.grants, func(_ string, g *grant) bool { return gone[g.of] })
+	return len(gone), nil
+}
