@@ -20,6 +20,8 @@ type Identity struct {
 	Generation int64
 }
 
+// IdentityOf returns the Identity of a user, as after a login with its present password. It
+// is for relay.Server.Submit, which sends mail of the product itself as a user.
 func IdentityOf(u store.User) Identity {
 	return Identity{Tenant: u.Tenant, Domain: u.Domain, Username: u.Username, Generation: u.Generation}
 }

@@ -78,7 +78,11 @@ func (t Tenant) suspendDomain(ctx context.Context, name, reason string) error {
 		return err
 	}
 	if err := t.m.Store.SuspendDomain(ctx, t.id, name, reason); err != nil {
-		return fmt.Errorf("credentials: suspend domain %s: %w", name, err)
+		what := "suspend"
+		if reason == "" {
+			what = "resume"
+		}
+		return fmt.Errorf("credentials: %s domain %s: %w", what, name, err)
 	}
 	t.m.emit(suspension(t.id, name, "", reason))
 	return nil

@@ -59,5 +59,5 @@ func ExampleCheck() {
 	// certificate true
 	// auth false
 	// The server refused the login: 535 5.7.8 username or password is wrong
-	// Copy the username and the password again, without blanks around them. If the password was reset, the old one does not work any more. If it is lost, reset it and enter the new one.
+	// Copy the username and the password again, without blanks around them. If the password was reset, the old one does not work any more. If it is lost, reset it and enter the new one. If the user may log in from certain networks only, this check fails elsewhere although the password is right.
 }

@@ -133,7 +133,7 @@ func (c *checker) auth(context.Context) result {
 func authAdvice(code int) string {
 	switch {
 	case code == 535:
-		return "Copy the username and the password again, without blanks around them. If the password was reset, the old one does not work any more. If it is lost, reset it and enter the new one."
+		return "Copy the username and the password again, without blanks around them. If the password was reset, the old one does not work any more. If it is lost, reset it and enter the new one. If the user may log in from certain networks only, this check fails elsewhere although the password is right."
 	case code < 500:
 		return "The server cannot decide now. Wait a minute and try again; many wrong passwords in a row make it slower."
 	}

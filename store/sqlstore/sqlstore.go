@@ -127,7 +127,9 @@ func (d Dialect) String() string {
 const defaultPrefix = "gatepost_"
 
 // A Store is a [store.Store], a [store.Spool], a [store.History], a
-// [store.Suppressions] and a [store.Setups] in a SQL database. Make one with [New] and call [Store.Migrate] before its first use. A Store needs no closing.
+// [store.Allowances], a [store.Suppressions] and a [store.Setups] in a SQL database.
+// Make one with [New] and call [Store.Migrate] before its first use. A Store needs no
+// closing.
 type Store struct {
 	// TablePrefix begins the name of each table: at most 32 letters a to z,
 	// digits and underscores, not beginning with a digit. Set it before the first
