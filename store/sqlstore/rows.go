@@ -167,3 +167,24 @@ func scanAll(rows *sql.Rows, scan func(*sql.Rows) error) error {
 	}
 	return rows.Err()
 }
+
+// selectAll runs a query and returns what scan reads of each row.
+func selectAll[T any](ctx context.Context, s *Store, scan func(*sql.Rows) (T, error), query string, args ...any) (all []T, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	st, err := s.prepared(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := st.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	err = scanAll(rows, func(rows *sql.Rows) error {
+		one, err := scan(rows)
+		all = append(all, one)
+		return err
+	})
+	return all, err
+}

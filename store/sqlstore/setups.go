@@ -36,7 +36,7 @@ func (s *Store) HoldingSetup(ctx context.Context, domain string) (store.Setup, e
 }
 
 func (s *Store) setup(ctx context.Context, query string, args ...any) (store.Setup, error) {
-	list, err := s.listSetups(ctx, query, args...)
+	list, err := selectAll(ctx, s, scanSetup, query, args...)
 	if err != nil || len(list) == 0 {
 		return store.Setup{}, failed("look up setup", cmp.Or(err, store.ErrNotFound))
 	}
@@ -113,7 +113,7 @@ func (s *Store) DropSetup(ctx context.Context, su store.Setup) error {
 
 // DueSetups implements [store.Setups].
 func (s *Store) DueSetups(ctx context.Context, now, until time.Time, limit int) (due []store.Setup, err error) {
-	list, err := s.listSetups(ctx, setupColumns+` WHERE next <= ? ORDER BY next LIMIT ?`, now.UnixMicro(), max(limit, 0))
+	list, err := selectAll(ctx, s, scanSetup, setupColumns+` WHERE next <= ? ORDER BY next LIMIT ?`, now.UnixMicro(), max(limit, 0))
 	if err != nil || len(list) == 0 {
 		return nil, failed("due setups", err)
 	}
@@ -154,27 +154,6 @@ func (t tx) claim(ctx context.Context, list []store.Setup, until time.Time) (due
 		}
 	}
 	return due, nil
-}
-
-// listSetups runs a query that begins with setupColumns.
-func (s *Store) listSetups(ctx context.Context, query string, args ...any) (list []store.Setup, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	st, err := s.prepared(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := st.QueryContext(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	err = scanAll(rows, func(rows *sql.Rows) error {
-		su, err := scanSetup(rows)
-		list = append(list, su)
-		return err
-	})
-	return list, err
 }
 
 func scanSetup(rows *sql.Rows) (su store.Setup, err error) {

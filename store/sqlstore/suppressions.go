@@ -78,7 +78,7 @@ func (t tx) suppress(ctx context.Context, list []store.Suppression) (lost []stor
 
 // Suppression implements [store.Suppressions].
 func (s *Store) Suppression(ctx context.Context, tenant store.TenantID, address string) (store.Suppression, error) {
-	list, err := s.suppressions(ctx, suppressionColumns+` WHERE tenant = ? AND address = ?`, string(tenant), address)
+	list, err := selectAll(ctx, s, scanSuppression, suppressionColumns+` WHERE tenant = ? AND address = ?`, string(tenant), address)
 	if err != nil || len(list) == 0 {
 		return store.Suppression{}, failed("look up suppression", cmp.Or(err, store.ErrNotFound))
 	}
@@ -96,7 +96,7 @@ func (s *Store) ListSuppressions(ctx context.Context, tenant store.TenantID, f s
 	}
 	var list []store.Suppression
 	for after := page.After; ; {
-		some, err := s.suppressions(ctx, query, slices.Concat([]any{string(tenant), after}, search, []any{atOnce})...)
+		some, err := selectAll(ctx, s, scanSuppression, query, slices.Concat([]any{string(tenant), after}, search, []any{atOnce})...)
 		if err != nil {
 			return nil, failed("list suppressions", err)
 		}
@@ -114,7 +114,7 @@ func (s *Store) ListSuppressions(ctx context.Context, tenant store.TenantID, f s
 
 // SuppressionsSince implements [store.Suppressions].
 func (s *Store) SuppressionsSince(ctx context.Context, tenant store.TenantID, changed time.Time, limit int) ([]store.Suppression, error) {
-	list, err := s.suppressions(ctx, suppressionColumns+` WHERE tenant = ? AND changed >= ? ORDER BY changed LIMIT ?`,
+	list, err := selectAll(ctx, s, scanSuppression, suppressionColumns+` WHERE tenant = ? AND changed >= ? ORDER BY changed LIMIT ?`,
 		string(tenant), changed.UnixMicro(), max(limit, 0))
 	return list, failed("list changed suppressions", err)
 }
@@ -122,7 +122,7 @@ func (s *Store) SuppressionsSince(ctx context.Context, tenant store.TenantID, ch
 // ExpireSuppressions implements [store.Suppressions]. A row that changed after it was
 // read stays.
 func (s *Store) ExpireSuppressions(ctx context.Context, now time.Time, limit int) (removed int, err error) {
-	list, err := s.suppressions(ctx, suppressionColumns+` WHERE until > ? AND until <= ? ORDER BY until LIMIT ?`,
+	list, err := selectAll(ctx, s, scanSuppression, suppressionColumns+` WHERE until > ? AND until <= ? ORDER BY until LIMIT ?`,
 		time.Time{}.UnixMicro(), now.UnixMicro(), max(limit, 0))
 	if err != nil || len(list) == 0 {
 		return 0, failed("expire suppressions", err)
@@ -145,27 +145,6 @@ func (s *Store) ExpireSuppressions(ctx context.Context, now time.Time, limit int
 		return 0, failed("expire suppressions", err)
 	}
 	return removed, nil
-}
-
-// suppressions runs a query that begins with suppressionColumns.
-func (s *Store) suppressions(ctx context.Context, query string, args ...any) (list []store.Suppression, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	st, err := s.prepared(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := st.QueryContext(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	err = scanAll(rows, func(rows *sql.Rows) error {
-		su, err := scanSuppression(rows)
-		list = append(list, su)
-		return err
-	})
-	return list, err
 }
 
 func scanSuppression(rows *sql.Rows) (su store.Suppression, err error) {
