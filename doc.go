@@ -5,7 +5,7 @@
 //   - [github.com/gatepost-mail/gatepost/relay] is the SMTP server, with an
 //     example of a whole relay.
 //   - [github.com/gatepost-mail/gatepost/credentials] has the domains and SMTP
-//     users, and credentials/console the screens for them.
+//     users, and relay/console the screens for them.
 //   - [github.com/gatepost-mail/gatepost/relay/queue] keeps mail until it is
 //     delivered. It hands mail to relay/smarthost or relay/mx, and relay/dkim
 //     signs it in between.

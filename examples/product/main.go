@@ -21,8 +21,8 @@ import (
 	_ "modernc.org/sqlite"             // the driver "sqlite"
 
 	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
 	"github.com/gatepost-mail/gatepost/store"

@@ -34,8 +34,8 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/store"
 )

@@ -40,8 +40,8 @@ import (
 	_ "time/tzdata" // the customers' time zones
 
 	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/relay/dkim"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/limits"

@@ -8,7 +8,7 @@
 //   - e2e sends mail through the quickstart with the programs and libraries that
 //     people have.
 //   - authors compares the relay's parser of From with those of other languages.
-//   - consoletest uses credentials/console in a browser.
+//   - consoletest uses relay/console in a browser.
 //   - chaos kills relays, databases and disks under load, has a person change the
 //     queue meanwhile, and counts the mail.
 //   - reencode has Python decode messages before and after relay/reencode.

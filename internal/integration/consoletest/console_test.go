@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/chromedp"
 
-	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/store"
 )

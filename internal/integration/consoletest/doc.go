@@ -1,4 +1,4 @@
-// Package consoletest tests the console (package credentials/console) in a headless
+// Package consoletest tests the console (package relay/console) in a headless
 // Chromium, with a relay that is running, and the console inside the product of
 // examples/saas, with all its pages. It has nothing to import.
 //

@@ -13,8 +13,8 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
-	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/internal/integration/services"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/store"
 )

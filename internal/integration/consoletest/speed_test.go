@@ -16,8 +16,8 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/internal/integration/services"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )

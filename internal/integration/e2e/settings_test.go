@@ -16,8 +16,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepost-mail/gatepost/credentials/console"
 	"github.com/gatepost-mail/gatepost/internal/integration/services"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/store"
 )

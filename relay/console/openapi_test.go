@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/relay/console"
 )
 
 // An api has the parts of openapi.json that the tests use.

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )

@@ -19,7 +19,7 @@ import (
 	"testing"
 
 	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/credentials/console"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
