@@ -143,6 +143,20 @@ type ActivityFilter struct {
 	Limit int
 }
 
+// A RecipientFilter selects activities of one mail, which may have 100,000 recipients.
+// From is the least N that is selected: one more than the last N of the page before. If
+// States is empty, all states are selected. Limit is the maximum number of activities;
+// zero or less means 100.
+type RecipientFilter struct {
+	From   int
+	States []ActivityState
+	Limit  int
+}
+
+// Size returns the maximum number of activities that the filter selects: Limit, or 100
+// if Limit is zero or less.
+func (f RecipientFilter) Size() int { return Page{Limit: f.Limit}.Size() }
+
 // An ActivityPage is a page of activities, newest first, without their Trail. If Next
 // is not empty there may be more, even if List is empty: a call looks at a bounded
 // number of activities.
@@ -216,9 +230,13 @@ type History interface {
 	// those of the same time in an order that stays the same.
 	Activities(ctx context.Context, tenant TenantID, f ActivityFilter) (ActivityPage, error)
 
-	// Recipients returns the activities of one mail, by N, with their Trail.
-	// ErrNotFound: there is none.
-	Recipients(ctx context.Context, tenant TenantID, mail string) ([]Activity, error)
+	// Recipients returns the activities of one mail that match the filter, by N, with
+	// their Trail. If none matches the list is empty, without an error.
+	Recipients(ctx context.Context, tenant TenantID, mail string, f RecipientFilter) ([]Activity, error)
+
+	// RecipientStates returns how many activities of one mail are in each state. A
+	// state of none is not in the map.
+	RecipientStates(ctx context.Context, tenant TenantID, mail string) (map[ActivityState]int, error)
 
 	// ActivitiesByKey returns the activities that have one of the keys, in any order, with
 	// their Trail. A key of no activity is left out. No key may be in the list

@@ -230,7 +230,7 @@ var applyPromises = []historyPromise{
 				c.Activities[i].Was, c.Activities[i].Order, c.Activities[i].Times, c.Activities[i].Trail = 50, 100, 0, ""
 			}
 			t.apply(c)
-			got, err := t.Recipients(t.Context(), acme, "m1")
+			got, err := t.Recipients(t.Context(), acme, "m1", allRecipients)
 			t.ok(err, "Recipients")
 			for i := range got {
 				if got[i] != newActivity("m1", i) {
@@ -260,7 +260,7 @@ var applyPromises = []historyPromise{
 				}
 				return nil
 			})
-			got, err := t.Recipients(t.Context(), acme, "m1")
+			got, err := t.Recipients(t.Context(), acme, "m1", allRecipients)
 			t.ok(err, "Recipients")
 			const times = racers * rounds
 			if len(got) != 2 || got[1].Times != 3*times || len(got[1].Trail) != times*len("trail;") {

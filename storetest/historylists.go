@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 const (
 	activitiesWords = "Activities lists activities of a tenant, newest first: by Received, and those of the same time in an order that stays the same."
 	filterWords     = "An activity matches if it matches every field that is not zero."
+	recipientsWords = "Recipients returns the activities of one mail that match the filter, by N, with their Trail."
 	pageWords       = "If Next is not empty there may be more, even if List is empty: a call looks at a bounded number of activities."
 )
 
@@ -238,7 +240,7 @@ var activityPromises = []historyPromise{
 	},
 	{
 		name:  "Recipients/ByN",
-		words: "Recipients returns the activities of one mail, by N, with their Trail. ErrNotFound: there is none.",
+		words: recipientsWords + " If none matches the list is empty, without an error.",
 		check: func(t *historian) {
 			var want []store.Activity
 			for i := range 150 {
@@ -253,6 +255,73 @@ var activityPromises = []historyPromise{
 			t.is(rival, "m1", theirs)
 			t.is(acme, "m2")
 			t.is(rival, "m10")
+		},
+	},
+	{
+		name:  "Recipients/Pages",
+		words: recipientsWords + " Limit is the maximum number of activities; zero or less means 100.",
+		check: func(t *historian) {
+			all := t.hasRecipients(250)
+			for _, size := range []int{0, -1, 1, 100, 249, 250, 1000} {
+				var got []store.Activity
+				for f := (store.RecipientFilter{Limit: size}); ; f.From = got[len(got)-1].N + 1 {
+					page, err := t.Recipients(t.Context(), acme, "m1", f)
+					t.ok(err, "Recipients(%+v)", f)
+					if want := min(f.Size(), len(all)-len(got)); len(page) != want {
+						t.Fatalf("Recipients(%+v): got %d, want %d", f, len(page), want)
+					}
+					if got = append(got, page...); len(page) == 0 || size == 1 && len(got) == 5 {
+						break
+					}
+				}
+				if !slices.Equal(got, all[:len(got)]) {
+					t.Errorf("Recipients in pages of %d: got %+.300v", size, got)
+				}
+			}
+		},
+	},
+	{
+		name:  "Recipients/States",
+		words: recipientsWords + " If States is empty, all states are selected.",
+		check: func(t *historian) {
+			all := t.hasRecipients(250)
+			for _, f := range []store.RecipientFilter{
+				{States: []store.ActivityState{store.ActivityPending}},
+				{States: []store.ActivityState{store.ActivityPending, store.ActivityDeferred, store.ActivityPending}, From: 33, Limit: 7},
+				{States: []store.ActivityState{store.ActivityRejected}},
+			} {
+				var want []store.Activity
+				for _, a := range all {
+					if a.N >= f.From && slices.Contains(f.States, a.State) && len(want) < f.Size() {
+						want = append(want, a)
+					}
+				}
+				got, err := t.Recipients(t.Context(), acme, "m1", f)
+				t.ok(err, "Recipients(%+v)", f)
+				if !slices.Equal(got, want) {
+					t.Errorf("Recipients(%+v):\n got %+.300v\nwant %+.300v", f, got, want)
+				}
+			}
+		},
+	},
+	{
+		name:  "RecipientStates",
+		words: "RecipientStates returns how many activities of one mail are in each state. A state of none is not in the map.",
+		check: func(t *historian) {
+			want := make(map[store.ActivityState]int)
+			for _, a := range t.hasRecipients(250) {
+				want[a.State]++
+			}
+			got, err := t.RecipientStates(t.Context(), acme, "m1")
+			t.ok(err, "RecipientStates")
+			if !maps.Equal(got, want) {
+				t.Errorf("RecipientStates: got %v, want %v", got, want)
+			}
+			got, err = t.RecipientStates(t.Context(), rival, "m10")
+			t.ok(err, "RecipientStates")
+			if len(got) > 0 {
+				t.Errorf("RecipientStates of no mail: got %v", got)
+			}
 		},
 	},
 	{
@@ -281,6 +350,21 @@ var activityPromises = []historyPromise{
 			t.looksUp([]store.ActivityKey{{Tenant: acme, Mail: "m99"}})
 		},
 	},
+}
+
+// hasRecipients applies a mail m1 with n recipients in some states, and mails of other
+// names and tenants beside it. It returns the recipients.
+func (t *historian) hasRecipients(n int) (list []store.Activity) {
+	t.Helper()
+	for i := range n {
+		a := newActivity("m1", i)
+		a.State = store.ActivityPending + store.ActivityState(i%3)
+		list = append(list, a)
+	}
+	theirs := newActivity("m1", 1)
+	theirs.Tenant = rival
+	t.applies(append([]store.Activity{theirs, newActivity("m10", 3), newActivity("m", 0)}, list...)...)
+	return list
 }
 
 func keyOf(a *store.Activity) store.ActivityKey {

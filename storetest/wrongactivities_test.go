@@ -73,8 +73,8 @@ func init() {
 	})
 	wrongly("a later change brings the recipient back", "Erase/Stays", "stay so, whatever is applied later", func(b *bent) {
 		b.apply = func(ctx context.Context, records []string, c store.Changes) error {
-			b.recipients = func(ctx context.Context, tenant store.TenantID, mail string) ([]store.Activity, error) {
-				list, err := b.Store.Recipients(ctx, tenant, mail)
+			b.recipients = func(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) ([]store.Activity, error) {
+				list, err := b.Store.Recipients(ctx, tenant, mail, f)
 				for i := range list {
 					list[i].Recipient = c.Activities[0].Recipient
 				}
@@ -142,10 +142,33 @@ func init() {
 		}
 	})
 	wrongly("recipients are in no order", "Recipients/ByN", "by N", func(b *bent) {
-		b.recipients = func(ctx context.Context, tenant store.TenantID, mail string) ([]store.Activity, error) {
-			list, err := b.Store.Recipients(ctx, tenant, mail)
+		b.recipients = func(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) ([]store.Activity, error) {
+			list, err := b.Store.Recipients(ctx, tenant, mail, f)
 			slices.Reverse(list)
 			return list, err
+		}
+	})
+	wrongly("a page begins behind its first recipient", "Recipients/Pages", "Recipients returns the activities of one mail", func(b *bent) {
+		b.recipients = func(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) ([]store.Activity, error) {
+			if f.From > 0 {
+				f.From++
+			}
+			return b.Store.Recipients(ctx, tenant, mail, f)
+		}
+	})
+	wrongly("the states are looked for in one page", "Recipients/States", "that match the filter", func(b *bent) {
+		b.recipients = func(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) ([]store.Activity, error) {
+			states := f.States
+			f.States = nil
+			list, err := b.Store.Recipients(ctx, tenant, mail, f)
+			return slices.DeleteFunc(list, func(a store.Activity) bool { return len(states) > 0 && !slices.Contains(states, a.State) }), err
+		}
+	})
+	wrongly("the states of all tenants are counted", "RecipientStates", "of one mail", func(b *bent) {
+		b.states = func(ctx context.Context, tenant store.TenantID, mail string) (map[store.ActivityState]int, error) {
+			states, err := b.Store.RecipientStates(ctx, tenant, mail)
+			states[store.ActivityDelivered]++
+			return states, err
 		}
 	})
 	wrongly("whole mails are looked up", "ActivitiesByKey", "It reads nothing else", func(b *bent) {
@@ -156,8 +179,8 @@ func init() {
 					continue
 				}
 				mails[key] = true
-				some, err := b.Store.Recipients(ctx, key.Tenant, key.Mail)
-				if err != nil && !errors.Is(err, store.ErrNotFound) {
+				some, err := b.Store.Recipients(ctx, key.Tenant, key.Mail, store.RecipientFilter{Limit: 1000})
+				if err != nil {
 					return nil, err
 				}
 				list = append(list, some...)

@@ -85,7 +85,8 @@ type bent struct {
 	claim      func(ctx context.Context, work, who string, now, until time.Time) (bool, error)
 	apply      func(ctx context.Context, records []string, c store.Changes) error
 	activities func(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error)
-	recipients func(ctx context.Context, tenant store.TenantID, mail string) ([]store.Activity, error)
+	recipients func(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) ([]store.Activity, error)
+	states     func(ctx context.Context, tenant store.TenantID, mail string) (map[store.ActivityState]int, error)
 	lookup     func(ctx context.Context, keys []store.ActivityKey) ([]store.Activity, error)
 	counts     func(ctx context.Context, tenant store.TenantID, f store.CountFilter) ([]store.Count, error)
 	expire     func(ctx context.Context, activities, counts time.Time, limit int) (int, error)
@@ -99,7 +100,7 @@ func newBent(right *memory.Store) *bent {
 			return right.Put(ctx, m, d, body, events...)
 		},
 		settle: right.Settle, depth: right.Depth, record: right.Record, records: right.Records, setAside: right.SetAside, journal: right.Journal,
-		claim: right.Claim, apply: right.Apply, activities: right.Activities, recipients: right.Recipients, lookup: right.ActivitiesByKey,
+		claim: right.Claim, apply: right.Apply, activities: right.Activities, recipients: right.Recipients, states: right.RecipientStates, lookup: right.ActivitiesByKey,
 		counts: right.Counts, expire: right.Expire, erase: right.Erase,
 	}
 }
@@ -136,8 +137,12 @@ func (b *bent) Activities(ctx context.Context, tenant store.TenantID, f store.Ac
 	return b.activities(ctx, tenant, f)
 }
 
-func (b *bent) Recipients(ctx context.Context, tenant store.TenantID, mail string) ([]store.Activity, error) {
-	return b.recipients(ctx, tenant, mail)
+func (b *bent) Recipients(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) ([]store.Activity, error) {
+	return b.recipients(ctx, tenant, mail, f)
+}
+
+func (b *bent) RecipientStates(ctx context.Context, tenant store.TenantID, mail string) (map[store.ActivityState]int, error) {
+	return b.states(ctx, tenant, mail)
 }
 
 func (b *bent) ActivitiesByKey(ctx context.Context, keys []store.ActivityKey) ([]store.Activity, error) {
@@ -162,7 +167,7 @@ func onChange(change func(have store.Activity, c *store.ActivityChange)) func(*b
 		b.apply = func(ctx context.Context, records []string, c store.Changes) error {
 			c.Activities = slices.Clone(c.Activities)
 			for i := range c.Activities {
-				list, _ := b.Store.Recipients(ctx, c.Activities[i].Tenant, c.Activities[i].Mail)
+				list, _ := b.Store.Recipients(ctx, c.Activities[i].Tenant, c.Activities[i].Mail, store.RecipientFilter{Limit: 1 << 20})
 				for _, have := range list {
 					if have.N == c.Activities[i].N {
 						change(have, &c.Activities[i])

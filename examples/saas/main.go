@@ -286,7 +286,12 @@ func (p *product) activity(r *http.Request, s *session) (any, error) {
 }
 
 func (p *product) message(r *http.Request, s *session) (any, error) {
-	return p.hist.Tenant(s.ID).Mail(r.Context(), r.PathValue("id"))
+	from, _ := strconv.Atoi(r.URL.Query().Get("from"))
+	found, err := p.hist.Tenant(s.ID).Mail(r.Context(), r.PathValue("id"), store.RecipientFilter{From: from})
+	if err == nil && len(found.Recipients) == 0 {
+		err = store.ErrNotFound
+	}
+	return found, err
 }
 
 // statistics compares a period with the one before it.

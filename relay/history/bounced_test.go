@@ -81,7 +81,7 @@ func TestBouncedNothing(t *testing.T) {
 	if err := h.Bounced(t.Context(), "globex", "m1", "bob0@example.com", noSuchUser); err != nil {
 		t.Error(err)
 	}
-	if _, err := h.Tenant("globex").Mail(t.Context(), "m1"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := h.Tenant("globex").Mail(t.Context(), "m1", store.RecipientFilter{}); !errors.Is(err, store.ErrNotFound) {
 		t.Error(err)
 	}
 	if got := only(t, h, "m1"); got.State != store.ActivityDelivered {
@@ -115,11 +115,11 @@ func TestBouncedOther(t *testing.T) {
 	var published []store.Event
 	bounced(t, h, "member@example.com", noSuchUser)
 	bounced(t, h, "", noSuchUser)
-	list, err := h.Tenant("acme").Mail(t.Context(), "m1")
-	if err != nil || len(list) != 2 {
-		t.Fatal(list, err)
+	page, err := h.Tenant("acme").Mail(t.Context(), "m1", store.RecipientFilter{})
+	if err != nil || len(page.Recipients) != 2 {
+		t.Fatal(page, err)
 	}
-	for _, r := range list {
+	for _, r := range page.Recipients {
 		published = append(published, r.Events...)
 		if r.State != store.ActivityDelivered {
 			t.Errorf("%+v", r.Activity)

@@ -82,7 +82,7 @@ func resultOf(t *testing.T, st store.History, keys []activityKey, tenants []stor
 	t.Helper()
 	r := result{make(map[activityKey]string), make(map[countKey]store.Count)}
 	for _, key := range keys {
-		list, err := st.Recipients(t.Context(), key.tenant, key.mail)
+		list, err := st.Recipients(t.Context(), key.tenant, key.mail, store.RecipientFilter{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestRules(t *testing.T) {
 			h := &History{Store: new(memory.Store)}
 			h.Store.Record(t.Context(), l.events)
 			h.step(t.Context(), batch)
-			if list, err := h.Store.Recipients(t.Context(), "acme", "m1"); err != nil || list[0].State != test.state {
+			if list, err := h.Store.Recipients(t.Context(), "acme", "m1", store.RecipientFilter{}); err != nil || list[0].State != test.state {
 				t.Errorf("%v, state %d, want %d", err, list[0].State, test.state)
 			}
 			want := test.counts
@@ -170,11 +170,11 @@ func TestRules(t *testing.T) {
 
 func only(t *testing.T, h *History, mail string) Recipient {
 	t.Helper()
-	list, err := h.Tenant("acme").Mail(t.Context(), mail)
-	if err != nil || len(list) != 1 {
-		t.Fatalf("%d recipients, %v, want 1", len(list), err)
+	page, err := h.Tenant("acme").Mail(t.Context(), mail, store.RecipientFilter{})
+	if err != nil || len(page.Recipients) != 1 || page.Next != 0 {
+		t.Fatalf("%d recipients, next %d, %v, want 1", len(page.Recipients), page.Next, err)
 	}
-	return list[0]
+	return page.Recipients[0]
 }
 
 func compare(t *testing.T, what string, got, want result) {

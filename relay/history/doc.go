@@ -23,7 +23,7 @@
 //
 //	acme := hist.Tenant("acme")
 //	page, err := acme.Activities(ctx, store.ActivityFilter{Recipient: "bob@example.com"})
-//	recipients, err := acme.Mail(ctx, page.List[0].Mail)
+//	recipients, err := acme.Mail(ctx, page.List[0].Mail, store.RecipientFilter{})
 //	stats, err := acme.Statistics(ctx, history.Last(7, time.Now(), location), "", "")
 //
 // # States

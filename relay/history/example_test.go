@@ -54,11 +54,11 @@ func Example() {
 
 	acme := hist.Tenant("acme")
 	waitForEnds(acme, 3)
-	recipients, err := acme.Mail(ctx, m.ID)
+	mail, err := acme.Mail(ctx, m.ID, store.RecipientFilter{})
 	if err != nil {
 		fmt.Println(err)
 	}
-	for _, r := range recipients {
+	for _, r := range mail.Recipients {
 		fmt.Printf("%s, %q: %v\n", r.Recipient, r.Subject, r.State)
 		for _, e := range r.Events {
 			fmt.Println(strings.TrimRight(fmt.Sprintf("    %v %v", e.Kind, e.Reply), " "))

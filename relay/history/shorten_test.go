@@ -51,7 +51,7 @@ func TestManyRetries(t *testing.T) {
 		if got.LeftOut != 300 || !slices.Equal(got.Events, want) {
 			t.Fatalf("seed %d: %d events, %d left out, want %d and 300", seed, len(got.Events), got.LeftOut, len(want))
 		}
-		list, err := h.Store.Recipients(t.Context(), "acme", "m1")
+		list, err := h.Store.Recipients(t.Context(), "acme", "m1", store.RecipientFilter{})
 		if err != nil || len(entriesOf(list[0].Trail)) > 250 {
 			t.Errorf("seed %d: %d entries are stored, %v", seed, len(entriesOf(list[0].Trail)), err)
 		}
@@ -70,7 +70,7 @@ func TestEndlessRetries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list, err := h.Store.Recipients(t.Context(), "acme", "m1")
+	list, err := h.Store.Recipients(t.Context(), "acme", "m1", store.RecipientFilter{})
 	if err != nil || len(list[0].Trail) > 64<<10 {
 		t.Errorf("the trail has %d bytes, %v", len(list[0].Trail), err)
 	}

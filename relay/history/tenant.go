@@ -36,24 +36,39 @@ func (t Tenant) Activities(ctx context.Context, f store.ActivityFilter) (store.A
 		return store.ActivityPage{}, errNoStore
 	}
 	states := f.States
-	if slices.Contains(states, store.ActivityPending) != slices.Contains(states, store.ActivityAccepted) {
-		f.States = append(slices.Clone(states), store.ActivityPending, store.ActivityAccepted)
-	}
+	f.States = acceptedOrPending(states)
 	page, err := t.h.Store.Activities(ctx, t.id, f)
+	if err == nil {
+		page.List, err = t.h.shown(ctx, page.List, states)
+	}
 	if err != nil {
 		return store.ActivityPage{}, fmt.Errorf("history: %w", err)
 	}
-	now := time.Now()
-	for i := range page.List {
-		show(&page.List[i], now)
-	}
-	if err := t.h.explain(ctx, page.List); err != nil {
-		return store.ActivityPage{}, fmt.Errorf("history: %w", err)
-	}
-	page.List = slices.DeleteFunc(page.List, func(a store.Activity) bool {
-		return len(states) > 0 && !slices.Contains(states, a.State)
-	})
 	return page, nil
+}
+
+// acceptedOrPending returns states with both of accepted and pending, if one is in them:
+// what the store has as accepted may be shown as pending.
+func acceptedOrPending(states []store.ActivityState) []store.ActivityState {
+	if slices.Contains(states, store.ActivityPending) == slices.Contains(states, store.ActivityAccepted) {
+		return states
+	}
+	return append(slices.Clone(states), store.ActivityPending, store.ActivityAccepted)
+}
+
+// shown changes activities to what people see, and returns those that are in one of the
+// states; no states mean all.
+func (h *History) shown(ctx context.Context, list []store.Activity, states []store.ActivityState) ([]store.Activity, error) {
+	now := time.Now()
+	for i := range list {
+		show(&list[i], now)
+	}
+	if err := h.explain(ctx, list); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list, func(a store.Activity) bool {
+		return len(states) > 0 && !slices.Contains(states, a.State)
+	}), nil
 }
 
 // show changes the state of an activity to what people see.
@@ -78,32 +93,101 @@ type Recipient struct {
 	LeftOut int
 }
 
-// Mail returns what became of each recipient of a message, in the order of the message.
-// The ID is that of relay.Message and store.Mail, or the Mail of an activity. If there
-// is no such message of the tenant, or it is older than Retention, the error is
-// store.ErrNotFound.
-func (t Tenant) Mail(ctx context.Context, id string) ([]Recipient, error) {
+// A MailPage is a page of the recipients of a message.
+type MailPage struct {
+	Recipients []Recipient // in the order of the message
+
+	// Next is the From of the next page; 0 if there is none.
+	Next int
+}
+
+// Mail returns a page of what became of the recipients of a message. The zero filter
+// selects the first 100 of them; a page has at most 1,000. f.States selects those that
+// are shown in one of these states; then a page may have none and still have a Next.
+// Each recipient keeps its place, so that none is on two pages.
+//
+// The id is that of [relay.Message] and [store.Mail], or the Mail of an activity. If the
+// tenant has no such message, or it is older than Retention, the error is
+// [store.ErrNotFound]. To find one recipient of many, use the Recipient of
+// [Tenant.Activities].
+func (t Tenant) Mail(ctx context.Context, id string, f store.RecipientFilter) (page MailPage, err error) {
+	if t.h.Store == nil {
+		return page, errNoStore
+	}
+	if page, err = t.mail(ctx, id, f); err != nil {
+		return MailPage{}, fmt.Errorf("history: mail %.100q: %w", id, err)
+	}
+	return page, nil
+}
+
+func (t Tenant) mail(ctx context.Context, id string, f store.RecipientFilter) (page MailPage, err error) {
+	states, size := f.States, min(f.Size(), 1000)
+	f.States, f.Limit = acceptedOrPending(states), size+1
+	list, err := t.h.Store.Recipients(ctx, t.id, id, f)
+	if err != nil {
+		return page, err
+	}
+	if len(list) == 0 {
+		return page, t.exists(ctx, id)
+	}
+	if len(list) > size {
+		list = list[:size]
+		page.Next = list[size-1].N + 1
+	}
+	if list, err = t.h.shown(ctx, list, states); err != nil {
+		return page, err
+	}
+	for _, a := range list {
+		events, leftOut := eventsOf(&a)
+		a.Trail = ""
+		page.Recipients = append(page.Recipients, Recipient{a, events, leftOut})
+	}
+	return page, nil
+}
+
+// exists returns store.ErrNotFound if the tenant has no such mail.
+func (t Tenant) exists(ctx context.Context, id string) error {
+	list, err := t.h.Store.Recipients(ctx, t.id, id, store.RecipientFilter{Limit: 1})
+	if err == nil && len(list) == 0 {
+		err = store.ErrNotFound
+	}
+	return err
+}
+
+// MailStates returns how many recipients of a message are in each state, as [Tenant.Mail]
+// shows it. A state of none is not in the map. The error is [store.ErrNotFound] as that
+// of Mail. It looks at all recipients of the message, so that it takes as long as
+// some pages do if there are many.
+func (t Tenant) MailStates(ctx context.Context, id string) (map[store.ActivityState]int, error) {
 	if t.h.Store == nil {
 		return nil, errNoStore
 	}
-	list, err := t.h.Store.Recipients(ctx, t.id, id)
+	states, err := t.mailStates(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("history: mail %.100q: %w", id, err)
 	}
-	now := time.Now()
-	for i := range list {
-		show(&list[i], now)
+	return states, nil
+}
+
+func (t Tenant) mailStates(ctx context.Context, id string) (map[store.ActivityState]int, error) {
+	states, err := t.h.Store.RecipientStates(ctx, t.id, id)
+	if err == nil && len(states) == 0 {
+		err = store.ErrNotFound
 	}
-	if err := t.h.explain(ctx, list); err != nil {
-		return nil, fmt.Errorf("history: mail %.100q: %w", id, err)
+	if err != nil || states[store.ActivityAccepted] == 0 {
+		return states, err
 	}
-	recipients := make([]Recipient, len(list))
-	for i, a := range list {
-		events, leftOut := eventsOf(&a)
-		a.Trail = ""
-		recipients[i] = Recipient{a, events, leftOut}
+	// All recipients were accepted at once, so that one of them says how each is shown.
+	f := store.RecipientFilter{States: []store.ActivityState{store.ActivityAccepted}, Limit: 1}
+	list, err := t.h.Store.Recipients(ctx, t.id, id, f)
+	if err != nil || len(list) == 0 {
+		return states, err
 	}
-	return recipients, nil
+	if show(&list[0], time.Now()); list[0].State == store.ActivityPending {
+		states[store.ActivityPending] += states[store.ActivityAccepted]
+		delete(states, store.ActivityAccepted)
+	}
+	return states, nil
 }
 
 // Erase erases an address from the tenant's activities of it, with what other servers

@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,9 +135,77 @@ func TestPages(t *testing.T) {
 	if seen != 20 {
 		t.Errorf("%d activities, want 20", seen)
 	}
-	if _, err := h.Tenant("acme").Mail(t.Context(), "m04"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := h.Tenant("acme").Mail(t.Context(), "m04", store.RecipientFilter{}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("the mail of another tenant: %v", err)
 	}
+}
+
+// Pages of a mail list each recipient once, as Activities shows it. MailStates counts them.
+func TestMailPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &History{Store: new(memory.Store)}
+		acme := h.Tenant("acme")
+		for n := range 250 {
+			l := newLife("m1", n)
+			l.base.Received = time.Now().UTC()
+			if l.then(store.EventAccepted, 0); n%10 == 9 {
+				l.then(store.EventDelivered, 1)
+			}
+			put(t, h.Store, l.events...)
+		}
+		activities(t, h, store.ActivityFilter{})
+		lists := func(want int, states ...store.ActivityState) {
+			t.Helper()
+			var got []Recipient
+			for f := (store.RecipientFilter{States: states, Limit: 40}); ; {
+				page, err := acme.Mail(t.Context(), "m1", f)
+				if err != nil || len(page.Recipients) > 40 {
+					t.Fatal(len(page.Recipients), err)
+				}
+				got = append(got, page.Recipients...)
+				if f.From = page.Next; f.From == 0 {
+					break
+				}
+			}
+			if len(got) != want {
+				t.Errorf("%v: %d recipients, want %d", states, len(got), want)
+			}
+			for i := range got {
+				if i > 0 && got[i].N <= got[i-1].N || len(got[i].Events) == 0 || len(states) > 0 && got[i].State != states[0] {
+					t.Errorf("%v: recipient %d is %+v", states, i, got[i])
+				}
+			}
+		}
+		counts := func(want string) {
+			t.Helper()
+			if got, err := acme.MailStates(t.Context(), "m1"); fmt.Sprint(got) != want || err != nil {
+				t.Errorf("%v, %v, want %s", got, err, want)
+			}
+		}
+		lists(250)
+		lists(25, store.ActivityDelivered)
+		lists(225, store.ActivityAccepted)
+		lists(0, store.ActivityPending)
+		counts("map[accepted:225 delivered:25]")
+		time.Sleep(time.Minute)
+		lists(0, store.ActivityAccepted)
+		lists(225, store.ActivityPending)
+		counts("map[pending:225 delivered:25]")
+
+		page, err := acme.Mail(t.Context(), "m1", store.RecipientFilter{From: 250})
+		if err != nil || len(page.Recipients) != 0 || page.Next != 0 {
+			t.Errorf("behind the last: %+v, %v", page, err)
+		}
+		page, err = acme.Mail(t.Context(), "m1", store.RecipientFilter{Limit: math.MaxInt})
+		if err != nil || len(page.Recipients) != 250 || page.Next != 0 {
+			t.Errorf("%d of %v, next %d, %v", len(page.Recipients), 250, page.Next, err)
+		}
+		_, err = acme.Mail(t.Context(), "m2", store.RecipientFilter{})
+		_, stateErr := h.Tenant("globex").MailStates(t.Context(), "m1")
+		if !errors.Is(err, store.ErrNotFound) || !errors.Is(stateErr, store.ErrNotFound) {
+			t.Errorf("%v, %v, want not found", err, stateErr)
+		}
+	})
 }
 
 // Without a Store every method says so.
@@ -148,7 +217,9 @@ func TestNoStore(t *testing.T) {
 	errs = append(errs, err)
 	_, err = acme.Activities(t.Context(), store.ActivityFilter{})
 	errs = append(errs, err)
-	_, err = acme.Mail(t.Context(), "m1")
+	_, err = acme.Mail(t.Context(), "m1", store.RecipientFilter{})
+	errs = append(errs, err)
+	_, err = acme.MailStates(t.Context(), "m1")
 	errs = append(errs, err)
 	_, err = acme.Erase(t.Context(), "bob@example.com")
 	errs = append(errs, err)

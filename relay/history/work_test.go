@@ -260,7 +260,7 @@ func TestRun(t *testing.T) {
 		fresh.base.Received = now
 		put(t, st, fresh.then(store.EventAccepted, 0).events...)
 		time.Sleep(2 * time.Second)
-		if list, err := st.Recipients(t.Context(), "acme", "fresh"); err != nil || len(list) != 1 {
+		if list, err := st.Recipients(t.Context(), "acme", "fresh", store.RecipientFilter{}); err != nil || len(list) != 1 {
 			t.Errorf("%v, %v", list, err)
 		}
 		time.Sleep(time.Minute)

@@ -59,21 +59,33 @@ func parsePlace(s string) (a store.Activity, err error) {
 }
 
 // Recipients implements [store.History].
-func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail string) (list []store.Activity, err error) {
+func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) (list []store.Activity, err error) {
 	if err := s.spool.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.spool.mu.Unlock()
 	for key, a := range s.spool.history.activities {
-		if key.Tenant == tenant && key.Mail == mail {
+		if key.Tenant == tenant && key.Mail == mail && a.N >= f.From && (len(f.States) == 0 || slices.Contains(f.States, a.State)) {
 			list = append(list, a)
 		}
 	}
-	if len(list) == 0 {
-		return nil, store.ErrNotFound
-	}
 	slices.SortFunc(list, func(a, b store.Activity) int { return cmp.Compare(a.N, b.N) })
-	return list, nil
+	return list[:min(len(list), f.Size())], nil
+}
+
+// RecipientStates implements [store.History].
+func (s *Store) RecipientStates(ctx context.Context, tenant store.TenantID, mail string) (map[store.ActivityState]int, error) {
+	if err := s.spool.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.spool.mu.Unlock()
+	states := make(map[store.ActivityState]int)
+	for key, a := range s.spool.history.activities {
+		if key.Tenant == tenant && key.Mail == mail {
+			states[a.State]++
+		}
+	}
+	return states, nil
 }
 
 // ActivitiesByKey implements [store.History].

@@ -221,16 +221,31 @@ func (s *Store) firstAndLastDay(ctx context.Context) (first, last int64, err err
 }
 
 // Recipients implements [store.History].
-func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail string) (list []store.Activity, err error) {
-	err = s.query(ctx, `SELECT id, `+activityColumns+`, trail FROM {activities} WHERE mail = ? AND tenant = ? ORDER BY n`, []any{mail, string(tenant)},
-		withTrail(&list))
-	if err == nil && len(list) == 0 {
-		err = store.ErrNotFound
-	}
+func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) (list []store.Activity, err error) {
+	conditions, args := where(&store.ActivityFilter{States: f.States}, []any{mail, string(tenant), f.From})
+	err = s.query(ctx, `SELECT id, `+activityColumns+`, trail FROM {activities} WHERE mail = ? AND tenant = ? AND n >= ?`+conditions+` ORDER BY n LIMIT ?`,
+		append(args, f.Size()), withTrail(&list))
 	if err != nil {
 		return nil, failed("list recipients", err)
 	}
 	return list, nil
+}
+
+// RecipientStates implements [store.History].
+func (s *Store) RecipientStates(ctx context.Context, tenant store.TenantID, mail string) (map[store.ActivityState]int, error) {
+	states := make(map[store.ActivityState]int)
+	err := s.query(ctx, `SELECT state, COUNT(*) FROM {activities} WHERE mail = ? AND tenant = ? GROUP BY state`, []any{mail, string(tenant)},
+		func(rows *sql.Rows) error {
+			var state store.ActivityState
+			var n int
+			err := rows.Scan(&state, &n)
+			states[state] = n
+			return err
+		})
+	if err != nil {
+		return nil, failed("count recipients", err)
+	}
+	return states, nil
 }
 
 // withTrail adds rows with a trail to a list.

@@ -53,7 +53,7 @@ func wantRecorded(t *testing.T, st store.History, l *load) {
 			t.Fatal(err)
 		}
 		for _, a := range page.List {
-			list, err := st.Recipients(t.Context(), "acme", a.Mail)
+			list, err := st.Recipients(t.Context(), "acme", a.Mail, store.RecipientFilter{})
 			if err != nil || len(list) != 2 {
 				t.Fatalf("%s has %d recipients, %v, want 2", a.Mail, len(list), err)
 			}

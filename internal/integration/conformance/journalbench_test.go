@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -142,9 +143,10 @@ func TestActivitiesAreQuick(t *testing.T) {
 				})
 			}
 			quick(t, "the recipients of a mail", func() error {
-				_, err := st.Recipients(t.Context(), last, some.Mail)
+				_, err := st.Recipients(t.Context(), last, some.Mail, store.RecipientFilter{})
 				return err
 			})
+			largeMail(t, st, end)
 			quick(t, "counts by hour", func() error {
 				_, err := st.Counts(t.Context(), last, store.CountFilter{By: store.ByHour, From: end.AddDate(0, 0, -30)})
 				return err
@@ -157,8 +159,45 @@ func TestActivitiesAreQuick(t *testing.T) {
 	}
 }
 
+// largeMail measures pages of a mail with 100,000 recipients, one of which bounced. All
+// of them are looked at to find that one, or to count their states.
+func largeMail(t *testing.T, st store.History, at time.Time) {
+	t.Helper()
+	var c store.Changes
+	for n := range 100_000 {
+		a := store.Activity{
+			Tenant: "large", Mail: "large", N: n, Domain: "acme.example", Username: "u1", From: "shop@acme.example",
+			Recipient: fmt.Sprintf("someone%d@example.net", n), Subject: "Your order", MessageID: "<1@acme.example>", Received: at, Size: 4096,
+			State: store.ActivityDelivered, Order: 1, Updated: at, Attempt: 1, Reply: store.Reply{Code: 250, Text: "Ok: queued"}, Trail: string(fourKiB[:100]),
+		}
+		if n == 77_777 {
+			a.State = store.ActivityHardBounced
+		}
+		c.Activities = append(c.Activities, store.ActivityChange{Activity: a})
+		if len(c.Activities) == applyAtOnce {
+			if err := st.Apply(t.Context(), nil, c); err != nil {
+				t.Fatal(err)
+			}
+			c.Activities = nil
+		}
+	}
+	for name, f := range map[string]store.RecipientFilter{
+		"100 of 100,000 recipients": {}, "the last of 100,000": {From: 99_900}, "one of 100,000 by state": {States: []store.ActivityState{store.ActivityHardBounced}},
+	} {
+		quick(t, name, func() error {
+			_, err := st.Recipients(t.Context(), "large", "large", f)
+			return err
+		})
+	}
+	quick(t, "states of 100,000", func() error {
+		_, err := st.RecipientStates(t.Context(), "large", "large")
+		return err
+	})
+}
+
 // quick fails the test if a call takes more than 20 ms, the fastest of ten. A filter
-// for a text reads what it searches, and may take ten times as long.
+// for a text, and one for the state in a large mail, read what they search, and may take
+// ten times as long.
 func quick(t *testing.T, name string, call func() error) {
 	t.Helper()
 	best := time.Hour
@@ -171,7 +210,7 @@ func quick(t *testing.T, name string, call func() error) {
 	}
 	t.Logf("%-25s %v", name, best.Round(10*time.Microsecond))
 	limit := 20 * time.Millisecond
-	if name == "an unknown text" {
+	if name == "an unknown text" || strings.Contains(name, "state") && strings.Contains(name, "100,000") {
 		limit *= 10
 	}
 	if best > limit {
