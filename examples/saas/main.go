@@ -220,7 +220,7 @@ func (p *product) handler(users *console.Handler) http.Handler {
 		}
 		return "", errors.New("the session has ended")
 	}
-	users.Layout = func(w io.Writer, r *http.Request, c console.Page) error {
+	users.Design.Layout = func(w io.Writer, r *http.Request, c console.Page) error {
 		return templates.ExecuteTemplate(w, "layout.html", view{Title: c.Title, Head: c.Head, Body: c.Body, Page: "users", Session: p.signedIn(r), Usage: p.usage(r.Context(), p.signedIn(r))})
 	}
 	mux.HandleFunc("/users/", func(w http.ResponseWriter, r *http.Request) {

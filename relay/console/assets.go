@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-//go:embed templates assets lang settings openapi.json
+//go:embed templates assets lang settings openapi
 var files embed.FS
 
 // read returns an embedded file, which must exist.
@@ -26,13 +26,27 @@ type asset struct {
 	content   []byte
 }
 
+// The files of the style sheet and of the script, in their order.
+var (
+	styles  = []string{"console.css"}
+	scripts = []string{"console.js"}
+)
+
 // loadAssets returns the assets by their paths. The style sheet begins with style.
 func loadAssets(style string) map[string]asset {
 	return map[string]asset{
-		"/assets/console.css": newAsset("text/css; charset=utf-8", append([]byte(style), read("assets/console.css")...)),
-		"/assets/console.js":  newAsset("text/javascript; charset=utf-8", read("assets/console.js")),
-		"/openapi.json":       newAsset("application/json", read("openapi.json")),
+		"/assets/console.css": newAsset("text/css; charset=utf-8", append([]byte(style), readAll(styles)...)),
+		"/assets/console.js":  newAsset("text/javascript; charset=utf-8", readAll(scripts)),
 	}
+}
+
+// readAll returns the content of some assets, one after another.
+func readAll(names []string) []byte {
+	var all []byte
+	for _, name := range names {
+		all = append(all, read("assets/"+name)...)
+	}
+	return all
 }
 
 func newAsset(mediaType string, content []byte) asset {

@@ -37,7 +37,7 @@ func accentStyle(accent string) (string, error) {
 func parseColour(text string) (colour, error) {
 	n, err := strconv.ParseUint(text[min(1, len(text)):], 16, 32)
 	if err != nil || len(text) != 7 || text[0] != '#' {
-		return colour{}, fmt.Errorf("console: Handler.Accent: %q does not have the form #rrggbb", text)
+		return colour{}, fmt.Errorf("console: Design.Accent: %q does not have the form #rrggbb", text)
 	}
 	return colour{float64(n>>16) / 255, float64(n>>8&255) / 255, float64(n&255) / 255}, nil
 }

@@ -2,9 +2,7 @@ package console
 
 import (
 	"errors"
-	"fmt"
-	"html/template"
-	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -13,10 +11,10 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Handler serves the console. Set its fields before the first request and do not
-// change them afterwards. If a required field is missing or a field is wrong, every
-// response has status 500 and the Logger gets the reason. A Handler is safe for
-// concurrent use.
+// A Handler serves the console of tenants. Set its fields before the first request
+// and do not change them afterwards. If a required field is missing or a field is
+// wrong, every response has status 500 and the Logger gets the reason. A Handler is
+// safe for concurrent use.
 type Handler struct {
 	// Credentials is the Manager of the relay. Because both use the same one,
 	// a reset in the console ends the sessions of the user at once. Required.
@@ -36,33 +34,37 @@ type Handler struct {
 	// recommend the TLS port if there is one.
 	PortSTARTTLS, PortTLS int
 
-	// Title is the name of the console, at the top of each page and in its
-	// title element. Empty means "SMTP users" in the visitor's language.
-	Title string
+	// Parts are the parts that this handler has, in the order of its navigation. The
+	// address of the handler is that of Domains, or leads to the first part. Two
+	// handlers with different parts can be mounted at different places of a
+	// product. Nil means all parts whose fields are set.
+	Parts []Part
 
-	// Logo is the address of an image beside the title: a path on the same
-	// host, or a data URL. Empty means none.
-	Logo string
+	// Elsewhere has the addresses of parts that another handler has. Links to these
+	// parts lead there. A link to a part that is neither in Parts nor here is left
+	// out.
+	Elsewhere map[Part]string
 
-	// Accent is the colour of buttons and links, in the form "#rrggbb". It is
-	// darkened for light pages, and lightened for dark pages, until it has
-	// the contrast that WCAG 2.2 AA requires. Empty means a blue.
-	Accent string
+	// May returns an error if the visitor may not do something. It is asked for
+	// each page, each button and each request that changes something; the response
+	// has status 403 then. It is called several times for a page, so it should not
+	// ask a database each time. Nil means that every visitor may do everything.
+	May func(*http.Request, Action) error
 
-	// Layout writes the page around the console. If it returns an error, the
-	// response has status 500 and the Logger gets the error. Nil means a plain
-	// page with the logo and the title at the top.
-	Layout func(w io.Writer, r *http.Request, p Page) error
+	// OnChange, if set, is told of each change that a visitor has made, before the
+	// response is sent. The request says who the visitor is.
+	OnChange func(*http.Request, Change)
 
-	// ContentSecurityPolicy returns the Content-Security-Policy header of a
-	// page, for a Layout that needs more than the default. The nonce is new for
-	// each request and is in Page.Nonce too. Nil means a policy that allows
-	// style sheets, scripts and images from the same host, images in data URLs,
-	// and style and script elements that have the nonce.
-	//
-	// If a handler around this one has set the header, it stays as it is, and
-	// the nonce is taken from it.
-	ContentSecurityPolicy func(r *http.Request, nonce string) string
+	// Tools adds settings for tools to the page that shows a password, and changes the
+	// built-in ones. Its files have names such as myshop.txt and the form of those in
+	// the folder settings of this package: a text/template with the fields Host, Port,
+	// STARTTLS, Domain, Username and Password, and the tool's name in a template "name". A
+	// file with the name of a built-in one replaces it, and an empty one removes
+	// it. Nil means the built-in tools.
+	Tools fs.FS
+
+	// Design is how the pages look, and which language they are in.
+	Design Design
 
 	// TrustedOrigins are other origins, such as "https://app.example.com",
 	// whose pages may send requests that change something. See
@@ -73,89 +75,58 @@ type Handler struct {
 	// slog.Default().
 	Logger *slog.Logger
 
-	once      sync.Once
-	err       error // which field is missing or wrong
-	resources resources
-}
-
-// A Page holds the parts of a page, for the Layout of a [Handler].
-type Page struct {
-	Language string        // of the page, for the lang attribute: "en", "fr"
-	Title    template.HTML // for the title element; it is escaped
-	Head     template.HTML // for the head element: the style sheet and the script
-	Body     template.HTML // for the main element or wherever the page has its content; its ids and classes begin with "gatepost"
-	Nonce    string        // of the Content-Security-Policy, for style and script elements of the Layout
-}
-
-// resources are derived from the fields of a Handler and the files of the package.
-type resources struct {
-	routes    []route
-	assets    map[string]asset
-	pages     *template.Template
-	languages languages
-	settings  settings
-	origins   *http.CrossOriginProtection
+	once  sync.Once
+	site  site
+	tools []tool
 }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.once.Do(h.prepare)
-	if a, ok := h.resources.assets[r.URL.Path]; ok {
-		a.serve(w, r)
-		return
-	}
-	req := h.newRequest(w, r)
-	if h.err != nil {
-		req.fail(h.err)
-		return
-	}
-	if to, ok := h.resources.redirect(r); ok {
-		req.redirect(to, http.StatusPermanentRedirect)
-		return
-	}
-	res, err := req.handle()
-	if err != nil {
-		req.fail(err)
-		return
-	}
-	req.send(res)
+	h.site.serve(w, r, &request{h: h})
 }
 
-// prepare checks the fields and sets the resources.
+// prepare checks the fields and loads what the pages need.
 func (h *Handler) prepare() {
+	h.site = site{
+		design: &h.Design, logger: h.Logger, may: allow(h.May), onChange: h.OnChange, enter: (*request).enterTenant,
+		err: h.missing(),
+	}
+	parts, err := h.chosen()
+	h.site.err = errors.Join(h.site.err, err)
+	h.site.choose(parts, h.routes())
+	h.site.prepare("gatepost console", h.TrustedOrigins)
+	h.tools, err = loadTools(h.Tools)
+	h.site.err = errors.Join(h.site.err, err)
+}
+
+// missing returns which required field is not set.
+func (h *Handler) missing() error {
 	switch {
 	case h.Credentials == nil:
-		h.err = errors.New("console: Handler.Credentials is required")
+		return errors.New("console: Handler.Credentials is required")
 	case h.Credentials.Store == nil:
-		h.err = errors.New("console: Handler.Credentials.Store is required")
+		return errors.New("console: Handler.Credentials.Store is required")
 	case h.Tenant == nil:
-		h.err = errors.New("console: Handler.Tenant is required")
+		return errors.New("console: Handler.Tenant is required")
 	case h.SMTPHost == "":
-		h.err = errors.New("console: Handler.SMTPHost is required")
+		return errors.New("console: Handler.SMTPHost is required")
 	case h.PortSTARTTLS < 0 && h.PortTLS < 0:
-		h.err = errors.New("console: Handler offers no port")
+		return errors.New("console: Handler offers no port")
 	}
-	style, err := accentStyle(h.Accent)
-	h.err = errors.Join(h.err, err)
-	origins := http.NewCrossOriginProtection()
-	for _, origin := range h.TrustedOrigins {
-		if err := origins.AddTrustedOrigin(origin); err != nil {
-			h.err = errors.Join(h.err, fmt.Errorf("console: Handler.TrustedOrigins: %w", err))
-		}
-	}
-	h.resources = resources{
-		routes:    routes(),
-		assets:    loadAssets(style),
-		pages:     template.Must(template.New("").ParseFS(files, "templates/*.html")),
-		languages: loadLanguages(),
-		settings:  loadSettings(),
-		origins:   origins,
-	}
+	return nil
 }
 
-func (h *Handler) logger() *slog.Logger {
-	if h.Logger == nil {
-		return slog.Default()
+// enterTenant finds the tenant that the visitor may manage.
+func (req *request) enterTenant() error {
+	id, err := req.h.Tenant(req.r)
+	if err == nil && id == "" {
+		err = errors.New("console: Handler.Tenant returned no tenant")
 	}
-	return h.Logger
+	if err != nil {
+		req.site.logger.WarnContext(req.ctx(), "console: visitor refused", "error", err)
+		return errForbidden
+	}
+	req.tenantID, req.tenant = id, req.h.Credentials.Tenant(id)
+	return nil
 }

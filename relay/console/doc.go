@@ -13,8 +13,8 @@
 //
 // A visitor sees and changes only what belongs to the tenant that the Tenant
 // function returns. Domains and users of other tenants get the same answer as ones
-// that do not exist. A visitor who may open the pages may do everything on them, so
-// the product must let only the right people through.
+// that do not exist. A visitor who may open the pages may do everything on them,
+// unless [Handler].May says otherwise. [Handler].OnChange is told who did what.
 //
 // # Passwords
 //
@@ -56,7 +56,7 @@
 //
 // # Inside a page of your own
 //
-// [Handler].Layout puts the console into a page. The style sheet is below the
+// Layout of [Design] puts the console into a page. The style sheet is below the
 // class gatepost, and all classes, ids and data attributes begin with gatepost.
 // Rules of the page do not apply inside the console, except with !important, and
 // rules of the console do not apply outside it.
@@ -80,11 +80,12 @@
 //	--gatepost-radius                          radius of corners (0.5em)
 //	--gatepost-font, --gatepost-mono           fonts
 //
-// [Handler].Accent sets the accent colour in a shade for light pages and one for
+// Accent of [Design] sets the accent colour in a shade for light pages and one for
 // dark pages that can both be read; --gatepost-accent is used as it is.
 //
 // # Languages
 //
-// Pages are in English or French, as Accept-Language asks. Each language is one
-// file in the folder lang. Dates are in UTC.
+// Pages are in English or French, as Accept-Language or [Design].Language asks. Each
+// language is one file in the folder lang, and [Design].Texts adds others. Times
+// are in UTC or in the zone that [Design].Location returns.
 package console

@@ -12,6 +12,20 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
+func domainRoutes() []route {
+	const domain, user = "/domains/{domain}", "/domains/{domain}/users/{username}"
+	return []route{
+		{path: "/", part: Domains, action: ViewDomains, first: true, get: (*request).domains, adds: AddDomain, post: (*request).addDomain, inputs: []input{{name: "name"}}},
+		{path: domain, part: Domains, action: ViewDomains, get: (*request).domain},
+		{path: domain + "/delete", part: Domains, action: DeleteDomain, get: (*request).deleteDomainForm, post: (*request).deleteDomain, form: true},
+		{path: domain + "/add", part: Domains, action: AddUser, get: (*request).addUserForm, post: (*request).addUser, form: true, inputs: []input{{name: "name"}}},
+		{path: user, part: Domains, action: ViewDomains, get: (*request).user},
+		{path: user + "/rename", part: Domains, action: RenameUser, get: (*request).renameForm, post: (*request).rename, form: true, inputs: []input{{name: "name"}}},
+		{path: user + "/reset", part: Domains, action: ResetPassword, get: (*request).resetForm, post: (*request).reset, form: true, inputs: []input{{"generation", number}}},
+		{path: user + "/delete", part: Domains, action: DeleteUser, get: (*request).deleteUserForm, post: (*request).deleteUser, form: true},
+	}
+}
+
 // A listing is the search and the navigation of a list.
 type listing struct {
 	Label     string // of the search field
@@ -76,9 +90,10 @@ func (req *request) domainsWith(status int, typed, problem string) (response, er
 }
 
 func (req *request) addDomain() (response, error) {
-	name := strings.TrimSpace(req.inputs["name"])
+	name := strings.TrimSpace(req.inputs.Get("name"))
 	d, err := req.tenant.AddDomain(req.ctx(), name)
 	if err == nil {
+		req.changed(Change{Action: AddDomain, Domain: d.Name})
 		return response{
 			status:   http.StatusCreated,
 			location: "domains/" + d.Name + query("done", "domain-added"),
@@ -159,7 +174,7 @@ func (req *request) deleteDomain() (response, error) {
 		return response{}, err
 	}
 	if !req.asJSON {
-		typed, err := credentials.NormalizeDomain(strings.TrimSpace(req.inputs["confirm"]))
+		typed, err := credentials.NormalizeDomain(strings.TrimSpace(req.inputs.Get("confirm")))
 		if err != nil || typed != d.Name {
 			return req.deleteDomainPage(http.StatusUnprocessableEntity, deletion{Domain: d, Error: req.T("delete.mismatch", req.Unicode(d.Name))}), nil
 		}
@@ -167,5 +182,6 @@ func (req *request) deleteDomain() (response, error) {
 	if err := req.tenant.DeleteDomain(req.ctx(), d.Name); err != nil {
 		return response{}, err
 	}
+	req.changed(Change{Action: DeleteDomain, Domain: d.Name})
 	return response{location: query("done", "domain-deleted")}, nil
 }

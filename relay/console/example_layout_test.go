@@ -26,9 +26,9 @@ func ExampleHandler_layout() {
 		Credentials: &credentials.Manager{Store: new(memory.Store)},
 		SMTPHost:    "smtp.example.com",
 		Tenant:      func(*http.Request) (store.TenantID, error) { return "acme", nil },
-		Layout: func(w io.Writer, _ *http.Request, p console.Page) error {
+		Design: console.Design{Layout: func(w io.Writer, _ *http.Request, p console.Page) error {
 			return layout.Execute(w, p)
-		},
+		}},
 	}
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Accept", "text/html") // as browsers do

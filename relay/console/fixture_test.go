@@ -89,7 +89,7 @@ func (f *fixture) user(tenant credentials.Tenant, domain, name string) (store.Us
 // users returns acme's users of acme.example.
 func (f *fixture) users() []store.User {
 	f.Helper()
-	list, err := f.acme.Users(f.Context(), "acme.example", store.Page{Limit: 10_000})
+	list, err := f.acme.Users(f.Context(), "acme.example", pageOfAll)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -238,3 +238,6 @@ func sorted[V any](table map[string]V) iter.Seq2[string, V] {
 		}
 	}
 }
+
+// pageOfAll is a page that has every entry of a test.
+var pageOfAll = store.Page{Limit: 10_000}

@@ -43,7 +43,7 @@ func TestHeadersOfTheHost(t *testing.T) {
 // Each page has a nonce of its own, which the Layout gets.
 func TestNonce(t *testing.T) {
 	f := newFixture(t)
-	f.console.Layout = func(w io.Writer, r *http.Request, p console.Page) error {
+	f.console.Design.Layout = func(w io.Writer, r *http.Request, p console.Page) error {
 		_, err := fmt.Fprintf(w, "%s<style nonce=%q></style>", p.Head, p.Nonce)
 		return err
 	}
@@ -63,7 +63,7 @@ func TestNonce(t *testing.T) {
 		}
 	}
 	f = newFixture(t)
-	f.console.ContentSecurityPolicy = func(r *http.Request, nonce string) string { return "script-src 'nonce-" + nonce + "'" }
+	f.console.Design.ContentSecurityPolicy = func(r *http.Request, nonce string) string { return "script-src 'nonce-" + nonce + "'" }
 	page := f.get("")
 	if got := page.Header().Get("Content-Security-Policy"); !strings.Contains(page.body, `nonce="`+strings.Trim(got[len("script-src 'nonce-"):], "'")) {
 		t.Errorf("got policy %q, want the nonce of the page:\n%s", got, page.body)
@@ -76,7 +76,7 @@ func TestNonce(t *testing.T) {
 func TestTitleIsSafeToPrint(t *testing.T) {
 	f := newFixture(t)
 	u, _ := f.user(f.acme, "acme.example", "<script>alert(1)</script>")
-	f.console.Layout = func(w io.Writer, r *http.Request, p console.Page) error {
+	f.console.Design.Layout = func(w io.Writer, r *http.Request, p console.Page) error {
 		_, err := fmt.Fprintf(w, "<title>%s</title>", p.Title)
 		return err
 	}
@@ -147,7 +147,7 @@ func TestConflictNamesTheUser(t *testing.T) {
 // The type of a problem is the address of its description.
 func TestProblemTypes(t *testing.T) {
 	page := string(must(os.ReadFile("../../docs/problems.md")))
-	for _, code := range loadAPI(t).Components.Schemas["Problem"].Properties["code"].Enum {
+	for _, code := range loadAPI(t, newFixture(t).console).Components.Schemas["Problem"].Properties["code"].Enum {
 		if !strings.Contains(page, fmt.Sprintf("\n### %s\n", code)) {
 			t.Errorf("got no section %s in docs/problems.md, want one", code)
 		}

@@ -3,6 +3,7 @@ package console
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"path"
 	"strconv"
 	"strings"
@@ -12,7 +13,7 @@ const defaultLanguage = "en"
 
 // A language has the texts of one file in the folder lang, by their keys.
 type language struct {
-	Code  string
+	Code  string // in lower case
 	Texts map[string]string
 }
 
@@ -20,37 +21,83 @@ type languages map[string]*language
 
 func loadLanguages() languages {
 	all := make(languages)
-	entries, err := files.ReadDir("lang")
-	if err != nil {
-		panic("console: " + err.Error()) // the folder is embedded
+	builtIn, err := fs.Sub(files, "lang")
+	if err == nil {
+		err = all.add(builtIn)
 	}
-	for _, entry := range entries {
-		code := strings.TrimSuffix(entry.Name(), ".json")
-		l := &language{Code: code}
-		if err := json.Unmarshal(read(path.Join("lang", entry.Name())), &l.Texts); err != nil {
-			panic(fmt.Sprintf("console: %s: %v", entry.Name(), err))
-		}
-		all[code] = l
+	if err != nil {
+		panic("console: folder lang: " + err.Error()) // the folder is embedded
 	}
 	return all
 }
 
-// choose returns the available language that an Accept-Language header (RFC 9110
-// section 12.5.4) prefers. The default is English.
-func (all languages) choose(accept string) *language {
+// add adds the texts of the files in a folder. A new language begins with the
+// English texts.
+func (all languages) add(folder fs.FS) error {
+	names, err := fs.Glob(folder, "*.json")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		content, err := fs.ReadFile(folder, name)
+		if err != nil {
+			return err
+		}
+		var texts map[string]string
+		if err := json.Unmarshal(content, &texts); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		all.set(strings.ToLower(strings.TrimSuffix(path.Base(name), ".json")), texts)
+	}
+	return nil
+}
+
+func (all languages) set(code string, texts map[string]string) {
+	l := all[code]
+	if l == nil {
+		l = &language{Code: code, Texts: make(map[string]string)}
+		all[code] = l
+		if english := all[defaultLanguage]; english != l && english != nil {
+			for key, text := range english.Texts {
+				l.Texts[key] = text
+			}
+		}
+	}
+	for key, text := range texts {
+		l.Texts[key] = text
+	}
+}
+
+// choose returns the language that was wanted. If it is not available, it returns the
+// one that an Accept-Language header (RFC 9110 section 12.5.4) prefers. The default
+// is English.
+func (all languages) choose(wanted, accept string) *language {
+	if l := all.find(wanted); l != nil {
+		return l
+	}
 	best, bestQ := all[defaultLanguage], 0.0
 	for _, part := range strings.Split(accept, ",") {
 		tag, weight, _ := strings.Cut(part, ";")
-		code, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(tag)), "-")
 		q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(weight), "q="), 64)
 		if err != nil {
 			q = 1
 		}
-		if l, ok := all[code]; ok && q > bestQ {
+		if l := all.find(tag); l != nil && q > bestQ {
 			best, bestQ = l, q
 		}
 	}
 	return best
+}
+
+// find returns the language of a tag, or else the one of its first subtag (RFC 4647
+// section 3.4), or nil.
+func (all languages) find(tag string) *language {
+	tag = strings.ToLower(strings.TrimSpace(tag))
+	if l := all[tag]; l != nil {
+		return l
+	}
+	code, _, _ := strings.Cut(tag, "-")
+	return all[code]
 }
 
 func (l *language) text(key string, args []string) string {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -37,10 +36,10 @@ type schema struct {
 	Items                *schema
 }
 
-func loadAPI(t *testing.T) api {
+func loadAPI(t *testing.T, h http.Handler) api {
 	t.Helper()
 	var a api
-	if err := json.Unmarshal(must(os.ReadFile("openapi.json")), &a); err != nil {
+	if err := json.Unmarshal([]byte(serve(h, "GET", "/openapi.json", nil).body), &a); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -109,7 +108,7 @@ func (a api) check(s *schema, value any, where string) error {
 // operation of openapi.json. Every response matches the schema for its status.
 func TestOpenAPI(t *testing.T) {
 	f := newFixture(t)
-	a := loadAPI(t)
+	a := loadAPI(t, f.console)
 	u, _ := f.user(f.acme, "acme.example", "shop")
 	if !f.worksFor(u, "wrong") {
 		p, err := f.acme.ResetPassword(t.Context(), u.Username)
@@ -220,7 +219,7 @@ func TestProblemField(t *testing.T) {
 // openapi.json describes exactly the JSON requests that the handler accepts.
 func TestOpenAPIHasEveryRoute(t *testing.T) {
 	f := newFixture(t)
-	a := loadAPI(t)
+	a := loadAPI(t, f.console)
 	for _, path := range console.RoutePaths() {
 		r := f.send("PROPFIND", strings.NewReplacer("{domain}", "acme.example", "{username}", "x").Replace(path[1:]), "", nil, program)
 		f.want(r, http.StatusMethodNotAllowed, `"code":"method"`)

@@ -21,7 +21,7 @@ var nonceSource = regexp.MustCompile(`'nonce-([A-Za-z0-9+/_-]+={0,2})'`)
 // policy returns the nonce of a response and its Content-Security-Policy. If a
 // handler around the console has set the header, the policy is "". The nonce is
 // then the one in that header, or "" if it has none.
-func (h *Handler) policy(w http.ResponseWriter, r *http.Request) (nonce, policy string) {
+func (d *Design) policy(w http.ResponseWriter, r *http.Request) (nonce, policy string) {
 	if set := w.Header().Values("Content-Security-Policy"); len(set) > 0 {
 		if found := nonceSource.FindStringSubmatch(strings.Join(set, ", ")); found != nil {
 			nonce = found[1]
@@ -29,8 +29,8 @@ func (h *Handler) policy(w http.ResponseWriter, r *http.Request) (nonce, policy 
 		return nonce, ""
 	}
 	nonce = rand.Text()
-	if h.ContentSecurityPolicy != nil {
-		return nonce, h.ContentSecurityPolicy(r, nonce)
+	if d.ContentSecurityPolicy != nil {
+		return nonce, d.ContentSecurityPolicy(r, nonce)
 	}
 	return nonce, fmt.Sprintf(defaultPolicy, nonce)
 }

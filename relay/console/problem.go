@@ -27,6 +27,7 @@ func (p *problem) Error() string { return "console: " + p.code }
 // Problems that have no arguments.
 var (
 	errNotFound    = &problem{code: "not-found", status: http.StatusNotFound}
+	errNotAllowed  = &problem{code: "not-allowed", status: http.StatusForbidden}
 	errForbidden   = &problem{code: "forbidden", status: http.StatusForbidden}
 	errCrossOrigin = &problem{code: "cross-origin", status: http.StatusForbidden}
 	errMethod      = &problem{code: "method", status: http.StatusMethodNotAllowed}
@@ -54,7 +55,7 @@ func (req *request) problemOf(err error) *problem {
 		return errBusy
 	}
 	if req.ctx().Err() == nil { // otherwise the client has closed the connection
-		req.h.logger().ErrorContext(req.ctx(), "console: request failed", "method", req.r.Method, "path", req.r.URL.Path, "error", err)
+		req.site.logger.ErrorContext(req.ctx(), "console: request failed", "method", req.r.Method, "path", req.r.URL.Path, "error", err)
 	}
 	if req.r.Method != http.MethodPost {
 		return errUnread

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
@@ -20,67 +21,76 @@ import (
 // A request is one HTTP request, with what the screens need to answer it.
 type request struct {
 	h          *Handler
+	site       *site
 	w          http.ResponseWriter
 	r          *http.Request
 	asJSON     bool // the client wants JSON
 	lang       *language
+	loc        *time.Location
 	nonce      string
 	policy     string // Content-Security-Policy; "" leaves the header as it is
+	tenantID   store.TenantID
 	tenant     credentials.Tenant
+	part       Part
 	pathValues map[string]string
-	inputs     map[string]string // from the body
+	inputs     url.Values // from the body
 }
 
-func (h *Handler) newRequest(w http.ResponseWriter, r *http.Request) *request {
-	req := &request{
-		h: h, w: w, r: r,
-		asJSON: wantsJSON(r.Header),
-		lang:   h.resources.languages.choose(r.Header.Get("Accept-Language")),
+// begin sets what does not depend on the screen.
+func (req *request) begin() {
+	d := req.site.design
+	wanted := ""
+	if d.Language != nil {
+		wanted = d.Language(req.r)
 	}
-	req.nonce, req.policy = h.policy(w, r)
-	return req
+	req.asJSON = wantsJSON(req.r.Header)
+	req.lang = req.site.languages.choose(wanted, req.r.Header.Get("Accept-Language"))
+	req.loc = d.location(req.r)
+	req.nonce, req.policy = d.policy(req.w, req.r)
 }
 
-// handle checks the origin, the tenant and the method of the request, and calls
+// handle checks the origin, the visitor and the method of the request, and calls
 // the screen of its path.
 func (req *request) handle() (response, error) {
 	// Browsers name the origin of a request. Other clients do not, but they
 	// have no cookies that an attacker could use.
-	if err := req.h.resources.origins.Check(req.r); err != nil {
+	if err := req.site.origins.Check(req.r); err != nil {
 		return response{}, errCrossOrigin
 	}
-	id, err := req.h.Tenant(req.r)
-	if err == nil && id == "" {
-		err = errors.New("console: Handler.Tenant returned no tenant")
+	if err := req.site.enter(req); err != nil {
+		return response{}, err
 	}
-	if err != nil {
-		req.h.logger().WarnContext(req.r.Context(), "console: visitor refused", "error", err)
-		return response{}, errForbidden
-	}
-	req.tenant = req.h.Credentials.Tenant(id)
-	for _, rt := range req.h.resources.routes {
-		values, ok := rt.match(req.r.URL.EscapedPath())
-		if !ok {
-			continue
-		}
-		req.pathValues = values
-		if allowed := rt.allowed(req.asJSON); !slices.Contains(allowed, req.r.Method) {
-			req.w.Header().Set("Allow", strings.Join(allowed, ", "))
-			return response{}, errMethod
-		}
-		if req.r.Method != http.MethodPost {
-			return rt.get(req)
-		}
-		if err := req.readInputs(); err != nil {
-			return response{}, err
-		}
-		return rt.post(req)
+	if rt := req.site.find(req.r.URL.EscapedPath()); rt != nil {
+		return req.answer(rt)
 	}
 	if misplaced(req.r) {
-		req.h.logger().WarnContext(req.ctx(), "console: the handler gets paths that it does not have; use http.StripPrefix, without a slash at the end of the prefix",
+		req.site.logger.WarnContext(req.ctx(), "console: the handler gets paths that it does not have; use http.StripPrefix, without a slash at the end of the prefix",
 			"path", req.r.URL.Path, "pattern", req.r.Pattern)
 	}
 	return response{}, errNotFound
+}
+
+// answer calls the screen of a route, if the method and the visitor are allowed.
+func (req *request) answer(rt *route) (response, error) {
+	req.part = rt.part
+	req.pathValues, _ = rt.match(req.r.URL.EscapedPath())
+	if allowed := rt.allowed(req.asJSON); !slices.Contains(allowed, req.r.Method) {
+		req.w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return response{}, errMethod
+	}
+	if req.r.Method != http.MethodPost {
+		if !req.May(rt.action) {
+			return response{}, errNotAllowed
+		}
+		return rt.get(req)
+	}
+	if !req.May(rt.postAction()) {
+		return response{}, errNotAllowed
+	}
+	if err := req.readInputs(rt.inputs); err != nil {
+		return response{}, err
+	}
+	return rt.post(req)
 }
 
 func (req *request) ctx() context.Context { return req.r.Context() }
@@ -90,8 +100,8 @@ const maxBody = 64 << 10
 
 // readInputs reads the fields of a form, or the members of a JSON object. An
 // empty body has none, whatever its type.
-func (req *request) readInputs() error {
-	req.inputs = make(map[string]string)
+func (req *request) readInputs(described []input) error {
+	req.inputs = make(url.Values)
 	body, err := io.ReadAll(http.MaxBytesReader(req.w, req.r.Body, maxBody))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		return errTooLarge
@@ -104,39 +114,34 @@ func (req *request) readInputs() error {
 	}
 	switch mediaType := contentType(req.r.Header); {
 	case req.asJSON && mediaType == "application/json":
-		return req.readJSON(body)
+		return req.readJSON(body, described)
 	case !req.asJSON && mediaType == "application/x-www-form-urlencoded":
 		form, err := url.ParseQuery(string(body))
 		if err != nil {
 			return errMalformed
 		}
-		for name := range form {
-			req.inputs[name] = form.Get(name)
-		}
+		req.inputs = form
 		return nil
 	}
 	return errMediaType
 }
 
-// readJSON reads the members that openapi.json describes and ignores others.
-func (req *request) readJSON(body []byte) error {
+// readJSON reads the members that the route describes and ignores others.
+func (req *request) readJSON(body []byte, described []input) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		return errMalformed
 	}
-	if raw, ok := members["name"]; ok {
-		var name *string
-		if json.Unmarshal(raw, &name) != nil || name == nil {
+	for _, in := range described {
+		raw, ok := members[in.name]
+		if !ok {
+			continue
+		}
+		values, err := in.read(raw)
+		if err != nil {
 			return errMalformed
 		}
-		req.inputs["name"] = *name
-	}
-	if raw, ok := members["generation"]; ok {
-		var generation json.Number
-		if json.Unmarshal(raw, &generation) != nil || raw[0] == '"' || generation == "" {
-			return errMalformed
-		}
-		req.inputs["generation"] = generation.String()
+		req.inputs[in.name] = values
 	}
 	return nil
 }

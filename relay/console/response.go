@@ -27,6 +27,8 @@ func (req *request) send(a response) {
 		a.status = http.StatusOK
 	}
 	switch {
+	case a.location != "" && req.r.Method != http.MethodPost:
+		req.redirect(req.Root()+a.location, http.StatusSeeOther)
 	case req.asJSON && a.document == nil:
 		req.header()
 		req.w.WriteHeader(http.StatusNoContent)
@@ -65,7 +67,7 @@ func (req *request) sendJSON(status int, mediaType string, document any) {
 func (req *request) sendPage(a response) {
 	var page bytes.Buffer
 	if err := req.render(&page, a); err != nil {
-		req.h.logger().ErrorContext(req.ctx(), "console: cannot render page", "error", err)
+		req.site.logger.ErrorContext(req.ctx(), "console: cannot render page", "error", err)
 		req.header()
 		http.Error(req.w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
@@ -84,7 +86,7 @@ func (req *request) write(body []byte) {
 }
 
 func (req *request) render(w *bytes.Buffer, a response) error {
-	p := Page{Language: req.lang.Code, Title: template.HTML(template.HTMLEscapeString(isolate(a.title) + " – " + req.Title())), Nonce: req.nonce}
+	p := Page{Language: req.lang.Code, Title: template.HTML(template.HTMLEscapeString(isolate(a.title) + " – " + req.Title())), Nonce: req.nonce, Part: req.part, Screen: a.template}
 	var err error
 	if p.Head, err = req.fragment("head", req); err != nil {
 		return err
@@ -92,10 +94,10 @@ func (req *request) render(w *bytes.Buffer, a response) error {
 	if p.Body, err = req.fragment(a.template, view{req, a.title, a.data}); err != nil {
 		return err
 	}
-	if req.h.Layout != nil {
-		return req.h.Layout(w, req.r, p)
+	if req.site.design.Layout != nil {
+		return req.site.design.Layout(w, req.r, p)
 	}
-	return req.h.resources.pages.ExecuteTemplate(w, "layout.html", struct {
+	return req.site.pages.ExecuteTemplate(w, "layout.html", struct {
 		Request *request
 		Page    Page
 	}{req, p})
@@ -111,6 +113,6 @@ type view struct {
 
 func (req *request) fragment(name string, data any) (template.HTML, error) {
 	var b bytes.Buffer
-	err := req.h.resources.pages.ExecuteTemplate(&b, name+".html", data)
+	err := req.site.pages.ExecuteTemplate(&b, name+".html", data)
 	return template.HTML(b.String()), err
 }

@@ -1,8 +1,11 @@
 package console
 
 import (
+	"cmp"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -10,27 +13,82 @@ import (
 // matches any segment.
 type route struct {
 	path string
-	get  screen
+	part Part
+	get  screen // nil: GET is not allowed
 	post screen // nil: POST is not allowed
+
+	// action is what the visitor must be allowed to do. adds, if set, is the action of
+	// a POST to a list.
+	action, adds Action
+
+	// first is set for the first page of a part.
+	first bool
 
 	// form is set if get returns a form. JSON clients do not get forms.
 	form bool
+
+	// inputs are the members of the JSON object of a POST.
+	inputs []input
 }
 
-// A screen answers a request whose tenant is known.
+// postAction returns the action of a POST.
+func (rt *route) postAction() Action {
+	if rt.adds != "" {
+		return rt.adds
+	}
+	return rt.action
+}
+
+// An input is a member of a JSON object that a route reads.
+type input struct {
+	name string
+	kind inputKind
+}
+
+// An inputKind is the type of an input in JSON.
+type inputKind int
+
+const (
+	text   inputKind = iota
+	number           // a whole number
+	truth            // true or false, read as "true" and "false"
+	texts            // an array of strings
+)
+
+// read returns the values of a member, as a form would have them.
+func (in input) read(raw json.RawMessage) ([]string, error) {
+	var err error
+	var s *string
+	var n json.Number
+	var b *bool
+	var list []string
+	switch in.kind {
+	case text:
+		if err = json.Unmarshal(raw, &s); err == nil && s != nil {
+			return []string{*s}, nil
+		}
+	case number:
+		if err = json.Unmarshal(raw, &n); err == nil && n != "" && raw[0] != '"' {
+			return []string{n.String()}, nil
+		}
+	case truth:
+		if err = json.Unmarshal(raw, &b); err == nil && b != nil {
+			return []string{strconv.FormatBool(*b)}, nil
+		}
+	case texts:
+		if err = json.Unmarshal(raw, &list); err == nil && list != nil {
+			return list, nil
+		}
+	}
+	return nil, cmp.Or(err, error(errMalformed))
+}
+
+// A screen answers a request whose visitor is known.
 type screen func(*request) (response, error)
 
-func routes() []route {
-	return []route{
-		{path: "/", get: (*request).domains, post: (*request).addDomain},
-		{path: "/domains/{domain}", get: (*request).domain},
-		{path: "/domains/{domain}/delete", get: (*request).deleteDomainForm, post: (*request).deleteDomain, form: true},
-		{path: "/domains/{domain}/add", get: (*request).addUserForm, post: (*request).addUser, form: true},
-		{path: "/domains/{domain}/users/{username}", get: (*request).user},
-		{path: "/domains/{domain}/users/{username}/rename", get: (*request).renameForm, post: (*request).rename, form: true},
-		{path: "/domains/{domain}/users/{username}/reset", get: (*request).resetForm, post: (*request).reset, form: true},
-		{path: "/domains/{domain}/users/{username}/delete", get: (*request).deleteUserForm, post: (*request).deleteUser, form: true},
-	}
+// routes returns the routes of all parts of the handler.
+func (h *Handler) routes() []route {
+	return domainRoutes()
 }
 
 // match reports whether an escaped path is the route's, and returns the values of
@@ -58,7 +116,7 @@ func (rt route) match(path string) (values map[string]string, ok bool) {
 // allowed returns the methods that the route allows.
 func (rt route) allowed(asJSON bool) []string {
 	var methods []string
-	if !asJSON || !rt.form {
+	if rt.get != nil && (!asJSON || !rt.form) {
 		methods = append(methods, http.MethodGet, http.MethodHead)
 	}
 	if rt.post != nil {
@@ -71,7 +129,7 @@ func (rt route) allowed(asJSON bool) []string {
 // names the console without its final slash, or a page with an extra final slash. The
 // address is relative, because only the embedder knows the path that the console
 // is mounted at.
-func (p *resources) redirect(r *http.Request) (to string, ok bool) {
+func (s *site) redirect(r *http.Request) (to string, ok bool) {
 	requested, query, _ := strings.Cut(r.RequestURI, "?")
 	if query != "" {
 		query = "?" + query
@@ -80,17 +138,17 @@ func (p *resources) redirect(r *http.Request) (to string, ok bool) {
 		return "./" + last + "/" + query, true
 	}
 	path, ok := strings.CutSuffix(r.URL.EscapedPath(), "/")
-	if !ok || path == "" || p.find(path) == nil {
+	if !ok || path == "" || s.find(path) == nil {
 		return "", false
 	}
 	return "../" + path[strings.LastIndex(path, "/")+1:] + query, true
 }
 
 // find returns the route of an escaped path, or nil.
-func (p *resources) find(path string) *route {
-	for i := range p.routes {
-		if _, ok := p.routes[i].match(path); ok {
-			return &p.routes[i]
+func (s *site) find(path string) *route {
+	for i := range s.routes {
+		if _, ok := s.routes[i].match(path); ok {
+			return &s.routes[i]
 		}
 	}
 	return nil

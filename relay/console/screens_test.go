@@ -163,14 +163,14 @@ func TestAssets(t *testing.T) {
 
 func TestLayout(t *testing.T) {
 	f := newFixture(t)
-	f.console.Layout = func(w io.Writer, r *http.Request, p console.Page) error {
+	f.console.Design.Layout = func(w io.Writer, r *http.Request, p console.Page) error {
 		if r.URL.Query().Has("fail") {
 			return errors.New("no such template: sidebar.html")
 		}
 		_, err := fmt.Fprintf(w, "<html lang=%s><title>%s</title>%s<nav>Our product</nav>%s", p.Language, p.Title, p.Head, p.Body)
 		return err
 	}
-	f.console.ContentSecurityPolicy = func(r *http.Request, nonce string) string { return "default-src 'self'" }
+	f.console.Design.ContentSecurityPolicy = func(r *http.Request, nonce string) string { return "default-src 'self'" }
 	page := f.get("", french)
 	f.want(page, 200, "<html lang=fr><title>Domaines – Utilisateurs SMTP</title>", "console.css", "<nav>Our product</nav>", `<div class="gatepost"`)
 	if got := page.Header().Get("Content-Security-Policy"); got != "default-src 'self'" {
@@ -228,10 +228,10 @@ func TestClassesHaveAPrefix(t *testing.T) {
 
 func TestBranding(t *testing.T) {
 	f := newFixture(t)
-	f.console.Title, f.console.Logo, f.console.Accent = "Acme <Mail>", "/logo.svg", "#ffcc00"
+	f.console.Design.Title, f.console.Design.Logo, f.console.Design.Accent = "Acme <Mail>", "/logo.svg", "#ffcc00"
 	f.console.PortSTARTTLS, f.console.PortTLS = -1, 2465
 	f.want(f.get(""), 200, "<title>Domains – Acme &lt;Mail&gt;</title>", `<img src="/logo.svg"`)
-	f.console.Logo = "data:image/svg+xml;base64,PHN2Zy8+"
+	f.console.Design.Logo = "data:image/svg+xml;base64,PHN2Zy8+"
 	f.want(f.get(""), 200, `<img src="data:image/svg&#43;xml;base64,PHN2Zy8&#43;"`)
 	page := f.post(addPath, []string{"name", "x", "key", "k"})
 	f.want(page, 201, "smtps://", "2465", "smtp_tls_wrappermode = yes", "secure: true", "EMAIL_USE_SSL = True")
@@ -260,8 +260,8 @@ func TestWrongFields(t *testing.T) {
 		"no server":   {Credentials: good.Credentials, Tenant: good.Tenant},
 		"no tenant":   {Credentials: good.Credentials, SMTPHost: "x"},
 		"no port":     {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", PortSTARTTLS: -1, PortTLS: -1},
-		"bad colour":  {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", Accent: "red;}"},
-		"long colour": {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", Accent: "#12345678"},
+		"bad colour":  {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", Design: console.Design{Accent: "red;}"}},
+		"long colour": {Credentials: good.Credentials, Tenant: good.Tenant, SMTPHost: "x", Design: console.Design{Accent: "#12345678"}},
 	}) {
 		h.Logger = good.Logger
 		if got := serve(h, http.MethodGet, "/", nil); got.Code != http.StatusInternalServerError {

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"text/template"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
@@ -60,37 +59,17 @@ func (a account) URL() string {
 	return u.String()
 }
 
+// env returns the account as lines of a .env file.
+func (a account) env() string {
+	encryption := "tls"
+	if a.STARTTLS {
+		encryption = "starttls"
+	}
+	return fmt.Sprintf("SMTP_HOST=%s\nSMTP_PORT=%d\nSMTP_ENCRYPTION=%s\nSMTP_USERNAME=%s\nSMTP_PASSWORD=%s", a.Host, a.Port, encryption, a.Username, a.Password)
+}
+
 // A setting is a text to copy with an account in it, for one tool or for any.
 type setting struct{ ID, Name, Text string }
-
-// tools are the tools in the order of the page. ID is the name of a file in the
-// folder settings.
-var tools = []setting{
-	{ID: "wordpress", Name: "WordPress (WP Mail SMTP, FluentSMTP, Post SMTP)"},
-	{ID: "laravel", Name: "Laravel (.env)"},
-	{ID: "symfony", Name: "Symfony (.env)"},
-	{ID: "phpmailer", Name: "PHPMailer"},
-	{ID: "nodemailer", Name: "Nodemailer"},
-	{ID: "django", Name: "Django (settings.py)"},
-	{ID: "python", Name: "Python (smtplib)"},
-	{ID: "postfix", Name: "Postfix (relayhost)"},
-	{ID: "msmtp", Name: "msmtp (~/.msmtprc)"},
-	{ID: "swaks", Name: "swaks"},
-}
-
-type settings struct{ files *template.Template }
-
-func loadSettings() settings {
-	return settings{template.Must(template.ParseFS(files, "settings/*.txt"))}
-}
-
-func (s settings) text(name string, a account) string {
-	var b strings.Builder
-	if err := s.files.ExecuteTemplate(&b, name+".txt", a); err != nil {
-		panic("console: " + err.Error()) // the file is wrong; tests render each file
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
 
 type credentialsData struct {
 	User     store.User
@@ -113,15 +92,19 @@ func (req *request) credentials(status int, lead string, u store.User, p credent
 		User: u, Lead: req.T(lead, u.Name), Host: a.Host, Ports: ports, Password: a.Password,
 		All: []setting{
 			{"plain", req.T("credentials.plain"), req.plain(a, ports)},
-			{"env", req.T("credentials.env"), req.h.resources.settings.text("env", a)},
+			{"env", req.T("credentials.env"), a.env()},
 		},
 	}
 	if !a.STARTTLS { // no URL makes every tool require STARTTLS
 		data.All = append(data.All, setting{"url", req.T("credentials.url"), a.URL()})
 	}
-	for _, tool := range tools {
-		tool.Text = req.h.resources.settings.text(tool.ID, a)
-		data.Tools = append(data.Tools, tool)
+	for _, t := range req.h.tools {
+		s, err := t.setting(a)
+		if err != nil { // the password must be shown all the same
+			req.site.logger.ErrorContext(req.ctx(), "console: a file of Handler.Tools cannot be shown", "file", t.id+".txt", "error", err)
+			continue
+		}
+		data.Tools = append(data.Tools, s)
 	}
 	return response{
 		status:   status,

@@ -72,15 +72,15 @@ func (req *request) Root() string {
 
 // Title returns the name of the console.
 func (req *request) Title() string {
-	if req.h.Title == "" {
+	if req.site.design.Title == "" {
 		return req.T("product")
 	}
-	return req.h.Title
+	return req.site.design.Title
 }
 
 // Logo returns the address of the logo. Its type lets html/template accept a data
 // URL; the embedder has chosen it.
-func (req *request) Logo() template.URL { return template.URL(req.h.Logo) }
+func (req *request) Logo() template.URL { return template.URL(req.site.design.Logo) }
 
 // Nonce returns the nonce of the Content-Security-Policy, or "".
 func (req *request) Nonce() string { return req.nonce }
@@ -90,7 +90,7 @@ func (req *request) Language() string { return req.lang.Code }
 
 // Asset returns the address of a file, with the version of its content.
 func (req *request) Asset(name string) string {
-	return req.Root() + "assets/" + name + "?v=" + req.h.resources.assets["/assets/"+name].version
+	return req.Root() + "assets/" + name + "?v=" + req.site.assets["/assets/"+name].version
 }
 
 // Domain returns the address of a domain's page or of one below it.
@@ -157,10 +157,10 @@ func (req *request) Moment(t time.Time) moment {
 	if t.IsZero() {
 		return moment{Never: req.T("never")}
 	}
-	t = t.UTC()
+	t = t.In(req.loc)
 	return moment{
 		Relative: req.relative(time.Since(t), t),
-		Exact:    t.Format("2006-01-02 15:04:05 UTC"),
+		Exact:    t.Format("2006-01-02 15:04:05 MST"),
 		ISO:      t.Format(time.RFC3339),
 	}
 }

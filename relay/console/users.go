@@ -35,7 +35,7 @@ func (req *request) addUser() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	name, key := req.inputs["name"], req.inputs["key"]
+	name, key := req.inputs.Get("name"), req.inputs.Get("key")
 	if req.asJSON {
 		key = req.r.Header.Get("Idempotency-Key")
 	}
@@ -50,6 +50,7 @@ func (req *request) addUser() (response, error) {
 		return response{}, req.alreadyAdded(d, u)
 	}
 	if err == nil {
+		req.changed(Change{Action: AddUser, Domain: u.Domain, Username: u.Username, Object: u.Name})
 		return req.credentials(http.StatusCreated, "credentials.added", u, password), nil
 	}
 	p := req.problemOf(err)
@@ -110,7 +111,7 @@ func (req *request) rename() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	name := req.inputs["name"]
+	name := req.inputs.Get("name")
 	err = req.tenant.RenameUser(req.ctx(), u.Username, name)
 	if err == nil {
 		// The rename has succeeded, so an error from here on is ignored.
@@ -118,6 +119,7 @@ func (req *request) rename() (response, error) {
 		if now, err := req.tenant.User(req.ctx(), u.Username); err == nil {
 			u = now
 		}
+		req.changed(Change{Action: RenameUser, Domain: u.Domain, Username: u.Username, Object: u.Name})
 		return response{location: domainPath(u.Domain) + query("done", "renamed"), document: documentOfUser(u)}, nil
 	}
 	p := req.problemOf(err)
@@ -140,8 +142,8 @@ func (req *request) reset() (response, error) {
 	// The generation identifies the password to replace. JSON clients may omit
 	// it to replace any password.
 	var password credentials.Password
-	if text, given := req.inputs["generation"]; given || !req.asJSON {
-		generation, badNumber := strconv.ParseInt(text, 10, 64)
+	if req.inputs.Has("generation") || !req.asJSON {
+		generation, badNumber := strconv.ParseInt(req.inputs.Get("generation"), 10, 64)
 		if badNumber != nil {
 			return response{}, errMalformed
 		}
@@ -158,6 +160,7 @@ func (req *request) reset() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
+	req.changed(Change{Action: ResetPassword, Domain: u.Domain, Username: u.Username})
 	// The reset has succeeded, so an error from here on is ignored: the password
 	// must be shown.
 	if now, err := req.tenant.User(req.ctx(), u.Username); err == nil {
@@ -180,12 +183,13 @@ func (req *request) deleteUser() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	if !req.asJSON && asSeen(req.inputs["confirm"]) != asSeen(u.Name) {
+	if !req.asJSON && asSeen(req.inputs.Get("confirm")) != asSeen(u.Name) {
 		return req.deleteUserPage(http.StatusUnprocessableEntity, deletion{User: u, Error: req.T("delete.mismatch", u.Name)}), nil
 	}
 	if err := req.tenant.DeleteUser(req.ctx(), u.Username); err != nil {
 		return response{}, err
 	}
+	req.changed(Change{Action: DeleteUser, Domain: u.Domain, Username: u.Username})
 	return response{location: domainPath(u.Domain) + query("done", "user-deleted")}, nil
 }
 

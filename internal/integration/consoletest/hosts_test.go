@@ -105,7 +105,7 @@ func startIn(t *testing.T, h host, dark bool, extra string) product {
 		SMTPHost:     "localhost",
 		PortSTARTTLS: portOf(t, r.Addr),
 		PortTLS:      portOf(t, r.AddrTLS),
-		Layout: func(w io.Writer, r *http.Request, p console.Page) error {
+		Design: console.Design{Layout: func(w io.Writer, r *http.Request, p console.Page) error {
 			_, err := fmt.Fprintf(w, `<!doctype html><html lang="%s" %s><head><meta charset="utf-8"><title>%s</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="/host.css">%s</head>
@@ -113,7 +113,7 @@ func startIn(t *testing.T, h host, dark bool, extra string) product {
 <a href="/manual" target="_blank">Manual</a></nav><div id="menu" class="toast">The page's own</div>
 <main id="content" class="%s">%s</main></body></html>`, p.Language, h.html(dark), p.Title, p.Head, h.classes, p.Body)
 			return err
-		},
+		}},
 	}
 	style := h.style(t) + extra
 	mux := http.NewServeMux()

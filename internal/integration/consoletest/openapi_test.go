@@ -1,6 +1,8 @@
 package consoletest_test
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,14 +17,11 @@ import (
 func TestGeneratedClient(t *testing.T) {
 	p := start(t)
 	dir := filepath.Dir(nodeModules(t))
-	for name, from := range sorted(map[string]string{
-		"client.mjs":   filepath.Join("testdata", "client.mjs"),
-		"openapi.json": filepath.Join("..", "..", "..", "credentials", "console", "openapi.json"),
-	}) {
-		content, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
+	program, err := os.ReadFile(filepath.Join("testdata", "client.mjs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range sorted(map[string][]byte{"client.mjs": program, "openapi.json": fetch(t, p.url+"openapi.json")}) {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o666); err != nil {
 			t.Fatal(err)
 		}
@@ -39,4 +38,19 @@ func TestGeneratedClient(t *testing.T) {
 			t.Fatalf("node %s: %v\n%s", command, err, out)
 		}
 	}
+}
+
+// fetch returns what is at a URL.
+func fetch(t *testing.T, url string) []byte {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatal(response.Status, err)
+	}
+	return content
 }

@@ -1,0 +1,56 @@
+package console
+
+import (
+	"encoding/json"
+	"path"
+)
+
+// An apiFile is one file of the folder openapi: base.json, or what one part adds to it.
+type apiFile struct {
+	Paths      map[string]json.RawMessage            `json:"paths"`
+	Components map[string]map[string]json.RawMessage `json:"components"`
+}
+
+// openAPI returns openapi.json for the parts of a handler.
+func openAPI(title string, parts []Part) []byte {
+	var document map[string]json.RawMessage
+	decode("base", &document)
+	all := apiFile{Paths: make(map[string]json.RawMessage), Components: make(map[string]map[string]json.RawMessage)}
+	for _, name := range append([]Part{"base"}, parts...) {
+		var f apiFile
+		decode(string(name), &f)
+		for p, item := range f.Paths {
+			all.Paths[p] = item
+		}
+		for kind, components := range f.Components {
+			if all.Components[kind] == nil {
+				all.Components[kind] = make(map[string]json.RawMessage)
+			}
+			for name, c := range components {
+				all.Components[kind][name] = c
+			}
+		}
+	}
+	var info map[string]string
+	mustUnmarshal(document["info"], &info)
+	info["title"] = title
+	document["info"] = mustMarshal(info)
+	document["paths"], document["components"] = mustMarshal(all.Paths), mustMarshal(all.Components)
+	return mustMarshal(document)
+}
+
+func decode(name string, to any) { mustUnmarshal(read(path.Join("openapi", name+".json")), to) }
+
+func mustUnmarshal(text []byte, to any) {
+	if err := json.Unmarshal(text, to); err != nil {
+		panic("console: folder openapi: " + err.Error()) // the folder is embedded
+	}
+}
+
+func mustMarshal(v any) []byte {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		panic("console: folder openapi: " + err.Error())
+	}
+	return text
+}

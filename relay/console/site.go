@@ -1,0 +1,90 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"slices"
+)
+
+// A site is what the handlers of this package have in common: it finds the screen of
+// a request and sends its answer.
+type site struct {
+	design   *Design
+	routes   []route
+	parts    []Part // of the navigation
+	logger   *slog.Logger
+	may      func(*http.Request, Action) error
+	onChange func(*http.Request, Change)
+
+	// enter finds out for whom the request is.
+	enter func(*request) error
+
+	assets    map[string]asset
+	pages     *template.Template
+	languages languages
+	origins   *http.CrossOriginProtection
+	err       error // which field of the handler is missing or wrong
+}
+
+// prepare loads what the pages need. api is the title of openapi.json.
+func (s *site) prepare(api string, trustedOrigins []string) {
+	if s.logger == nil {
+		s.logger = slog.Default()
+	}
+	style, err := accentStyle(s.design.Accent)
+	s.err = errors.Join(s.err, err)
+	s.languages, err = s.design.loadTexts()
+	s.err = errors.Join(s.err, err)
+	s.origins = http.NewCrossOriginProtection()
+	for _, origin := range trustedOrigins {
+		if err := s.origins.AddTrustedOrigin(origin); err != nil {
+			s.err = errors.Join(s.err, fmt.Errorf("console: TrustedOrigins: %w", err))
+		}
+	}
+	s.assets = loadAssets(style)
+	s.assets["/openapi.json"] = newAsset("application/json", openAPI(api, s.parts))
+	s.pages = template.Must(template.New("").ParseFS(files, "templates/*.html"))
+}
+
+// choose sets the parts and their routes. If none of them has the address of the
+// handler, it leads to the first part.
+func (s *site) choose(parts []Part, all []route) {
+	s.parts = parts
+	for _, rt := range all {
+		if slices.Contains(parts, rt.part) {
+			s.routes = append(s.routes, rt)
+		}
+	}
+	if s.find("/") == nil && len(s.routes) > 0 {
+		first := s.routes[slices.IndexFunc(s.routes, func(rt route) bool { return rt.part == parts[0] && rt.first })]
+		s.routes = append(s.routes, route{path: "/", part: first.part, action: first.action, get: func(*request) (response, error) {
+			return response{location: first.path[1:]}, nil
+		}})
+	}
+}
+
+func (s *site) serve(w http.ResponseWriter, r *http.Request, req *request) {
+	if a, ok := s.assets[r.URL.Path]; ok {
+		a.serve(w, r)
+		return
+	}
+	req.site, req.w, req.r = s, w, r
+	req.begin()
+	if s.err != nil {
+		req.fail(s.err)
+		return
+	}
+	if to, ok := s.redirect(r); ok {
+		req.redirect(to, http.StatusPermanentRedirect)
+		return
+	}
+	res, err := req.handle()
+	if err != nil {
+		req.fail(err)
+		return
+	}
+	req.send(res)
+}
