@@ -57,6 +57,14 @@ type Setups interface {
 	// HoldingSetup returns the setup that holds a domain. ErrNotFound: none does.
 	HoldingSetup(ctx context.Context, domain string) (Setup, error)
 
+	// SetupsOf returns the setups that a tenant has of some domains, in no order. A
+	// domain may have several, of different times.
+	SetupsOf(ctx context.Context, tenant TenantID, domains []string) ([]Setup, error)
+
+	// OpenSetups returns setups of a tenant that do not hold their domain or have another
+	// State than settled: at most limit of them, in no order. Zero and less: none.
+	OpenSetups(ctx context.Context, tenant TenantID, settled string, limit int) ([]Setup, error)
+
 	// SetSetup adds or changes a setup. Version is the one that it has, 0 if there
 	// is none; a new one does not hold. After the change the Version is one more.
 	// ErrConflict: the setup has another Version; nothing is changed.

@@ -43,7 +43,7 @@ type setupsPromise struct {
 }
 
 func setupsPromises() []setupsPromise {
-	return slices.Concat(setupPromises, dueSetupPromises, setupTextPromises)
+	return slices.Concat(setupPromises, setupListPromises, dueSetupPromises, setupTextPromises)
 }
 
 // A setupper is the Setups of one case.
@@ -288,6 +288,8 @@ var setupPromises = []setupsPromise{
 				"HoldingSetup": func() error { _, err = t.HoldingSetup(ctx, a.Domain); return err },
 				"SetSetup":     func() error { return t.SetSetup(ctx, changed) },
 				"DropSetup":    func() error { return t.DropSetup(ctx, a) },
+				"SetupsOf":     func() error { _, err = t.SetupsOf(ctx, acme, []string{"a.example"}); return err },
+				"OpenSetups":   func() error { _, err = t.OpenSetups(ctx, acme, "verified", 9); return err },
 				"DueSetups":    func() error { _, err = t.DueSetups(ctx, day.AddDate(1, 0, 0), day.AddDate(2, 0, 0), 9); return err },
 			} {
 				if err := call(); !errors.Is(err, context.Canceled) {

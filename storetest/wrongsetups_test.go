@@ -80,6 +80,21 @@ var wrongSetups = map[string]struct {
 		name:  "Race/OneHolds",
 		words: "Each method is atomic",
 	},
+	"the list has the setups of other domains": {
+		make:  func(s store.Setups) store.Setups { return listsAll{s} },
+		name:  "Of/Domains",
+		words: "SetupsOf returns the setups that a tenant has of some domains",
+	},
+	"what fails counts as settled": {
+		make:  func(s store.Setups) store.Setups { return hidesFailing{s} },
+		name:  "Open/States",
+		words: "have another State than settled",
+	},
+	"no limit means all": {
+		make:  func(s store.Setups) store.Setups { return openAll{s} },
+		name:  "Open/NoLimit",
+		words: "Zero and less: none.",
+	},
 	"the context is ignored": {
 		make:  func(s store.Setups) store.Setups { return deafSetups{s} },
 		name:  "Context/Ended",
@@ -95,6 +110,28 @@ var wrongSetups = map[string]struct {
 		name:  "Text/NeverCut",
 		words: "but never cuts them",
 	},
+}
+
+type listsAll struct{ store.Setups }
+
+func (s listsAll) SetupsOf(ctx context.Context, tenant store.TenantID, _ []string) ([]store.Setup, error) {
+	return s.Setups.OpenSetups(ctx, tenant, "", 1000)
+}
+
+type hidesFailing struct{ store.Setups }
+
+func (s hidesFailing) OpenSetups(ctx context.Context, tenant store.TenantID, settled string, limit int) ([]store.Setup, error) {
+	list, err := s.Setups.OpenSetups(ctx, tenant, settled, limit)
+	return slices.DeleteFunc(list, func(su store.Setup) bool { return su.Holds }), err
+}
+
+type openAll struct{ store.Setups }
+
+func (s openAll) OpenSetups(ctx context.Context, tenant store.TenantID, settled string, limit int) ([]store.Setup, error) {
+	if limit <= 0 {
+		limit = 1000
+	}
+	return s.Setups.OpenSetups(ctx, tenant, settled, limit)
 }
 
 type lastSetup struct{ store.Setups }

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -49,6 +50,36 @@ func (p *setups) get(ctx context.Context, key func(*setups) setupKey) (store.Set
 		return store.Setup{}, store.ErrNotFound
 	}
 	return s, nil
+}
+
+// SetupsOf implements [store.Setups].
+func (s *Store) SetupsOf(ctx context.Context, tenant store.TenantID, domains []string) ([]store.Setup, error) {
+	wanted := make(map[string]bool)
+	for _, d := range domains {
+		wanted[d] = true
+	}
+	return s.setups.list(ctx, math.MaxInt, func(su *store.Setup) bool { return su.Tenant == tenant && wanted[su.Domain] })
+}
+
+// OpenSetups implements [store.Setups].
+func (s *Store) OpenSetups(ctx context.Context, tenant store.TenantID, settled string, limit int) ([]store.Setup, error) {
+	return s.setups.list(ctx, limit, func(su *store.Setup) bool { return su.Tenant == tenant && !(su.Holds && su.State == settled) })
+}
+
+// list returns at most limit of the setups that match.
+func (p *setups) list(ctx context.Context, limit int, match func(*store.Setup) bool) ([]store.Setup, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var list []store.Setup
+	for _, su := range p.all {
+		if len(list) < limit && match(&su) {
+			list = append(list, su)
+		}
+	}
+	return list, nil
 }
 
 // SetSetup implements [store.Setups].

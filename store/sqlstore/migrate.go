@@ -131,6 +131,7 @@ var needs = map[int]int{
 	8:  3, // adds columns with defaults
 	9:  3, // adds a column
 	10: 3, // adds a table
+	11: 3, // adds an index
 }
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user

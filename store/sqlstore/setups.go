@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -33,6 +34,35 @@ func (s *Store) Setup(ctx context.Context, domain string, tenant store.TenantID,
 // HoldingSetup implements [store.Setups].
 func (s *Store) HoldingSetup(ctx context.Context, domain string) (store.Setup, error) {
 	return s.setup(ctx, setupColumns+` WHERE domain = ? AND holds = 1`, domain)
+}
+
+// SetupsOf implements [store.Setups].
+func (s *Store) SetupsOf(ctx context.Context, tenant store.TenantID, domains []string) (list []store.Setup, err error) {
+	for chunk := range slices.Chunk(domains, 500) {
+		args := []any{string(tenant)}
+		for _, d := range chunk {
+			args = append(args, d)
+		}
+		some, err := selectAll(ctx, s, scanSetup, setupColumns+` WHERE tenant = ? AND domain IN (`+strings.TrimSuffix(strings.Repeat("?, ", len(chunk)), ", ")+`)`, args...)
+		if err != nil {
+			return nil, failed("list setups", err)
+		}
+		list = append(list, some...)
+	}
+	return list, failed("list setups", ctx.Err())
+}
+
+// OpenSetups implements [store.Setups]. The index has what both queries ask for.
+func (s *Store) OpenSetups(ctx context.Context, tenant store.TenantID, settled string, limit int) ([]store.Setup, error) {
+	if limit <= 0 {
+		return nil, failed("list setups", ctx.Err())
+	}
+	list, err := selectAll(ctx, s, scanSetup, setupColumns+` WHERE tenant = ? AND holds = 0 LIMIT ?`, string(tenant), limit)
+	if err != nil || len(list) == limit {
+		return list, failed("list setups", err)
+	}
+	more, err := selectAll(ctx, s, scanSetup, setupColumns+` WHERE tenant = ? AND holds = 1 AND state <> ? LIMIT ?`, string(tenant), settled, limit-len(list))
+	return append(list, more...), failed("list setups", err)
 }
 
 func (s *Store) setup(ctx context.Context, query string, args ...any) (store.Setup, error) {
