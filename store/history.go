@@ -238,6 +238,10 @@ type History interface {
 	// state of none is not in the map.
 	RecipientStates(ctx context.Context, tenant TenantID, mail string) (map[ActivityState]int, error)
 
+	// TenantOf returns the tenant that has activities of a mail. It is for operators,
+	// who have the mail's ID only. ErrNotFound: there are none.
+	TenantOf(ctx context.Context, mail string) (TenantID, error)
+
 	// ActivitiesByKey returns the activities that have one of the keys, in any order, with
 	// their Trail. A key of no activity is left out. No key may be in the list
 	// twice. It reads nothing else, however many recipients the mails have.

@@ -154,6 +154,10 @@ type Store interface {
 	// Domains lists the tenant's domains by name. An unknown tenant has none.
 	Domains(ctx context.Context, tenant TenantID, page Page) ([]Domain, error)
 
+	// DomainsNamed returns the domains of all tenants that have this name, by
+	// tenant. It is for operators: several tenants may claim a domain.
+	DomainsNamed(ctx context.Context, name string) ([]Domain, error)
+
 	// SuspendDomain sets the domain's Suspended to reason, and so in the same step
 	// the DomainSuspended of every user that the domain has or gets. It changes
 	// nothing else. An empty reason ends the suspension. The reason may be the
@@ -220,8 +224,8 @@ type Store interface {
 
 	// Lookup returns a user of any tenant, the hash of its password, and the old hash
 	// that RotatePassword has kept, if any, also after OldUntil. It is for logins: no
-	// other method returns a hash, and every other read names a tenant. ErrNotFound:
-	// no tenant has such a user.
+	// other method returns a hash, and every other read except DomainsNamed names a
+	// tenant. ErrNotFound: no tenant has such a user.
 	Lookup(ctx context.Context, username string) (u User, hash, old string, err error)
 
 	// RecordLogin sets the user's LastConnection and LastConnectionFrom to at and

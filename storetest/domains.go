@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -135,6 +137,36 @@ var domainPromises = []promise{
 			} {
 				if got := t.domainNames(tenant, store.Page{}); !slices.Equal(got, want) {
 					t.Errorf("Domains(%q): got %q, want %q", tenant, got, want)
+				}
+			}
+		},
+	},
+	{
+		name:  "DomainsNamed/OfAllTenants",
+		words: "DomainsNamed returns the domains of all tenants that have this name, by tenant. It is for operators: several tenants may claim a domain.",
+		check: func(t *tester) {
+			own := t.addDomain("b", acmeDomain)
+			want := []store.Domain{own}
+			for _, tenant := range []store.TenantID{"c", "a"} {
+				d := store.Domain{Tenant: tenant, Name: acmeDomain, Created: day, Claim: true}
+				t.ok(t.AddDomain(t.Context(), d), "AddDomain of a claim")
+				want = append(want, d)
+			}
+			slices.SortFunc(want, func(a, b store.Domain) int { return cmp.Compare(a.Tenant, b.Tenant) })
+			t.addDomain("a", "x."+acmeDomain)
+			t.addDomain("a", rivalDomain)
+			t.addUser("c", acmeDomain, "u1")
+			want[2].Users = 1
+			got, err := t.DomainsNamed(t.Context(), acmeDomain)
+			t.ok(err, "DomainsNamed(%q)", acmeDomain)
+			if !slices.Equal(got, want) {
+				t.Errorf("DomainsNamed(%q):\n got %+v\nwant %+v", acmeDomain, got, want)
+			}
+			for _, name := range []string{"no.example", "", "%", strings.ToUpper(acmeDomain)} {
+				got, err := t.DomainsNamed(t.Context(), name)
+				t.ok(err, "DomainsNamed(%q)", name)
+				if len(got) > 0 {
+					t.Errorf("DomainsNamed(%q): got %+v, want none", name, got)
 				}
 			}
 		},

@@ -108,6 +108,10 @@ func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 			_, err := t.Domains(ctx, acme, store.Page{})
 			return err
 		},
+		"DomainsNamed": func() error {
+			_, err := t.DomainsNamed(ctx, acmeDomain)
+			return err
+		},
 		"DeleteDomain": func() error { return t.DeleteDomain(ctx, acme, acmeDomain) },
 		"AddUser":      func() error { return t.AddUser(ctx, newUser(acme, acmeDomain, "u3"), "x") },
 		"User": func() error {

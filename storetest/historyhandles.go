@@ -117,6 +117,7 @@ func (t *historian) everyHistoryCall(ctx context.Context, record string) map[str
 		"Activities":      func() error { return errOf(t.Activities(ctx, acme, store.ActivityFilter{})) },
 		"Recipients":      func() error { return errOf(t.Recipients(ctx, acme, "m1", allRecipients)) },
 		"RecipientStates": func() error { return errOf(t.RecipientStates(ctx, acme, "m1")) },
+		"TenantOf":        func() error { return errOf(t.TenantOf(ctx, "m1")) },
 		"ActivitiesByKey": func() error { return errOf(t.ActivitiesByKey(ctx, []store.ActivityKey{{Tenant: acme, Mail: "m1"}})) },
 		"Counts":          func() error { return errOf(t.Counts(ctx, acme, store.CountFilter{})) },
 		"Expire":          func() error { return errOf(t.Expire(ctx, day.AddDate(1, 0, 0), day, 10)) },

@@ -325,6 +325,26 @@ var activityPromises = []historyPromise{
 		},
 	},
 	{
+		name:  "TenantOf",
+		words: "TenantOf returns the tenant that has activities of a mail. It is for operators, who have the mail's ID only. ErrNotFound: there are none.",
+		check: func(t *historian) {
+			theirs := newActivity("m2", 7)
+			theirs.Tenant = rival
+			t.applies(newActivity("m1", 0), newActivity("m1", 1), theirs)
+			for mail, want := range map[string]store.TenantID{"m1": acme, "m2": rival} {
+				got, err := t.TenantOf(t.Context(), mail)
+				t.ok(err, "TenantOf(%q)", mail)
+				if got != want {
+					t.Errorf("TenantOf(%q): got %q, want %q", mail, got, want)
+				}
+			}
+			for _, mail := range []string{"m", "m3", "M1", "m%", ""} {
+				_, err := t.TenantOf(t.Context(), mail)
+				t.fails(err, store.ErrNotFound, "TenantOf(%q)", mail)
+			}
+		},
+	},
+	{
 		name: "ActivitiesByKey",
 		words: "ActivitiesByKey returns the activities that have one of the keys, in any order, with their Trail. A key of no activity is left out. No key may be in the list twice. " +
 			"It reads nothing else, however many recipients the mails have.",

@@ -30,6 +30,11 @@ var mistakes = map[string]mistake{
 		name:  "Text/ByteByByte",
 		words: "compare and sort byte by byte: case, accents and trailing spaces count",
 	},
+	"claims are not found by name": {
+		make:  func(s store.Store) store.Store { return noClaims{s} },
+		name:  "DomainsNamed/OfAllTenants",
+		words: "DomainsNamed returns the domains of all tenants",
+	},
 	"trailing spaces are ignored": {
 		make:  func(s store.Store) store.Store { return trimmed{s} },
 		name:  "Text/ByteByByte",

@@ -171,6 +171,15 @@ func init() {
 			return states, err
 		}
 	})
+	wrongly("a mail that is not there has no tenant", "TenantOf", "ErrNotFound", func(b *bent) {
+		b.tenantOf = func(ctx context.Context, mail string) (store.TenantID, error) {
+			tenant, err := b.Store.TenantOf(ctx, mail)
+			if errors.Is(err, store.ErrNotFound) {
+				return "", nil
+			}
+			return tenant, err
+		}
+	})
 	wrongly("whole mails are looked up", "ActivitiesByKey", "It reads nothing else", func(b *bent) {
 		b.lookup = func(ctx context.Context, keys []store.ActivityKey) (list []store.Activity, err error) {
 			mails := make(map[store.ActivityKey]bool)

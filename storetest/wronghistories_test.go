@@ -87,6 +87,7 @@ type bent struct {
 	activities func(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error)
 	recipients func(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) ([]store.Activity, error)
 	states     func(ctx context.Context, tenant store.TenantID, mail string) (map[store.ActivityState]int, error)
+	tenantOf   func(ctx context.Context, mail string) (store.TenantID, error)
 	lookup     func(ctx context.Context, keys []store.ActivityKey) ([]store.Activity, error)
 	counts     func(ctx context.Context, tenant store.TenantID, f store.CountFilter) ([]store.Count, error)
 	expire     func(ctx context.Context, activities, counts time.Time, limit int) (int, error)
@@ -102,6 +103,7 @@ func newBent(right *memory.Store) *bent {
 		settle: right.Settle, depth: right.Depth, record: right.Record, records: right.Records, setAside: right.SetAside, journal: right.Journal,
 		claim: right.Claim, apply: right.Apply, activities: right.Activities, recipients: right.Recipients, states: right.RecipientStates, lookup: right.ActivitiesByKey,
 		counts: right.Counts, expire: right.Expire, erase: right.Erase,
+		tenantOf: right.TenantOf,
 	}
 }
 
@@ -143,6 +145,10 @@ func (b *bent) Recipients(ctx context.Context, tenant store.TenantID, mail strin
 
 func (b *bent) RecipientStates(ctx context.Context, tenant store.TenantID, mail string) (map[store.ActivityState]int, error) {
 	return b.states(ctx, tenant, mail)
+}
+
+func (b *bent) TenantOf(ctx context.Context, mail string) (store.TenantID, error) {
+	return b.tenantOf(ctx, mail)
 }
 
 func (b *bent) ActivitiesByKey(ctx context.Context, keys []store.ActivityKey) ([]store.Activity, error) {

@@ -28,6 +28,13 @@ func (s folded) Lookup(ctx context.Context, username string) (store.User, string
 	return s.Store.Lookup(ctx, strings.ToLower(username))
 }
 
+type noClaims struct{ store.Store }
+
+func (s noClaims) DomainsNamed(ctx context.Context, name string) ([]store.Domain, error) {
+	list, err := s.Store.DomainsNamed(ctx, name)
+	return slices.DeleteFunc(list, func(d store.Domain) bool { return d.Claim }), err
+}
+
 type trimmed struct{ store.Store }
 
 func (s trimmed) Lookup(ctx context.Context, username string) (store.User, string, string, error) {

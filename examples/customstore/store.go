@@ -92,6 +92,21 @@ func (s Store) Domains(ctx context.Context, tenant store.TenantID, page store.Pa
 	return list, err
 }
 
+func (s Store) DomainsNamed(ctx context.Context, name string) (list []store.Domain, err error) {
+	err = s.view(ctx, func(tx *bolt.Tx) error {
+		return tx.Bucket(domains).ForEach(func(key, _ []byte) error { // an index would be quicker
+			tenant, ok := strings.CutSuffix(string(key), "\x00"+name)
+			if !ok || strings.Contains(tenant, "\x00") {
+				return nil
+			}
+			d, err := domain(tx, store.TenantID(tenant), name)
+			list = append(list, d)
+			return err
+		})
+	})
+	return list, err
+}
+
 // domain reads a domain and sums up its users.
 func domain(tx *bolt.Tx, tenant store.TenantID, name string) (d store.Domain, err error) {
 	key := string(pair(string(tenant), name))

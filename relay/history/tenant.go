@@ -20,6 +20,21 @@ type Tenant struct {
 // tenant: one that has sent nothing has an empty history.
 func (h *History) Tenant(id store.TenantID) Tenant { return Tenant{h, id} }
 
+// TenantOf returns the tenant that a message or a refusal belongs to. It is for
+// operators, who have an ID and look for what became of it: see [Tenant.Mail]. If
+// nothing of that ID is known, or it is older than Retention, the error is
+// [store.ErrNotFound].
+func (h *History) TenantOf(ctx context.Context, id string) (store.TenantID, error) {
+	if h.Store == nil {
+		return "", errNoStore
+	}
+	tenant, err := h.Store.TenantOf(ctx, id)
+	if err != nil {
+		return "", fmt.Errorf("history: mail %.100q: %w", id, err)
+	}
+	return tenant, nil
+}
+
 // pendingAfter is how long a message may have been accepted, without anything else
 // known of it, before its state is shown as pending.
 const pendingAfter = time.Minute

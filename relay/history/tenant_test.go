@@ -103,6 +103,23 @@ func TestWhyItWaits(t *testing.T) {
 	})
 }
 
+// An operator has the ID of a message, and finds its tenant.
+func TestTenantOf(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	l := newLife("m1", 0)
+	put(t, h.Store, l.then(store.EventAccepted, 0).events...)
+	activities(t, h, store.ActivityFilter{}) // applies them
+	if got, err := h.TenantOf(t.Context(), "m1"); err != nil || got != l.base.Tenant {
+		t.Errorf("TenantOf: got %q, %v, want %q", got, err, l.base.Tenant)
+	}
+	if _, err := h.TenantOf(t.Context(), "m2"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("TenantOf of no message: got error %v, want ErrNotFound", err)
+	}
+	if _, err := new(History).TenantOf(t.Context(), "m1"); err == nil {
+		t.Error("TenantOf without a Store: no error")
+	}
+}
+
 // Pages list each activity of the tenant once, newest first, and none of another.
 func TestPages(t *testing.T) {
 	h := &History{Store: new(memory.Store)}

@@ -88,6 +88,20 @@ func (s *Store) RecipientStates(ctx context.Context, tenant store.TenantID, mail
 	return states, nil
 }
 
+// TenantOf implements [store.History].
+func (s *Store) TenantOf(ctx context.Context, mail string) (store.TenantID, error) {
+	if err := s.spool.lock(ctx); err != nil {
+		return "", err
+	}
+	defer s.spool.mu.Unlock()
+	for key := range s.spool.history.activities {
+		if key.Mail == mail {
+			return key.Tenant, nil
+		}
+	}
+	return "", store.ErrNotFound
+}
+
 // ActivitiesByKey implements [store.History].
 func (s *Store) ActivitiesByKey(ctx context.Context, keys []store.ActivityKey) (list []store.Activity, err error) {
 	if err := s.spool.lock(ctx); err != nil {

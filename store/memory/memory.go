@@ -97,6 +97,23 @@ func (s *Store) Domains(ctx context.Context, tenant store.TenantID, page store.P
 	return list, nil
 }
 
+// DomainsNamed implements [store.Store].
+func (s *Store) DomainsNamed(ctx context.Context, name string) ([]store.Domain, error) {
+	if err := s.rlock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	var list []store.Domain
+	for key, d := range s.domains {
+		if key.name == name {
+			list = append(list, d)
+		}
+	}
+	slices.SortFunc(list, func(a, b store.Domain) int { return cmp.Compare(a.Tenant, b.Tenant) })
+	s.count(list)
+	return list, nil
+}
+
 // count sets Users and LastConnection of the domains in list. The caller must hold
 // s.mu.
 func (s *Store) count(list []store.Domain) {

@@ -248,6 +248,19 @@ func (s *Store) RecipientStates(ctx context.Context, tenant store.TenantID, mail
 	return states, nil
 }
 
+// TenantOf implements [store.History].
+func (s *Store) TenantOf(ctx context.Context, mail string) (store.TenantID, error) {
+	list, err := selectAll(ctx, s, func(rows *sql.Rows) (t store.TenantID, err error) { return t, rows.Scan(&t) },
+		`SELECT tenant FROM {activities} WHERE mail = ? ORDER BY tenant LIMIT 1`, mail)
+	if err == nil && len(list) == 0 {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return "", failed("find the tenant of a mail", err)
+	}
+	return list[0], nil
+}
+
 // withTrail adds rows with a trail to a list.
 func withTrail(list *[]store.Activity) func(*sql.Rows) error {
 	return func(rows *sql.Rows) error {

@@ -77,6 +77,13 @@ func (s *Store) domains(ctx context.Context, tenant store.TenantID, page store.P
 	return list, rows.Err()
 }
 
+// DomainsNamed implements [store.Store].
+func (s *Store) DomainsNamed(ctx context.Context, name string) ([]store.Domain, error) {
+	list, err := selectAll(ctx, s, func(rows *sql.Rows) (store.Domain, error) { return scanDomain(rows) },
+		`SELECT `+domainColumns+` FROM {domains} AS d WHERE d.name = ? ORDER BY d.tenant`, name)
+	return list, failed("look up domains", err)
+}
+
 // scanDomain reads domainColumns.
 func scanDomain(row interface{ Scan(...any) error }) (store.Domain, error) {
 	var d store.Domain
