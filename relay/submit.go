@@ -3,6 +3,8 @@ package relay
 import (
 	"io"
 	"log/slog"
+
+	"github.com/gatepost-mail/gatepost/internal/stack"
 )
 
 // Data receives the message and forwards it. go-smtp sends the returned error as the
@@ -25,6 +27,7 @@ func (s *session) Data(r io.Reader) error {
 func (s *session) replyOf(f func() reply) reply {
 	result := make(chan reply, 1)
 	go func() {
+		stack.Grow()
 		r, returned := replyUnavailable, false
 		defer func() {
 			if p := recover(); p != nil {

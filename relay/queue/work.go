@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/stack"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -30,6 +31,7 @@ type result struct {
 
 // work tries a job, and records the results.
 func (q *Queue) work(r *run, j *job) {
+	stack.Grow()
 	if j.due[0].Node != q.nodeID() { // this node was taken for dead, and has joined again
 		q.dispatcher.leave(j)
 		q.returnJob(r, j)
