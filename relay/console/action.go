@@ -14,6 +14,8 @@ const (
 	ViewDomains   Action = "view-domains" // domains, SMTP users and their settings, without passwords
 	AddDomain     Action = "add-domain"
 	DeleteDomain  Action = "delete-domain"
+	CheckDomain   Action = "check-domain" // look at its DNS records now
+	ChangeKey     Action = "change-key"   // replace the key of a domain, or use a TXT record
 	AddUser       Action = "add-user"
 	RenameUser    Action = "rename-user"
 	ResetPassword Action = "reset-password"

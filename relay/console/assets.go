@@ -28,7 +28,7 @@ type asset struct {
 
 // The files of the style sheet and of the script, in their order.
 var (
-	styles  = []string{"console.css"}
+	styles  = []string{"console.css", "dns.css"}
 	scripts = []string{"console.js"}
 )
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -33,6 +34,10 @@ type Handler struct {
 	// Zero means 587 and 465. A negative port is not offered. The pages
 	// recommend the TLS port if there is one.
 	PortSTARTTLS, PortTLS int
+
+	// Domains, if set, says which DNS records the owner of a domain has to publish, and
+	// whether they are there. The page of a domain shows them then.
+	Domains *domains.Manager
 
 	// Parts are the parts that this handler has, in the order of its navigation. The
 	// address of the handler is that of Domains, or leads to the first part. Two

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -13,6 +14,7 @@ import (
 type domainDocument struct {
 	Name           string     `json:"name"`
 	Created        time.Time  `json:"created"`
+	State          *string    `json:"state"` // of its DNS records; null without them
 	UserCount      int        `json:"user_count"`
 	LastConnection *time.Time `json:"last_connection"`
 }
@@ -35,6 +37,7 @@ type userDocument struct {
 
 type usersDocument struct {
 	Domain domainDocument `json:"domain"`
+	DNS    *dnsDocument   `json:"dns"`
 	Users  []userDocument `json:"users"`
 	Next   *string        `json:"next"`
 }
@@ -72,8 +75,8 @@ type problemDocument struct {
 	User *userDocument `json:"user,omitempty"`
 }
 
-func documentOfDomain(d store.Domain) domainDocument {
-	return domainDocument{d.Name, d.Created, d.Users, nullable(d.LastConnection)}
+func documentOfDomain(d store.Domain, state domains.State) domainDocument {
+	return domainDocument{d.Name, d.Created, nullable(string(state)), d.Users, nullable(d.LastConnection)}
 }
 
 func documentOfUser(u store.User) userDocument {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -55,10 +56,15 @@ func newListing(label string, page store.Page, entries int, next string) listing
 
 type domainsData struct {
 	listing
-	Domains []store.Domain
-	Typed   string // the text in the field for a new domain
-	Error   string // why it was refused
+	Domains   []store.Domain
+	States    map[string]domains.State // by name; nil without DNS records
+	Attention []attention
+	Typed     string // the text in the field for a new domain
+	Error     string // why it was refused
 }
+
+// State returns the state of a domain for the template "pill".
+func (d domainsData) State(req view, name string) domainState { return req.domainState(d.States[name]) }
 
 func (req *request) domains() (response, error) {
 	return req.domainsWith(http.StatusOK, "", "")
@@ -80,12 +86,22 @@ func (req *request) domainsWith(status int, typed, problem string) (response, er
 		return response{}, err
 	}
 	list, next := trimPage(list, page, func(d store.Domain) string { return d.Name })
+	states, err := req.states(list)
+	if err != nil {
+		return response{}, err
+	}
+	var troubled []attention
+	if page.After == "" && page.Search == "" && !req.asJSON {
+		if troubled, err = req.attention(); err != nil {
+			return response{}, err
+		}
+	}
 	return response{
 		status:   status,
 		template: "domains",
 		title:    req.T("domains"),
-		data:     domainsData{newListing(req.T("domains.search"), page, len(list), next), list, typed, problem},
-		document: domainsDocument{documentsOf(list, documentOfDomain), nullable(next)},
+		data:     domainsData{newListing(req.T("domains.search"), page, len(list), next), list, states, troubled, typed, problem},
+		document: domainsDocument{documentsOf(list, func(d store.Domain) domainDocument { return documentOfDomain(d, states[d.Name]) }), nullable(next)},
 	}, nil
 }
 
@@ -97,7 +113,7 @@ func (req *request) addDomain() (response, error) {
 		return response{
 			status:   http.StatusCreated,
 			location: "domains/" + d.Name + query("done", "domain-added"),
-			document: documentOfDomain(d),
+			document: documentOfDomain(d, req.firstState()),
 		}, nil
 	}
 	if errors.Is(err, store.ErrTaken) {
@@ -121,6 +137,7 @@ func (req *request) addDomain() (response, error) {
 type domainData struct {
 	listing
 	Domain store.Domain
+	DNS    *dnsData // nil without DNS records
 	Users  []store.User
 }
 
@@ -138,7 +155,11 @@ func (req *request) domain() (response, error) {
 		return response{}, err
 	}
 	list, next := trimPage(list, page, func(u store.User) string { return u.Username })
-	document := usersDocument{documentOfDomain(d), documentsOf(list, documentOfUser), nullable(next)}
+	dns, err := req.dns(d)
+	if err != nil {
+		return response{}, err
+	}
+	document := usersDocument{documentOfDomain(d, dns.state()), documentOfDNS(dns), documentsOf(list, documentOfUser), nullable(next)}
 	if page.After == "" && next == "" { // the page has all users: sort them by name
 		slices.SortStableFunc(list, func(a, b store.User) int {
 			return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
@@ -147,7 +168,7 @@ func (req *request) domain() (response, error) {
 	return response{
 		template: "domain",
 		title:    req.Unicode(d.Name),
-		data:     domainData{newListing(req.T("users.search"), page, len(list), next), d, list},
+		data:     domainData{newListing(req.T("users.search"), page, len(list), next), d, dns, list},
 		document: document,
 	}, nil
 }

@@ -70,6 +70,11 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
+// complete sets the fields of every part.
+func (f *fixture) complete() {
+	f.withDNS()
+}
+
 func (f *fixture) domain(tenant credentials.Tenant, name string) {
 	f.Helper()
 	if _, err := tenant.AddDomain(f.Context(), name); err != nil {

@@ -48,13 +48,27 @@ func TestLanguagesAreComplete(t *testing.T) {
 	}
 }
 
+// Other languages translate what package domains says of DNS records.
+func TestDNSReasonsAreTranslated(t *testing.T) {
+	french := loadLanguages()["fr"].Texts
+	found := regexp.MustCompile(`(?:Reason: |reason :?= |doubled = )"([^"]+)"`).FindAllStringSubmatch(string(must(os.ReadFile("../domains/look.go"))), -1)
+	if len(found) < 10 {
+		t.Fatalf("got %d reasons, want at least 10", len(found))
+	}
+	for _, reason := range found {
+		if french["reason."+reason[1]] == "" {
+			t.Errorf("got no French for %q, want one", reason[1])
+		}
+	}
+}
+
 // reasons returns the reasons of the InvalidErrors of package credentials.
 // Those about host names are in package mailtext.
 func reasons(t *testing.T) []string {
 	t.Helper()
 	var all []string
 	var files []string
-	for _, pattern := range []string{"../../credentials/*.go", "../../internal/mailtext/*.go"} {
+	for _, pattern := range []string{"../../credentials/*.go", "../../internal/mailtext/*.go", "../domains/look.go"} {
 		files = append(files, must(filepath.Glob(pattern))...)
 	}
 	literal := regexp.MustCompile(`"(it [^"]+)"`)
@@ -98,7 +112,9 @@ func TestTextsAreUsed(t *testing.T) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(english)) {
 		name := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(key, "problem."), "done."), ".title"), ".detail")
-		if !strings.Contains(source.String(), `"`+key+`"`) && !strings.Contains(source.String(), `"`+name+`"`) && !strings.HasPrefix(key, "port.") {
+		prefix := key[:strings.LastIndex(key, ".")+1]
+		made := prefix != "" && (strings.Contains(source.String(), `"`+prefix+`"`) || strings.Contains(source.String(), `"`+prefix+`%s"`))
+		if !strings.Contains(source.String(), `"`+key+`"`) && !strings.Contains(source.String(), `"`+name+`"`) && !made {
 			t.Errorf("got the text %q, which is not used, want only used ones", key)
 		}
 	}

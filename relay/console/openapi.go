@@ -3,6 +3,7 @@ package console
 import (
 	"encoding/json"
 	"path"
+	"slices"
 )
 
 // An apiFile is one file of the folder openapi: base.json, or what one part adds to it.
@@ -11,8 +12,9 @@ type apiFile struct {
 	Components map[string]map[string]json.RawMessage `json:"components"`
 }
 
-// openAPI returns openapi.json for the parts of a handler.
-func openAPI(title string, parts []Part) []byte {
+// openAPI returns openapi.json for the parts of a handler. It has the paths of its
+// routes only.
+func openAPI(title string, parts []Part, routes []route) []byte {
 	var document map[string]json.RawMessage
 	decode("base", &document)
 	all := apiFile{Paths: make(map[string]json.RawMessage), Components: make(map[string]map[string]json.RawMessage)}
@@ -20,7 +22,9 @@ func openAPI(title string, parts []Part) []byte {
 		var f apiFile
 		decode(string(name), &f)
 		for p, item := range f.Paths {
-			all.Paths[p] = item
+			if slices.ContainsFunc(routes, func(rt route) bool { return rt.path == p }) {
+				all.Paths[p] = item
+			}
 		}
 		for kind, components := range f.Components {
 			if all.Components[kind] == nil {

@@ -3,6 +3,7 @@ package console_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -70,8 +71,13 @@ func (a api) check(s *schema, value any, where string) error {
 		if _, err := time.Parse(time.RFC3339Nano, value); s.Format == "date-time" && err != nil {
 			return fmt.Errorf("%s: %w", where, err)
 		}
+	case bool:
+		kind = "boolean"
 	case float64:
 		kind = "integer"
+		if value != math.Trunc(value) || s.Type == "number" {
+			kind = "number"
+		}
 	case []any:
 		kind = "array"
 		for i, item := range value {
@@ -108,6 +114,7 @@ func (a api) check(s *schema, value any, where string) error {
 // operation of openapi.json. Every response matches the schema for its status.
 func TestOpenAPI(t *testing.T) {
 	f := newFixture(t)
+	f.complete()
 	a := loadAPI(t, f.console)
 	u, _ := f.user(f.acme, "acme.example", "shop")
 	if !f.worksFor(u, "wrong") {
@@ -152,6 +159,10 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", user + "/reset", `{}`, 404, []as{header("Test-Tenant", "rival")}},
 		{"POST", user + "/delete", `{}`, 204, nil},
 		{"POST", user + "/delete", `{}`, 404, nil},
+		{"POST", "/domains/{domain}/check", `{}`, 200, nil},
+		{"POST", "/domains/{domain}/check", `{}`, 404, []as{header("Test-Tenant", "rival")}},
+		{"POST", "/domains/{domain}/rotate-key", `{}`, 200, nil},
+		{"POST", "/domains/{domain}/use-txt", `{}`, 200, nil},
 		{"POST", "/domains/{domain}/delete", `{}`, 204, nil},
 		{"POST", "/domains/{domain}/delete", `{}`, 404, nil},
 	} {
@@ -219,8 +230,9 @@ func TestProblemField(t *testing.T) {
 // openapi.json describes exactly the JSON requests that the handler accepts.
 func TestOpenAPIHasEveryRoute(t *testing.T) {
 	f := newFixture(t)
+	f.complete()
 	a := loadAPI(t, f.console)
-	for _, path := range console.RoutePaths() {
+	for _, path := range console.RoutePaths(f.console) {
 		r := f.send("PROPFIND", strings.NewReplacer("{domain}", "acme.example", "{username}", "x").Replace(path[1:]), "", nil, program)
 		f.want(r, http.StatusMethodNotAllowed, `"code":"method"`)
 		for _, method := range []string{"GET", "POST"} {

@@ -88,7 +88,11 @@ type screen func(*request) (response, error)
 
 // routes returns the routes of all parts of the handler.
 func (h *Handler) routes() []route {
-	return domainRoutes()
+	all := domainRoutes()
+	if h.Domains != nil {
+		all = append(all, dnsRoutes()...)
+	}
+	return all
 }
 
 // match reports whether an escaped path is the route's, and returns the values of

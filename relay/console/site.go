@@ -45,7 +45,7 @@ func (s *site) prepare(api string, trustedOrigins []string) {
 		}
 	}
 	s.assets = loadAssets(style)
-	s.assets["/openapi.json"] = newAsset("application/json", openAPI(api, s.parts))
+	s.assets["/openapi.json"] = newAsset("application/json", openAPI(api, s.parts, s.routes))
 	s.pages = template.Must(template.New("").ParseFS(files, "templates/*.html"))
 }
 

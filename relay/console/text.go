@@ -130,7 +130,7 @@ func (req *request) Done() string {
 		return ""
 	}
 	switch done := req.r.URL.Query().Get("done"); done {
-	case "domain-added", "domain-deleted", "user-deleted", "renamed":
+	case "domain-added", "domain-deleted", "user-deleted", "renamed", "checked", "key-rotated", "use-txt":
 		return req.T("done." + done)
 	}
 	return ""
@@ -163,6 +163,13 @@ func (req *request) Moment(t time.Time) moment {
 		Exact:    t.Format("2006-01-02 15:04:05 MST"),
 		ISO:      t.Format(time.RFC3339),
 	}
+}
+
+// Exactly returns a time that pages show in full, such as one to come.
+func (req *request) Exactly(t time.Time) moment {
+	m := req.Moment(t)
+	m.Relative = m.Exact
+	return m
 }
 
 // relative returns how long ago a time was. The texts use abbreviations, because

@@ -2,7 +2,6 @@ package domains
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -128,15 +127,15 @@ func (m *Manager) Rotate(ctx context.Context, tenant store.TenantID, name string
 // UseTXT makes a domain one with a key of its own, for an owner whose DNS provider
 // replaces CNAMEs by what they lead to: then [Manager].Zone does not work. The owner
 // publishes the TXT record that the domain has from then on. To go back, delete the
-// domain and add it again. A domain whose CNAMEs were seen keeps them:
-// that is an error.
+// domain and add it again. A domain whose CNAMEs were seen keeps them: the error is
+// [ErrDelegated] then.
 func (m *Manager) UseTXT(ctx context.Context, tenant store.TenantID, name string) error {
 	return wrap("make a key for", name, m.change(ctx, tenant, &name, func(s *store.Setup) (bool, error) {
 		switch {
 		case s.Secrets != "":
 			return false, nil
 		case s.Holds:
-			return false, errors.New("its CNAMEs were seen, so it needs no TXT record")
+			return false, ErrDelegated
 		}
 		return true, m.addKey(s)
 	}))

@@ -195,6 +195,6 @@ func wrap(op, domain string, err error) error {
 	return fmt.Errorf("domains: %s %s: %w", op, domain, err)
 }
 
-// ErrDelegated is the error of Rotate for a domain whose keys are those in
-// [Manager].Shared.
+// ErrDelegated is the error of Rotate and UseTXT for a domain whose CNAMEs lead to the
+// keys in [Manager].Shared.
 var ErrDelegated = errors.New("domains: the domain has CNAMEs: its keys are those of Manager.Shared")
