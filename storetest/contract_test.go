@@ -116,6 +116,20 @@ func TestSetupsCasesAreTheContract(t *testing.T) {
 	})
 }
 
+// As TestCasesAreTheContract, for endpoints.
+func TestEndpointsCasesAreTheContract(t *testing.T) {
+	source := contract(t, "../store/endpoints.go", "Endpoints")
+	var quotes []quote
+	for _, p := range endpointsPromises() {
+		quotes = append(quotes, quote{p.name, p.words})
+	}
+	agree(t, quotes, source.all, source.contract, []string{
+		"An Endpoints keeps endpoints, and the last requests to each.",
+		"SetEndpoint adds or changes an endpoint.",
+		"No tenant is in a list twice.",
+	})
+}
+
 // A quote is the name of a case and the sentences that it quotes.
 type quote struct{ name, words string }
 

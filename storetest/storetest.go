@@ -11,8 +11,8 @@
 //	}
 //
 // [RunSpool] tests a [store.Spool], [RunContents] a [store.Contents],
-// [RunSuppressions] a [store.Suppressions], and [RunSetups] a [store.Setups]. An adapter of several interfaces runs
-// several suites.
+// [RunSuppressions] a [store.Suppressions], [RunSetups] a [store.Setups], and [RunEndpoints]
+// a [store.Endpoints]. An adapter of several interfaces runs several suites.
 //
 // A case that fails prints what went wrong, and then the promise in the words of the
 // interface. Cases only use the methods of the interface. No case can be skipped: an

@@ -16,8 +16,8 @@ import (
 )
 
 // A Store is a [store.Store], a [store.Spool], a [store.History], a
-// [store.Allowances], a [store.Suppressions] and a [store.Setups] in memory. The zero
-// value is empty and ready to use. A Store must not be copied. The time of Lookup and RecordLogin does not depend on the
+// [store.Allowances], a [store.Suppressions], a [store.Setups] and a [store.Endpoints] in
+// memory. The zero value is empty and ready to use. A Store must not be copied. The time of Lookup and RecordLogin does not depend on the
 // number of users; lists and DeleteDomain read every entry. Activities and counts
 // stay until Expire removes them.
 type Store struct {
@@ -30,6 +30,7 @@ type Store struct {
 	spool        spool        // has a lock of its own
 	suppressions suppressions // has a lock of its own
 	setups       setups       // has a lock of its own
+	endpoints    endpoints    // has a lock of its own
 }
 
 type domainKey struct {

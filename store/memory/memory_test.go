@@ -49,3 +49,10 @@ func TestSetups(t *testing.T) {
 		return func() store.Setups { return st }
 	})
 }
+
+func TestEndpoints(t *testing.T) {
+	storetest.RunEndpoints(t, func(t *testing.T) func() store.Endpoints {
+		st := new(memory.Store)
+		return func() store.Endpoints { return st }
+	})
+}

@@ -132,6 +132,7 @@ var needs = map[int]int{
 	9:  3, // adds a column
 	10: 3, // adds a table
 	11: 3, // adds an index
+	12: 3, // adds tables
 }
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user

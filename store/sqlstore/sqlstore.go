@@ -127,8 +127,8 @@ func (d Dialect) String() string {
 const defaultPrefix = "gatepost_"
 
 // A Store is a [store.Store], a [store.Spool], a [store.History], a
-// [store.Allowances], a [store.Suppressions] and a [store.Setups] in a SQL database.
-// Make one with [New] and call [Store.Migrate] before its first use. A Store needs no
+// [store.Allowances], a [store.Suppressions], a [store.Setups] and a [store.Endpoints]
+// in a SQL database. Make one with [New] and call [Store.Migrate] before its first use. A Store needs no
 // closing.
 type Store struct {
 	// TablePrefix begins the name of each table: at most 32 letters a to z,
@@ -223,6 +223,9 @@ var sqliteWords = strings.NewReplacer(" FOR SHARE", "", " FOR UPDATE", "", " SKI
 var postgresKeys = strings.NewReplacer(
 	"(mail, tenant, n) IN ((?, ?, ?)", "(mail, tenant, n) IN (VALUES (?::text, ?::text, ?::bigint)",
 	"(username, submission, mail) IN ((?, ?, ?)", "(username, submission, mail) IN (VALUES (?::bytea, ?::bytea, ?::text)",
+	"(tenant, endpoint, id) IN ((?, ?, ?)", "(tenant, endpoint, id) IN (VALUES (?::text, ?::text, ?::text)",
+	"(tenant, endpoint) IN ((?, ?)", "(tenant, endpoint) IN (VALUES (?::text, ?::text)",
+	"(tenant, id) IN ((?, ?)", "(tenant, id) IN (VALUES (?::text, ?::text)",
 	"(username, submission) IN ((?, ?)", "(username, submission) IN (VALUES (?::bytea, ?::bytea)",
 	" IN ((?, ?, ?)", " IN (VALUES (?::text, ?::bigint, ?::bigint)",
 	" IN ((?, ?)", " IN (VALUES (?::text, ?::bigint)")

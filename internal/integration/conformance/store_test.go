@@ -42,6 +42,17 @@ func TestSetups(t *testing.T) {
 	}
 }
 
+func TestEndpoints(t *testing.T) {
+	for _, b := range databasesAndVariants() {
+		t.Run(b.name, func(t *testing.T) {
+			storetest.RunEndpoints(t, func(t *testing.T) func() store.Endpoints {
+				dsn := b.create(t)
+				return func() store.Endpoints { return b.open(t, dsn) }
+			})
+		})
+	}
+}
+
 // A Store needs no more than one connection at a time, so that it can't wait
 // for itself when the pool is small.
 func TestOneConnection(t *testing.T) {
