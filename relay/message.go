@@ -61,6 +61,10 @@ type Message struct {
 	// reply for all recipients, it is not set.
 	Partial bool
 
+	// Attempt is which attempt at these recipients this is, from 1. A queue sets it; zero
+	// means that there is no queue.
+	Attempt int
+
 	// NoWait tells a Forwarder that has no free slot to return a [*BusyError] at
 	// once. Otherwise the Forwarder waits for a slot.
 	NoWait bool

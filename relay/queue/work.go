@@ -102,7 +102,7 @@ func (q *Queue) attempt(ctx context.Context, p *parcel, due []store.Delivery, re
 func (q *Queue) try(ctx context.Context, m *relay.Message, due []store.Delivery, reached func()) (_ *hops, err error) {
 	h := new(hops)
 	c := m.WithRecipients(recipients(due))
-	c.Partial, c.NoWait = true, true
+	c.Partial, c.NoWait, c.Attempt = true, true, max(due[0].Attempts, 1)
 	c.OnDelivered, c.OnReached = h.add, reached
 	defer func() {
 		if p := recover(); p != nil {
