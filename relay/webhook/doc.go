@@ -23,6 +23,13 @@
 // they are durable, and does not wait for any endpoint. Other events of the product, such as
 // a domain that was verified, go through [Sender.Send].
 //
+// # Which endpoints
+//
+// A product that has a table of endpoints gives a function in Sender.Endpoints. For
+// others a [Manager] keeps them in a Store: it makes and seals the secrets, limits how many
+// a tenant has, switches off what answers 410 or fails for days, and keeps the last
+// requests for a screen.
+//
 // # Which requests
 //
 // A request is a POST with a JSON object: type, timestamp and data. The file
@@ -52,7 +59,8 @@
 // Queue.OnEvent is told of each delivery: *queue.Delivered, *queue.Deferred,
 // *queue.Bounced for an event that was given up at once, and *queue.Expired. Their
 // Recipient is the endpoint's ID, "@" and the tenant; their Reply has the HTTP
-// status. If events of an endpoint expire, the product should switch it off.
+// status. If events of an endpoint expire, the product should switch it off. A Manager
+// does so by itself.
 //
 // # Where requests go
 //

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 // A failure is why an endpoint did not take an event.
@@ -66,7 +68,11 @@ func (s *Sender) forward(ctx context.Context, m *relay.Message) error {
 		if err != nil {
 			return err
 		}
+		began := time.Now()
 		resp, err := s.post(ctx, &list[i], m.Options.EnvelopeID, body)
+		if s.OnAttempt != nil && ctx.Err() == nil { // otherwise this process ends
+			s.OnAttempt(s.attempt(m, id, body, began, resp, err))
+		}
 		if err != nil {
 			return err
 		}
@@ -80,6 +86,31 @@ func (s *Sender) forward(ctx context.Context, m *relay.Message) error {
 		return err
 	}
 	return &failure{reason: "the tenant has no endpoint " + id + " any more", final: true}
+}
+
+// attempt describes a request of the queue.
+func (s *Sender) attempt(m *relay.Message, id string, body []byte, began time.Time, resp *http.Response, err error) store.EndpointAttempt {
+	var p struct{ Type string }
+	_ = json.Unmarshal(body, &p) // it was encoded here
+	a := attemptOf(began, resp, err)
+	a.Tenant, a.Endpoint, a.Event, a.Type, a.Attempt = m.Identity.Tenant, id, m.Options.EnvelopeID, p.Type, m.Attempt
+	return a
+}
+
+// attemptOf describes a request that has ended, without what it was about.
+func attemptOf(began time.Time, resp *http.Response, err error) store.EndpointAttempt {
+	a := store.EndpointAttempt{ID: relay.NewID(), At: began.UTC().Truncate(time.Microsecond), Took: time.Since(began).Truncate(time.Microsecond)}
+	if err == nil {
+		a.Status = resp.StatusCode
+		if f := refusal(resp); f != nil {
+			err = f
+		}
+	}
+	if err != nil {
+		reason := strings.TrimPrefix(err.Error(), "webhook: ")
+		a.Reason = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
+	}
+	return a
 }
 
 // notOurs leaves alone what another queue has put into the Spool.

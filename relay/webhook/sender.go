@@ -34,7 +34,8 @@ type Sender struct {
 	// Stats and metrics.
 	Queue queue.Queue
 
-	// Endpoints returns the endpoints of a tenant. It is called once for each tenant
+	// Endpoints returns the endpoints of a tenant: [Manager.Endpoints], or a function of
+	// the product. It is called once for each tenant
 	// in a call of Publish, and once for each request. While it fails, Publish fails,
 	// for all tenants. Required.
 	Endpoints func(ctx context.Context, tenant store.TenantID) ([]Endpoint, error)
@@ -43,6 +44,11 @@ type Sender struct {
 	// events. It is called for each such answer, from many goroutines at once. Until
 	// Endpoints leaves the endpoint out, it is sent the next events too.
 	OnGone func(tenant store.TenantID, endpoint string)
+
+	// OnAttempt, if set, is told of each request of the queue. It is called from many
+	// goroutines at once, and the endpoint's next events wait for it.
+	// [Manager.OnAttempt] keeps the last requests for a screen.
+	OnAttempt func(store.EndpointAttempt)
 
 	// AllowAddr says which addresses may be connected to. Nil means [mx.IsPublic]; a
 	// function that restricts addresses further should call that too.

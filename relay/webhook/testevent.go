@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 // A Result is what [Sender.Test] found.
@@ -18,21 +19,30 @@ type Result struct {
 // words that may be shown to the tenant. The Sender needs no Endpoints and no Queue.Spool
 // for it: a process that only has the forms can test too.
 func (s *Sender) Test(ctx context.Context, e Endpoint) (Result, error) {
+	a, err := s.test(ctx, &e)
+	return Result{Status: a.Status, Took: a.Took}, err
+}
+
+// testType is the type of the event that Test sends.
+const testType = "webhook.test"
+
+// test is Test, and describes the request.
+func (s *Sender) test(ctx context.Context, e *Endpoint) (store.EndpointAttempt, error) {
 	s.connect()
-	began := time.Now()
-	p := payload{Type: "webhook.test", Timestamp: stamp(began), Data: struct{}{}}
+	began, id := time.Now(), "test_"+relay.NewID()
+	p := payload{Type: testType, Timestamp: stamp(began), Data: struct{}{}}
 	body, err := p.encode()
 	if err != nil {
-		return Result{}, err
+		return store.EndpointAttempt{}, err
 	}
-	resp, err := s.post(ctx, &e, "test_"+relay.NewID(), body)
-	r := Result{Took: time.Since(began)}
+	resp, err := s.post(ctx, e, id, body)
+	a := attemptOf(began, resp, err)
+	a.Endpoint, a.Event, a.Type = e.ID, id, testType
 	if err != nil {
-		return r, err
+		return a, err
 	}
-	r.Status = resp.StatusCode
 	if f := refusal(resp); f != nil {
-		return r, f
+		return a, f
 	}
-	return r, nil
+	return a, nil
 }
