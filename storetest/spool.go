@@ -49,6 +49,7 @@ func spoolPromises() []spoolPromise {
 		settlePromises,
 		spoolListPromises,
 		filterPromises,
+		destinationPromises,
 		spoolTextPromises,
 		spoolHandlePromises,
 		spoolRacePromises,

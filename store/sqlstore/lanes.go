@@ -16,6 +16,7 @@ import (
 const (
 	heldList     = "!" // held deliveries
 	leasedPrefix = "*" // and the ID of the node
+	leasedEnd    = "+" // is greater than the lists of all nodes
 	lanePrefix   = "=" // and the destination, a separator and the tenant
 	deathsPrefix = "@" // and the number of deaths
 )

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -13,12 +14,13 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// Deliveries implements [store.Spool]. It reads the rows of one tenant, or all
-// rows, in the order of their keys until the page is full.
+// Deliveries implements [store.Spool]. It reads the rows of one mail, node, tenant or
+// destination, those that are held, or all rows, in the order of their keys until the
+// page is full.
 func (s *Store) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
 	var list []store.Leased
 	for after := page.After; ; {
-		some, err := s.deliveries(ctx, f, after, rowsAtOnce(f, page))
+		some, next, err := s.deliveries(ctx, f, after, rowsAtOnce(f, page))
 		if err != nil {
 			return nil, failed("list deliveries", err)
 		}
@@ -27,22 +29,31 @@ func (s *Store) Deliveries(ctx context.Context, f store.Filter, page store.Page)
 				list = append(list, some[i])
 			}
 		}
-		if len(some) < rowsAtOnce(f, page) || len(list) >= page.Size() {
+		if next == "" || len(list) >= page.Size() {
 			return list[:min(len(list), page.Size())], nil
 		}
-		after = some[len(some)-1].Delivery.Key()
+		after = next
 	}
 }
 
 // rowsAtOnce is how many rows are read before the filter is applied to them.
 func rowsAtOnce(f store.Filter, page store.Page) int {
-	if f == (store.Filter{Tenant: f.Tenant}) {
+	read := store.Filter{Tenant: f.Tenant}
+	if byLists(f) {
+		read.Destination, read.ToDestination, read.State = f.Destination, f.ToDestination, f.State
+	}
+	if f == read {
 		return page.Size()
 	}
 	return max(page.Size(), 1000)
 }
 
-func (s *Store) deliveries(ctx context.Context, f store.Filter, after string, limit int) (list []store.Leased, err error) {
+// deliveries returns the next deliveries after a key that may match the filter, and the
+// key to go on with; empty if there are no more.
+func (s *Store) deliveries(ctx context.Context, f store.Filter, after string, limit int) (list []store.Leased, next string, err error) {
+	if byLists(f) {
+		return s.inLists(ctx, f, after, limit)
+	}
 	const from = `SELECT ` + leasedColumns + ` FROM {deliveries} AS d LEFT JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0`
 	const where = ` d.list IS NOT NULL AND d.mail < '` + recordPrefix + `' AND (d.mail > ? OR d.mail = ? AND d.n >= ?) AND d.mail >= ? ORDER BY `
 	mail, n := firstAfter(after)
@@ -59,20 +70,11 @@ func (s *Store) deliveries(ctx context.Context, f store.Filter, after string, li
 		query = from + ` WHERE d.tenant = ? AND` + where + `d.tenant, d.mail, d.n LIMIT ?`
 		args = slices.Insert(args, 0, any(string(f.Tenant)))
 	}
-	st, err := s.prepared(ctx, query)
-	if err != nil {
-		return nil, err
+	list, err = selectAll(ctx, s, scanLeased, query, args...)
+	if len(list) == limit {
+		next = list[limit-1].Delivery.Key()
 	}
-	rows, err := st.QueryContext(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	err = scanAll(rows, func(rows *sql.Rows) error {
-		l, err := scanLeased(rows)
-		list = append(list, l)
-		return err
-	})
-	return list, err
+	return list, next, err
 }
 
 // firstAfter returns the least mail and number that a delivery can have whose
@@ -109,38 +111,56 @@ func (s *Store) depth(ctx context.Context) (store.Depth, error) {
 	return depth, err
 }
 
-// Backlogs implements [store.Spool]. It reads the whole table, without the
-// contents.
+// Backlogs implements [store.Spool]. It reads an index, and the rows of what is leased.
 func (s *Store) Backlogs(ctx context.Context) ([]store.Backlog, error) {
 	list, err := s.backlogs(ctx)
 	return list, failed("list backlogs", err)
 }
 
-func (s *Store) backlogs(ctx context.Context) (list []store.Backlog, err error) {
-	st, err := s.prepared(ctx, `SELECT d.lane, COUNT(*), SUM(CASE WHEN d.list > '`+leasedPrefix+`' AND d.list < '+' THEN 1 ELSE 0 END),
-		SUM(CASE WHEN d.list = '`+heldList+`' THEN 1 ELSE 0 END), MIN(m.received)
-		FROM {deliveries} AS d LEFT JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0 WHERE d.list IS NOT NULL GROUP BY d.lane`)
+// selectBacklogs counts each kind of lists for itself, since each is a part of an index.
+// The oldest mail is the one with the least ID.
+const selectBacklogs = `SELECT b.state, b.lane, b.deliveries, m.received FROM (
+		SELECT 1 AS state, list AS lane, COUNT(*) AS deliveries, MIN(mail) AS mail FROM {deliveries}
+			WHERE list >= '` + lanePrefix + `' AND list < '` + laneEnd + `' GROUP BY list
+		UNION ALL SELECT 1, lane, COUNT(*), MIN(mail) FROM {deliveries} WHERE list >= '` + deathsPrefix + `' GROUP BY lane
+		UNION ALL SELECT 2, lane, COUNT(*), MIN(mail) FROM {deliveries} WHERE list > '` + leasedPrefix + `' AND list < '` + leasedEnd + `' GROUP BY lane
+		UNION ALL SELECT 3, lane, COUNT(*), MIN(mail) FROM {deliveries} WHERE list = '` + heldList + `' GROUP BY lane
+	) AS b LEFT JOIN {deliveries} AS m ON m.mail = b.mail AND m.n = 0`
+
+func (s *Store) backlogs(ctx context.Context) ([]store.Backlog, error) {
+	parts, err := selectAll(ctx, s, scanBacklog, selectBacklogs)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := st.QueryContext(ctx)
-	if err != nil {
-		return nil, err
-	}
-	err = scanAll(rows, func(rows *sql.Rows) error {
-		var b store.Backlog
-		var lane string
-		var oldest sql.NullInt64
-		err := rows.Scan(&lane, &b.Deliveries, &b.Leased, &b.Held, &oldest)
-		b.Lane = laneOf(lane)
-		if oldest.Valid {
-			b.Oldest = time.UnixMicro(oldest.Int64).UTC()
+	lanes := make(map[store.Lane]store.Backlog, len(parts))
+	for _, p := range parts {
+		b, ok := lanes[p.Lane]
+		if !ok || p.Oldest.Before(b.Oldest) {
+			b.Lane, b.Oldest = p.Lane, p.Oldest
 		}
-		list = append(list, b)
-		return err
-	})
-	slices.SortFunc(list, func(a, b store.Backlog) int {
+		b.Deliveries, b.Leased, b.Held = b.Deliveries+p.Deliveries, b.Leased+p.Leased, b.Held+p.Held
+		lanes[p.Lane] = b
+	}
+	return slices.SortedFunc(maps.Values(lanes), func(a, b store.Backlog) int {
 		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Tenant, b.Tenant))
-	})
-	return list, err
+	}), nil
+}
+
+// scanBacklog reads the part of a backlog that is in one state.
+func scanBacklog(rows *sql.Rows) (b store.Backlog, err error) {
+	var state store.State
+	var lane string
+	var oldest sql.NullInt64
+	err = rows.Scan(&state, &lane, &b.Deliveries, &oldest)
+	b.Lane = laneOf(lane)
+	if oldest.Valid {
+		b.Oldest = time.UnixMicro(oldest.Int64).UTC()
+	}
+	switch state {
+	case store.StateLeased:
+		b.Leased = b.Deliveries
+	case store.StateHeld:
+		b.Held = b.Deliveries
+	}
+	return b, err
 }

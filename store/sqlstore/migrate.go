@@ -133,6 +133,7 @@ var needs = map[int]int{
 	10: 3, // adds a table
 	11: 3, // adds an index
 	12: 3, // adds tables
+	13: 3, // adds an index
 }
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user

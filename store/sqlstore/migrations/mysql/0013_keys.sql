@@ -1,0 +1,2 @@
+-- Other databases get an index of what waits, in the order of keys. Here it would have
+-- what is leased too, and each mail would write it.
