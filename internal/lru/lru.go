@@ -53,6 +53,18 @@ func (c *Cache[K, V]) Put(key K, value V) {
 	c.entries[key] = c.order.PushFront(&entry[K, V]{key, value})
 }
 
+// All iterates over the entries, in no order. It does not count as a use. The Cache must
+// not be changed meanwhile.
+func (c *Cache[K, V]) All() func(yield func(K, V) bool) {
+	return func(yield func(K, V) bool) {
+		for key, e := range c.entries {
+			if !yield(key, e.Value.(*entry[K, V]).value) {
+				return
+			}
+		}
+	}
+}
+
 // Delete removes the entry of key, if there is one.
 func (c *Cache[K, V]) Delete(key K) {
 	if e, ok := c.entries[key]; ok {

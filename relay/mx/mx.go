@@ -164,6 +164,14 @@ func (f *Forwarder) forward(ctx context.Context, m *relay.Message) error {
 	return f.deliver(ctx, m, domain, r)
 }
 
+// Brakes returns what holds mail to sites back in this process at present: limits of
+// connections and of messages a second that are reached, limits of connections that were
+// learned, and pauses that servers have asked for. A queue before it knows how much waits.
+func (f *Forwarder) Brakes() []relay.Brake {
+	f.once.Do(f.setup)
+	return f.pool.Brakes()
+}
+
 // Close closes the connections that are idle, and those in use when their
 // message is done. Forward fails from then on. It returns nil.
 func (f *Forwarder) Close() error {

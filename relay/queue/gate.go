@@ -24,6 +24,8 @@ type gate struct {
 	ended   int       // messages that ended since it began to wait
 	asking  int       // lanes that ask, and have no answer yet
 	asked   time.Time // when a lane asked last
+	reason  string    // what a server said that asked for a pause; "" if none did
+	until   time.Time // if timed, when there may be a slot
 }
 
 type gateTurn struct {
@@ -213,11 +215,12 @@ func (q *Queue) awaitSlot(r *run, j *job, busy *relay.BusyError) {
 		limit = timedSlots
 	}
 	watch, ok := q.dispatcher.postpone(j, limit, gateOf(j, busy))
-	switch {
-	case !ok:
+	if !ok {
 		q.returnJob(r, j)
 		return
-	case !watch:
+	}
+	q.dispatcher.explain(gateOf(j, busy), busy)
+	if !watch {
 		return
 	}
 	select {

@@ -139,6 +139,14 @@ func watchMail(m *relay.Message) (*relay.Message, *atomic.Bool) {
 	return c, reached
 }
 
+// Brakes returns what holds mail to the upstream back in this process at present: limits of
+// connections and of messages a second that are reached, limits of connections that were
+// learned, and pauses that servers have asked for. A queue before it knows how much waits.
+func (f *Forwarder) Brakes() []relay.Brake {
+	f.once.Do(f.setup)
+	return f.pool.Brakes()
+}
+
 // Close closes the connections that are idle, and those in use when their
 // message is done. Forward fails from then on. It returns nil.
 func (f *Forwarder) Close() error {
