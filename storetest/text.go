@@ -10,7 +10,7 @@ import (
 // awkward are texts that change if a store quotes, folds, trims, normalizes or cuts
 // them, or matches them as a pattern.
 var awkward = []string{
-	"'", `"`, "`", `\`, `\'; DROP TABLE users; --`, "%", "_", "?", "$1", ":a", "{users}", "a\nb", "\t", "&lt;", "\x7f",
+	"'", `"`, "`", `\`, `\'; DROP TABLE users; --`, "%", "_", "?", "$1", ":a", "{users}", "a\nb", "\t", "\x1f", "a\x1fb", "&lt;", "\x7f",
 	"a", "a ", "a  ", " a", "A", "á", "a\u0301", "Á", "ss", "ß", "ẞ", "i", "ı", "İ", "I",
 	"ﬁ", "fi", "ｗｉｄｅ", "wide", "日本", "مرحبا", "\u200b", "a\u00a0", "a\u200d", "\ufeff",
 	"📮", "👩‍👩‍👧‍👦", "👍", "👍🏽", "0", "00", "1e3", "1000", "null", "NULL", "true",

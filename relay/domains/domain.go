@@ -27,6 +27,7 @@ type Domain struct {
 	Since   time.Time // when State last changed
 	Checked time.Time // when the DNS was last asked; zero: never
 	Next    time.Time // when it is asked next
+	Until   time.Time // until when a Failing domain sends; zero for all other states
 	Records []Record
 }
 

@@ -53,6 +53,9 @@ func (m *Manager) see(ctx context.Context, domain string, r *Record) seen {
 	if unknown {
 		return seen{Status: Unknown, Reason: "the DNS gave no answer; it is asked again"}
 	}
+	if last.Status == Missing && m.isDoubled(ctx, domain, r) {
+		last = seen{Status: Wrong, Found: []string{r.Name + "." + domain}, Reason: doubled}
+	}
 	for i, value := range last.Found {
 		last.Found[i] = mailtext.OneLineUTF8(value, maxValue)
 	}
@@ -75,6 +78,28 @@ func (m *Manager) seeWith(ctx context.Context, resolver Resolver, domain string,
 	}
 	selector, _, _ := strings.Cut(r.Name, ".")
 	return seeKey(ctx, resolver, r.Name, dkim.Key{Selector: selector, Signer: public})
+}
+
+// doubled is the Reason of a record whose name has the domain twice.
+const doubled = "the DNS provider adds the domain to the name itself, so the record is at the name below; enter the name without the domain"
+
+// isDoubled reports whether a record is at its name with the domain added once more.
+func (m *Manager) isDoubled(ctx context.Context, domain string, r *Record) bool {
+	name := r.Name + "." + domain + "."
+	for _, resolver := range m.resolvers() {
+		if r.Type == "CNAME" {
+			next, err := resolver.LookupCNAME(ctx, name)
+			if err == nil && strings.EqualFold(strings.TrimSuffix(next, "."), r.Value) {
+				return true
+			}
+			continue
+		}
+		texts, _ := resolver.LookupTXT(ctx, name)
+		if slices.Contains(texts, r.Value) {
+			return true
+		}
+	}
+	return false
 }
 
 // seeCNAME follows CNAMEs to the value of a record. LookupCNAME of a [*net.Resolver]
@@ -166,7 +191,7 @@ func seePolicy(ctx context.Context, resolver Resolver, domain string) (seen, err
 		texts = slices.DeleteFunc(slices.Clone(texts), func(t string) bool { return !strings.HasPrefix(t, "v=DMARC1") })
 		switch {
 		case len(texts) > 1:
-			return seen{Status: Wrong, Found: texts, Reason: "there are several policies at _dmarc." + name + "; remove all but one"}, nil
+			return seen{Status: Wrong, Found: texts, Reason: "there are several policies; remove all but one"}, nil
 		case len(texts) == 1:
 			return seen{Status: Right}, nil
 		}

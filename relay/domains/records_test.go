@@ -50,6 +50,8 @@ func TestCNAMEs(t *testing.T) {
 		"another text":    {func(z *zone, _ string) { z.set(name, "TXT v=DKIM1; p=abc") }, domains.Wrong, "replace it by a CNAME"},
 		"a host":          {func(z *zone, _ string) { z.set(name, "A") }, domains.Missing, "no such record yet"},
 		"a wildcard":      {func(z *zone, value string) { z.set("*.acme.example", "CNAME "+value) }, domains.Right, ""},
+		"domain twice":    {func(z *zone, value string) { z.set(name+".acme.example", "CNAME "+value) }, domains.Wrong, "adds the domain to the name"},
+		"another twice":   {func(z *zone, _ string) { z.set(name+".acme.example", "CNAME www.acme.example") }, domains.Missing, "no such record yet"},
 		"a failed server": {func(z *zone, _ string) { z.set(name, "SERVFAIL") }, domains.Unknown, "no answer"},
 	} {
 		f := newFixture(t)
@@ -114,6 +116,12 @@ func TestOwnKeys(t *testing.T) {
 		signs()
 		f.dns.set(first.Name, "TXT v=DKIM1; p=") // a key that was revoked
 		if d = f.check(acme, "acme.example"); d.State != domains.Unverified || d.Records[0].Status != domains.Wrong {
+			t.Fatalf("got %+v", d)
+		}
+		f.dns.set(first.Name)
+		f.dns.set(first.Name+".acme.example", "TXT "+first.Value)
+		sleep(10 * time.Second)
+		if d = f.check(acme, "acme.example"); d.Records[0].Status != domains.Wrong || !strings.Contains(d.Records[0].Reason, "adds the domain to the name") {
 			t.Fatalf("got %+v", d)
 		}
 		f.dns.set(first.Name, "TXT google-site-verification=x", "TXT v=DKIM1;k=rsa ; p="+first.Value[len("v=DKIM1; k=rsa; p="):])

@@ -124,9 +124,13 @@ func (m *Manager) change(ctx context.Context, tenant store.TenantID, name *strin
 
 // domain returns what the product sees of a setup.
 func (m *Manager) domain(s *store.Setup) Domain {
-	return Domain{
+	d := Domain{
 		Tenant: s.Tenant, Name: s.Domain, State: m.state(s), Since: s.Since, Checked: s.Checked, Next: s.Next, Records: m.records(s),
 	}
+	if d.State == Failing {
+		d.Until = d.Since.Add(m.grace())
+	}
+	return d
 }
 
 // state returns the state of a setup. One that has lost its domain to another tenant

@@ -36,6 +36,9 @@ func TestStates(t *testing.T) {
 		f.sends(acme, "acme.example", true)
 		sleep(68 * time.Hour)
 		f.is(acme, "acme.example", domains.Failing)
+		if d := f.domain(acme, "acme.example"); !d.Until.Equal(d.Since.Add(72 * time.Hour)) {
+			t.Errorf("got Until %v, want Grace after %v", d.Until, d.Since)
+		}
 		sleep(5 * time.Hour)
 		f.is(acme, "acme.example", domains.Failed)
 		sleep(15 * time.Second)

@@ -41,6 +41,17 @@ func (s *Store) prepare(ctx context.Context, key any, query string) (*sql.Stmt, 
 	return st, nil
 }
 
+// unwatched returns the context for a statement on SQLite that reads few rows. Readers
+// do not wait there, so the statement is done before ctx could end it. Without an end,
+// database/sql and the driver start no goroutines, which take as long as the statement.
+// If the caller has to wait for a connection, the end of ctx counts.
+func (s *Store) unwatched(ctx context.Context) context.Context {
+	if stats := s.db.Stats(); ctx.Err() == nil && (stats.MaxOpenConnections == 0 || stats.InUse < stats.MaxOpenConnections) {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
+}
+
 // exec runs a writing statement outside of a transaction and returns the number of
 // rows that it changed.
 func (s *Store) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {

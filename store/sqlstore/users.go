@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,15 +10,6 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
-)
-
-// userColumns are the columns of a user without its hash. readColumns are those that
-// scanUser reads, from {users} AS u. A domain's suspension is read where it is kept: so
-// it holds for users that are added at the same time, also by an older program, and a
-// large domain is suspended with one write.
-const (
-	userColumns = `tenant, domain, username, name, generation, created, password_set, last_connection, last_from, suspended, networks`
-	readColumns = userColumns + `, old_generation, old_until, old_connection, new_connection, COALESCE((SELECT d.suspended FROM {domains} AS d WHERE d.name = u.domain AND d.tenant = u.tenant), '')`
 )
 
 // AddUser implements [store.Store].
@@ -91,7 +81,7 @@ func (s *Store) users(ctx context.Context, tenant store.TenantID, domain string,
 	defer rows.Close()
 	var list []store.User
 	for rows.Next() {
-		u, err := scanUser(rows)
+		u, err := scanUser(rows.Scan)
 		if err != nil {
 			return nil, err
 		}
@@ -237,30 +227,6 @@ func (s *Store) DeleteUser(ctx context.Context, tenant store.TenantID, username 
 	return failed("delete user", err)
 }
 
-// Lookup implements [store.Store]. It runs one query, by primary key.
-func (s *Store) Lookup(ctx context.Context, username string) (u store.User, hash, old string, err error) {
-	u, hash, old, err = s.lookup(ctx, username)
-	return u, hash, old, failed("look up user", err)
-}
-
-func (s *Store) lookup(ctx context.Context, username string) (u store.User, hash, old string, err error) {
-	st, err := s.prepared(ctx, `SELECT `+readColumns+`, hash, old_hash FROM {users} AS u WHERE username = ?`)
-	if err != nil {
-		return store.User{}, "", "", err
-	}
-	u, err = scanUser(st.QueryRowContext(ctx, username), &hash, &old)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = store.ErrNotFound
-	}
-	if err != nil {
-		return store.User{}, "", "", err
-	}
-	if u.OldUntil.IsZero() {
-		old = ""
-	}
-	return u, hash, old, nil
-}
-
 // RecordLogin implements [store.Store]. It runs one statement, and a second one only
 // if the first changes nothing.
 func (s *Store) RecordLogin(ctx context.Context, username string, generation int64, at time.Time, from netip.Addr) error {
@@ -299,40 +265,6 @@ func (s *Store) change(update func() (int64, error), look func() (bool, error)) 
 		}
 	}
 	return errors.New("too many conflicting updates")
-}
-
-// scanUser reads readColumns, and the columns after them into more.
-func scanUser(row interface{ Scan(...any) error }, more ...any) (store.User, error) {
-	var u store.User
-	var created, passwordSet, lastConnection, oldGeneration, oldUntil, oldConnection, newConnection int64
-	var from, networks string
-	err := row.Scan(append([]any{&u.Tenant, &u.Domain, &u.Username, &u.Name, &u.Generation,
-		&created, &passwordSet, &lastConnection, &from, &u.Suspended, &networks,
-		&oldGeneration, &oldUntil, &oldConnection, &newConnection, &u.DomainSuspended}, more...)...)
-	if err != nil {
-		return store.User{}, err
-	}
-	u.Created = time.UnixMicro(created).UTC()
-	u.PasswordSet = time.UnixMicro(passwordSet).UTC()
-	u.LastConnection = time.UnixMicro(lastConnection).UTC()
-	if oldGeneration == u.Generation-1 {
-		u.OldUntil = time.UnixMicro(oldUntil).UTC()
-		u.OldConnection = time.UnixMicro(oldConnection).UTC()
-		u.NewConnection = time.UnixMicro(newConnection).UTC()
-	}
-	for text := range strings.FieldsSeq(networks) {
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			return store.User{}, fmt.Errorf("user %q: %w", u.Username, err)
-		}
-		u.Networks = append(u.Networks, network)
-	}
-	if from != "" {
-		if u.LastConnectionFrom, err = netip.ParseAddr(from); err != nil {
-			return store.User{}, fmt.Errorf("user %q: %w", u.Username, err)
-		}
-	}
-	return u, nil
 }
 
 // addrText is the text of an address; the zero Addr is empty.
