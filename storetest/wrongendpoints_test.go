@@ -49,7 +49,7 @@ var wrongEndpoints = map[string]struct {
 		words: "by tenant and Slot",
 	},
 	"only the first tenants are read": {
-		make:  func(s store.Endpoints) store.Endpoints { return firstTenants{s} },
+		make:  func(s store.Endpoints) store.Endpoints { return someTenants{s} },
 		name:  "List/OfTenants",
 		words: "of up to 1,000 tenants",
 	},
@@ -191,9 +191,9 @@ func (s byID) ListEndpoints(ctx context.Context, tenants []store.TenantID) ([]st
 	return list, err
 }
 
-type firstTenants struct{ store.Endpoints }
+type someTenants struct{ store.Endpoints }
 
-func (s firstTenants) ListEndpoints(ctx context.Context, tenants []store.TenantID) ([]store.Endpoint, error) {
+func (s someTenants) ListEndpoints(ctx context.Context, tenants []store.TenantID) ([]store.Endpoint, error) {
 	return s.Endpoints.ListEndpoints(ctx, tenants[:min(len(tenants), 100)])
 }
 
