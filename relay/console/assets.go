@@ -28,8 +28,8 @@ type asset struct {
 
 // The files of the style sheet and of the script, in their order.
 var (
-	styles  = []string{"console.css", "dns.css"}
-	scripts = []string{"console.js"}
+	styles  = []string{"console.css", "dns.css", "live.css"}
+	scripts = []string{"console.js", "live.js"}
 )
 
 // loadAssets returns the assets by their paths. The style sheet begins with style.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/domains"
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -38,6 +39,10 @@ type Handler struct {
 	// Domains, if set, says which DNS records the owner of a domain has to publish, and
 	// whether they are there. The page of a domain shows them then.
 	Domains *domains.Manager
+
+	// History is what became of the mail of all tenants. Pages of SMTP users show with it
+	// what was refused and why. Nil means that they show only the last connection.
+	History *history.History
 
 	// Parts are the parts that this handler has, in the order of its navigation. The
 	// address of the handler is that of Domains, or leads to the first part. Two

@@ -47,6 +47,17 @@
 // The pages work without JavaScript, except for copying and for the question before
 // a visitor leaves a password that was not copied.
 //
+// # What a tool does
+//
+// The page that shows a password, and the page of each user, say how far the tool gets:
+// it waits for the first connection, it is connected, or what was refused and what to
+// do. The script asks the server again while the page is visible, with pauses of 1.5 to
+// 15 seconds, until a message was accepted or 15 minutes have passed. Without the script
+// there is a link. Set [Handler].History to show refusals; it gets them from
+// History.OnRelayEvent, and while History.Run works they show within three seconds.
+// A client that neither logs in nor tries to is not seen: after two minutes the page says
+// what to check.
+//
 // # JSON
 //
 // The same paths answer JSON to clients that send JSON or whose Accept header does

@@ -21,6 +21,7 @@ func domainRoutes() []route {
 		{path: domain + "/delete", part: Domains, action: DeleteDomain, get: (*request).deleteDomainForm, post: (*request).deleteDomain, form: true},
 		{path: domain + "/add", part: Domains, action: AddUser, get: (*request).addUserForm, post: (*request).addUser, form: true, inputs: []input{{name: "name"}}},
 		{path: user, part: Domains, action: ViewDomains, get: (*request).user},
+		{path: user + "/connection", part: Domains, action: ViewDomains, get: (*request).connection},
 		{path: user + "/rename", part: Domains, action: RenameUser, get: (*request).renameForm, post: (*request).rename, form: true, inputs: []input{{name: "name"}}},
 		{path: user + "/reset", part: Domains, action: ResetPassword, get: (*request).resetForm, post: (*request).reset, form: true, inputs: []input{{"generation", number}}},
 		{path: user + "/delete", part: Domains, action: DeleteUser, get: (*request).deleteUserForm, post: (*request).deleteUser, form: true},

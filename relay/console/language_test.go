@@ -111,7 +111,13 @@ func TestTextsAreUsed(t *testing.T) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(english)) {
-		name := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(key, "problem."), "done."), ".title"), ".detail")
+		name := key
+		for _, prefix := range []string{"problem.", "done.", "use."} {
+			name = strings.TrimPrefix(name, prefix)
+		}
+		for _, suffix := range []string{".title", ".detail", ".advice"} {
+			name = strings.TrimSuffix(name, suffix)
+		}
 		prefix := key[:strings.LastIndex(key, ".")+1]
 		made := prefix != "" && (strings.Contains(source.String(), `"`+prefix+`"`) || strings.Contains(source.String(), `"`+prefix+`%s"`))
 		if !strings.Contains(source.String(), `"`+key+`"`) && !strings.Contains(source.String(), `"`+name+`"`) && !made {

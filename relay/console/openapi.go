@@ -18,9 +18,15 @@ func openAPI(title string, parts []Part, routes []route) []byte {
 	var document map[string]json.RawMessage
 	decode("base", &document)
 	all := apiFile{Paths: make(map[string]json.RawMessage), Components: make(map[string]map[string]json.RawMessage)}
-	for _, name := range append([]Part{"base"}, parts...) {
+	names := []string{"base"}
+	for _, p := range parts {
+		if names = append(names, string(p)); p == Domains {
+			names = append(names, "users")
+		}
+	}
+	for _, name := range names {
 		var f apiFile
-		decode(string(name), &f)
+		decode(name, &f)
 		for p, item := range f.Paths {
 			if slices.ContainsFunc(routes, func(rt route) bool { return rt.path == p }) {
 				all.Paths[p] = item

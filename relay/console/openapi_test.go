@@ -149,6 +149,8 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", "/domains/{domain}/add", `{"name":"x"}`, 404, []as{header("Test-Tenant", "rival")}},
 		{"GET", user, "", 200, nil},
 		{"GET", user, "", 404, []as{header("Test-Tenant", "rival")}},
+		{"GET", user + "/connection", "", 200, nil},
+		{"GET", user + "/connection", "", 404, []as{header("Test-Tenant", "rival")}},
 		{"POST", user + "/rename", `{"name":"new"}`, 200, nil},
 		{"POST", user + "/rename", `{"name":""}`, 422, nil},
 		{"POST", user + "/rename", `{"name":"x"}`, 404, []as{header("Test-Tenant", "rival")}},

@@ -72,10 +72,9 @@ func (a account) env() string {
 type setting struct{ ID, Name, Text string }
 
 type credentialsData struct {
-	User     store.User
+	connectionData
 	Lead     string // what was just done
 	Host     string
-	Ports    []port
 	Password string
 	All      []setting // for any tool
 	Tools    []setting
@@ -89,7 +88,8 @@ func (req *request) credentials(status int, lead string, u store.User, p credent
 		Port: ports[0].Number, STARTTLS: ports[0].Encryption == "starttls",
 	}
 	data := credentialsData{
-		User: u, Lead: req.T(lead, u.Name), Host: a.Host, Ports: ports, Password: a.Password,
+		connectionData: connectionData{User: u, Connection: connection{User: u, State: useWaiting}, Ports: ports, Aside: true},
+		Lead:           req.T(lead, u.Name), Host: a.Host, Password: a.Password,
 		All: []setting{
 			{"plain", req.T("credentials.plain"), req.plain(a, ports)},
 			{"env", req.T("credentials.env"), a.env()},

@@ -76,17 +76,20 @@ func (req *request) alreadyAdded(d store.Domain, u store.User) error {
 }
 
 type userData struct {
-	User  store.User
-	Host  string
-	Ports []port
+	connectionData
+	Host string
 }
 
 func (req *request) user() (response, error) {
 	u, err := req.userOfPath()
+	if err != nil {
+		return response{}, err
+	}
+	c, err := req.connectionOf(u)
 	return response{
 		template: "user",
 		title:    u.Name,
-		data:     userData{u, req.h.SMTPHost, req.h.ports()},
+		data:     userData{connectionData{User: u, Connection: c, Ports: req.h.ports()}, req.h.SMTPHost},
 		document: userAndServerDocument{documentOfUser(u), req.h.documentOfServer()},
 	}, err
 }
@@ -131,7 +134,7 @@ func (req *request) rename() (response, error) {
 
 func (req *request) resetForm() (response, error) {
 	u, err := req.userOfPath()
-	return response{template: "reset", title: req.T("reset.title", u.Name), data: userData{User: u}}, err
+	return response{template: "reset", title: req.T("reset.title", u.Name), data: userData{connectionData: connectionData{User: u}}}, err
 }
 
 func (req *request) reset() (response, error) {

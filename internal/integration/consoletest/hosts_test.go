@@ -188,6 +188,7 @@ html, body { font-size: 16px !important; color-scheme: light !important }
 	border: 0 !important; color: #222 !important; background: #fff !important; font: 16px/1.5 "Noto Sans" !important; position: static !important; text-underline-offset: auto !important; list-style: disc !important; -webkit-font-smoothing: auto !important }
 * { font-feature-settings: normal !important; font-variation-settings: normal !important; tab-size: 8 !important;
 	text-rendering: auto !important; text-size-adjust: none !important; transition: none !important; cursor: auto !important }
+*::before { animation: none !important }
 `
 
 // computed is a script that returns the computed style of each element of the

@@ -36,9 +36,11 @@ func TestCopyButtons(t *testing.T) {
 	p, b := start(t), open(t, look{})
 	shown := b.showPassword(p)
 	ids := eval[[]string](b, `[...document.querySelectorAll("[data-gatepost-copy]")].map(b => b.dataset.gatepostCopy)`)
-	if len(ids) != 5+3+10 { // server, two ports, username, password; all in three ways; tools
-		t.Errorf("got %d buttons, want 18: %q", len(ids), ids)
+	if len(ids) != 5+1+3+10 { // username, password, server, two ports; everything; all in three ways; tools
+		t.Errorf("got %d buttons, want 19: %q", len(ids), ids)
 	}
+	b.press("Other port")
+	copied := false // something with the password in it
 	for _, id := range ids {
 		b.do(chromedp.Evaluate(`navigator.clipboard.writeText("nothing")`, nil))
 		b.click(`[data-gatepost-copy="` + id + `"]`)
@@ -48,9 +50,9 @@ func TestCopyButtons(t *testing.T) {
 			t.Errorf("%s: got %q on the clipboard, want %q", id, got, want)
 		}
 		// The first copy that has the password in it ticks the box.
-		before := id == "gatepost-server" || strings.HasPrefix(id, "gatepost-port-") || id == "gatepost-username"
-		if ticked := eval[bool](b, `document.querySelector(".gatepost-check input").checked`); ticked == before {
-			t.Errorf("after copying %s: got the box ticked %v, want %v", id, ticked, !before)
+		copied = copied || eval[bool](b, `document.getElementById(`+quote(id)+`).hasAttribute("data-gatepost-secret")`)
+		if ticked := eval[bool](b, `document.querySelector(".gatepost-check input").checked`); ticked != copied {
+			t.Errorf("after copying %s: got the box ticked %v, want %v", id, ticked, copied)
 		}
 	}
 	b.follow("Done", p.Domain)

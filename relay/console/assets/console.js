@@ -143,6 +143,7 @@
     root().replaceWith(document.importNode(content, true));
     document.title = next.title;
     prepare();
+    document.dispatchEvent(new Event("gatepost-replaced")); // for live.js
     scrollTo(0, 0);
     find("[autofocus]:not(dialog *), [data-gatepost-focus]")?.focus();
   }

@@ -1,0 +1,111 @@
+package consoletest_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/gatepost-mail/gatepost/relay/console"
+	"github.com/gatepost-mail/gatepost/relay/history"
+	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/relay/smarthost"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// startFull starts a product with a queue, a history, and an upstream that runs script.
+// change, if set, changes the console.
+func startFull(t *testing.T, script func(relaytest.Command) relaytest.Answer, change func(*console.Handler)) product {
+	t.Helper()
+	up := &relaytest.Upstream{Script: script}
+	up.Start()
+	t.Cleanup(up.Close)
+	r := relaytest.NewUnstartedRelay(t)
+	st := r.Credentials.Store.(interface {
+		store.Spool
+		store.History
+	})
+	q := &queue.Queue{Spool: st, Record: true, Next: &smarthost.Forwarder{Addr: up.Addr(), TLSConfig: up.ClientTLS()}}
+	hist := &history.History{Store: st}
+	r.Server.Forwarder, r.Server.OnEvent = q, hist.OnRelayEvent
+	r.Start()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{}, 2)
+	for _, run := range []func(context.Context) error{q.Run, hist.Run} {
+		go func() { run(ctx); done <- struct{}{} }()
+	}
+	t.Cleanup(func() { cancel(); <-done; <-done })
+	h := &console.Handler{
+		Credentials:  r.Credentials,
+		Tenant:       func(*http.Request) (store.TenantID, error) { return r.Tenant, nil },
+		SMTPHost:     "localhost",
+		PortSTARTTLS: portOf(t, r.Addr),
+		PortTLS:      portOf(t, r.AddrTLS),
+		History:      hist,
+	}
+	if change != nil {
+		change(h)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/admin/smtp/", http.StripPrefix("/admin/smtp", h))
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return product{r, server.URL + "/admin/smtp/"}
+}
+
+// state waits until the part of the page that shows the connection has a text.
+func (b *tab) state(text string) {
+	b.Helper()
+	b.until(`document.querySelector("#gatepost-connection [role=status]")?.textContent.includes(` + quote(text) + `)`)
+}
+
+// The page that shows a password says what the tool does, as it happens, and asks no
+// visitor to reload it.
+func TestConnectionIsShownLive(t *testing.T) {
+	p, b := startFull(t, nil, nil), open(t, look{})
+	shown := b.showPassword(p)
+	b.state("Waiting for the first connection…")
+	b.accessible("waiting")
+	b.shoot("live-1-waiting")
+	// The status element stays, so that screen readers announce its text.
+	b.do(chromedp.Evaluate(`window.statusElement = document.querySelector("#gatepost-connection [role=status]"); document.querySelector("[data-gatepost-live-now]").focus()`, nil))
+
+	wrong := shown
+	wrong.password = "wrong"
+	if err := send(wrong, "x@"+p.Domain); err == nil {
+		t.Error("with a wrong password: got no error, want one")
+	}
+	b.state("Wrong password from 127.0.0.x")
+	b.accessible("wrong password")
+	if !eval[bool](b, `document.activeElement.hasAttribute("data-gatepost-live-now")`) {
+		t.Error("got the focus lost by a refresh, want it kept")
+	}
+	b.shoot("live-2-wrong-password")
+
+	if err := send(shown, "x@other.example"); err == nil {
+		t.Error("with a sender of another domain: got no error, want one")
+	}
+	b.state("Mail from x@other.example refused")
+	b.shoot("live-4-sender")
+
+	session := login(t, shown)
+	session.Quit()
+	if err := send(shown, "shop@"+p.Domain); err != nil {
+		t.Fatal(err)
+	}
+	b.state("Connected from 127.0.0.1, and a message was accepted")
+	b.accessible("sent")
+	b.shoot("live-5-sent")
+	if !eval[bool](b, `window.statusElement === document.querySelector("#gatepost-connection [role=status]")`) {
+		t.Error("got another element with the role status, want the same")
+	}
+	if eval[bool](b, `document.querySelector("#gatepost-connection").hasAttribute("data-gatepost-live")`) {
+		t.Error("got a page that goes on asking, want it to stop")
+	}
+	if got := b.text("#gatepost-password"); got != shown.password {
+		t.Errorf("got the password %q, want %q", got, shown.password)
+	}
+}
