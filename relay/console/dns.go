@@ -3,6 +3,7 @@ package console
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,6 +126,12 @@ func (req *request) states(list []store.Domain) (map[string]domains.State, error
 		states[d.Name] = d.State
 	}
 	return states, err
+}
+
+// problemsFirst moves the domains that do not send to the beginning of a list.
+func problemsFirst(list []store.Domain, states map[string]domains.State) {
+	rank := map[domains.State]int{domains.Failed: -3, domains.Failing: -2, domains.Unverified: -1}
+	slices.SortStableFunc(list, func(a, b store.Domain) int { return rank[states[a.Name]] - rank[states[b.Name]] })
 }
 
 // maxAttention is how many domains are listed because they need attention.

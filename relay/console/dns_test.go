@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -61,7 +62,7 @@ func TestDNSRecords(t *testing.T) {
 	key := d.Records[0]
 	short := strings.TrimSuffix(key.Name, ".acme.example")
 	f.want(page, 200, ">"+short+"</code>", `aria-label="Copy name `+key.Name+`"`, `aria-label="Copy value of `+key.Name+`"`)
-	f.want(f.get(""), 200, "These domains need attention", "Waiting for DNS records")
+	f.want(f.get(""), 200, "Waiting for DNS records")
 
 	z.set(key.Name+".acme.example", key.Value)
 	f.want(f.post("domains/acme.example/check", nil), http.StatusSeeOther)
@@ -110,5 +111,29 @@ func TestDNSOfOthers(t *testing.T) {
 	for _, path := range []string{"check", "rotate-key", "use-txt"} {
 		f.want(f.post("domains/rival.example/"+path, nil), http.StatusNotFound)
 		f.want(f.get("domains/acme.example/"+path), http.StatusMethodNotAllowed)
+	}
+}
+
+// Domains with a problem come first: in the list if it is short, and above it otherwise.
+func TestProblemsFirst(t *testing.T) {
+	f := newFixture(t)
+	z := f.withDNS()
+	f.domain(f.acme, "zoo.example")
+	d := must(f.console.Domains.Domain(t.Context(), "acme", "acme.example"))
+	z.set(d.Records[0].Name, d.Records[0].Value)
+	must(f.console.Domains.Check(t.Context(), "acme", "acme.example"))
+	page := f.get("")
+	f.want(page, 200, "zoo.example")
+	if strings.Index(page.body, "zoo.example</bdi>") > strings.Index(page.body, "acme.example</bdi>") {
+		t.Error("got zoo.example after acme.example, want it first: it does not send")
+	}
+	must(f.console.Domains.Domain(t.Context(), "acme", "zoo.example"))
+	for i := range 60 {
+		f.domain(f.acme, fmt.Sprintf("b%02d.example", i))
+	}
+	page = f.get("")
+	f.want(page, 200, "These domains need attention")
+	if first := strings.Index(page.body, "zoo.example</bdi>"); first < 0 || first > strings.Index(page.body, "acme.example</bdi>") {
+		t.Error("got no zoo.example above the list, want it there")
 	}
 }

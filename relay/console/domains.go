@@ -91,8 +91,13 @@ func (req *request) domainsWith(status int, typed, problem string) (response, er
 	if err != nil {
 		return response{}, err
 	}
+	document := domainsDocument{documentsOf(list, func(d store.Domain) domainDocument { return documentOfDomain(d, states[d.Name]) }), nullable(next)}
 	var troubled []attention
-	if page.After == "" && page.Search == "" && !req.asJSON {
+	switch {
+	case page.After != "" || page.Search != "" || req.asJSON:
+	case next == "": // the page has all domains
+		problemsFirst(list, states)
+	default:
 		if troubled, err = req.attention(); err != nil {
 			return response{}, err
 		}
@@ -102,7 +107,7 @@ func (req *request) domainsWith(status int, typed, problem string) (response, er
 		template: "domains",
 		title:    req.T("domains"),
 		data:     domainsData{newListing(req.T("domains.search"), page, len(list), next), list, states, troubled, typed, problem},
-		document: domainsDocument{documentsOf(list, func(d store.Domain) domainDocument { return documentOfDomain(d, states[d.Name]) }), nullable(next)},
+		document: document,
 	}, nil
 }
 

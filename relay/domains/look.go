@@ -81,7 +81,7 @@ func (m *Manager) seeWith(ctx context.Context, resolver Resolver, domain string,
 }
 
 // doubled is the Reason of a record whose name has the domain twice.
-const doubled = "the DNS provider adds the domain to the name itself, so the record is at the name below; enter the name without the domain"
+const doubled = "the DNS provider adds the domain to the name itself, so the record is at another name; enter the name without the domain"
 
 // isDoubled reports whether a record is at its name with the domain added once more.
 func (m *Manager) isDoubled(ctx context.Context, domain string, r *Record) bool {

@@ -28,8 +28,8 @@ type product struct {
 }
 
 // start starts a product whose visitors are of the relay's tenant. Its one
-// domain is acme.example, with a user called "test".
-func start(t *testing.T) product {
+// domain is acme.example, with a user called "test". set adds parts to its console.
+func start(t *testing.T, set ...func(*relaytest.Relay, *console.Handler)) product {
 	t.Helper()
 	r := relaytest.NewRelay(t)
 	h := &console.Handler{
@@ -38,6 +38,9 @@ func start(t *testing.T) product {
 		SMTPHost:     "localhost",
 		PortSTARTTLS: portOf(t, r.Addr),
 		PortTLS:      portOf(t, r.AddrTLS),
+	}
+	for _, f := range set {
+		f(r, h)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/admin/smtp/", http.StripPrefix("/admin/smtp", h))

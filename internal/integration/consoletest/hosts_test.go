@@ -96,7 +96,7 @@ func tailwind(t *testing.T) string {
 }
 
 // startIn starts a product that shows the console inside the page of a host.
-func startIn(t *testing.T, h host, dark bool, extra string) product {
+func startIn(t *testing.T, h host, dark bool, extra string, set ...func(*relaytest.Relay, *console.Handler)) product {
 	t.Helper()
 	r := relaytest.NewRelay(t)
 	handler := &console.Handler{
@@ -114,6 +114,9 @@ func startIn(t *testing.T, h host, dark bool, extra string) product {
 <main id="content" class="%s">%s</main></body></html>`, p.Language, h.html(dark), p.Title, p.Head, h.classes, p.Body)
 			return err
 		}},
+	}
+	for _, f := range set {
+		f(r, handler)
 	}
 	style := h.style(t) + extra
 	mux := http.NewServeMux()
