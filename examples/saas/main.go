@@ -21,14 +21,12 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
 	"html/template"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"os/signal"
@@ -46,7 +44,6 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/limits"
-	"github.com/gatepost-mail/gatepost/relay/mx"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/suppress"
 	"github.com/gatepost-mail/gatepost/relay/webhook"
@@ -92,7 +89,7 @@ func run(ctx context.Context) error {
 	next, closeNext := upstream()
 	defer closeNext()
 
-	p := &product{db: db, customers: customers(), withTLS: withTLS, sessions: make(map[string]*session)}
+	p := &product{customers: customers(), withTLS: withTLS, sessions: make(map[string]*session)}
 	q := p.wire(st, requests, next)
 	p.srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 	web := &http.Server{
@@ -101,7 +98,7 @@ func run(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
-	return p.serve(ctx, ports, web, q.Run, p.hooks.Run, p.hist.Run, p.limits.Run, p.dom.Run)
+	return p.serve(ctx, ports, web, q.Run, p.hooks.Run, p.endpoints.Run, p.hist.Run, p.limits.Run, p.dom.Run)
 }
 
 // wire connects the parts of the relay. The queue and the server record events. hist makes
@@ -111,10 +108,7 @@ func (p *product) wire(st, requests *sqlstore.Store, next relay.Forwarder) *queu
 	p.creds = &credentials.Manager{Store: st, ClaimDomains: true} // dom decides who has proved a domain
 	p.dom = newDomains(st)
 	p.list = &suppress.List{Store: st, History: st}
-	p.hooks = &webhook.Sender{Queue: queue.Queue{Spool: requests, Node: "saas"}, Endpoints: p.endpoints, AllowHTTP: *localHooks}
-	if *localHooks {
-		p.hooks.AllowAddr = func(a netip.Addr) bool { return a.IsLoopback() || mx.IsPublic(a) }
-	}
+	p.hooks, p.endpoints = newHooks(st, requests)
 	p.hist = &history.History{Store: st, Publish: func(ctx context.Context, events []store.Event) error {
 		return errors.Join(p.hooks.Publish(ctx, events), p.list.Learn(ctx, events))
 	}}
@@ -176,7 +170,7 @@ type product struct {
 	limits    *limits.Limiter
 	dom       *domains.Manager
 	hooks     *webhook.Sender
-	db        *sql.DB
+	endpoints *webhook.Manager
 	customers []*customer
 	withTLS   bool
 
@@ -204,6 +198,7 @@ func (p *product) handler(users *console.Handler) http.Handler {
 	mux.HandleFunc("GET /statistics", p.page("statistics", "Statistics", p.statistics))
 	mux.HandleFunc("GET /webhook", p.page("webhook", "Webhook", p.webhook))
 	mux.HandleFunc("POST /webhook", p.form("/webhook", p.setWebhook))
+	mux.HandleFunc("POST /webhook/secret", p.form("/webhook", p.rotateSecret))
 	mux.HandleFunc("POST /webhook/test", p.form("/webhook", p.testWebhook))
 	mux.HandleFunc("POST /webhook/remove", p.form("/webhook", p.removeWebhook))
 	mux.HandleFunc("GET /domains", p.page("domains", "Domains", p.domainsPage))
@@ -308,51 +303,6 @@ func (p *product) statistics(r *http.Request, s *session) (any, error) {
 		highest = max(highest, step.Accepted+step.Rejected)
 	}
 	return map[string]any{"Days": days, "Statistics": found, "Highest": highest}, err
-}
-
-// endpoints returns where the events of a customer go. The secret has to be kept as
-// text, since it signs each request.
-func (p *product) endpoints(ctx context.Context, tenant store.TenantID) ([]webhook.Endpoint, error) {
-	e := webhook.Endpoint{ID: "1"}
-	var secret string
-	err := p.db.QueryRowContext(ctx, `SELECT url, secret FROM saas_webhooks WHERE tenant = $1`, string(tenant)).Scan(&e.URL, &secret)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	e.Secrets = []credentials.Password{credentials.NewPassword(secret)}
-	return []webhook.Endpoint{e}, err
-}
-
-func (p *product) webhook(r *http.Request, s *session) (any, error) {
-	return p.endpoints(r.Context(), s.ID)
-}
-
-func (p *product) setWebhook(r *http.Request, s *session) (notice, error) {
-	u, err := url.Parse(strings.TrimSpace(r.PostFormValue("url")))
-	if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && *localHooks) {
-		return notice{Text: "Not saved: the address has to begin with https:// and a host."}, nil
-	}
-	secret := webhook.NewSecret().Reveal()
-	_, err = p.db.ExecContext(r.Context(), `INSERT INTO saas_webhooks (tenant, url, secret) VALUES ($1, $2, $3)
-		ON CONFLICT (tenant) DO UPDATE SET url = excluded.url, secret = excluded.secret`, string(s.ID), u.String(), secret)
-	return notice{Text: "Saved. Requests are signed with this secret. It is shown this once:", Secret: secret}, err
-}
-
-func (p *product) testWebhook(r *http.Request, s *session) (notice, error) {
-	list, err := p.endpoints(r.Context(), s.ID)
-	if err != nil || len(list) == 0 {
-		return notice{Text: "There is no webhook to test."}, err
-	}
-	result, err := p.hooks.Test(r.Context(), list[0])
-	if err != nil {
-		return notice{Text: "The test failed: " + strings.TrimPrefix(err.Error(), "webhook: ")}, nil
-	}
-	return notice{Text: fmt.Sprintf("The test worked: your server answered %d after %v.", result.Status, result.Took.Round(time.Millisecond))}, nil
-}
-
-func (p *product) removeWebhook(r *http.Request, s *session) (notice, error) {
-	_, err := p.db.ExecContext(r.Context(), `DELETE FROM saas_webhooks WHERE tenant = $1`, string(s.ID))
-	return notice{Text: "The webhook is removed."}, err
 }
 
 func (p *product) suppressions(r *http.Request, s *session) (any, error) {

@@ -39,10 +39,7 @@ func openStores(ctx context.Context) (db *sql.DB, st, requests *sqlstore.Store, 
 	}
 	st, requests = sqlstore.New(db, dialect), sqlstore.New(db, dialect)
 	requests.TablePrefix = "webhook_"
-	if err = errors.Join(st.Migrate(ctx), requests.Migrate(ctx)); err == nil {
-		err = makeTable(ctx, db)
-	}
-	if err != nil {
+	if err = errors.Join(st.Migrate(ctx), requests.Migrate(ctx)); err != nil {
 		db.Close()
 	}
 	return db, st, requests, err
@@ -105,12 +102,6 @@ func openDatabase(name string) (*sql.DB, sqlstore.Dialect, error) {
 	f.Close()
 	db, err := sql.Open("sqlite", "file:"+name+"?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)")
 	return db, sqlstore.SQLite, err
-}
-
-// makeTable makes the product's own table.
-func makeTable(ctx context.Context, db *sql.DB) error {
-	_, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS saas_webhooks (tenant TEXT PRIMARY KEY, url TEXT NOT NULL, secret TEXT NOT NULL)`)
-	return err
 }
 
 // outbox writes each message to a file, and refuses mail to unknown@ any domain.

@@ -9,7 +9,6 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -38,21 +37,14 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	db, _, err := openDatabase(filepath.Join(t.TempDir(), "saas.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if err := makeTable(t.Context(), db); err != nil {
-		t.Fatal(err)
-	}
 	st := new(memory.Store)
-	p := &product{db: db, customers: customers(), sessions: make(map[string]*session)}
+	p := &product{customers: customers(), sessions: make(map[string]*session)}
 	p.creds = &credentials.Manager{Store: st}
 	p.list = &suppress.List{Store: st}
 	p.dom = &domains.Manager{Store: st, Domains: st, Resolvers: []domains.Resolver{noDNS{}}}
 	p.hist = &history.History{Store: st}
-	p.hooks = &webhook.Sender{Queue: queue.Queue{Spool: new(memory.Store)}, Endpoints: p.endpoints}
+	p.endpoints = &webhook.Manager{Store: st, Sender: new(webhook.Sender)}
+	p.hooks = &webhook.Sender{Queue: queue.Queue{Spool: new(memory.Store)}, Endpoints: p.endpoints.Endpoints}
 	p.limits = &limits.Limiter{Store: st, Limits: p.plan}
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	a := store.Activity{
@@ -247,7 +239,7 @@ func TestOtherCustomer(t *testing.T) {
 func TestForms(t *testing.T) {
 	s := newSite(t)
 	c := s.browser(t, "acme")
-	if page := post(t, c, s.URL+"/webhook", url.Values{"url": {"http://hooks.acme.example/"}}); !strings.Contains(page, "begin with https://") {
+	if page := post(t, c, s.URL+"/webhook", url.Values{"url": {"http://hooks.acme.example/"}}); !strings.Contains(page, "does not begin with https://") {
 		t.Errorf("an address without TLS gets\n%s", page)
 	}
 	if page := post(t, c, s.URL+"/webhook", url.Values{"url": {"https://hooks.acme.example/"}}); strings.Count(page, "whsec_") != 1 {
