@@ -68,7 +68,7 @@ func (s *Store) sweep(ctx context.Context, now time.Time) {
 	case err == nil && more:
 		s.swept.CompareAndSwap(now.UnixMicro(), last)
 	case err != nil && !errors.Is(err, context.Canceled):
-		slog.ErrorContext(ctx, "sqlstore: ended keys and left contents can't be removed, trying again in an hour", "error", err)
+		slog.ErrorContext(ctx, "sqlstore: ended keys and left contents can't be removed, trying again in an hour", "error", failed("sweep", err))
 	}
 }
 
