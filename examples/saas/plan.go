@@ -29,13 +29,13 @@ func (p *product) plan(_ context.Context, id credentials.Identity) ([]limits.Lim
 
 // tell is for notices. A product sends an e-mail to the customer's people.
 func tell(_ context.Context, n limits.Notice) error {
-	slog.Info("saas: a customer has used most of its plan", "customer", n.Identity.Tenant, "percent", n.Percent, "of", n.Max)
+	slog.Info("saas: a customer has used most of its plan", "customer", n.Identity.Tenant, "percent", n.Percent, "of", n.Usage.Max)
 	return nil
 }
 
 // A usage is how much of a month is used, for the bar on each page.
 type usage struct {
-	limits.Used
+	limits.Usage
 	Class string // of the bar
 }
 

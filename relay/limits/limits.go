@@ -35,10 +35,11 @@ type Limiter struct {
 	// which counts what it keeps. Required.
 	Next relay.Forwarder
 
-	// OnNotice, if set, is called when 80, 90 and 100 percent of a limit are used, in
-	// this order, and again after a change of Max. Hourly limits have no notices. It is
-	// called at least once for each: again if it returns an error or takes more than
-	// 20 seconds, and perhaps after a crash. One process calls it at a time. It needs Run.
+	// OnNotice, if set, is called when 80, 90 and 100 percent of a limit are used, and
+	// again after a change of Max. If a message brings the use over several of them, it is
+	// called for the highest only. Hourly limits have no notices. It is called at least
+	// once for each: again if it returns an error or takes more than 20 seconds, and
+	// perhaps after a crash. One process calls it at a time. It needs Run.
 	OnNotice func(ctx context.Context, n Notice) error
 
 	// Logger gets errors. Nil means slog.Default().
@@ -51,15 +52,15 @@ type Limiter struct {
 	who        string // names this process in Claim
 }
 
-// Used is a limit and what is used of it in the present period.
-type Used struct {
+// A Usage is a limit and what is used of it in the present period.
+type Usage struct {
 	Limit
 	Used       int64     // recipients that were accepted, about a second ago
 	Begin, End time.Time // of the period, in the time zone of the Anchor
 }
 
 // Percent returns Used in percent of Max, rounded down. It is 100 if Max is 0 or less.
-func (u Used) Percent() int {
+func (u Usage) Percent() int {
 	if u.Max <= 0 {
 		return 100
 	}
@@ -205,7 +206,7 @@ func (l *Limiter) usedUp(id credentials.Identity, limits []Limit) error {
 
 // Usage returns what is used of each limit of a user. An identity without a Username or
 // a Domain gets what Limits says about it.
-func (l *Limiter) Usage(ctx context.Context, id credentials.Identity) ([]Used, error) {
+func (l *Limiter) Usage(ctx context.Context, id credentials.Identity) ([]Usage, error) {
 	if l.Store == nil || l.Limits == nil {
 		return nil, errFields
 	}
@@ -213,9 +214,9 @@ func (l *Limiter) Usage(ctx context.Context, id credentials.Identity) ([]Used, e
 	if err != nil {
 		return nil, err
 	}
-	list := make([]Used, 0, len(limits))
+	list := make([]Usage, 0, len(limits))
 	for _, limit := range limits {
-		u := Used{Limit: limit}
+		u := Usage{Limit: limit}
 		u.Begin, u.End = limit.Period(time.Now())
 		usage, err := l.begin(ctx, id, limit, u.Begin)
 		if err != nil {

@@ -16,8 +16,8 @@ import (
 // A Notice says how much of a limit is used.
 type Notice struct {
 	Identity credentials.Identity // the tenant, domain or user that the limit is for; other fields are empty
-	Percent  int                  // 80, 90 or 100
-	Used                          // as it is now, which may be more
+	Percent  int                  // 80, 90 or 100: the highest that is reached and was not told
+	Usage    Usage                // of the limit as it is now, which may be more
 }
 
 // percentages are those that are told.
@@ -35,22 +35,24 @@ const (
 	claimTime = 2 * time.Minute
 )
 
-// due returns the percentages of a limit that are reached by a number of recipients and
-// were not told.
-func due(u store.Usage, limit Limit, used int64) (list []int) {
-	for _, percent := range percentages {
-		told := u.NoticedMax == limit.Max && u.Noticed >= percent
-		if !told && limit.Max > 0 && float64(used)*100 >= float64(limit.Max)*float64(percent) {
-			list = append(list, percent)
+// due returns the highest percentage of a limit that is reached by a number of recipients,
+// or 0 if there is none or it was told.
+func due(u store.Usage, limit Limit, used int64) (percent int) {
+	for _, p := range percentages {
+		if limit.Max > 0 && float64(used)*100 >= float64(limit.Max)*float64(p) {
+			percent = p
 		}
 	}
-	return list
+	if u.NoticedMax == limit.Max && u.Noticed >= percent {
+		return 0
+	}
+	return percent
 }
 
 // mayNotify reports whether a percentage may be reached that was not told. The caller
 // must hold a.mu.
 func (a *allowance) mayNotify() bool {
-	return a.asked.Interval != Hourly && len(due(a.usage, a.asked, a.usage.Used+a.usage.Held)) > 0
+	return a.asked.Interval != Hourly && due(a.usage, a.asked, a.usage.Used+a.usage.Held) > 0
 }
 
 // notify tells what is to be told of all limits.
@@ -73,7 +75,7 @@ func (l *Limiter) notifyOf(ctx context.Context, a *allowance, id credentials.Ide
 	ctx, cancel := context.WithTimeout(ctx, claimTime)
 	defer cancel()
 	u, err := l.look(ctx, a, id, limit)
-	if err != nil || len(due(u, limit, u.Used)) == 0 {
+	if err != nil || due(u, limit, u.Used) == 0 {
 		return err
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
@@ -93,15 +95,16 @@ func (l *Limiter) notifyOf(ctx context.Context, a *allowance, id credentials.Ide
 	if u, err = l.look(ctx, a, id, limit); err != nil { // another process may have told it
 		return err
 	}
-	for _, percent := range due(u, limit, u.Used) {
-		n := Notice{Identity: limit.of(id), Percent: percent, Used: Used{Limit: limit, Used: u.Used}}
-		n.Begin, n.End = limit.Period(u.Period)
-		if err := l.tell(ctx, n); err != nil {
-			return err
-		}
-		if err := l.Store.SetNoticed(ctx, u.Scope, u.Period, percent, limit.Max); err != nil {
-			return err
-		}
+	n := Notice{Identity: limit.of(id), Percent: due(u, limit, u.Used), Usage: Usage{Limit: limit, Used: u.Used}}
+	if n.Percent == 0 {
+		return nil
+	}
+	n.Usage.Begin, n.Usage.End = limit.Period(u.Period)
+	if err := l.tell(ctx, n); err != nil {
+		return err
+	}
+	if err := l.Store.SetNoticed(ctx, u.Scope, u.Period, n.Percent, limit.Max); err != nil {
+		return err
 	}
 	_, err = l.look(ctx, a, id, limit)
 	return err

@@ -30,7 +30,7 @@ func (t *teller) notify(_ context.Context, n limits.Notice) error {
 		}
 		return errors.New("no mail")
 	}
-	t.list = append(t.list, fmt.Sprintf("%s/%s %d%% of %d until %s", n.Identity.Tenant, n.Identity.Username, n.Percent, n.Max, n.End.Format("01-02")))
+	t.list = append(t.list, fmt.Sprintf("%s/%s %d%% of %d until %s", n.Identity.Tenant, n.Identity.Username, n.Percent, n.Usage.Max, n.Usage.End.Format("01-02")))
 	return nil
 }
 
@@ -75,8 +75,8 @@ func TestNotices(t *testing.T) {
 		p.sends(a, billing, 5)
 		told.told(t)
 		time.Sleep(time.Minute)
-		p.sends(a, billing, 15) // two at once
-		told.told(t, "acme/ 90% of 100 until 02-01", "acme/ 100% of 100 until 02-01")
+		p.sends(a, billing, 15) // over two of them: only the higher is told
+		told.told(t, "acme/ 100% of 100 until 02-01")
 		send(a, billing, 1)
 		send(b, billing, 1)
 		told.told(t)
@@ -120,7 +120,7 @@ func TestNoticeLater(t *testing.T) {
 		applyAll(t, p.st)
 		time.Sleep(5 * time.Second)
 		told.sort()
-		told.told(t, "acme/u1 80% of 10 until 01-02", "acme/u2 100% of 10 until 01-02", "acme/u2 80% of 10 until 01-02", "acme/u2 90% of 10 until 01-02")
+		told.told(t, "acme/u1 80% of 10 until 01-02", "acme/u2 100% of 10 until 01-02")
 	})
 }
 
@@ -179,7 +179,7 @@ func TestNoticeAfterAChange(t *testing.T) {
 				}
 				p.set(limits.Limit{Max: 10}) // as it was
 				p.refuses(l, billing, 1, 550, usedUp10)
-				told.told(t, "acme/ 80% of 10 until 02-01", "acme/ 90% of 10 until 02-01", "acme/ 100% of 10 until 02-01")
+				told.told(t, "acme/ 100% of 10 until 02-01")
 			})
 		})
 	}
