@@ -180,7 +180,8 @@ type Backlog struct {
 }
 
 // ErrFull means that a Spool has no room for what it was given: the disk is
-// full, or a quota is used up. Adapters return it wrapped, if they can tell.
+// full, or a quota is used up. Nothing of it is kept. Adapters return it wrapped, if
+// they can tell.
 var ErrFull = errors.New("store: no room left")
 
 // KeyTime is for how long Put keeps a Key.

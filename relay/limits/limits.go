@@ -153,7 +153,7 @@ func (l *Limiter) settle(ctx context.Context, parts []part, n int64, err error) 
 }
 
 // notTaken returns how many of n recipients Next has not taken. It is known only if Next
-// refused the message: after any other error the Spool may have kept it.
+// refused the message, or the Spool is full: after any other error it may have been kept.
 func notTaken(n int64, err error) (back int64, known bool) {
 	var refused *relay.RefusedError
 	var busy *relay.BusyError
@@ -162,7 +162,7 @@ func notTaken(n int64, err error) (back int64, known bool) {
 		return 0, true
 	case errors.As(err, &refused) && refused.Partial:
 		return min(n, int64(len(refused.Recipients))), true
-	case errors.As(err, &refused), errors.As(err, &busy), errors.Is(err, store.ErrTaken), !relay.Temporary(err):
+	case errors.As(err, &refused), errors.As(err, &busy), errors.Is(err, store.ErrTaken), errors.Is(err, store.ErrFull), !relay.Temporary(err):
 		return n, true
 	}
 	return 0, false

@@ -3,6 +3,7 @@ package limits_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,7 +125,7 @@ func TestNotTaken(t *testing.T) {
 		defer p.stop()
 		l := p.node()
 		defer p.run(l)()
-		for _, err := range []error{&relay.ReplyError{Code: 554, Text: "no"}, &relay.RefusedError{Recipients: make([]relay.RefusedRecipient, 1)}, store.ErrTaken} {
+		for _, err := range []error{&relay.ReplyError{Code: 554, Text: "no"}, &relay.RefusedError{Recipients: make([]relay.RefusedRecipient, 1)}, store.ErrTaken, fmt.Errorf("put: %w", store.ErrFull)} {
 			p.fail = err
 			for range 30 {
 				if got := send(l, billing, 3); !errors.Is(got, err) {

@@ -79,6 +79,26 @@ func TestPutWhoseAnswerIsLost(t *testing.T) {
 	})
 }
 
+// A Spool that is full has kept nothing of the message, except that a call before may have
+// kept it. Then the error says nothing about that.
+func TestFullAfterALostAnswer(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		var puts atomic.Int64
+		b.q.Spool = &badSpool{Spool: b.spool, put: func(_ context.Context, put func() error) error {
+			if puts.Add(1) == 1 {
+				return errors.Join(put(), errCut)
+			}
+			return fmt.Errorf("put: %w", store.ErrFull)
+		}}
+	}, func(b *bench) {
+		err := b.q.Forward(t.Context(), message(1, "a@acme.example", "r@example.com"))
+		var reply *relay.ReplyError
+		if !errors.As(err, &reply) || reply.Code != 452 || errors.Is(err, store.ErrFull) {
+			t.Errorf("got %v, want 452 and no store.ErrFull", err)
+		}
+	})
+}
+
 func TestSettleWhoseAnswerIsLost(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error

@@ -20,7 +20,7 @@ import (
 // An error means that the message was not taken, and that the same may work later.
 // It carries the reply 452 4.3.1 if the Spool is full, and otherwise 451 4.3.0. If
 // the Spool fails twice, or ctx ends during the call, the message may be delivered
-// all the same. If the user has sent a message with this Key within a day, the error
+// all the same; not if the error matches [store.ErrFull]. If the user has sent a message with this Key within a day, the error
 // is a [*relay.TakenError]. If the Spool has another message of this ID, the error matches
 // [store.ErrTaken]. Received is part of a message: a program that hands on the same
 // message again must set it, because zero means the time of the call. See
@@ -71,7 +71,11 @@ func (q *Queue) put(ctx context.Context, mail *store.Mail, ds []store.Delivery, 
 		return err
 	}
 	q.logger().Warn("queue: a message can't be kept, trying once more", "id", m.ID, "error", err)
-	return q.Spool.Put(ctx, *mail, ds, m.Content(), events...)
+	err = q.Spool.Put(ctx, *mail, ds, m.Content(), events...)
+	if errors.Is(err, store.ErrFull) { // which says that nothing is kept, but the first call may have kept the message
+		err = fmt.Errorf("%v: %w", err, syscall.ENOSPC)
+	}
+	return err
 }
 
 // duplicate returns the DuplicateError that err is, or nil.
