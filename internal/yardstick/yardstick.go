@@ -80,12 +80,12 @@ func (s *side) calibrate(b *testing.B) {
 
 func (s *side) turn(b *testing.B) {
 	b.Helper()
-	cpu, start := cpuTime(), time.Now()
+	cpu, start := CPUTime(), time.Now()
 	if err := s.load(s.n); err != nil {
 		b.Fatal(err)
 	}
 	s.rates = append(s.rates, float64(s.n)/time.Since(start).Seconds())
-	s.cpu += cpuTime() - cpu
+	s.cpu += CPUTime() - cpu
 }
 
 // perRound returns the processor time of a round.

@@ -3,10 +3,14 @@ package conformance_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
+	"github.com/gatepost-mail/gatepost/internal/yardstick"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/store"
@@ -14,21 +18,36 @@ import (
 
 // BenchmarkHistory applies what has waited: messages that were accepted and delivered,
 // of so many tenants, and recorded in the order in which a queue records them. Its
-// metric is how many events a second are applied.
+// metrics are how many events a second are applied, and the processor time that this
+// process and the database server need for one.
 func BenchmarkHistory(b *testing.B) {
 	const messages = 25_000
 	for _, backend := range databases() {
 		for _, tenants := range []int{1, 1000} {
 			b.Run(fmt.Sprintf("%s/tenants=%d", backend.name, tenants), func(b *testing.B) {
 				st := backend.open(b, backend.create(b))
-				h := &history.History{Store: st}
+				var published atomic.Int64
+				h := &history.History{Store: st, Publish: func(_ context.Context, events []store.Event) error {
+					published.Add(int64(len(events)))
+					return nil
+				}}
+				var ours, servers time.Duration
 				for b.Loop() {
 					b.StopTimer()
 					recordMessages(b, st, messages, tenants)
+					published.Store(0)
+					runtime.GC() // of what made the events
+					ours, servers = ours-yardstick.CPUTime(), servers-services.CPUTime()
 					b.StartTimer()
-					applyAll(b, h)
+					applyAll(b, h, func() bool { return published.Load() >= 2*messages })
+					b.StopTimer()
+					ours, servers = ours+yardstick.CPUTime(), servers+services.CPUTime()
+					b.StartTimer()
 				}
-				b.ReportMetric(float64(2*messages*b.N)/b.Elapsed().Seconds(), "events/s")
+				events := float64(2 * messages * b.N)
+				b.ReportMetric(events/b.Elapsed().Seconds(), "events/s")
+				b.ReportMetric(float64(ours.Microseconds())/events, "cpu-us/event")
+				b.ReportMetric(float64(servers.Microseconds())/events, "server-us/event")
 			})
 		}
 	}
@@ -76,13 +95,17 @@ func interleaved(a, b []store.Event) func(yield func(store.Event) bool) {
 	}
 }
 
-// applyAll runs a History until nothing waits.
-func applyAll(t testing.TB, h *history.History) {
+// applyAll runs a History until nothing waits. It asks for that, which takes time itself,
+// only if nearly reports true.
+func applyAll(t testing.TB, h *history.History, nearly func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
 	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if !nearly() && time.Now().Before(end) {
+			continue
+		}
 		j, err := h.Backlog(t.Context())
 		if err != nil {
 			t.Fatal(err)
