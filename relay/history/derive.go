@@ -93,12 +93,27 @@ type countKey struct {
 	domain, username string
 }
 
-// sortEvents puts the events of one recipient in the order in which they happened,
-// and recipients into the order of the store's keys.
-func sortEvents(events []store.Event) {
-	slices.SortStableFunc(events, func(a, b store.Event) int {
-		return cmp.Or(a.Received.Compare(b.Received), strings.Compare(a.Mail, b.Mail), cmp.Compare(a.N, b.N), happened(&a, &b))
+// sorted returns the events of records with those of one recipient in the order in which
+// they happened, and recipients by the time at which their mail was received. It sorts
+// pointers, because an event has 400 bytes.
+func sorted(records []store.Record) []store.Event {
+	var pointers []*store.Event
+	for i := range records {
+		for j := range records[i].Events {
+			pointers = append(pointers, &records[i].Events[j])
+		}
+	}
+	slices.SortStableFunc(pointers, func(a, b *store.Event) int {
+		if c := a.Received.Compare(b.Received); c != 0 {
+			return c
+		}
+		return cmp.Or(strings.Compare(a.Mail, b.Mail), cmp.Compare(a.N, b.N), happened(a, b))
 	})
+	events := make([]store.Event, len(pointers))
+	for i, e := range pointers {
+		events[i] = *e
+	}
+	return events
 }
 
 // happened compares two events of one recipient.
@@ -118,9 +133,11 @@ func looks(k store.EventKind) bool {
 // the trails that may be too long.
 func derive(events []store.Event, before map[activityKey]store.Activity) store.Changes {
 	d := deriver{
-		before: before,
-		of:     make(map[activityKey]int, len(events)),
-		counts: make(map[countKey]*store.Count),
+		before:  before,
+		of:      make(map[activityKey]int, len(events)),
+		changes: make([]store.ActivityChange, 0, len(events)),
+		list:    make([]recipient, 0, len(events)),
+		counts:  make(map[countKey]*store.Count),
 	}
 	for i := range events {
 		e := &events[i]
@@ -130,17 +147,16 @@ func derive(events []store.Event, before map[activityKey]store.Activity) store.C
 			d.event(e)
 		}
 	}
-	c := store.Changes{Activities: make([]store.ActivityChange, len(d.list))}
 	for i := range d.list {
-		r := &d.list[i]
-		r.change.Trail = string(r.trail)
+		r, change := &d.list[i], &d.changes[i]
+		change.Trail = string(r.trail)
 		if r.before != "" {
-			if long := r.before + r.change.Trail; shorten(long) != long {
-				r.change.TrailWas, r.change.Trail = len(r.before), shorten(long)
+			if long := r.before + change.Trail; shorten(long) != long {
+				change.TrailWas, change.Trail = len(r.before), shorten(long)
 			}
 		}
-		c.Activities[i] = r.change
 	}
+	c := store.Changes{Activities: d.changes}
 	for _, count := range d.counts {
 		if *count != (store.Count{Tenant: count.Tenant, Hour: count.Hour, Domain: count.Domain, Username: count.Username}) {
 			c.Counts = append(c.Counts, *count)
@@ -155,15 +171,16 @@ func derive(events []store.Event, before map[activityKey]store.Activity) store.C
 }
 
 type deriver struct {
-	before map[activityKey]store.Activity
-	of     map[activityKey]int // index in list
-	list   []recipient
-	counts map[countKey]*store.Count
+	before  map[activityKey]store.Activity
+	of      map[activityKey]int // index in changes and list
+	changes []store.ActivityChange
+	list    []recipient
+	counts  map[countKey]*store.Count
+	one     []byte // an event of a trail
 }
 
-// A recipient is the change of an activity while it is made.
+// A recipient is what is known of an activity while its change is made.
 type recipient struct {
-	change store.ActivityChange
 	trail  []byte
 	before string // the trail before; empty if it stays as it is
 
@@ -176,31 +193,34 @@ type recipient struct {
 }
 
 // recipient returns the change of an event's activity.
-func (d *deriver) recipient(key activityKey) *recipient {
+func (d *deriver) recipient(key activityKey) (*recipient, *store.ActivityChange) {
 	i, ok := d.of[key]
 	if !ok {
 		i = len(d.list)
 		d.of[key] = i
-		r := recipient{change: store.ActivityChange{Activity: store.Activity{Tenant: key.tenant, Mail: key.mail, N: key.n}}}
+		d.changes = append(d.changes, store.ActivityChange{})
+		d.list = append(d.list, recipient{})
+		r, c := &d.list[i], &d.changes[i]
+		c.Tenant, c.Mail, c.N = key.tenant, key.mail, key.n
 		if a, ok := d.before[key]; ok {
-			r.change.Was, r.order, r.before = a.Order, a.Order, a.Trail
+			c.Was, r.order, r.before = a.Order, a.Order, a.Trail
 			r.late = phaseOf(a.Order) == phaseLate
 			if r.late || phaseOf(a.Order) == phaseEnd {
 				r.ended = a.State
 			}
 		}
-		d.list = append(d.list, r)
 	}
-	return &d.list[i]
+	return &d.list[i], &d.changes[i]
 }
 
 // event adds an event of a recipient of a mail.
 func (d *deriver) event(e *store.Event) {
-	r := d.recipient(activityKey{e.Tenant, e.Mail, e.N})
-	fill(&r.change.Activity, e)
-	r.trail = appendTrail(r.trail, e)
+	r, c := d.recipient(activityKey{e.Tenant, e.Mail, e.N})
+	fill(&c.Activity, e)
+	d.one = appendEvent(d.one[:0], e)
+	r.trail = appendEntry(r.trail, d.one)
 	d.count(r, e)
-	become(&r.change.Activity, e)
+	become(&c.Activity, e)
 	r.order = max(r.order, orderOf(e))
 }
 
@@ -315,8 +335,8 @@ func (d *deriver) refusal(e *store.Event) {
 	if e.Kind == store.EventRefused {
 		d.hour(e).Rejected += int64(times)
 	}
-	r := d.recipient(activityKey{e.Tenant, refusalID(e), 0})
-	a := &r.change.Activity
+	_, c := d.recipient(activityKey{e.Tenant, refusalID(e), 0})
+	a := &c.Activity
 	if e.Field != fieldOmitted {
 		fill(a, e)
 	} else if a.Received.IsZero() || e.Received.Before(a.Received) {

@@ -373,7 +373,7 @@ func TestTrail(t *testing.T) {
 // No trail makes the decoder panic, or take much memory.
 func FuzzTrail(f *testing.F) {
 	e := newLife("m1", 0).then(store.EventDelivered, 1).events[0]
-	f.Add(string(appendTrail(nil, &e)))
+	f.Add(string(appendEntry(nil, appendEvent(nil, &e))))
 	f.Add("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
 	f.Add("\x03\x01\xff\xff")
 	f.Fuzz(func(t *testing.T, trail string) {
@@ -392,8 +392,7 @@ func BenchmarkDerive(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		sortEvents(events)
-		derive(events, nil)
+		derive(sorted([]store.Record{{Events: events}}), nil)
 	}
 	b.ReportMetric(float64(b.N*len(events))/b.Elapsed().Seconds(), "events/s")
 }

@@ -100,6 +100,5 @@ func shorten(trail string) string {
 		b = append(b, e.raw...)
 	}
 	mark := binary.AppendUvarint([]byte{trailMark}, uint64(leftOut))
-	b = binary.AppendUvarint(b, uint64(len(mark)))
-	return string(append(b, mark...))
+	return string(appendEntry(b, mark))
 }

@@ -92,7 +92,7 @@ func TestEndlessRetries(t *testing.T) {
 func TestShortenUnknown(t *testing.T) {
 	var trail []byte
 	for _, e := range manyRetries(150).events {
-		trail = appendTrail(trail, &e)
+		trail = appendEntry(trail, appendEvent(nil, &e))
 	}
 	unknown := "\x02\x09x" + "\x00"
 	marks := fmt.Sprintf("\x02%c\x05\x02%c\x07", trailMark, trailMark)

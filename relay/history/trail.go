@@ -14,25 +14,30 @@ import (
 // have.
 const trailVersion = 1
 
-// appendTrail adds an event to a trail.
-func appendTrail(trail []byte, e *store.Event) []byte {
-	b := make([]byte, 0, 128)
+// appendEntry adds an event, or a mark, to a trail.
+func appendEntry(trail, entry []byte) []byte {
+	trail = binary.AppendUvarint(trail, uint64(len(entry)))
+	return append(trail, entry...)
+}
+
+// appendEvent encodes an event for a trail.
+func appendEvent(b []byte, e *store.Event) []byte {
 	b = append(b, trailVersion)
 	b = binary.AppendUvarint(b, uint64(e.Kind))
 	b = binary.AppendVarint(b, e.Time.UnixMicro())
 	b = binary.AppendVarint(b, int64(e.Attempt))
 	b = binary.AppendVarint(b, int64(e.Reply.Code))
-	remote, _ := e.Remote.MarshalBinary() // never fails
-	for _, s := range []string{e.ID, e.Reply.Enhanced, e.Reply.Text, e.Reply.Host, e.Reason, string(remote)} {
+	for _, s := range []string{e.ID, e.Reply.Enhanced, e.Reply.Text, e.Reply.Host, e.Reason} {
 		s = clip(s)
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
+	remote, _ := e.Remote.MarshalBinary() // never fails
+	b = appendEntry(b, remote)
 	if !e.NextAttempt.IsZero() {
 		b = binary.AppendVarint(b, e.NextAttempt.UnixMicro())
 	}
-	trail = binary.AppendUvarint(trail, uint64(len(b)))
-	return append(trail, b...)
+	return b
 }
 
 // eventsOf returns the events of an activity in the order in which they happened, and

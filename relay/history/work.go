@@ -68,7 +68,7 @@ func (w *worker) turn(ctx context.Context) time.Duration {
 		w.failed++
 		return 0
 	case err != nil: // fewer events may take less time than there is
-		w.limit = max(w.limit/2, 1)
+		w.limit = max(min(w.limit, publishAtOnce)/2, 1)
 		w.h.report(ctx, failApply, err)
 		return w.backoff()
 	}
@@ -136,8 +136,7 @@ func (h *History) step(ctx context.Context, limit int) (int, error) {
 	if err != nil || len(ids) == 0 {
 		return len(events), err
 	}
-	sortEvents(events)
-	for some := range slices.Chunk(events, limit) { // one record may have more
+	for some := range slices.Chunk(events, min(limit, publishAtOnce)) {
 		if err := h.publish(ctx, some); err != nil {
 			return 0, fmt.Errorf("history: publish events: %w", err)
 		}
@@ -151,7 +150,8 @@ func (h *History) step(ctx context.Context, limit int) (int, error) {
 	return len(events), h.Store.Apply(ctx, ids, derive(events, before))
 }
 
-// records returns the oldest records that can be read. It sets the others aside.
+// records returns the oldest records that can be read, and their events in order. It
+// sets the others aside.
 func (h *History) records(ctx context.Context, limit int) (ids []string, events []store.Event, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
@@ -160,11 +160,9 @@ func (h *History) records(ctx context.Context, limit int) (ids []string, events 
 		if err != nil || len(records) == 0 {
 			return nil, nil, err
 		}
-		for i := range records {
-			r := &records[i]
+		for _, r := range records {
 			if r.Damage == "" {
 				ids = append(ids, r.ID)
-				events = append(events, r.Events...)
 				continue
 			}
 			h.logger().Error("history: a damaged record is set aside", "record", r.ID, "damage", r.Damage)
@@ -172,6 +170,7 @@ func (h *History) records(ctx context.Context, limit int) (ids []string, events 
 				return nil, nil, err
 			}
 		}
+		events = sorted(records)
 	}
 	return ids, events, nil
 }
