@@ -294,8 +294,8 @@ func scanActivity(rows *sql.Rows, more ...any) (a store.Activity, id int64, err 
 	var day, folded, received, updated, next, erased int64
 	var domain, username, sender, author, recipient, subject, messageID, enhanced, said, host, field, reason []byte
 	err = rows.Scan(append([]any{
-		&id, &a.Mail, &a.Tenant, &a.N, &day, &folded, &received, &domain, &username, &a.State, &a.Order, &updated, &a.Attempt, &next, &a.Reply.Code,
-		&a.Size, &a.Times, &erased, &sender, &author, &recipient, &subject, &messageID, &enhanced, &said, &host, &field, &reason,
+		&id, &a.Mail, &a.Tenant, &a.N, &day, &folded, &received, &a.State, &a.Order, &updated, &a.Attempt, &next, &a.Reply.Code,
+		&a.Size, &a.Times, &erased, &domain, &username, &sender, &author, &recipient, &subject, &messageID, &enhanced, &said, &host, &field, &reason,
 	}, more...)...)
 	a.Received, a.Updated, a.Erased = time.UnixMicro(received).UTC(), time.UnixMicro(updated).UTC(), erased != 0
 	if next != 0 {

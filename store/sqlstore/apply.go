@@ -23,7 +23,7 @@ func (s *Store) Apply(ctx context.Context, records []string, c store.Changes) er
 // A change is what Apply does in its transaction.
 type change struct {
 	records, activities, counts, usages []statement
-	was                                 []store.ActivityChange
+	was                                 []*store.ActivityChange
 	grants                              map[int64][][]any // see takeFromGrants
 }
 
@@ -49,6 +49,9 @@ func (s *Store) applyChanges(ctx context.Context, records []string, c store.Chan
 		if err := tx.checkOrders(ctx, ch.was); err != nil {
 			return err
 		}
+		if err := tx.planOnce(ctx); err != nil {
+			return err
+		}
 		if _, err := tx.run(ctx, ch.activities); err != nil {
 			return err
 		}
@@ -58,7 +61,7 @@ func (s *Store) applyChanges(ctx context.Context, records []string, c store.Chan
 		if _, err := tx.run(ctx, ch.usages); err != nil {
 			return err
 		}
-		return tx.takeFromGrants(ctx, ch.grants)
+		return errors.Join(tx.planAnew(ctx), tx.takeFromGrants(ctx, ch.grants))
 	})
 }
 
@@ -66,7 +69,7 @@ func (s *Store) applyChanges(ctx context.Context, records []string, c store.Chan
 // two transactions lock them in the same order.
 func (s *Store) planChange(ctx context.Context, records []string, c store.Changes) (ch *change, err error) {
 	ch = new(change)
-	var keys, activities, counts [][]any
+	var keys [][]any
 	records = slices.Sorted(slices.Values(records))
 	for i, id := range records {
 		if !isRecord(id) || i > 0 && id == records[i-1] {
@@ -74,28 +77,18 @@ func (s *Store) planChange(ctx context.Context, records []string, c store.Change
 		}
 		keys = append(keys, []any{recordPrefix + id})
 	}
-	changed := slices.SortedFunc(slices.Values(c.Activities), func(a, b store.ActivityChange) int {
-		return cmp.Or(cmp.Compare(a.Mail, b.Mail), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.N, b.N))
-	})
-	for i := range changed {
-		row, err := activityRow(&changed[i].Activity)
-		if err != nil {
-			return nil, err
-		}
-		activities = append(activities, row)
-		if changed[i].Was != 0 || changed[i].TrailWas != 0 {
-			ch.was = append(ch.was, changed[i])
+	activities, err := sortedChanges(c.Activities)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range activities {
+		if a.Was != 0 || a.TrailWas != 0 {
+			ch.was = append(ch.was, a)
 		}
 	}
-	added := slices.SortedFunc(slices.Values(c.Counts), func(a, b store.Count) int {
-		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), a.Hour.Compare(b.Hour), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Username, b.Username))
-	})
-	for i := range added {
-		row, err := countRow(&added[i])
-		if err != nil {
-			return nil, err
-		}
-		counts = append(counts, row)
+	counts, err := sortedCounts(c.Counts)
+	if err != nil {
+		return nil, err
 	}
 	usages, grants, err := charges(c.Charges)
 	if err != nil {
@@ -104,9 +97,44 @@ func (s *Store) planChange(ctx context.Context, records []string, c store.Change
 	ch.grants = grants
 	return ch, errors.Join(
 		s.plan(ctx, &ch.records, deleteMails, keys),
-		s.plan(ctx, &ch.activities, s.upsertActivities(), activities),
-		s.plan(ctx, &ch.counts, s.upsertCounts(), counts),
+		s.planEach(ctx, &ch.activities, s.upsertActivities(), len(activities), func(args []any, i int) []any { return activityRow(args, &activities[i].Activity) }),
+		s.planEach(ctx, &ch.counts, s.upsertCounts(), len(counts), func(args []any, i int) []any { return countRow(args, counts[i]) }),
 		s.plan(ctx, &ch.usages, s.upsertUsages(), usages))
+}
+
+// sortedChanges checks changes and returns them in the order of their keys. It returns
+// pointers, because a change has 500 bytes.
+func sortedChanges(list []store.ActivityChange) ([]*store.ActivityChange, error) {
+	sorted := make([]*store.ActivityChange, len(list))
+	for i := range list {
+		if err := fitsActivity(&list[i].Activity); err != nil {
+			return nil, err
+		}
+		sorted[i] = &list[i]
+	}
+	slices.SortFunc(sorted, func(a, b *store.ActivityChange) int {
+		if c := strings.Compare(a.Mail, b.Mail); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.N, b.N))
+	})
+	return sorted, nil
+}
+
+// sortedCounts checks counts and returns them in the order of their keys.
+func sortedCounts(list []store.Count) ([]*store.Count, error) {
+	sorted := make([]*store.Count, len(list))
+	for i := range list {
+		c := &list[i]
+		if err := errors.Join(fits(string(c.Tenant)), fitsLong(c.Domain, c.Username)); err != nil {
+			return nil, err
+		}
+		sorted[i] = c
+	}
+	slices.SortFunc(sorted, func(a, b *store.Count) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), a.Hour.Compare(b.Hour), cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Username, b.Username))
+	})
+	return sorted, nil
 }
 
 var (
@@ -116,13 +144,12 @@ var (
 
 // checkOrders returns ErrConflict if an activity's Order is not Was, or its Trail has not
 // the length TrailWas. Their rows stay locked. Trails that are replaced are empty then.
-func (t tx) checkOrders(ctx context.Context, changes []store.ActivityChange) error {
+func (t tx) checkOrders(ctx context.Context, changes []*store.ActivityChange) error {
 	if len(changes) == 0 {
 		return nil
 	}
 	var keys, replaced [][]any
-	for i := range changes {
-		c := &changes[i]
+	for i, c := range changes {
 		keys = append(keys, []any{c.Mail, string(c.Tenant), c.N})
 		if c.TrailWas != 0 {
 			replaced = append(replaced, keys[i])
@@ -152,33 +179,46 @@ func (t tx) checkOrders(ctx context.Context, changes []store.ActivityChange) err
 }
 
 const (
-	activityColumns = `mail, tenant, n, day, folded, received, domain, username, state, ord, updated, attempt, next, code, size, times, erased,
-		sender, author, recipient, subject, message_id, enhanced, said, host, field, reason`
+	activityColumns = `mail, tenant, n, day, folded, received, state, ord, updated, attempt, next, code, size, times, erased,
+		domain, username, sender, author, recipient, subject, message_id, enhanced, said, host, field, reason`
 	countColumns = `tenant, hour, domain, username, accepted, delivered, deferred, soft, hard, rejected, canceled, bytes`
 )
 
-// activityRow returns the row of an activity, the trail last.
-func activityRow(a *store.Activity) ([]any, error) {
-	if err := errors.Join(fits(string(a.Tenant)), shorter(maxID, []string{a.Mail}), fitsLong(a.Domain, a.Username, a.From, a.Author, a.Recipient,
-		a.Subject, a.MessageID, a.Reply.Enhanced, a.Reply.Host, a.Field), shorter(maxReason, []string{a.Reply.Text, a.Reason})); err != nil {
-		return nil, err
-	}
-	return []any{
-		a.Mail, string(a.Tenant), a.N, dayOf(a.Received), folded(a.Tenant, a.Recipient), a.Received.UnixMicro(), []byte(a.Domain), []byte(a.Username),
-		int64(a.State), a.Order, a.Updated.UnixMicro(), a.Attempt, microOf(a.NextAttempt), a.Reply.Code, a.Size, a.Times, 0,
-		[]byte(a.From), []byte(a.Author), []byte(a.Recipient), []byte(a.Subject), []byte(a.MessageID),
-		[]byte(a.Reply.Enhanced), []byte(a.Reply.Text), []byte(a.Reply.Host), []byte(a.Field), []byte(a.Reason), []byte(a.Trail),
-	}, nil
+// fitsActivity returns an error if a text of an activity is too long.
+func fitsActivity(a *store.Activity) error {
+	return errors.Join(fits(string(a.Tenant)), shorter(maxID, []string{a.Mail}), fitsLong(a.Domain, a.Username, a.From, a.Author, a.Recipient,
+		a.Subject, a.MessageID, a.Reply.Enhanced, a.Reply.Host, a.Field), shorter(maxReason, []string{a.Reply.Text, a.Reason}))
 }
 
-func countRow(c *store.Count) ([]any, error) {
-	if err := errors.Join(fits(string(c.Tenant)), fitsLong(c.Domain, c.Username)); err != nil {
-		return nil, err
+// activityRow appends the row of an activity, the trail last.
+func activityRow(row []any, a *store.Activity) []any {
+	row = append(row,
+		a.Mail, string(a.Tenant), a.N, dayOf(a.Received), folded(a.Tenant, a.Recipient), a.Received.UnixMicro(),
+		int64(a.State), a.Order, a.Updated.UnixMicro(), a.Attempt, microOf(a.NextAttempt), a.Reply.Code, a.Size, a.Times, 0)
+	return appendBlobs(row, a.Domain, a.Username, a.From, a.Author, a.Recipient, a.Subject, a.MessageID,
+		a.Reply.Enhanced, a.Reply.Text, a.Reply.Host, a.Field, a.Reason, a.Trail)
+}
+
+// countRow appends the row of a count.
+func countRow(row []any, c *store.Count) []any {
+	row = append(row, string(c.Tenant), c.Hour.UnixMicro())
+	row = appendBlobs(row, c.Domain, c.Username)
+	return append(row, c.Accepted, c.Delivered, c.Deferred, c.SoftBounced, c.HardBounced, c.Rejected, c.Canceled, c.Bytes)
+}
+
+// appendBlobs appends texts as []byte. One array has the bytes of all of them.
+func appendBlobs(row []any, texts ...string) []any {
+	n := 0
+	for _, text := range texts {
+		n += len(text)
 	}
-	return []any{
-		string(c.Tenant), c.Hour.UnixMicro(), []byte(c.Domain), []byte(c.Username),
-		c.Accepted, c.Delivered, c.Deferred, c.SoftBounced, c.HardBounced, c.Rejected, c.Canceled, c.Bytes,
-	}, nil
+	all := make([]byte, 0, n)
+	for _, text := range texts {
+		from := len(all)
+		all = append(all, text...)
+		row = append(row, all[from:len(all):len(all)])
+	}
+	return row
 }
 
 // microOf returns a time as microseconds since 1970, and 0 for the zero time.

@@ -109,6 +109,16 @@ func (t tx) planAnew(ctx context.Context) error {
 	return err
 }
 
+// planOnce ends what planAnew began, for an INSERT of many rows: to plan it takes
+// PostgreSQL a fifth of the time that the INSERT takes.
+func (t tx) planOnce(ctx context.Context) error {
+	if t.s.dialect != Postgres {
+		return nil
+	}
+	_, err := t.ExecContext(ctx, `SET LOCAL plan_cache_mode = force_generic_plan`)
+	return err
+}
+
 // reading calls f, which passes its prepared statements through on. On PostgreSQL
 // they run in a transaction with planAnew.
 func (s *Store) reading(ctx context.Context, f func(on func(*sql.Stmt) *sql.Stmt) error) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -193,7 +194,7 @@ func recordOf(id string, n int, content []byte) store.Record {
 		return store.Record{ID: id, Damage: err.Error()}
 	}
 	for i := range list {
-		list[i].ID = fmt.Sprintf("%s_%d", id, i)
+		list[i].ID = id + "_" + strconv.Itoa(i)
 	}
 	return store.Record{ID: id, Events: list}
 }

@@ -62,6 +62,25 @@ func (s *Store) plan(ctx context.Context, to *[]statement, q rowsQuery, rows [][
 	return nil
 }
 
+// planEach is plan for n rows of a query that is not for keys. add appends the arguments
+// of row i, so that rows need no slices of their own.
+func (s *Store) planEach(ctx context.Context, to *[]statement, q rowsQuery, n int, add func(args []any, i int) []any) error {
+	for done := 0; done < n; {
+		rows := sizeOf(n - done)
+		st, err := s.preparedRows(ctx, q, rows)
+		if err != nil {
+			return err
+		}
+		args := make([]any, 0, rows*strings.Count(q.tuple, "?"))
+		for i := range rows {
+			args = add(args, done+i)
+		}
+		*to = append(*to, statement{prepared: st, args: args, rows: int64(rows)})
+		done += rows
+	}
+	return nil
+}
+
 // atLeastTwo repeats a key that is the only one: MariaDB reads the whole table
 // for a list of one key of several columns, and an index for a list of two.
 func (s *Store) atLeastTwo(q rowsQuery, rows [][]any) [][]any {
