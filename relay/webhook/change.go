@@ -34,7 +34,7 @@ func (m *Manager) AddOnce(ctx context.Context, tenant store.TenantID, id, url st
 	secret := NewSecret()
 	err := m.ready()
 	if err == nil {
-		err = m.fill(&e, url, types, &sealed{Keys: []sealedKey{{Secret: secret.Reveal()}}})
+		err = m.fill(&e, url, types, &sealed{Keys: []sealedKey{{Secret: secret.Reveal(), Made: e.Created}}})
 	}
 	if err == nil {
 		err = m.insert(ctx, &e)
@@ -135,15 +135,36 @@ func (m *Manager) SwitchOn(ctx context.Context, tenant store.TenantID, id string
 // Rotate gives an endpoint a new secret and returns it; nothing shows it again. The old
 // one signs too for [Manager].Overlap, or until EndOverlap.
 func (m *Manager) Rotate(ctx context.Context, tenant store.TenantID, id string) (Entry, credentials.Password, error) {
+	return m.rotate(ctx, tenant, id, time.Time{})
+}
+
+// RotateOnce is Rotate, if the newest secret is still the one that was made at the given
+// time, which is [Entry].SecretSet. So a form that is sent twice makes one secret.
+// [store.ErrConflict]: there is a newer one.
+func (m *Manager) RotateOnce(ctx context.Context, tenant store.TenantID, id string, set time.Time) (Entry, credentials.Password, error) {
+	return m.rotate(ctx, tenant, id, set)
+}
+
+// errNewer is not tried again, unlike a conflict of the Store.
+var errNewer = errors.New("a newer secret was made")
+
+// rotate is RotateOnce; a zero time stands for any secret.
+func (m *Manager) rotate(ctx context.Context, tenant store.TenantID, id string, set time.Time) (Entry, credentials.Password, error) {
 	secret := NewSecret()
 	entry, err := m.change(ctx, "rotate secret", tenant, id, func(e *store.Endpoint) error {
 		k, err := m.open(e)
 		if err != nil {
 			return err
 		}
+		if !set.IsZero() && !k.set().Equal(set) {
+			return errNewer
+		}
 		k.rotate(secret, time.Now(), m.overlap())
 		return m.seal(e, &k)
 	})
+	if errors.Is(err, errNewer) {
+		err = fmt.Errorf("%w: %w", store.ErrConflict, err)
+	}
 	if err != nil {
 		return Entry{}, credentials.Password{}, err
 	}

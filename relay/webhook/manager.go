@@ -87,6 +87,8 @@ type Entry struct {
 	// not; zero if the last one did not fail. It is some seconds late.
 	Failing time.Time
 
+	SecretSet time.Time // when the newest secret was made
+
 	// OldSecretUntil is until when a secret before the last Rotate signs too; zero if
 	// none does.
 	OldSecretUntil time.Time
@@ -199,7 +201,7 @@ func (m *Manager) entry(e *store.Endpoint) (Entry, error) {
 	k, err := m.open(e)
 	return Entry{
 		ID: e.ID, URL: k.URL, Types: typesOf(e), Created: e.Created, Off: e.Off, OffSince: e.OffSince, Failing: e.Failing,
-		OldSecretUntil: k.overlap(time.Now()),
+		SecretSet: k.set(), OldSecretUntil: k.overlap(time.Now()),
 	}, err
 }
 

@@ -88,6 +88,9 @@ func TestManager(t *testing.T) {
 		if err != nil || !rotated.OldSecretUntil.Equal(time.Now().Add(24*time.Hour).Truncate(time.Second)) {
 			t.Errorf("Rotate = %+v, %v", rotated, err)
 		}
+		if _, _, err := m.RotateOnce(t.Context(), "acme", e.ID, e.SecretSet); !errors.Is(err, store.ErrConflict) || rotated.SecretSet.Equal(e.SecretSet) {
+			t.Errorf("RotateOnce of a secret that is not the newest: %v", err)
+		}
 		h.publish(event(3, store.EventDelivered))
 		wait(25 * time.Hour)
 		h.publish(event(4, store.EventDelivered))

@@ -22,6 +22,7 @@ type sealed struct {
 
 type sealedKey struct {
 	Secret string    `json:"secret"`
+	Made   time.Time `json:"made"`
 	Until  time.Time `json:"until,omitzero"` // zero for the newest, which does not end
 }
 
@@ -80,10 +81,18 @@ func (m *Manager) open(e *store.Endpoint) (k sealed, err error) {
 	return k, nil
 }
 
+// set returns when the newest secret was made.
+func (k *sealed) set() time.Time {
+	if len(k.Keys) == 0 {
+		return time.Time{}
+	}
+	return k.Keys[0].Made
+}
+
 // rotate adds a new secret. The old ones end after overlap, or earlier if they would
 // anyway. At most maxSecrets stay.
 func (k *sealed) rotate(secret credentials.Password, now time.Time, overlap time.Duration) {
-	keys := []sealedKey{{Secret: secret.Reveal()}}
+	keys := []sealedKey{{Secret: secret.Reveal(), Made: now.UTC().Truncate(time.Microsecond)}}
 	for _, old := range k.Keys {
 		if end := now.Add(overlap).UTC().Truncate(time.Second); old.Until.IsZero() || old.Until.After(end) {
 			old.Until = end
