@@ -10,6 +10,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
+	"github.com/gatepost-mail/gatepost/relay/suppress"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -43,6 +44,10 @@ type Handler struct {
 	// History is what became of the mail of all tenants. Pages of SMTP users show with it
 	// what was refused and why. Nil means that they show only the last connection.
 	History *history.History
+
+	// Suppressions, if set, is the relay's list of addresses that each tenant does not
+	// send to. The console has screens for it then.
+	Suppressions *suppress.List
 
 	// Parts are the parts that this handler has, in the order of its navigation. The
 	// address of the handler is that of Domains, or leads to the first part. Two

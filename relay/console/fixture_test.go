@@ -73,6 +73,7 @@ func newFixture(t *testing.T) *fixture {
 // complete sets the fields of every part.
 func (f *fixture) complete() {
 	f.withDNS()
+	f.withSuppressions()
 }
 
 func (f *fixture) domain(tenant credentials.Tenant, name string) {

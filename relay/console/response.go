@@ -18,6 +18,9 @@ type response struct {
 	data     any
 	location string
 
+	// sent means that the screen has sent the response itself.
+	sent bool
+
 	// The JSON; nil means no content.
 	document any
 }
@@ -27,6 +30,7 @@ func (req *request) send(a response) {
 		a.status = http.StatusOK
 	}
 	switch {
+	case a.sent:
 	case a.location != "" && req.r.Method != http.MethodPost:
 		req.redirect(req.Root()+a.location, http.StatusSeeOther)
 	case req.asJSON && a.document == nil:

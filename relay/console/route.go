@@ -89,6 +89,9 @@ type screen func(*request) (response, error)
 // routes returns the routes of all parts of the handler.
 func (h *Handler) routes() []route {
 	all := domainRoutes()
+	if h.Suppressions != nil {
+		all = append(all, suppressionRoutes()...)
+	}
 	if h.Domains != nil {
 		all = append(all, dnsRoutes()...)
 	}

@@ -132,6 +132,8 @@ func (req *request) Done() string {
 	switch done := req.r.URL.Query().Get("done"); done {
 	case "domain-added", "domain-deleted", "user-deleted", "renamed", "checked", "key-rotated", "use-txt":
 		return req.T("done." + done)
+	case "suppressed", "unsuppressed":
+		return req.T("done." + done)
 	}
 	return ""
 }
@@ -169,6 +171,13 @@ func (req *request) Moment(t time.Time) moment {
 func (req *request) Exactly(t time.Time) moment {
 	m := req.Moment(t)
 	m.Relative = m.Exact
+	return m
+}
+
+// OnDay returns a time to come of which pages show the day.
+func (req *request) OnDay(t time.Time) moment {
+	m := req.Moment(t)
+	m.Relative = t.In(req.loc).Format(time.DateOnly)
 	return m
 }
 
