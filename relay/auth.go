@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/stack"
 )
 
 // AuthMechanisms lists what EHLO offers: nothing before TLS.
@@ -55,6 +56,7 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 const authTimeout = 45 * time.Second
 
 func (s *session) login(mech, username, password string) error {
+	stack.Grow()
 	if s.failed >= s.srv.maxAuthTries() {
 		return s.deny(mech, username, CauseTooManyTries, replyTooManyTries, nil)
 	}

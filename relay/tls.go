@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/stack"
 )
 
 // setUpTLS checks TLSConfig and sets s.tls to a copy.
@@ -107,6 +109,7 @@ func (s *Server) runHandshake(tc *tls.Conn) (err error) {
 			err = errors.New("panic in TLSConfig")
 		}
 	}()
+	stack.Grow()
 	if err := tc.Handshake(); err != nil {
 		return err
 	}
