@@ -118,18 +118,22 @@ func (q *Queue) deliveries(m *store.Mail, to []relay.Recipient) []store.Delivery
 
 // keep decides whether the message can wait for its delivery in memory. If so
 // it leases the deliveries to this node, and returns the work to be done once
-// they are in the spool. Their first attempt is counted with that.
+// they are in the spool. Their first attempt is counted with that. Of a large
+// message only the envelope waits, and load reads the content from the Spool.
 func (q *Queue) keep(ctx context.Context, mail *store.Mail, ds []store.Delivery, m *relay.Message) []*job {
 	node := q.nodeID()
 	kept, ok := m.Retain()
-	if !ok || node == "" {
+	if node == "" || !ok && m.Size() <= maxInMemory {
 		return nil
 	}
 	p := newParcel(mail)
-	kept.Key, kept.Fingerprint = "", "" // Put keeps them, and the next Forwarder must not
-	p.mail.Key, p.mail.Fingerprint = "", ""
-	p.message = kept
-	p.charge = parcelCost + m.Size() + int64(len(ds))*deliveryCost
+	p.mail.Key, p.mail.Fingerprint = "", "" // Put keeps them, and the next Forwarder must not
+	p.charge = parcelCost + int64(len(ds))*deliveryCost
+	if ok {
+		kept.Key, kept.Fingerprint = "", ""
+		p.message = kept
+		p.charge += m.Size()
+	}
 	leased := slices.Clone(ds)
 	for i := range leased {
 		d := &leased[i]

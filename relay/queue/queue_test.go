@@ -82,6 +82,33 @@ func TestLargeMessagesComeFromAFile(t *testing.T) {
 	})
 }
 
+// A large message is leased in the step that keeps it. To lease it afterwards would be
+// another commit, which others wait for.
+func TestLargeMessagesAreLeasedAsTheyAreKept(t *testing.T) {
+	var down atomic.Bool
+	inBubble(t, func(b *bench) {
+		lease := func(_ context.Context, lease func() ([]store.Leased, error)) ([]store.Leased, error) {
+			if down.Load() {
+				return nil, errors.New("down")
+			}
+			return lease()
+		}
+		b.q.Spool = &badSpool{Spool: b.spool, lease: lease, died: lease}
+	}, func(b *bench) {
+		down.Store(true)
+		big := hello + strings.Repeat("0123456789abcdef\r\n", 100_000)
+		m := message(1, "a@acme.example", "b@example.com")
+		m.Key = "key"
+		b.forward(m.WithContent(strings.NewReader(big), int64(len(big))))
+		synctest.Wait()
+		if got := b.sink.all(); len(got) != 1 || got[0].data != big || got[0].message.Key != "" {
+			t.Errorf("%d messages came, want one as it was sent, without its key", len(got))
+		}
+		b.wantDepth(0)
+		down.Store(false)
+	})
+}
+
 // A content in a file is gone after Forward.
 func TestContentThatCannotBeKeptComesFromTheSpool(t *testing.T) {
 	inBubble(t, nil, func(b *bench) {
