@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/dkim"
 )
 
@@ -19,7 +20,7 @@ const firstSelector = "gatepost"
 type keys []dkim.Key
 
 // of returns the same keys for every domain. It is set as [dkim.Signer.Keys].
-func (ks keys) of(context.Context, string) ([]dkim.Key, error) { return ks, nil }
+func (ks keys) of(context.Context, *relay.Message, string) ([]dkim.Key, error) { return ks, nil }
 
 // loadKeys reads the keys of a directory, and makes the first. To replace a key,
 // add another, publish its record, and remove the old one a week later.

@@ -218,7 +218,7 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 		if err != nil {
 			return fmt.Errorf("GATEPOST_ZONE_KEY: %w", err)
 		}
-		q.Next = &dkim.Signer{KeysFor: dom.KeysFor, Next: upstream, Logger: log}
+		q.Next = &dkim.Signer{Keys: dom.Keys, Next: upstream, Logger: log}
 		limit := srv.AllowUser // nil without a limit
 		srv.AllowUser = func(ctx context.Context, r *relay.PolicyRequest) error {
 			if err := dom.AllowUser(ctx, r); err != nil || limit == nil {

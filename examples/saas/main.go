@@ -112,7 +112,7 @@ func (p *product) wire(st, requests *sqlstore.Store, next relay.Forwarder) *queu
 	p.hist = &history.History{Store: st, Publish: func(ctx context.Context, events []store.Event) error {
 		return errors.Join(p.hooks.Publish(ctx, events), p.list.Learn(ctx, events))
 	}}
-	signer := &dkim.Signer{KeysFor: p.dom.KeysFor, Next: next}
+	signer := &dkim.Signer{Keys: p.dom.Keys, Next: next}
 	q := &queue.Queue{Spool: st, Record: true, Next: signer, Hostname: hostname, Node: "saas"}
 	p.limits = &limits.Limiter{Store: st, Limits: p.plan, OnNotice: tell, Next: q}
 	p.srv = &relay.Server{

@@ -5,7 +5,7 @@
 //
 //	upstream := &smarthost.Forwarder{Addr: "smtp.example.com:587"}
 //	signer := &dkim.Signer{
-//		Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
+//		Keys: func(ctx context.Context, m *relay.Message, domain string) ([]dkim.Key, error) {
 //			return product.KeysOf(domain)
 //		},
 //		Next: upstream,
@@ -52,16 +52,14 @@ import (
 // other error is worth a retry. It goes on unsigned only if there are no keys.
 // The fields must not be changed after the first Forward.
 type Signer struct {
-	// Keys returns the keys to sign with for an author's domain, given in
-	// lower-case A-labels. If there are several (RSA and Ed25519, or one of
-	// another Key.Domain), the message gets a signature of each. If there are none,
-	// the message is passed on unsigned. Keys is called for each message, so it should return keys that
-	// are parsed already. Required, unless KeysFor is set.
-	Keys func(ctx context.Context, domain string) ([]Key, error)
-
-	// KeysFor, if set, is called instead of Keys and gets the message too, for keys that
-	// depend on who sent it.
-	KeysFor func(ctx context.Context, m *relay.Message, domain string) ([]Key, error)
+	// Keys returns the keys to sign a message with. The domain is that of its author, in
+	// lower-case A-labels. m.Identity says who sent the message; it is empty for a bounce.
+	// If a domain may pass from one tenant to another, Keys must return none for the mail
+	// of the former. If there are several keys (RSA and Ed25519, or one of another
+	// Key.Domain), the message gets a signature of each. If there are none, the message is
+	// passed on unsigned. Keys is called for each message, so it should return keys that
+	// are parsed already. Required.
+	Keys func(ctx context.Context, m *relay.Message, domain string) ([]Key, error)
 
 	// Next takes the signed message. Required.
 	Next relay.Forwarder
@@ -82,7 +80,7 @@ const maxHeader = 1 << 20
 // Forward signs the message and forwards it. See [relay.Forwarder].
 func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
 	switch {
-	case s.Keys == nil && s.KeysFor == nil:
+	case s.Keys == nil:
 		return errors.New("dkim: Signer.Keys is required")
 	case s.Next == nil:
 		return errors.New("dkim: Signer.Next is required")
@@ -130,7 +128,7 @@ func (s *Signer) sign(ctx context.Context, m *relay.Message) (outcome, error) {
 		s.logger().Warn("dkim: message goes unsigned, the domain in From cannot have a key", "id", m.ID, "author", author)
 		return outcome{until: time.Now().Add(maxAge)}, nil
 	}
-	keys, err := s.keys(ctx, m, domain)
+	keys, err := s.Keys(ctx, m, domain)
 	if err != nil {
 		return outcome{}, fmt.Errorf("keys of %s: %w", domain, err)
 	}
@@ -148,13 +146,6 @@ func (s *Signer) sign(ctx context.Context, m *relay.Message) (outcome, error) {
 	}
 	fields, err := signatures(m, header, keys)
 	return outcome{fields, until}, err
-}
-
-func (s *Signer) keys(ctx context.Context, m *relay.Message, domain string) ([]Key, error) {
-	if s.KeysFor != nil {
-		return s.KeysFor(ctx, m, domain)
-	}
-	return s.Keys(ctx, domain)
 }
 
 // cannotSign returns a permanent error.

@@ -52,7 +52,7 @@ func dns(name string) ([]string, error) {
 
 func lookup(_ context.Context, name string) ([]string, error) { return dns(name) }
 
-func both(_ context.Context, domain string) ([]dkim.Key, error) {
+func both(_ context.Context, _ *relay.Message, domain string) ([]dkim.Key, error) {
 	if domain != "acme.example" {
 		return nil, nil
 	}
@@ -215,7 +215,9 @@ func TestSignaturesThatAreNotVerified(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var next sink
-			s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, _ string) ([]dkim.Key, error) { return both(ctx, "acme.example") }}
+			s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, m *relay.Message, _ string) ([]dkim.Key, error) {
+				return both(ctx, m, "acme.example")
+			}}
 			if err := s.Forward(t.Context(), message("1", from+test.fields+"\r\nhello\r\n")); err != nil {
 				t.Fatal(err)
 			}
@@ -309,7 +311,7 @@ func TestSignatureIsFolded(t *testing.T) {
 func TestProviderSignature(t *testing.T) {
 	keys := []dkim.Key{{Selector: "r", Signer: rsaKey}, {Selector: "p", Signer: rsaKey, Domain: "Provider.example."}}
 	var next sink
-	s := &dkim.Signer{Next: &next, LookupTXT: lookup, Keys: func(context.Context, string) ([]dkim.Key, error) { return keys, nil }}
+	s := &dkim.Signer{Next: &next, LookupTXT: lookup, Keys: func(context.Context, *relay.Message, string) ([]dkim.Key, error) { return keys, nil }}
 	if err := s.Forward(t.Context(), message("1", "From: shop@acme.example\r\n\r\nhello\r\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -318,11 +320,11 @@ func TestProviderSignature(t *testing.T) {
 		t.Errorf("got keys %+v, want them unchanged", keys)
 	}
 	own := next.data[0][strings.LastIndex(next.data[0], "From: "):]
-	s.Keys = func(context.Context, string) ([]dkim.Key, error) { return keys[:1], nil }
+	s.Keys = func(context.Context, *relay.Message, string) ([]dkim.Key, error) { return keys[:1], nil }
 	if err := s.Forward(t.Context(), message("2", own)); err != nil {
 		t.Fatal(err)
 	}
-	s.Keys = func(context.Context, string) ([]dkim.Key, error) { return keys, nil }
+	s.Keys = func(context.Context, *relay.Message, string) ([]dkim.Key, error) { return keys, nil }
 	if err := s.Forward(t.Context(), message("3", next.data[1])); err != nil {
 		t.Fatal(err)
 	}
@@ -347,9 +349,9 @@ func checkSignatures(t *testing.T, data string, domains ...string) {
 func TestSignedOncePerMessage(t *testing.T) {
 	var asked atomic.Int32
 	var next sink
-	s := &dkim.Signer{Next: &next, Logger: slog.New(slog.DiscardHandler), Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
+	s := &dkim.Signer{Next: &next, Logger: slog.New(slog.DiscardHandler), Keys: func(ctx context.Context, m *relay.Message, domain string) ([]dkim.Key, error) {
 		asked.Add(1)
-		return both(ctx, domain)
+		return both(ctx, m, domain)
 	}}
 	var wg sync.WaitGroup
 	for range 20 {
@@ -404,7 +406,7 @@ func TestSignedForEachContent(t *testing.T) {
 
 func ExampleSigner() {
 	signer := &dkim.Signer{
-		Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
+		Keys: func(ctx context.Context, m *relay.Message, domain string) ([]dkim.Key, error) {
 			return []dkim.Key{{Selector: "e", Signer: edKey}}, nil
 		},
 		Next: relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {

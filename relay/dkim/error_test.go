@@ -17,11 +17,11 @@ import (
 func TestErrorOfKeysIsTemporary(t *testing.T) {
 	fail := true
 	var next sink
-	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
+	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, m *relay.Message, domain string) ([]dkim.Key, error) {
 		if fail {
 			return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 		}
-		return both(ctx, domain)
+		return both(ctx, m, domain)
 	}}
 	m := message("1", "From: shop@acme.example\r\n\r\n")
 	if err := s.Forward(t.Context(), m); err == nil || !relay.Temporary(err) || len(next.data) != 0 {
@@ -77,7 +77,7 @@ func (f *failing) ReadAt(b []byte, off int64) (int, error) {
 // After a panic in Keys the next try signs the message.
 func TestPanicInKeys(t *testing.T) {
 	var next sink
-	s := &dkim.Signer{Next: &next, Keys: func(context.Context, string) ([]dkim.Key, error) { panic("keys") }}
+	s := &dkim.Signer{Next: &next, Keys: func(context.Context, *relay.Message, string) ([]dkim.Key, error) { panic("keys") }}
 	m := message("1", "From: shop@acme.example\r\n\r\n")
 	func() {
 		defer func() { recover() }()
@@ -95,9 +95,9 @@ func TestWaitersHaveTheirOwnContext(t *testing.T) {
 	var asked atomic.Int32
 	begun := make(chan bool)
 	var next sink
-	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, domain string) ([]dkim.Key, error) {
+	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, m *relay.Message, domain string) ([]dkim.Key, error) {
 		if asked.Add(1) > 1 {
-			return both(ctx, domain)
+			return both(ctx, m, domain)
 		}
 		close(begun)
 		<-ctx.Done()
@@ -118,9 +118,9 @@ func TestWaitersHaveTheirOwnContext(t *testing.T) {
 }
 
 func TestFieldsThatAreMissingOrWrong(t *testing.T) {
-	keys := func(selector string) func(context.Context, string) ([]dkim.Key, error) {
-		return func(ctx context.Context, domain string) ([]dkim.Key, error) {
-			list, err := both(ctx, domain)
+	keys := func(selector string) func(context.Context, *relay.Message, string) ([]dkim.Key, error) {
+		return func(ctx context.Context, m *relay.Message, domain string) ([]dkim.Key, error) {
+			list, err := both(ctx, m, domain)
 			list[0].Selector = selector
 			return list, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	msgauth "github.com/emersion/go-msgauth/dkim"
 
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/dkim"
 )
 
@@ -59,7 +60,7 @@ func TestExistingSignature(t *testing.T) {
 			var next sink
 			s := &dkim.Signer{
 				Next: &next,
-				Keys: func(context.Context, string) ([]dkim.Key, error) { return test.keys, nil },
+				Keys: func(context.Context, *relay.Message, string) ([]dkim.Key, error) { return test.keys, nil },
 				LookupTXT: func(_ context.Context, name string) ([]string, error) {
 					records, err := dns(name)
 					for i := range records {
@@ -112,7 +113,7 @@ func TestOutcomeIsForgotten(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var next sink
 				keys := test.first
-				s := &dkim.Signer{Next: &next, LookupTXT: lookup, Keys: func(context.Context, string) ([]dkim.Key, error) { return keys, nil }}
+				s := &dkim.Signer{Next: &next, LookupTXT: lookup, Keys: func(context.Context, *relay.Message, string) ([]dkim.Key, error) { return keys, nil }}
 				content := test.content(t)
 				m := message("1", content)
 				for range 2 {
@@ -144,7 +145,7 @@ func TestUnusableKeys(t *testing.T) {
 		{dkim.Key{Selector: "x", Signer: failingKey{rsaKey}}, `selector "x" of acme.example: the key is locked`},
 	} {
 		var next sink
-		s := &dkim.Signer{Next: &next, Keys: func(context.Context, string) ([]dkim.Key, error) { return []dkim.Key{test.key}, nil }}
+		s := &dkim.Signer{Next: &next, Keys: func(context.Context, *relay.Message, string) ([]dkim.Key, error) { return []dkim.Key{test.key}, nil }}
 		err := s.Forward(t.Context(), message("1", "From: shop@acme.example\r\n\r\n"))
 		if err == nil || !strings.Contains(err.Error(), test.want) || len(next.data) > 0 {
 			t.Errorf("got error %v and %d messages sent, want error %q and none", err, len(next.data), test.want)

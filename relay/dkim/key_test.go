@@ -182,14 +182,14 @@ func ExampleKey_Record() {
 	// ["v=DKIM1; k=ed25519; p=A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="]
 }
 
-// KeysFor takes the place of Keys and gets the message.
-func TestKeysFor(t *testing.T) {
+// The keys may depend on who sent the message.
+func TestKeysOfSender(t *testing.T) {
 	var next sink
-	s := &dkim.Signer{Next: &next, KeysFor: func(ctx context.Context, m *relay.Message, domain string) ([]dkim.Key, error) {
+	s := &dkim.Signer{Next: &next, Keys: func(ctx context.Context, m *relay.Message, domain string) ([]dkim.Key, error) {
 		if m.Identity.Tenant != "acme" {
 			return nil, nil
 		}
-		return both(ctx, domain)
+		return both(ctx, m, domain)
 	}}
 	for i, tenant := range []store.TenantID{"acme", "rival"} {
 		m := message(fmt.Sprint(i), "From: shop@acme.example\r\n\r\nhello\r\n")

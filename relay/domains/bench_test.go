@@ -52,7 +52,7 @@ func BenchmarkKeys(b *testing.B) {
 	f := verified(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if keys, err := f.Keys(b.Context(), "acme.example"); err != nil || len(keys) != 1 {
+		if keys, err := f.Keys(b.Context(), new(relay.Message), "acme.example"); err != nil || len(keys) != 1 {
 			b.Fatal(keys, err)
 		}
 	}

@@ -148,7 +148,7 @@ func TestAddedAgainKeys(t *testing.T) {
 			f.publish(d)
 			f.check(acme, "acme.example")
 			sleep(11 * time.Second)
-			keys, err := other.Keys(t.Context(), "acme.example")
+			keys, err := other.Keys(t.Context(), new(relay.Message), "acme.example")
 			if err != nil || len(keys) != 1 || keys[0].RecordName("acme.example") != d.Records[0].Name {
 				t.Errorf("got %+v, %v, want the key at %s", keys, err, d.Records[0].Name)
 			}
@@ -168,7 +168,7 @@ func TestTenSeconds(t *testing.T) {
 		st := &slowStore{Setups: f.store}
 		other := &domains.Manager{Store: st, Domains: f.store, Zone: productZone, Shared: f.Shared}
 		keys := func() int {
-			list, err := other.Keys(t.Context(), "acme.example")
+			list, err := other.Keys(t.Context(), new(relay.Message), "acme.example")
 			if err != nil {
 				t.Error(err)
 			}
@@ -211,7 +211,7 @@ func (s *slowStore) HoldingSetup(ctx context.Context, domain string) (store.Setu
 
 // Mail that a tenant has in the queue when another one proves its domain is not signed in
 // the name of that one. Bounces about it are signed for the product's domain.
-func TestKeysFor(t *testing.T) {
+func TestKeysOfSender(t *testing.T) {
 	f := newFixture(t)
 	f.publish(f.add(acme, "acme.example"))
 	f.check(acme, "acme.example")
@@ -220,7 +220,7 @@ func TestKeysFor(t *testing.T) {
 	signs := func(tenant store.TenantID, domain string, want int) {
 		t.Helper()
 		m := &relay.Message{Identity: credentials.Identity{Tenant: tenant, Domain: "acme.example"}}
-		if keys, err := f.KeysFor(t.Context(), m, domain); err != nil || len(keys) != want {
+		if keys, err := f.Keys(t.Context(), m, domain); err != nil || len(keys) != want {
 			t.Errorf("mail of %s, keys of %s: got %d, %v, want %d", tenant, domain, len(keys), err, want)
 		}
 	}

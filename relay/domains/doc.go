@@ -8,7 +8,7 @@
 //	dom := &domains.Manager{Store: st, Domains: st, Zone: "dkim.relay.example", Shared: keys}
 //
 //	srv := &relay.Server{…, AllowUser: dom.AllowUser}         // refuses at MAIL FROM
-//	signer := &dkim.Signer{KeysFor: dom.KeysFor, Next: upstream} // signs
+//	signer := &dkim.Signer{Keys: dom.Keys, Next: upstream} // signs
 //	err := dom.Run(ctx)                                        // looks, in the background
 //	d, err := dom.Domain(ctx, "acme", "acme.example")          // your page: state and records
 //

@@ -70,7 +70,7 @@ func ExampleManager_AllowUser() {
 	st := new(memory.Store)
 	dom := &domains.Manager{Store: st, Domains: st}
 	srv := &relay.Server{AllowUser: dom.AllowUser}
-	signer := &dkim.Signer{KeysFor: dom.KeysFor}
+	signer := &dkim.Signer{Keys: dom.Keys}
 	// … fill in the rest, start them, and run dom.Run.
 
 	request := new(relay.PolicyRequest)

@@ -167,29 +167,18 @@ func publicOf(record string) (crypto.Signer, error) {
 	return publicKey{public}, err
 }
 
-// Keys returns the keys that sign for a domain, which are none if no tenant has proved
-// it. It is for [dkim.Signer].Keys if no other tenant can take a domain; otherwise use
-// [Manager.KeysFor]. Keys are read once and remembered; a change in
-// another process counts within ten seconds. A key that was sealed with another Secret
-// is an error, so that mail waits in the queue.
-func (m *Manager) Keys(ctx context.Context, domain string) ([]dkim.Key, error) {
-	h, err := m.holder(ctx, domain)
-	return h.answer(domain, err)
-}
-
-func (h *holder) answer(domain string, err error) ([]dkim.Key, error) {
-	return h.keys, wrap("keys of", domain, cmp.Or(err, h.keysErr))
-}
-
-// KeysFor returns what Keys does, except for mail that a user of the domain sent before
-// another tenant proved it: there are no keys for it, so that it does not go out in the
-// name of that tenant. It is for [dkim.Signer].KeysFor.
-func (m *Manager) KeysFor(ctx context.Context, msg *relay.Message, domain string) ([]dkim.Key, error) {
+// Keys returns the keys that sign a message for a domain. There are none if no tenant has
+// proved the domain, and for mail that a user of the domain sent before another tenant
+// proved it, so that it does not go out in the name of that tenant. It is for
+// [dkim.Signer].Keys. Keys are read once and remembered; a change in another process
+// counts within ten seconds. A key that was sealed with another Secret is an error, so
+// that mail waits in the queue.
+func (m *Manager) Keys(ctx context.Context, msg *relay.Message, domain string) ([]dkim.Key, error) {
 	h, err := m.holder(ctx, domain)
 	if err == nil && msg.Identity.Domain == domain && h.tenant != msg.Identity.Tenant {
 		return nil, nil
 	}
-	return h.answer(domain, err)
+	return h.keys, wrap("keys of", domain, cmp.Or(err, h.keysErr))
 }
 
 // ReturnPathOf returns where reports about mail of a domain go: bounces.DOMAIN if its

@@ -105,7 +105,7 @@ func TestOwnKeys(t *testing.T) {
 		signs := func(want ...string) {
 			t.Helper()
 			var got []string
-			keys, err := f.Keys(t.Context(), "acme.example")
+			keys, err := f.Keys(t.Context(), new(relay.Message), "acme.example")
 			for _, key := range keys {
 				got = append(got, key.Selector+"._domainkey.acme.example")
 			}
@@ -186,7 +186,7 @@ func TestSecret(t *testing.T) {
 	f.Zone, f.Shared, f.Secret = "", nil, credentials.NewPassword(strings.Repeat("a", 32))
 	f.publish(f.add(acme, "acme.example"))
 	f.check(acme, "acme.example")
-	if keys, err := f.Keys(t.Context(), "acme.example"); len(keys) != 1 || err != nil {
+	if keys, err := f.Keys(t.Context(), new(relay.Message), "acme.example"); len(keys) != 1 || err != nil {
 		t.Fatalf("Keys: got %d, %v", len(keys), err)
 	}
 	s, err := f.store.HoldingSetup(t.Context(), "acme.example")
@@ -195,7 +195,7 @@ func TestSecret(t *testing.T) {
 	}
 	for secret, want := range map[string]string{"": "set Manager.Secret", strings.Repeat("b", 32): "another Manager.Secret", strings.Repeat("a", 32): ""} {
 		m := &domains.Manager{Store: f.store, Domains: f.store, Secret: credentials.NewPassword(secret)}
-		if keys, err := m.Keys(t.Context(), "acme.example"); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || len(keys) > 0) {
+		if keys, err := m.Keys(t.Context(), new(relay.Message), "acme.example"); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || len(keys) > 0) {
 			t.Errorf("secret %q: got %d keys, %v, want error %q", secret, len(keys), err, want)
 		}
 	}
@@ -209,7 +209,7 @@ func TestSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &domains.Manager{Store: f.store, Domains: f.store, Secret: credentials.NewPassword(strings.Repeat("a", 32))}
-	if keys, err := m.Keys(t.Context(), "acme.example"); err == nil {
+	if keys, err := m.Keys(t.Context(), new(relay.Message), "acme.example"); err == nil {
 		t.Errorf("a key that was moved: got %d keys, want an error", len(keys))
 	}
 }

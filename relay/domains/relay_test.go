@@ -31,7 +31,7 @@ func TestRelay(t *testing.T) {
 		sent = append(sent, string(b))
 		return err
 	})
-	signer := &dkim.Signer{KeysFor: f.KeysFor, Next: next, LookupTXT: f.dns.resolver().LookupTXT}
+	signer := &dkim.Signer{Keys: f.Keys, Next: next, LookupTXT: f.dns.resolver().LookupTXT}
 	r.Server.Forwarder, r.Server.AllowUser = signer, f.AllowUser
 	r.Start()
 

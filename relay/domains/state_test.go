@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -68,7 +69,7 @@ func TestOutageChangesNothing(t *testing.T) {
 		if got := f.domain(acme, "acme.example").Records[0]; got.Status != domains.Unknown {
 			t.Errorf("got record %+v, want it Unknown", got)
 		}
-		if keys, err := f.Keys(t.Context(), "acme.example"); len(keys) != 1 || err != nil {
+		if keys, err := f.Keys(t.Context(), new(relay.Message), "acme.example"); len(keys) != 1 || err != nil {
 			t.Errorf("Keys in an outage: got %d, %v, want the one that signed before", len(keys), err)
 		}
 		if got := f.changes(); got != "acme verified" {
@@ -110,7 +111,7 @@ func TestDeletedDomain(t *testing.T) {
 			t.Errorf("Domain of a deleted one: got error %v, want ErrNotFound", err)
 		}
 		sleep(3 * 24 * time.Hour)
-		if keys, err := f.Keys(t.Context(), "acme.example"); len(keys) != 1 || err != nil {
+		if keys, err := f.Keys(t.Context(), new(relay.Message), "acme.example"); len(keys) != 1 || err != nil {
 			t.Errorf("Keys after three days: got %d, %v, want one", len(keys), err)
 		}
 		again := f.add(acme, "acme.example")
@@ -119,7 +120,7 @@ func TestDeletedDomain(t *testing.T) {
 		}
 		f.sends(acme, "acme.example", false)
 		sleep(3 * 24 * time.Hour)
-		if keys, err := f.Keys(t.Context(), "acme.example"); len(keys) != 0 || err != nil {
+		if keys, err := f.Keys(t.Context(), new(relay.Message), "acme.example"); len(keys) != 0 || err != nil {
 			t.Errorf("Keys after six days: got %d, %v, want none", len(keys), err)
 		}
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/internal/integration/services"
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
@@ -72,7 +73,7 @@ func TestRotatedKey(t *testing.T) {
 		if d, err = dom.Check(t.Context(), "acme", "acme.example"); err != nil || d.State != domains.Verified {
 			t.Fatalf("%+v, %v", d, err)
 		}
-		keys, err := dom.Keys(t.Context(), "acme.example")
+		keys, err := dom.Keys(t.Context(), new(relay.Message), "acme.example")
 		if err != nil || len(keys) != 1 || keys[0].RecordName(d.Name) != d.Records[0].Name {
 			t.Fatalf("got %d keys, %v, want the new one", len(keys), err)
 		}

@@ -132,7 +132,7 @@ func newRSA(t *testing.T) crypto.Signer {
 func sign(t *testing.T, keys []dkim.Key, content string) (signed string) {
 	t.Helper()
 	s := &dkim.Signer{
-		Keys: func(context.Context, string) ([]dkim.Key, error) { return keys, nil },
+		Keys: func(context.Context, *relay.Message, string) ([]dkim.Key, error) { return keys, nil },
 		Next: relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error {
 			b, err := io.ReadAll(m.Content())
 			signed = string(b)
