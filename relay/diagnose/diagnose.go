@@ -25,7 +25,9 @@ type Target struct {
 	TLS bool
 
 	// Username and Password are what the tool logs in with. If Username is empty,
-	// nothing is tried after the certificate. The password is sent only to a server whose
+	// nothing is tried after the certificate. The login is a real one: it moves the last
+	// connection of the user, and counts as a use of the password. An empty Password is
+	// not tried. The password is sent only to a server whose
 	// certificate is valid. It is in no Step, even if the server repeats it.
 	Username string
 	Password credentials.Password

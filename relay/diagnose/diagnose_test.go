@@ -63,6 +63,7 @@ var failures = []failing{
 	{name: "unknown authority", script: secure, cert: selfSigned(), step: "certificate", detail: "not signed by an authority", advice: "whole chain"},
 
 	{name: "no login offered", script: strings.ReplaceAll(secure, " AUTH PLAIN", " SIZE 5"), step: "auth", detail: "offers no login", advice: "may only receive"},
+	{name: "no password", script: secure, change: func(t *diagnose.Target) { t.Password = credentials.Password{} }, step: "auth", detail: "No password is entered", advice: "reset it"},
 	{name: "wrong password", script: secure + "C:AUTH PLAIN\nS:535 5.7.8 wrong\n", step: "auth", detail: "535 5.7.8 wrong", advice: "reset it"},
 	{name: "busy", script: secure + "C:AUTH PLAIN\nS:454 4.7.0 busy\n", step: "auth", detail: "454", advice: "Wait a minute"},
 	{name: "login impossible", script: secure + "C:AUTH PLAIN\nS:504 no\n", step: "auth", detail: "504", advice: "Check the username"},

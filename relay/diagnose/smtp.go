@@ -105,6 +105,9 @@ func (c *checker) broken(err error) result {
 
 // auth logs in, with PLAIN if that is offered, and otherwise with LOGIN (RFC 4954).
 func (c *checker) auth(context.Context) result {
+	if c.Password.Reveal() == "" {
+		return result{detail: "No password is entered.", advice: "Enter the password that was shown when the user was made. If it is lost, reset it and enter the new one."}
+	}
 	offered := strings.Fields(c.extensions["AUTH"])
 	var r reply
 	var err error
