@@ -137,40 +137,67 @@ func (m *Manager) heldByOther(ctx context.Context, tenant store.TenantID, domain
 	return err == nil && d.Created.Equal(h.added), err
 }
 
-// explain says to a client why its domain does not send. A reply has room for 400
-// characters, so the reason comes before long names.
+// maxExplain is the room for records in a refusal: a reply has at most 400 characters.
+const maxExplain = 340
+
+// explain says to a client why its domain does not send: which records are missing, and
+// what was found instead. Records for which there is no room are counted.
 func explain(d *Domain) string {
 	text := d.Name + " is not verified"
 	if d.State == Failed {
-		text = d.Name + " is not verified any more"
+		text += " any more"
 	}
+	named, more := 0, 0
 	for _, r := range d.Records {
 		if !r.Required || r.Status == Right {
 			continue
 		}
-		want := "should be a CNAME of " + r.Value
-		if r.Type == "TXT" {
-			want = "should have the TXT record that was given to you"
+		missing := fmt.Sprintf("%s needs %s%s", r.Name, wanted(&r), saw(&r))
+		if named > 0 && len(text)+len(missing) > maxExplain {
+			more++
+			continue
 		}
-		return fmt.Sprintf("%s: %s %s; %s", text, r.Name, want, saw(&r, d.Checked))
+		separator := "; "
+		if named == 0 {
+			separator = ": "
+		}
+		text += separator + missing
+		named++
 	}
-	return text
+	if more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text + asOf(d.Checked)
 }
 
-// saw says what was found instead of a record. It names the time of the look, not its age:
-// package history counts equal refusals together.
-func saw(r *Record, checked time.Time) string {
-	if checked.IsZero() || r.Status == NotChecked {
-		return "it was not looked up yet"
+// wanted says what a record must be.
+func wanted(r *Record) string {
+	if r.Type == "TXT" {
+		return "the TXT record that was given to you"
 	}
-	found := "nothing was found"
+	return "a CNAME record that points to " + r.Value
+}
+
+// saw says what was found instead of a record.
+func saw(r *Record) string {
 	switch {
+	case r.Status == NotChecked:
+		return ""
 	case r.Status == Unknown:
-		found = "the DNS gave no answer"
+		return " (the DNS gave no answer)"
 	case len(r.Found) > 0:
-		found = "found was " + mailtext.OneLine(strings.Join(r.Found, ", "), 100)
+		return " (found was " + mailtext.OneLine(strings.Join(r.Found, ", "), 100) + ")"
 	}
-	return found + " at " + checked.UTC().Format("2006-01-02 15:04 MST")
+	return " (nothing was found)"
+}
+
+// asOf names the time of the last look, not its age: package history counts equal refusals
+// together.
+func asOf(checked time.Time) string {
+	if checked.IsZero() {
+		return "; the DNS was not asked yet"
+	}
+	return "; seen at " + checked.UTC().Format("2006-01-02 15:04 MST")
 }
 
 // holder returns what is known of the setup that holds a domain.

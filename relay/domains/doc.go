@@ -8,15 +8,16 @@
 //	dom := &domains.Manager{Store: st, Domains: st, Zone: "dkim.relay.example", Shared: keys}
 //
 //	srv := &relay.Server{…, AllowUser: dom.AllowUser}         // refuses at MAIL FROM
-//	signer := &dkim.Signer{Keys: dom.Keys, Next: upstream} // signs
+//	signer := &dkim.Signer{Keys: dom.Keys, Next: upstream}     // signs
 //	err := dom.Run(ctx)                                        // looks, in the background
 //	d, err := dom.Domain(ctx, "acme", "acme.example")          // your page: state and records
 //
-// A client of a domain that is not verified is told at MAIL FROM which record is missing,
+// A client of a domain that is not verified is told at MAIL FROM which records are missing,
 // so that the person who sets it up sees it:
 //
-//	550 5.7.1 acme.example is not verified: gp1._domainkey.acme.example should be a
-//	CNAME of k3v9q2m8x7t4w5r6.gp1.dkim.relay.example; nothing was found at 2026-11-29 14:05 UTC
+//	550 5.7.1 acme.example is not verified: gp1._domainkey.acme.example needs a CNAME
+//	record that points to k3v9q2m8x7t4w5r6.gp1.dkim.relay.example (nothing was found);
+//	gp2._domainkey.acme.example needs …; seen at 2026-11-29 14:05 UTC
 //
 // # Records
 //

@@ -99,7 +99,7 @@ func TestOwnKeys(t *testing.T) {
 		if first.Type != "TXT" || !strings.HasPrefix(first.Value, "v=DKIM1; k=rsa; p=") || !first.Required {
 			t.Fatalf("got %+v", first)
 		}
-		if err := f.allow(acme, "acme.example"); err == nil || !strings.Contains(err.Error(), first.Name+" should have the TXT record that was given to you") {
+		if err := f.allow(acme, "acme.example"); err == nil || !strings.Contains(err.Error(), first.Name+" needs the TXT record that was given to you") {
 			t.Errorf("got %v", err)
 		}
 		signs := func(want ...string) {
@@ -214,35 +214,49 @@ func TestSecret(t *testing.T) {
 	}
 }
 
-// The refusal names the record, what was seen, and when.
+// The refusal names the records, what was seen, and when.
 func TestRefusal(t *testing.T) {
 	bubble(t, func(t *testing.T, f *fixture) {
 		d := f.add(acme, "acme.example")
-		refused := func(want string) {
+		const at = "; seen at 2000-01-01 00:00 UTC"
+		refused := func(saw, sawSecond, when string) {
 			t.Helper()
+			want := "acme.example is not verified: gp1._domainkey.acme.example needs a CNAME record that points to " + d.Records[0].Value + saw +
+				"; gp2._domainkey.acme.example needs a CNAME record that points to " + d.Records[1].Value + sawSecond + when
 			err := f.allow(acme, "acme.example")
 			var re *relay.ReplyError
 			if !errors.As(err, &re) || re.Text != want {
 				t.Errorf("got %v, want %q", err, want)
 			}
 		}
-		should := "acme.example is not verified: gp1._domainkey.acme.example should be a CNAME of " + d.Records[0].Value
-		refused(should + "; it was not looked up yet")
+		refused("", "", "; the DNS was not asked yet")
 		f.check(acme, "acme.example")
 		sleep(10 * time.Second)
-		refused(should + "; nothing was found at 2000-01-01 00:00 UTC")
+		refused(" (nothing was found)", " (nothing was found)", at)
 		sleep(30 * time.Second)
-		refused(should + "; nothing was found at 2000-01-01 00:00 UTC") // until the next look
+		refused(" (nothing was found)", " (nothing was found)", at) // until the next look
 		f.dns.set(d.Records[0].Name, "CNAME other.example")
 		f.dns.set("other.example", "A")
 		f.check(acme, "acme.example")
 		sleep(10 * time.Second)
-		refused(should + "; found was other.example at 2000-01-01 00:00 UTC")
+		refused(" (found was other.example)", " (nothing was found)", at)
 		f.dns.set(d.Records[0].Name, "SERVFAIL")
 		f.check(acme, "acme.example")
 		sleep(10 * time.Second)
-		refused(should + "; the DNS gave no answer at 2000-01-01 00:00 UTC")
+		refused(" (the DNS gave no answer)", " (nothing was found)", at)
 	})
+}
+
+// A refusal has room for the first record of a long domain, and counts the others.
+func TestRefusalOfALongDomain(t *testing.T) {
+	f := newFixture(t)
+	name := strings.Repeat("a", 60) + "." + strings.Repeat("b", 40) + ".example"
+	d := f.add(acme, name)
+	err := f.allow(acme, name)
+	var re *relay.ReplyError
+	if !errors.As(err, &re) || len(re.Text) > 400 || !strings.Contains(re.Text, d.Records[0].Name+" needs a CNAME record that points to "+d.Records[0].Value+"; and 1 more; ") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // Check looks once in ten seconds, however many callers there are.

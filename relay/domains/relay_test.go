@@ -40,7 +40,8 @@ func TestRelay(t *testing.T) {
 	tenant := r.Tenant
 	d := f.domain(tenant, "acme.example")
 	err := r.Send("shop@acme.example", []string{"bob@example.net"}, content)
-	want := "5.7.1 acme.example is not verified: gp1._domainkey.acme.example should be a CNAME of " + d.Records[0].Value + "; it was not looked up yet"
+	want := "5.7.1 acme.example is not verified: gp1._domainkey.acme.example needs a CNAME record that points to " + d.Records[0].Value +
+		"; gp2._domainkey.acme.example needs a CNAME record that points to " + d.Records[1].Value + "; the DNS was not asked yet"
 	if !errors.As(err, &reply) || reply.Code != 550 || reply.Msg != want {
 		t.Fatalf("got %v, want 550 %s", err, want)
 	}
