@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -54,11 +55,13 @@ type Submission struct {
 // When Submit returns nil, the Forwarder has taken the message for all recipients,
 // and id is its ID. With an error it was taken for none. The error is
 //   - the [*ReplyError] that a client would get, such as 421 4.7.0 if the identity is
-//     not valid any more. If ctx has ended, the error matches that of ctx, too.
+//     not valid any more. Where the text tells a client which command to write, the Text
+//     names the field of the Submission instead. If ctx has ended, the error matches that
+//     of ctx, too.
 //   - a [*RefusedError], which names each recipient that is refused before the
 //     message, with such a ReplyError
 //   - an error of Content
-//   - an error about the fields of the Server, as from Serve
+//   - an error about the fields of the Server, as from Serve, or about an empty Identity
 //   - [ErrServerClosed] after Shutdown or Close
 //
 // Submit needs no listener: the first call sets the Server up, which Shutdown or
@@ -70,6 +73,9 @@ func (s *Server) Submit(ctx context.Context, sub Submission) (id string, err err
 	}
 	if err := ctx.Err(); err != nil {
 		return "", fmt.Errorf("relay: %w", err)
+	}
+	if sub.Identity == (credentials.Identity{}) {
+		return "", errors.New("relay: Submission.Identity is required, see credentials.IdentityOf")
 	}
 	if !s.enter() {
 		return "", ErrServerClosed
@@ -131,7 +137,7 @@ func (tx *transaction) take(sub *Submission) (id string, err error) {
 		return "", err
 	}
 	if id, refusal = tx.finish(in, refusal); refusal != (reply{}) {
-		return "", refusal.err()
+		return "", refusal.toCaller()
 	}
 	return id, nil
 }
@@ -209,9 +215,37 @@ func (tx *transaction) recipient(addr string) reply {
 
 // refuseEarly emits the event of a refusal before the data, and returns the error.
 func (tx *transaction) refuseEarly(f Field, to []string, r reply) *ReplyError {
-	err := r.err()
-	tx.emit(&MessageRefused{Client: tx.client, From: tx.from, To: to, Field: f, Code: r.code, Reason: err.Text})
-	return err
+	tx.emit(&MessageRefused{Client: tx.client, From: tx.from, To: to, Field: f, Code: r.code, Reason: r.err().Text})
+	return r.toCaller()
+}
+
+// callerTexts are the texts for callers of Submit of replies that tell a client how to
+// write a command.
+var callerTexts = map[string]string{
+	replyRevoked.text:           "the password was reset or the user deleted after Submission.Identity was made, make it again of the user as it is now",
+	replyBadMail.text:           "Submission.From is not an address such as shop@acme.example",
+	replyBadSender.text:         "Submission.From is not an address such as shop@acme.example",
+	replyBadRcpt.text:           "the recipient is not an address such as bob@example.com",
+	replyBadRecipient.text:      "the recipient is not an address such as bob@example.com",
+	replyNoRecipient.text:       "Submission.To is empty",
+	replyNeedsUTF8.text:         "an address beyond ASCII needs Submission.Options.UTF8",
+	replyBadParam("BODY").text:  "Submission.Options.Body is not 7BIT or 8BITMIME",
+	replyBadParam("RET").text:   "Submission.Options.Return is not FULL or HDRS",
+	replyBadParam("ENVID").text: fmt.Sprintf("Submission.Options.EnvelopeID is not printable ASCII of at most %d characters as xtext", maxEnvelopeID),
+}
+
+// toCaller returns the reply as an error for a caller of Submit.
+func (r reply) toCaller() *ReplyError {
+	if text, ok := callerTexts[r.text]; ok {
+		r.text = text
+	}
+	if text, ok := strings.CutPrefix(r.text, string(FieldMailFrom)+": "); ok {
+		r.text = "Submission.From: " + text
+	}
+	if text, ok := strings.CutPrefix(r.text, string(FieldRcptTo)+": "); ok {
+		r.text = "Submission.To: " + text
+	}
+	return r.err()
 }
 
 // A source reads a content and keeps the error that is the reader's own.

@@ -218,3 +218,13 @@ func TestSubmitManyAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// An Identity that was forgotten is said, and not taken for one that is not valid any more.
+func TestSubmitWithoutIdentity(t *testing.T) {
+	r := startRelay(t, nil)
+	_, err := r.Server.Submit(t.Context(), relay.Submission{From: "shop@acme.example", To: []string{"bob@example.com"}, Content: strings.NewReader(hello)})
+	var re *relay.ReplyError
+	if err == nil || errors.As(err, &re) || !strings.Contains(err.Error(), "Submission.Identity is required") {
+		t.Errorf("got the error %v", err)
+	}
+}
