@@ -40,6 +40,7 @@ var targets = []target{
 	{"conformance", "Accept/1", "fsync-ratio", "accepted on SQLite from one connection, against what the disk's syncs allow", 0.5, 0},
 	{"conformance", "Accept/10", "ratio", "accepted on SQLite from 10 connections, against discarding", 0, 0},
 	{"conformance", "Accept/100", "ratio", "the same from 100", 0, 0},
+	{"conformance", "Guarded", "cpu-ratio", "the same from 10, recorded, with relay/domains and three limits, against without; in processor time", 0.97, 0},
 	{"conformance", "Log/10", "ratio", "appended to a bare file and synced in groups, 10 connections, against discarding", 0, 0},
 	{"conformance", "Log/100", "ratio", "the same, 100", 0, 0},
 	{"conformance", "Deliver/10", "ratio", "accepted on SQLite, delivered and settled, 10 connections, against discarding", 0, 0},

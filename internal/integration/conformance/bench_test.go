@@ -73,6 +73,12 @@ var discard = relay.ForwarderFunc(func(context.Context, *relay.Message) error { 
 // and the line with which the user logs in.
 func serve(b *testing.B, st store.Store, f relay.Forwarder) (addr, auth string) {
 	b.Helper()
+	return serveAs(b, st, &relay.Server{Forwarder: f})
+}
+
+// serveAs is serve with a Server that has its other fields.
+func serveAs(b *testing.B, st store.Store, srv *relay.Server) (addr, auth string) {
+	b.Helper()
 	creds := &credentials.Manager{Store: st}
 	acme := creds.Tenant("acme")
 	if _, err := acme.AddDomain(b.Context(), "acme.example"); err != nil && !errors.Is(err, store.ErrTaken) {
@@ -86,13 +92,8 @@ func serve(b *testing.B, st store.Store, f relay.Forwarder) (addr, auth string) 
 	if err != nil {
 		b.Fatal(err)
 	}
-	srv := &relay.Server{
-		Hostname:    "relay.test",
-		Credentials: creds,
-		Forwarder:   f,
-		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}},
-		Logger:      quiet,
-	}
+	srv.Hostname, srv.Credentials, srv.Logger = "relay.test", creds, quiet
+	srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{relaytest.Certificate()}}
 	go srv.ServeTLS(l)
 	b.Cleanup(func() { srv.Close() })
 	plain := "\x00" + user.Username + "\x00" + password.Reveal()
