@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +22,24 @@ import (
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
+// messagesVariable is how many messages TestHistoryKilled sends, however long that takes.
+// Without it the test sends 20,000, or as many as it can in 30 seconds.
+const messagesVariable = "CHAOS_MESSAGES"
+
+// messagesToSend returns how many messages TestHistoryKilled sends, and for how long.
+func messagesToSend(t *testing.T) (messages int, limit time.Duration) {
+	t.Helper()
+	text := os.Getenv(messagesVariable)
+	if text == "" {
+		return 20_000, 30 * time.Second
+	}
+	messages, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", messagesVariable, err)
+	}
+	return messages, time.Hour
+}
+
 // TestHistoryKilled kills nodes that share a database at any moment, again and again.
 // Afterwards history has one activity for each recipient, with the end that the sink
 // knows of, and counts that are their sums. Each event was published at least once.
@@ -30,7 +50,8 @@ func TestHistoryKilled(t *testing.T) {
 			s := startCountingSink(t)
 			n := historyNodes(t, b, s, 3)
 			l := &load{conns: 9, also: []string{"+b"}}
-			kills := killUnderLoad(t, l, n, 20_000, 1500*time.Millisecond)
+			messages, limit := messagesToSend(t)
+			kills := killUnderLoad(t, l, n, messages, limit, 1500*time.Millisecond)
 			took := waitForHistory(t, n[0])
 			st := sqlstore.New(n[0].open(t), b.dialect)
 			hist := &history.History{Store: st}
@@ -59,12 +80,12 @@ func historyNodes(t *testing.T, b backend, s *countingSink, count int) []*node {
 	return nodes
 }
 
-// killUnderLoad sends messages until so many got their 250, or 30 seconds are over,
-// and kills a node every so often.
-func killUnderLoad(t *testing.T, l *load, nodes []*node, messages int, every time.Duration) (kills int) {
+// killUnderLoad sends messages until so many got their 250, or the time is over, and kills
+// a node every so often.
+func killUnderLoad(t *testing.T, l *load, nodes []*node, messages int, limit, every time.Duration) (kills int) {
 	t.Helper()
 	stop := l.run(t, nodes...)
-	for end := time.Now().Add(30 * time.Second); l.accepted() < messages && time.Now().Before(end); kills++ {
+	for end := time.Now().Add(limit); l.accepted() < messages && time.Now().Before(end); kills++ {
 		time.Sleep(every/2 + rand.N(every))
 		n := nodes[rand.IntN(len(nodes))]
 		n.kill()
@@ -74,13 +95,14 @@ func killUnderLoad(t *testing.T, l *load, nodes []*node, messages int, every tim
 	return kills
 }
 
-// waitForHistory waits until nothing is left to deliver or to apply. It releases what is
-// held because several processes died while they tried it.
+// waitForHistory waits until nothing is left to deliver or to apply, for as long as that
+// becomes less. It releases what is held because several processes died while they tried it.
 func waitForHistory(t *testing.T, n *node) time.Duration {
 	t.Helper()
 	st := sqlstore.New(n.open(t), n.Dialect)
 	admin := &queue.Admin{Queue: &queue.Queue{Spool: st, Record: true, Next: relay.ForwarderFunc(nil)}}
 	began := time.Now()
+	least, since := int64(math.MaxInt64), began
 	for ; ; time.Sleep(50 * time.Millisecond) {
 		depth, err := st.Depth(t.Context())
 		if err != nil {
@@ -100,7 +122,10 @@ func waitForHistory(t *testing.T, n *node) time.Duration {
 			}
 			t.Logf("released: %+v", changed)
 		}
-		if time.Since(began) > 3*patience {
+		if left := depth.Deliveries + j.Records; left < least {
+			least, since = left, time.Now()
+		}
+		if time.Since(since) > patience {
 			t.Fatalf("%d deliveries (%d held) and %d records are left; log:\n%s", depth.Deliveries, depth.Held, j.Records, n.log.tail())
 		}
 	}
@@ -193,6 +218,7 @@ func wantCounts(t *testing.T, hist *history.History, ends map[string]store.Activ
 	if want[store.ActivityHardBounced] <= int64(late) || c.Deferred == 0 {
 		t.Errorf("no bounce or nothing deferred: the test tests nothing (%+v)", c)
 	}
+	t.Logf("counts: %+v; the sink: %d recipients, %v", c, len(ends), want)
 }
 
 // wantPublished checks that the end of each recipient was published, and that no event
