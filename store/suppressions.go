@@ -55,6 +55,12 @@ func (s *Suppression) Suppresses(at time.Time) bool {
 	return !s.Since.IsZero() && (s.Until.IsZero() || at.Before(s.Until))
 }
 
+// A SuppressionKey names a [Suppression].
+type SuppressionKey struct {
+	Tenant  TenantID
+	Address string
+}
+
 // A SuppressionFilter selects suppressions. A suppression matches if it matches every
 // field that is not zero; the zero filter matches all. Texts are compared byte by byte,
 // except where a field says otherwise.
@@ -98,6 +104,10 @@ type Suppressions interface {
 	// Suppression returns one suppression. ErrNotFound: the tenant has none of this
 	// address.
 	Suppression(ctx context.Context, tenant TenantID, address string) (Suppression, error)
+
+	// SuppressionsByKey returns the suppressions that have one of the keys, in any order. A
+	// key of no suppression is left out. No key may be in the list twice.
+	SuppressionsByKey(ctx context.Context, keys []SuppressionKey) ([]Suppression, error)
 
 	// ListSuppressions lists the suppressions of a tenant that match the filter, by
 	// address. page.After is an address. page.Search is a part of the address, and

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,6 +121,39 @@ func (t *suppressor) ok(err error, format string, args ...any) {
 
 var suppressPromises = []suppressionsPromise{
 	{
+		name:  "SuppressionsByKey",
+		words: "SuppressionsByKey returns the suppressions that have one of the keys, in any order. A key of no suppression is left out. No key may be in the list twice.",
+		check: func(t *suppressor) {
+			var list []store.Suppression
+			for i := range 600 {
+				list = append(list, newSuppression(acme, fmt.Sprintf("u%04d@x.example", i)), newSuppression(rival, fmt.Sprintf("u%04d@x.example", i)))
+			}
+			list = append(t.suppress(list[:1000]...), t.suppress(list[1000:]...)...)
+			finds := func(extra []store.SuppressionKey, want ...store.Suppression) {
+				t.Helper()
+				keys := slices.Clone(extra)
+				for _, su := range want {
+					keys = append(keys, store.SuppressionKey{Tenant: su.Tenant, Address: su.Address})
+				}
+				got, err := t.second().SuppressionsByKey(t.Context(), keys)
+				t.ok(err, "SuppressionsByKey")
+				slices.SortFunc(got, func(a, b store.Suppression) int {
+					return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Tenant, b.Tenant))
+				})
+				if !slices.Equal(got, want) {
+					t.Errorf("SuppressionsByKey of %d keys: got %d, want %d", len(keys), len(got), len(want))
+				}
+			}
+			none := []store.SuppressionKey{{Tenant: acme, Address: "other@x.example"}, {Tenant: "other", Address: "u0001@x.example"}, {Tenant: acme, Address: "U0001@x.example"}, {}}
+			finds(nil, list...)
+			finds(none, list[1:1190]...)
+			finds(nil, list[7])
+			finds(none, list[8])
+			finds(none)
+			finds(nil)
+		},
+	},
+	{
 		name: "Suppress/Versions",
 		words: "Version is the one that the suppression has, 0 if there is none. After the change the Version is one more. " +
 			"A suppression with another Version changes nothing and is returned as lost, in the order given.",
@@ -238,6 +272,10 @@ var suppressPromises = []suppressionsPromise{
 				},
 				"Suppression": func() error {
 					_, err := t.Suppression(ctx, acme, "a@x.example")
+					return err
+				},
+				"SuppressionsByKey": func() error {
+					_, err := t.SuppressionsByKey(ctx, []store.SuppressionKey{{Tenant: acme, Address: "a@x.example"}})
 					return err
 				},
 				"ListSuppressions": func() error {

@@ -45,6 +45,11 @@ var wrongSuppressions = map[string]struct {
 		name:  "Suppression/NotFound",
 		words: "ErrNotFound: the tenant has none of this address.",
 	},
+	"the tenants of keys are mixed": {
+		make:  func(s store.Suppressions) store.Suppressions { return mixesTenants{s} },
+		name:  "SuppressionsByKey",
+		words: "A key of no suppression is left out.",
+	},
 	"zero has passed": {
 		make:  func(s store.Suppressions) store.Suppressions { return expiresAll{s} },
 		name:  "Expire/OfAllTenants",
@@ -315,4 +320,20 @@ func TestWrongSuppressions(t *testing.T) {
 		right := new(memory.Store)
 		return func() store.Suppressions { return m.make(right) }
 	})
+}
+
+type mixesTenants struct{ store.Suppressions }
+
+func (s mixesTenants) SuppressionsByKey(ctx context.Context, keys []store.SuppressionKey) ([]store.Suppression, error) {
+	seen := make(map[store.SuppressionKey]bool)
+	var all []store.SuppressionKey
+	for _, a := range keys {
+		for _, tenant := range []store.TenantID{"acme", "rival", a.Tenant} {
+			if k := (store.SuppressionKey{Tenant: tenant, Address: a.Address}); !seen[k] {
+				seen[k] = true
+				all = append(all, k)
+			}
+		}
+	}
+	return s.Suppressions.SuppressionsByKey(ctx, all)
 }

@@ -2,7 +2,6 @@ package suppress
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -69,13 +68,14 @@ func (l *List) change(ctx context.Context, keys []key, f func(*store.Suppression
 
 // changed reads the keys and returns the suppressions that f has changed.
 func (l *List) changed(ctx context.Context, keys []key, f func(*store.Suppression) (bool, error)) (list []store.Suppression, err error) {
+	found, err := l.find(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
 	for _, k := range keys {
-		su, err := l.Store.Suppression(ctx, k.tenant, k.address)
-		if errors.Is(err, store.ErrNotFound) {
-			su, err = store.Suppression{Tenant: k.tenant, Address: k.address}, nil
-		}
-		if err != nil {
-			return nil, err
+		su, ok := found[k]
+		if !ok {
+			su = store.Suppression{Tenant: k.tenant, Address: k.address}
 		}
 		write, err := f(&su)
 		if err != nil {
@@ -87,6 +87,23 @@ func (l *List) changed(ctx context.Context, keys []key, f func(*store.Suppressio
 		}
 	}
 	return list, nil
+}
+
+// find returns what the Store has of the keys.
+func (l *List) find(ctx context.Context, keys []key) (map[key]store.Suppression, error) {
+	asked := make([]store.SuppressionKey, len(keys))
+	for i, k := range keys {
+		asked[i] = store.SuppressionKey{Tenant: k.tenant, Address: k.address}
+	}
+	list, err := l.Store.SuppressionsByKey(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[key]store.Suppression, len(list))
+	for _, su := range list {
+		found[key{su.Tenant, su.Address}] = su
+	}
+	return found, nil
 }
 
 // expire removes what has expired from the Store, once a minute at most.

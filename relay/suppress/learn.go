@@ -41,7 +41,12 @@ func (l *List) Learn(ctx context.Context, events []store.Event) error {
 	if l.Store == nil {
 		return errStore
 	}
-	s := &lesson{List: l, said: make(map[key]*saidOf)}
+	s := &lesson{List: l, said: make(map[key]*saidOf), delivered: make(map[store.TenantID]int)}
+	for i := range events {
+		if e := &events[i]; e.Kind == store.EventDelivered {
+			s.delivered[e.Tenant]++
+		}
+	}
 	for i := range events {
 		if err := s.hear(ctx, &events[i]); err != nil {
 			return wrap("learn", err)
@@ -54,8 +59,21 @@ func (l *List) Learn(ctx context.Context, events []store.Event) error {
 // A lesson is one call of Learn.
 type lesson struct {
 	*List
-	said map[key]*saidOf
-	keys []key // those of which something may change
+	said      map[key]*saidOf
+	keys      []key                  // those of which something may change
+	delivered map[store.TenantID]int // how many events are deliveries
+}
+
+// fewDeliveries is up to how many deliveries of a tenant are looked up with all others
+// in one call of the Store. With more of them its list is read, as for its recipients.
+const fewDeliveries = 20
+
+// mayMatter reports whether a delivery to an address may change what is known of it.
+func (s *lesson) mayMatter(ctx context.Context, k key) (bool, error) {
+	if s.delivered[k.tenant] > fewDeliveries {
+		return s.mayHave(ctx, k)
+	}
+	return s.mayRemember(k), nil
 }
 
 // A saidOf is what is said of one key, in order.
@@ -81,7 +99,7 @@ func (s *lesson) hear(ctx context.Context, e *store.Event) error {
 	switch e.Kind {
 	case store.EventDelivered:
 		s.bursts.delivered(e.Time, sites(e, addr)...)
-		may, err := s.mayHave(ctx, k)
+		may, err := s.mayMatter(ctx, k)
 		if err != nil {
 			return err
 		}

@@ -229,6 +229,10 @@ func (failing) Suppression(context.Context, store.TenantID, string) (store.Suppr
 	return store.Suppression{}, errDown
 }
 
+func (failing) SuppressionsByKey(context.Context, []store.SuppressionKey) ([]store.Suppression, error) {
+	return nil, errDown
+}
+
 func (failing) ListSuppressions(context.Context, store.TenantID, store.SuppressionFilter, store.Page) ([]store.Suppression, error) {
 	return nil, errDown
 }

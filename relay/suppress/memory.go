@@ -136,6 +136,20 @@ func (l *List) mayHave(ctx context.Context, of key) (bool, error) {
 	return has, nil
 }
 
+// mayRemember is mayHave without reading the Store: it returns true for a key of which too
+// little is remembered.
+func (l *List) mayRemember(of key) bool {
+	m := &l.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k, ok := m.tenants.Get(of.tenant)
+	if !ok || k.hashes == nil || time.Since(k.synced) >= 2*positive(l.Refresh, 5*time.Second) {
+		return true
+	}
+	_, has := k.hashes[maphash.String(m.seed, of.address)]
+	return has
+}
+
 // readAll returns the hashes of all addresses of a tenant, or nil if they are too many
 // to be remembered.
 func (l *List) readAll(ctx context.Context, tenant store.TenantID) ([]uint64, error) {

@@ -26,6 +26,11 @@ func (c *counting) Suppression(ctx context.Context, tenant store.TenantID, addre
 	return c.Suppressions.Suppression(ctx, tenant, address)
 }
 
+func (c *counting) SuppressionsByKey(ctx context.Context, keys []store.SuppressionKey) ([]store.Suppression, error) {
+	c.lookups.Add(1)
+	return c.Suppressions.SuppressionsByKey(ctx, keys)
+}
+
 func (c *counting) ListSuppressions(ctx context.Context, tenant store.TenantID, f store.SuppressionFilter, page store.Page) ([]store.Suppression, error) {
 	c.pages.Add(1)
 	list, err := c.Suppressions.ListSuppressions(ctx, tenant, f, page)
@@ -79,6 +84,26 @@ func TestReadsOfTheStore(t *testing.T) {
 		b.allowed("eve@example.net")
 		c.reads(t, 0, 1, 0)
 	})
+}
+
+// Learn reads the Store a few times, however many addresses and tenants the events have.
+func TestLearnReadsOnce(t *testing.T) {
+	_, b, c := nodes(t)
+	var events []store.Event
+	for i := range 2000 {
+		e := b.delivered(fmt.Sprintf("u%d@example%d.net", i, i))
+		switch {
+		case i%10 == 0:
+			e = b.bounced(e.Recipient, noSuchUser)
+		case i < 1000:
+			e.Tenant = store.TenantID(fmt.Sprint("tenant", i%500))
+		}
+		events = append(events, e)
+	}
+	b.learn(events...)
+	c.reads(t, 2, 1, 0) // 1,000 addresses each, and the list of the tenant with many deliveries
+	b.refused("u10@example10.net")
+	c.reads(t, 1, 0, 0)
 }
 
 // Another node's changes count: a removal at once, an addition within Refresh.

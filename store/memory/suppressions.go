@@ -60,6 +60,22 @@ func (s *Store) Suppression(ctx context.Context, tenant store.TenantID, address 
 	return su, nil
 }
 
+// SuppressionsByKey implements [store.Suppressions].
+func (s *Store) SuppressionsByKey(ctx context.Context, keys []store.SuppressionKey) (list []store.Suppression, err error) {
+	p := &s.suppressions
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		if su, ok := p.all[key.Tenant][key.Address]; ok {
+			list = append(list, su)
+		}
+	}
+	return list, nil
+}
+
 // ListSuppressions implements [store.Suppressions].
 func (s *Store) ListSuppressions(ctx context.Context, tenant store.TenantID, f store.SuppressionFilter, page store.Page) ([]store.Suppression, error) {
 	list, err := s.suppressionsIf(ctx, tenant, func(su *store.Suppression) bool {

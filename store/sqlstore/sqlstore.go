@@ -228,6 +228,7 @@ var postgresKeys = strings.NewReplacer(
 	"(username, submission, mail) IN ((?, ?, ?)", "(username, submission, mail) IN (VALUES (?::bytea, ?::bytea, ?::text)",
 	"(tenant, endpoint, id) IN ((?, ?, ?)", "(tenant, endpoint, id) IN (VALUES (?::text, ?::text, ?::text)",
 	"(tenant, endpoint) IN ((?, ?)", "(tenant, endpoint) IN (VALUES (?::text, ?::text)",
+	"(tenant, address) IN ((?, ?)", "(tenant, address) IN (VALUES (?::text, ?::text)",
 	"(tenant, id) IN ((?, ?)", "(tenant, id) IN (VALUES (?::text, ?::text)",
 	"(username, submission) IN ((?, ?)", "(username, submission) IN (VALUES (?::bytea, ?::bytea)",
 	" IN ((?, ?, ?)", " IN (VALUES (?::text, ?::bigint, ?::bigint)",

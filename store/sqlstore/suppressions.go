@@ -85,6 +85,28 @@ func (s *Store) Suppression(ctx context.Context, tenant store.TenantID, address 
 	return list[0], nil
 }
 
+var selectSuppressions = keysQuery(suppressionColumns+` WHERE (tenant, address) IN (...)`, 2)
+
+// SuppressionsByKey implements [store.Suppressions].
+func (s *Store) SuppressionsByKey(ctx context.Context, keys []store.SuppressionKey) (list []store.Suppression, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failed("look up suppressions", err)
+	}
+	rows := make([][]any, len(keys))
+	for i, key := range keys {
+		rows[i] = []any{string(key.Tenant), key.Address}
+	}
+	err = s.each(ctx, selectSuppressions, rows, func(rows *sql.Rows) error {
+		su, err := scanSuppression(rows)
+		list = append(list, su)
+		return err
+	})
+	if err != nil {
+		return nil, failed("look up suppressions", err)
+	}
+	return list, nil
+}
+
 // ListSuppressions implements [store.Suppressions]. It reads the tenant's rows in the order
 // of addresses until the page is full.
 func (s *Store) ListSuppressions(ctx context.Context, tenant store.TenantID, f store.SuppressionFilter, page store.Page) ([]store.Suppression, error) {
