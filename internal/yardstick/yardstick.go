@@ -33,7 +33,14 @@ func Compare(b *testing.B, yardstick, ours func(n int) error) {
 // a while to begin and to end.
 func CompareFor(b *testing.B, turn time.Duration, yardstick, ours func(n int) error) {
 	b.Helper()
-	y, o := &side{load: yardstick, least: turn}, &side{load: ours, least: turn}
+	CompareCPU(b, turn, CPUTime, yardstick, ours)
+}
+
+// CompareCPU is CompareFor with another measure of the processor time that was used so
+// far, for loads that let other processes work.
+func CompareCPU(b *testing.B, turn time.Duration, cpu func() time.Duration, yardstick, ours func(n int) error) {
+	b.Helper()
+	y, o := &side{load: yardstick, least: turn, clock: cpu}, &side{load: ours, least: turn, clock: cpu}
 	o.calibrate(b)
 	y.calibrate(b)
 	var ratios []float64
@@ -59,7 +66,8 @@ func CompareFor(b *testing.B, turn time.Duration, yardstick, ours func(n int) er
 type side struct {
 	load  func(n int) error
 	least time.Duration // of a turn
-	n     int           // rounds in a turn
+	clock func() time.Duration
+	n     int // rounds in a turn
 	cpu   time.Duration
 	rates []float64 // rounds per second of each turn
 }
@@ -80,12 +88,12 @@ func (s *side) calibrate(b *testing.B) {
 
 func (s *side) turn(b *testing.B) {
 	b.Helper()
-	cpu, start := CPUTime(), time.Now()
+	cpu, start := s.clock(), time.Now()
 	if err := s.load(s.n); err != nil {
 		b.Fatal(err)
 	}
 	s.rates = append(s.rates, float64(s.n)/time.Since(start).Seconds())
-	s.cpu += CPUTime() - cpu
+	s.cpu += s.clock() - cpu
 }
 
 // perRound returns the processor time of a round.

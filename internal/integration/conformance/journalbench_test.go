@@ -1,6 +1,8 @@
 package conformance_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -9,31 +11,56 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/internal/yardstick"
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
 // BenchmarkRecord submits messages over 10 connections to a relay whose queue
 // records what becomes of them. The yardstick is the same relay without Record. Each
-// has a database of its own. Nothing applies the records.
+// has a database of its own. With accept and deliver nothing applies the records; with
+// derive a History does it meanwhile, and each turn lasts until it has applied all. The
+// cpu-ratio includes the processor time of the database servers.
 func BenchmarkRecord(b *testing.B) {
+	cpu := func() time.Duration { return yardstick.CPUTime() + services.CPUTime() }
 	for _, backend := range []backend{sqliteModernc, postgresPgx, mariadb} {
-		for _, deliver := range []bool{false, true} {
-			name := backend.dialect.String() + map[bool]string{false: "/accept", true: "/deliver"}[deliver]
-			b.Run(name, func(b *testing.B) {
+		for _, what := range []string{"accept", "deliver", "derive"} {
+			b.Run(backend.dialect.String()+"/"+what, func(b *testing.B) {
 				load := func(record bool) func(int) error {
 					_, st := backend.pool(b)
 					q := &queue.Queue{Spool: st, Next: discard, Logger: quiet, Record: record}
-					if !deliver {
+					if what == "accept" {
 						return submit(b, st, q, 10)
 					}
 					deliverTo(b, newSink(b), q)
-					return settled(b, st, submit(b, st, q, 10))
+					delivers := settled(b, st, submit(b, st, q, 10))
+					if record && what == "derive" {
+						return derived(b, st, delivers)
+					}
+					return delivers
 				}
-				yardstick.CompareFor(b, turn, load(false), load(true))
+				yardstick.CompareCPU(b, turn, cpu, load(false), load(true))
 			})
 		}
+	}
+}
+
+// derived returns a load during which a History applies what is recorded. It ends when
+// nothing is left to apply.
+func derived(b *testing.B, st store.History, load func(int) error) func(int) error {
+	return func(n int) error {
+		h := &history.History{Store: st, Logger: quiet}
+		ctx, cancel := context.WithCancel(b.Context())
+		done := make(chan error, 1)
+		go func() { done <- h.Run(ctx) }()
+		err := load(n)
+		if err == nil { // Run would pause for a second before it applies the last events
+			_, err = h.Tenant("none").Erase(ctx, "nobody@example.org")
+		}
+		cancel()
+		return errors.Join(err, <-done)
 	}
 }
 
