@@ -11,6 +11,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/suppress"
+	"github.com/gatepost-mail/gatepost/relay/webhook"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -48,6 +49,10 @@ type Handler struct {
 	// Suppressions, if set, is the relay's list of addresses that each tenant does not
 	// send to. The console has screens for it then.
 	Suppressions *suppress.List
+
+	// Webhooks, if set, keeps the endpoints to which events of each tenant are sent.
+	// The console has screens for them then.
+	Webhooks *webhook.Manager
 
 	// Parts are the parts that this handler has, in the order of its navigation. The
 	// address of the handler is that of Domains, or leads to the first part. Two

@@ -74,6 +74,7 @@ func newFixture(t *testing.T) *fixture {
 func (f *fixture) complete() {
 	f.withDNS()
 	f.withSuppressions()
+	f.withWebhooks()
 }
 
 func (f *fixture) domain(tenant credentials.Tenant, name string) {

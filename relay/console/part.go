@@ -23,6 +23,9 @@ func (h *Handler) possible() []Part {
 	if h.Suppressions != nil {
 		parts = append(parts, Suppressions)
 	}
+	if h.Webhooks != nil {
+		parts = append(parts, Webhooks)
+	}
 	return parts
 }
 

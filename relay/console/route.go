@@ -92,6 +92,9 @@ func (h *Handler) routes() []route {
 	if h.Suppressions != nil {
 		all = append(all, suppressionRoutes()...)
 	}
+	if h.Webhooks != nil {
+		all = append(all, webhookRoutes()...)
+	}
 	if h.Domains != nil {
 		all = append(all, dnsRoutes()...)
 	}

@@ -132,7 +132,7 @@ func (req *request) Done() string {
 	switch done := req.r.URL.Query().Get("done"); done {
 	case "domain-added", "domain-deleted", "user-deleted", "renamed", "checked", "key-rotated", "use-txt":
 		return req.T("done." + done)
-	case "suppressed", "unsuppressed":
+	case "suppressed", "unsuppressed", "webhook-changed", "webhook-on", "webhook-off", "old-secret-ended", "webhook-deleted":
 		return req.T("done." + done)
 	}
 	return ""
@@ -173,6 +173,9 @@ func (req *request) Exactly(t time.Time) moment {
 	m.Relative = m.Exact
 	return m
 }
+
+// Stamp returns a time for a hidden field, exactly.
+func (req *request) Stamp(t time.Time) string { return t.Format(time.RFC3339Nano) }
 
 // OnDay returns a time to come of which pages show the day.
 func (req *request) OnDay(t time.Time) moment {
