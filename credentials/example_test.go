@@ -187,22 +187,22 @@ func ExampleTenant_Users() {
 		}
 	}
 
-	page := store.Page{Limit: 2}
+	query := store.Query{Limit: 2}
 	for {
-		users, err := acme.Users(ctx, "acme.example", page)
+		users, found, err := acme.Users(ctx, "acme.example", query)
 		if err != nil {
 			log.Fatal(err)
 		}
-		if len(users) == 0 {
+		fmt.Println(len(users), "of", found.All)
+		if found.Next == "" {
 			break
 		}
-		fmt.Println("a page of", len(users))
-		page.After = users[len(users)-1].Username
+		query.After = found.Next
 	}
 	// Output:
-	// a page of 2
-	// a page of 2
-	// a page of 1
+	// 2 of 5
+	// 2 of 5
+	// 1 of 5
 }
 
 // The reason of an InvalidError can be shown to the person who typed the value.

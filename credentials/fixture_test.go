@@ -135,7 +135,7 @@ func (s *spy) RecordLogin(ctx context.Context, username string, generation int64
 	return s.Store.RecordLogin(ctx, username, generation, at, from)
 }
 
-func (s *spy) AddUser(ctx context.Context, u store.User, hash string) error {
+func (s *spy) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.taken > 0 {
@@ -143,7 +143,7 @@ func (s *spy) AddUser(ctx context.Context, u store.User, hash string) error {
 		return store.ErrTaken
 	}
 	s.passwords = append(s.passwords, hash)
-	return s.Store.AddUser(ctx, u, hash)
+	return s.Store.AddUser(ctx, u, hash, limit)
 }
 
 func must(t testing.TB, err error) {

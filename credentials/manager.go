@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
@@ -28,6 +29,12 @@ type Manager struct {
 	// keep the owner out by adding a domain first, and AddDomain tells nobody who is
 	// a customer. If it is false, a domain belongs to the first tenant that adds it.
 	ClaimDomains bool
+
+	// Limits, if set, returns how many domains a tenant may have, and how many users
+	// each of its domains. Zero means any number. AddDomain and AddUser call it and
+	// return store.ErrLimit when the number is reached, exactly also when several
+	// nodes add at once. Domains and users that there are stay when a limit falls.
+	Limits func(ctx context.Context, tenant store.TenantID) (domains, users int, err error)
 
 	// Cost is the argon2id cost of new passwords. Zero means 19 MiB, two
 	// passes, one thread.

@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -40,6 +41,7 @@ func (t Tenant) ready() error {
 // AddDomain adds a sending domain. The error is an [InvalidError] if the name is
 // not a valid domain or a public suffix such as co.uk, and store.ErrTaken if the tenant
 // has the domain already or, unless Manager.ClaimDomains is set, any other tenant has it.
+// It is store.ErrLimit if the tenant has as many domains as Manager.Limits allows.
 //
 // AddDomain proves nothing: a tenant can add a domain that is not its own, and its users
 // can then send as it. A relay that is open to strangers needs package relay/domains,
@@ -53,8 +55,12 @@ func (t Tenant) AddDomain(ctx context.Context, name string) (store.Domain, error
 	if suffix, icann := publicsuffix.PublicSuffix(name); icann && suffix == name {
 		return store.Domain{}, invalidDomain("it is a suffix under which a registry sells names; use a name below it")
 	}
-	d := store.Domain{Tenant: t.id, Name: name, Created: now(), Claim: t.m.ClaimDomains}
-	if err := t.m.Store.AddDomain(ctx, d); err != nil {
+	limit, _, err := t.Limits(ctx)
+	if err != nil {
+		return store.Domain{}, err
+	}
+	d := store.Domain{Tenant: t.id, Name: name, SortName: foldDomain(name), Created: now(), Claim: t.m.ClaimDomains}
+	if err := t.m.Store.AddDomain(ctx, d, limit); err != nil {
 		return store.Domain{}, fmt.Errorf("credentials: add domain %s: %w", name, err)
 	}
 	return d, nil
@@ -73,16 +79,31 @@ func (t Tenant) Domain(ctx context.Context, name string) (store.Domain, error) {
 	return d, nil
 }
 
-// Domains lists the tenant's domains by name, a page at a time.
-func (t Tenant) Domains(ctx context.Context, page store.Page) ([]store.Domain, error) {
+// Domains lists the tenant's domains, a page at a time. The search is for a part of
+// their names, without regard to case and accents.
+func (t Tenant) Domains(ctx context.Context, q store.Query) ([]store.Domain, store.Found, error) {
 	if err := t.ready(); err != nil {
-		return nil, err
+		return nil, store.Found{}, err
 	}
-	domains, err := t.m.Store.Domains(ctx, t.id, page)
+	q.Search = fold(q.Search)
+	domains, found, err := t.m.Store.Domains(ctx, t.id, q)
 	if err != nil {
-		return nil, fmt.Errorf("credentials: list domains: %w", err)
+		return nil, store.Found{}, fmt.Errorf("credentials: list domains: %w", err)
 	}
-	return domains, nil
+	return domains, found, nil
+}
+
+// Limits returns how many domains the tenant may have, and how many users each of them.
+// Zero means any number. They are those of Manager.Limits.
+func (t Tenant) Limits(ctx context.Context) (domains, users int, err error) {
+	if err := t.ready(); err != nil || t.m.Limits == nil {
+		return 0, 0, err
+	}
+	domains, users, err = t.m.Limits(ctx, t.id)
+	if err != nil {
+		return 0, 0, fmt.Errorf("credentials: limits of tenant %s: %w", t.id, err)
+	}
+	return domains, users, nil
 }
 
 // DeleteDomain deletes a domain and all its users in one step. This cannot be
@@ -114,7 +135,8 @@ func (t Tenant) DeleteDomain(ctx context.Context, name string) error {
 //
 // AddUser waits for the hash of the password as long as ctx allows. If 256
 // passwords of the tenant wait already, the error is [ErrBusy]. Tenants are served
-// round robin.
+// round robin. If the domain has as many users as Manager.Limits allows, the error is
+// store.ErrLimit.
 func (t Tenant) AddUser(ctx context.Context, domain, name string) (store.User, Password, error) {
 	domain, err := t.domain(domain)
 	if err != nil {
@@ -136,13 +158,17 @@ func (t Tenant) addUser(ctx context.Context, domain, name, username string) (sto
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
+	_, limit, err := t.Limits(ctx)
+	if err != nil {
+		return store.User{}, Password{}, err
+	}
 	password, hash, err := t.newPassword(ctx, t.m.newPHC)
 	if err != nil {
 		return store.User{}, Password{}, err
 	}
 	at := now()
-	u := store.User{Tenant: t.id, Domain: domain, Username: username, Name: name, Generation: 1, Created: at, PasswordSet: at}
-	if err := t.m.Store.AddUser(ctx, u, hash); err != nil {
+	u := store.User{Tenant: t.id, Domain: domain, Username: username, Name: name, SortName: fold(name), Generation: 1, Created: at, PasswordSet: at}
+	if err := t.m.Store.AddUser(ctx, u, hash, limit); err != nil {
 		return store.User{}, Password{}, fmt.Errorf("credentials: add user to %s: %w", domain, err)
 	}
 	return u, password, nil
@@ -160,17 +186,23 @@ func (t Tenant) User(ctx context.Context, username string) (store.User, error) {
 	return u, nil
 }
 
-// Users lists the users of a domain by username, a page at a time.
-func (t Tenant) Users(ctx context.Context, domain string, page store.Page) ([]store.User, error) {
-	domain, err := t.domain(domain)
-	if err != nil {
-		return nil, err
+// Users lists the users of a domain, or of all domains of the tenant if domain is empty,
+// a page at a time. The search is for a part of their names or usernames, without regard
+// to case and accents.
+func (t Tenant) Users(ctx context.Context, domain string, q store.Query) ([]store.User, store.Found, error) {
+	err := t.ready()
+	if domain != "" {
+		domain, err = t.domain(domain)
 	}
-	users, err := t.m.Store.Users(ctx, t.id, domain, page)
 	if err != nil {
-		return nil, fmt.Errorf("credentials: list users of %s: %w", domain, err)
+		return nil, store.Found{}, err
 	}
-	return users, nil
+	q.Search = fold(q.Search)
+	users, found, err := t.m.Store.Users(ctx, t.id, domain, q)
+	if err != nil {
+		return nil, store.Found{}, fmt.Errorf("credentials: list users of %s: %w", cmp.Or(domain, "all domains"), err)
+	}
+	return users, found, nil
 }
 
 // RenameUser changes the user's descriptive name, as in [Tenant.AddUser].
@@ -183,7 +215,7 @@ func (t Tenant) RenameUser(ctx context.Context, username, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := t.m.Store.RenameUser(ctx, t.id, username, name); err != nil {
+	if err := t.m.Store.RenameUser(ctx, t.id, username, name, fold(name)); err != nil {
 		return fmt.Errorf("credentials: rename user %s: %w", username, err)
 	}
 	return nil

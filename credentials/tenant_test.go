@@ -27,11 +27,11 @@ func calls(ctx context.Context, t credentials.Tenant, domain, username string) [
 	return []call{
 		{"AddDomain", func() error { _, err := t.AddDomain(ctx, "new."+domain); return err }},
 		{"Domain", func() error { _, err := t.Domain(ctx, domain); return err }},
-		{"Domains", func() error { _, err := t.Domains(ctx, store.Page{}); return err }},
+		{"Domains", func() error { _, _, err := t.Domains(ctx, store.Query{}); return err }},
 		{"AddUser", func() error { _, _, err := t.AddUser(ctx, domain, "tool"); return err }},
 		{"AddUserOnce", func() error { _, _, err := t.AddUserOnce(ctx, domain, "tool", "key"); return err }},
 		{"User", func() error { _, err := t.User(ctx, username); return err }},
-		{"Users", func() error { _, err := t.Users(ctx, domain, store.Page{}); return err }},
+		{"Users", func() error { _, _, err := t.Users(ctx, domain, store.Query{}); return err }},
 		{"RenameUser", func() error { return t.RenameUser(ctx, username, "tool") }},
 		{"ResetPassword", func() error { _, err := t.ResetPassword(ctx, username); return err }},
 		{"ResetPasswordOnce", func() error { _, err := t.ResetPasswordOnce(ctx, username, 1); return err }},
@@ -80,7 +80,7 @@ func TestOtherTenantGetsNotFound(t *testing.T) {
 			t.Errorf("%s: error is %v, want ErrNotFound", c.name, err)
 		}
 	}
-	if list, err := f.Tenant("other").Domains(t.Context(), store.Page{}); len(list) != 0 || err != nil {
+	if list, _, err := f.Tenant("other").Domains(t.Context(), store.Query{}); len(list) != 0 || err != nil {
 		t.Errorf("Domains of the other tenant: got %v, %v; want none", list, err)
 	}
 	if u, err := f.acme.User(t.Context(), f.user.Username); !reflect.DeepEqual(u, f.user) || err != nil {
@@ -104,7 +104,7 @@ func TestAddDomain(t *testing.T) {
 	if other, err := claims.Tenant("other").AddDomain(t.Context(), "MÜN.example"); err != nil || other.Tenant != "other" || !other.Claim {
 		t.Errorf("another tenant with ClaimDomains: got %+v, %v; want a claim of its own", other, err)
 	}
-	list, err := f.acme.Domains(t.Context(), store.Page{})
+	list, _, err := f.acme.Domains(t.Context(), store.Query{})
 	must(t, err)
 	if len(list) != 2 || list[0].Name != domain || list[1] != d {
 		t.Errorf("got the domains %+v, want %s and %+v", list, domain, d)
@@ -131,7 +131,7 @@ func TestDeleteDomainIsFinal(t *testing.T) {
 	other := f.Tenant("other")
 	_, err = other.AddDomain(t.Context(), domain)
 	must(t, err)
-	users, err := other.Users(t.Context(), domain, store.Page{})
+	users, _, err := other.Users(t.Context(), domain, store.Query{})
 	if len(users) != 0 || err != nil {
 		t.Errorf("the new domain has the users %v, %v; want none", users, err)
 	}
@@ -155,7 +155,7 @@ func TestAddUser(t *testing.T) {
 			t.Errorf("User returned %+v, %v; want %+v", got, err, u)
 		}
 	}
-	users, err := f.acme.Users(t.Context(), domain, store.Page{})
+	users, _, err := f.acme.Users(t.Context(), domain, store.Query{})
 	if len(users) != 2 || err != nil {
 		t.Errorf("got the users %+v, %v; want 2", users, err)
 	}
@@ -260,8 +260,8 @@ func TestRenameUserChangesOnlyTheName(t *testing.T) {
 	must(t, err)
 	want, err := f.acme.User(t.Context(), f.user.Username)
 	must(t, err)
-	must(t, f.acme.RenameUser(t.Context(), f.user.Username, "accounting"))
-	want.Name = "accounting"
+	must(t, f.acme.RenameUser(t.Context(), f.user.Username, "Accounting"))
+	want.Name, want.SortName = "Accounting", "accounting"
 	if got, err := f.acme.User(t.Context(), f.user.Username); !reflect.DeepEqual(got, want) || err != nil {
 		t.Errorf("got the user %+v, %v; want %+v", got, err, want)
 	}

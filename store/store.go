@@ -32,6 +32,11 @@ type Domain struct {
 	Name    string    // lower-case A-labels, no trailing dot
 	Created time.Time // UTC, whole microseconds
 
+	// SortName is the text by which lists of domains are sorted and searched. Package
+	// credentials folds it from Name, so that neither case nor accents matter. It is
+	// chosen by the caller; an adapter keeps it as it is.
+	SortName string
+
 	// Claim is whether the tenant only claims the domain. Then other tenants may
 	// have a domain of the same name too, and package relay/domains decides which of
 	// them has proved it. Domains that are not claims have names of their own.
@@ -59,6 +64,7 @@ type User struct {
 	Domain   string
 	Username string // generated; it never changes and is never issued twice
 	Name     string // chosen by a person; any text, need not be unique
+	SortName string // as that of a Domain; folded from Name
 
 	// Generation is the number of the user's password: 1 for the first, one more
 	// with each reset. A session that logged in with an older password must end.
@@ -86,18 +92,17 @@ type User struct {
 	DomainSuspended string
 }
 
-// A Page selects one page of a list that is ordered by name (domains) or by
-// username (users), in byte order. A page begins after a key and not at a number,
-// so an entry that is added or deleted between two calls neither repeats nor skips
-// another entry.
+// A Page selects one page of a list that is ordered by a key, in byte order. A page
+// begins after a key and not at a number, so an entry that is added or deleted between
+// two calls neither repeats nor skips another entry. Lists of domains and users take
+// a [Query] instead.
 type Page struct {
 	After string // only entries after this key, which need not exist; "" begins at the first entry
 	Limit int    // at most this many entries; zero or less means 100
 
-	// If Search is not empty, the page has only entries that contain it: domains
-	// in their Name, users in their Name or Username. The letters A to Z match in
-	// either case; an adapter may match other letters in either case too. Search
-	// has no wildcards.
+	// If Search is not empty, the page has only entries whose key contains it. The
+	// letters A to Z match in either case; an adapter may match other letters in
+	// either case too. Search has no wildcards.
 	Search string
 }
 
@@ -122,6 +127,10 @@ var (
 	// was issued before.
 	ErrTaken = errors.New("store: already taken")
 
+	// ErrLimit means that the tenant has as many domains, or the domain as many
+	// users, as the caller allows.
+	ErrLimit = errors.New("store: limit reached")
+
 	// ErrConflict means that the password was changed after the generation that
 	// the caller knows.
 	ErrConflict = errors.New("store: changed by another caller")
@@ -129,7 +138,7 @@ var (
 
 // A Store keeps domains and users.
 //
-// Each method is atomic. If its error matches ErrNotFound, ErrTaken or
+// Each method is atomic. If its error matches ErrNotFound, ErrTaken, ErrLimit or
 // ErrConflict, it has changed nothing. When a method has returned nil, its change
 // is durable, and every later call by any process that shares the store sees it.
 // Methods are safe for concurrent use. If the context has already ended, a method
@@ -140,19 +149,22 @@ var (
 // exactly as they were given.
 //
 // Callers pass valid UTF-8 without U+0000. A Store takes tenants, domain names
-// and usernames of up to 255 bytes, and names, hashes and reasons of up to 1,024
-// bytes. It may refuse longer ones with an error of its own, but never cuts them.
+// and usernames of up to 255 bytes, and names, sort names, hashes and reasons of up to
+// 1,024 bytes. It may refuse longer ones with an error of its own, but never cuts them.
 type Store interface {
 	// AddDomain adds a domain. ErrTaken: the tenant has a domain of this name, or
-	// another tenant has one and neither of the two is a Claim.
-	AddDomain(ctx context.Context, d Domain) error
+	// another tenant has one and neither of the two is a Claim. ErrLimit: the tenant
+	// has limit domains or more, and limit is above zero. If both are true, AddDomain
+	// returns ErrTaken. Of calls at the same time no more succeed than limit allows.
+	AddDomain(ctx context.Context, d Domain, limit int) error
 
 	// Domain returns one domain of the tenant. ErrNotFound: the tenant has no
 	// such domain.
 	Domain(ctx context.Context, tenant TenantID, name string) (Domain, error)
 
-	// Domains lists the tenant's domains by name. An unknown tenant has none.
-	Domains(ctx context.Context, tenant TenantID, page Page) ([]Domain, error)
+	// Domains lists the tenant's domains. An unknown tenant has none. Domains counts
+	// after it has read the page, so the counts of Found may include later changes.
+	Domains(ctx context.Context, tenant TenantID, q Query) ([]Domain, Found, error)
 
 	// DomainsNamed returns the domains of all tenants that have this name, by
 	// tenant. It is for operators: several tenants may claim a domain.
@@ -174,20 +186,23 @@ type Store interface {
 	// OldUntil, OldConnection and NewConnection.
 	// ErrNotFound: the tenant u.Tenant has no domain u.Domain. ErrTaken: the
 	// username was issued before, in any tenant, even if that user or its domain
-	// was deleted. If both are true, AddUser returns either error.
-	AddUser(ctx context.Context, u User, hash string) error
+	// was deleted. ErrLimit: the domain has limit users or more, and limit is above
+	// zero. Of calls at the same time no more succeed than limit allows. If several
+	// are true, AddUser returns any of these errors.
+	AddUser(ctx context.Context, u User, hash string, limit int) error
 
 	// User returns one user of the tenant. ErrNotFound: the tenant has no such
 	// user.
 	User(ctx context.Context, tenant TenantID, username string) (User, error)
 
-	// Users lists the users of the tenant's domain by username. A domain without
-	// users is an empty list. ErrNotFound: the tenant has no such domain.
-	Users(ctx context.Context, tenant TenantID, domain string, page Page) ([]User, error)
+	// Users lists the users of the tenant's domain, or of all its domains if domain
+	// is empty. A domain without users is an empty list. Users counts as Domains
+	// does. ErrNotFound: the tenant has no such domain.
+	Users(ctx context.Context, tenant TenantID, domain string, q Query) ([]User, Found, error)
 
-	// RenameUser changes the user's Name and nothing else. The new Name may be
-	// the same as the old one. ErrNotFound: the tenant has no such user.
-	RenameUser(ctx context.Context, tenant TenantID, username, name string) error
+	// RenameUser changes the user's Name and SortName and nothing else. The new ones
+	// may be the same as the old ones. ErrNotFound: the tenant has no such user.
+	RenameUser(ctx context.Context, tenant TenantID, username, name, sortName string) error
 
 	// SuspendUser sets the user's Suspended to reason, and changes nothing else. An
 	// empty reason ends the suspension. The reason may be the same as before.

@@ -75,14 +75,14 @@ var connectionPromises = []promise{
 			} {
 				u := newUser(acme, acmeDomain, "u"+string(rune('a'+i)))
 				u.Created, u.PasswordSet, u.LastConnection = at, at, at
-				t.ok(t.AddUser(t.Context(), u, "x"), "AddUser at %v", at)
+				t.ok(t.AddUser(t.Context(), u, "x", 0), "AddUser at %v", at)
 				t.holds(u, "x")
 
 				d := store.Domain{Tenant: acme, Name: u.Username + ".example", Created: at}
-				t.ok(t.AddDomain(t.Context(), d), "AddDomain at %v", at)
-				list, err := t.Domains(t.Context(), acme, store.Page{After: acmeDomain, Limit: 100})
+				t.ok(t.AddDomain(t.Context(), d, 0), "AddDomain at %v", at)
+				list, _, err := t.Domains(t.Context(), acme, store.Query{})
 				t.ok(err, "Domains")
-				if len(list) != i+1 || list[i] != d {
+				if len(list) != i+2 || list[i+1] != d {
 					t.Errorf("Domains: got %+v, want %+v at the end", list, d)
 				}
 			}

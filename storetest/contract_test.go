@@ -18,7 +18,12 @@ func TestCasesAreTheContract(t *testing.T) {
 	for _, p := range promises() {
 		quotes = append(quotes, quote{p.name, p.words})
 	}
-	agree(t, quotes, source.all, source.contract, []string{
+	query, found := contract(t, "../store/query.go", "Query"), contract(t, "../store/query.go", "Found")
+	agree(t, quotes, source.all+query.all, source.contract+query.contract+found.contract, []string{
+		"A Query selects one page of a tenant's domains or users.",
+		"Package credentials folds it as it folds SortName.",
+		"Found is what a list says about itself beside the entries of one page.",
+		"Next and Previous are for [Query].After and [Query].Before.",
 		"A Store keeps domains and users.",
 		"Callers pass valid UTF-8 without U+0000.",
 		"It is for logins: no other method returns a hash, and every other read except DomainsNamed names a tenant.",

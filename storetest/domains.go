@@ -12,10 +12,11 @@ import (
 var domainPromises = []promise{
 	{
 		name:  "AddDomain/Records",
-		words: "AddDomain adds a domain.",
+		words: "AddDomain adds a domain. Domains lists the tenant's domains.",
 		check: func(t *tester) {
-			want := t.addDomain(acme, acmeDomain)
-			list, err := t.Domains(t.Context(), acme, store.Page{})
+			want := store.Domain{Tenant: acme, Name: acmeDomain, SortName: "sorted as this", Created: day}
+			t.ok(t.AddDomain(t.Context(), want, 0), "AddDomain")
+			list, _, err := t.Domains(t.Context(), acme, store.Query{})
 			t.ok(err, "Domains(%q)", acme)
 			if !slices.Equal(list, []store.Domain{want}) {
 				t.Errorf("Domains(%q): got %+v, want only %+v", acme, list, want)
@@ -28,18 +29,18 @@ var domainPromises = []promise{
 		check: func(t *tester) {
 			first := t.addDomain(acme, acmeDomain)
 			second := store.Domain{Tenant: rival, Name: acmeDomain, Created: day.AddDate(1, 0, 0)}
-			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain by another tenant")
+			t.fails(t.AddDomain(t.Context(), second, 0), store.ErrTaken, "AddDomain by another tenant")
 			second.Tenant = acme
-			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain twice by one tenant")
+			t.fails(t.AddDomain(t.Context(), second, 0), store.ErrTaken, "AddDomain twice by one tenant")
 			second.Claim = true
-			t.fails(t.AddDomain(t.Context(), second), store.ErrTaken, "AddDomain of a claim to what the tenant has")
+			t.fails(t.AddDomain(t.Context(), second, 0), store.ErrTaken, "AddDomain of a claim to what the tenant has")
 
-			list, err := t.Domains(t.Context(), acme, store.Page{})
+			list, _, err := t.Domains(t.Context(), acme, store.Query{})
 			t.ok(err, "Domains(%q)", acme)
 			if !slices.Equal(list, []store.Domain{first}) {
 				t.Errorf("Domains(%q) after the refused AddDomain: got %+v, want only %+v", acme, list, first)
 			}
-			if list := t.domainNames(rival, store.Page{}); len(list) > 0 {
+			if list := t.domainNames(rival, store.Query{}); len(list) > 0 {
 				t.Errorf("Domains(%q) after the refused AddDomain: got %q, want none", rival, list)
 			}
 		},
@@ -52,12 +53,12 @@ var domainPromises = []promise{
 			t.addDomain(acme, acmeDomain)
 			a := t.addUser(acme, acmeDomain, "u1")
 			claim := store.Domain{Tenant: rival, Name: acmeDomain, Created: day.AddDate(1, 0, 0), Claim: true}
-			t.ok(t.AddDomain(t.Context(), claim), "AddDomain of a claim")
-			t.fails(t.AddDomain(t.Context(), claim), store.ErrTaken, "AddDomain of the claim again")
+			t.ok(t.AddDomain(t.Context(), claim, 0), "AddDomain of a claim")
+			t.fails(t.AddDomain(t.Context(), claim, 0), store.ErrTaken, "AddDomain of the claim again")
 			claim.Tenant = "third"
-			t.ok(t.AddDomain(t.Context(), claim), "AddDomain of a second claim")
+			t.ok(t.AddDomain(t.Context(), claim, 0), "AddDomain of a second claim")
 			claim.Tenant, claim.Claim = "fourth", false
-			t.fails(t.AddDomain(t.Context(), claim), store.ErrTaken, "AddDomain of what is no claim, beside another such")
+			t.fails(t.AddDomain(t.Context(), claim, 0), store.ErrTaken, "AddDomain of what is no claim, beside another such")
 			t.claimed(acme, false)
 			t.claimed(rival, true)
 			t.addUser(rival, acmeDomain, "r1")
@@ -65,7 +66,7 @@ var domainPromises = []promise{
 			for tenant, want := range map[store.TenantID]int{acme: 1, rival: 2} {
 				d, err := t.Domain(t.Context(), tenant, acmeDomain)
 				t.ok(err, "Domain of %q", tenant)
-				list, err := t.Users(t.Context(), tenant, acmeDomain, store.Page{})
+				list, _, err := t.Users(t.Context(), tenant, acmeDomain, store.Query{})
 				t.ok(err, "Users of %q", tenant)
 				if d.Tenant != tenant || d.Users != want || len(list) != want {
 					t.Errorf("%q: got domain %+v and %d users, want %d users of its own", tenant, d, len(list), want)
@@ -103,7 +104,7 @@ var domainPromises = []promise{
 		words: "Users is the number of users of the domain, and LastConnection the latest LastConnection of any of them. " +
 			"They are computed when a domain is read; AddDomain ignores them.",
 		check: func(t *tester) {
-			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: acme, Name: acmeDomain, Created: day, Users: 7, LastConnection: day}), "AddDomain")
+			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: acme, Name: acmeDomain, Created: day, Users: 7, LastConnection: day}, 0), "AddDomain")
 			t.addDomain(acme, "other.example")
 			t.addUser(acme, "other.example", "o1")
 			t.ok(t.RecordLogin(t.Context(), "o1", 1, day.AddDate(1, 0, 0), addr4), "RecordLogin")
@@ -124,7 +125,7 @@ var domainPromises = []promise{
 	},
 	{
 		name:  "Domains/OfOneTenant",
-		words: "Domains lists the tenant's domains by name. An unknown tenant has none.",
+		words: "Domains lists the tenant's domains. An unknown tenant has none.",
 		check: func(t *tester) {
 			for _, name := range []string{"b.example", "a.example", "c.example"} {
 				t.addDomain(acme, name)
@@ -135,7 +136,7 @@ var domainPromises = []promise{
 				rival:    {"a.rival.example"},
 				"nobody": nil,
 			} {
-				if got := t.domainNames(tenant, store.Page{}); !slices.Equal(got, want) {
+				if got := t.domainNames(tenant, store.Query{}); !slices.Equal(got, want) {
 					t.Errorf("Domains(%q): got %q, want %q", tenant, got, want)
 				}
 			}
@@ -149,7 +150,7 @@ var domainPromises = []promise{
 			want := []store.Domain{own}
 			for _, tenant := range []store.TenantID{"c", "a"} {
 				d := store.Domain{Tenant: tenant, Name: acmeDomain, Created: day, Claim: true}
-				t.ok(t.AddDomain(t.Context(), d), "AddDomain of a claim")
+				t.ok(t.AddDomain(t.Context(), d, 0), "AddDomain of a claim")
 				want = append(want, d)
 			}
 			slices.SortFunc(want, func(a, b store.Domain) int { return cmp.Compare(a.Tenant, b.Tenant) })
@@ -183,9 +184,9 @@ var domainPromises = []promise{
 			for _, username := range []string{"u1", "u2", "u3"} {
 				t.gone(newUser(acme, acmeDomain, username))
 			}
-			_, err := t.Users(t.Context(), acme, acmeDomain, store.Page{})
+			_, _, err := t.Users(t.Context(), acme, acmeDomain, store.Query{})
 			t.fails(err, store.ErrNotFound, "Users of the deleted domain")
-			if got := t.domainNames(acme, store.Page{}); !slices.Equal(got, []string{"other.example"}) {
+			if got := t.domainNames(acme, store.Query{}); !slices.Equal(got, []string{"other.example"}) {
 				t.Errorf("Domains(%q): got %q, want only the other domain", acme, got)
 			}
 			t.holds(other, hashOf("o1"))
@@ -203,7 +204,7 @@ var domainPromises = []promise{
 				newUser(acme, acmeDomain, "u1"),
 				newUser(rival, rivalDomain, "u2"),
 			} {
-				t.fails(t.AddUser(t.Context(), u, "x"), store.ErrTaken, "AddUser(%q, %q) again", u.Tenant, u.Username)
+				t.fails(t.AddUser(t.Context(), u, "x", 0), store.ErrTaken, "AddUser(%q, %q) again", u.Tenant, u.Username)
 			}
 		},
 	},
@@ -214,7 +215,7 @@ var domainPromises = []promise{
 			t.fill([]string{"u1"}, nil)
 			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
 			t.addDomain(rival, acmeDomain)
-			list, err := t.Users(t.Context(), rival, acmeDomain, store.Page{})
+			list, _, err := t.Users(t.Context(), rival, acmeDomain, store.Query{})
 			t.ok(err, "Users of the new domain")
 			if len(list) > 0 {
 				t.Errorf("Users of the new domain: got %+v, want none", list)
@@ -246,7 +247,7 @@ func (t *tester) sumsUp(users int, lastConnection time.Time) {
 	if got != want {
 		t.Errorf("Domain:\n got %+v\nwant %+v", got, want)
 	}
-	list, err := t.Domains(t.Context(), acme, store.Page{})
+	list, _, err := t.Domains(t.Context(), acme, store.Query{})
 	t.ok(err, "Domains(%q)", acme)
 	if !slices.Contains(list, want) {
 		t.Errorf("Domains:\n got %+v\nwant %+v among them", list, want)

@@ -25,7 +25,7 @@ var handlePromises = []promise{
 			u.Generation = 2
 			other.holds(u, "second hash")
 
-			other.ok(other.RenameUser(t.Context(), acme, "u1", "renamed"), "RenameUser")
+			other.ok(other.RenameUser(t.Context(), acme, "u1", "renamed", ""), "RenameUser")
 			u.Name = "renamed"
 			t.holds(u, "second hash")
 
@@ -50,19 +50,19 @@ var handlePromises = []promise{
 
 			other.ok(other.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
 			t.gone(u)
-			t.fails(t.AddUser(t.Context(), u, "x"), store.ErrTaken, "AddUser of what the other handle deleted")
+			t.fails(t.AddUser(t.Context(), u, "x", 0), store.ErrTaken, "AddUser of what the other handle deleted")
 
 			u2 := t.addUser(acme, acmeDomain, "u2")
 			u2.DomainSuspended = suspended
 			other.holds(u2, hashOf("u2"))
 			t.ok(t.DeleteDomain(t.Context(), acme, acmeDomain), "DeleteDomain")
 			other.gone(u2)
-			if got := other.domainNames(acme, store.Page{}); len(got) > 0 {
+			if got := other.domainNames(acme, store.Query{}); len(got) > 0 {
 				t.Errorf("Domains: got %q after the other handle deleted it", got)
 			}
 			third := *t
 			third.Store = t.open()
-			third.fails(third.AddDomain(t.Context(), store.Domain{Tenant: rival, Name: rivalDomain, Created: day}),
+			third.fails(third.AddDomain(t.Context(), store.Domain{Tenant: rival, Name: rivalDomain, Created: day}, 0),
 				store.ErrTaken, "AddDomain of what the first handle added")
 		},
 	},
@@ -81,7 +81,7 @@ var handlePromises = []promise{
 				}
 				t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
 				t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
-				if got := t.domainNames(acme, store.Page{}); !slices.Equal(got, []string{acmeDomain}) {
+				if got := t.domainNames(acme, store.Query{}); !slices.Equal(got, []string{acmeDomain}) {
 					t.Errorf("Domains: got %q, want only %q", got, acmeDomain)
 				}
 			}
@@ -98,14 +98,14 @@ var handlePromises = []promise{
 func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 	return map[string]func() error{
 		"AddDomain": func() error {
-			return t.AddDomain(ctx, store.Domain{Tenant: acme, Name: "new.example", Created: day})
+			return t.AddDomain(ctx, store.Domain{Tenant: acme, Name: "new.example", Created: day}, 0)
 		},
 		"Domain": func() error {
 			_, err := t.Domain(ctx, acme, acmeDomain)
 			return err
 		},
 		"Domains": func() error {
-			_, err := t.Domains(ctx, acme, store.Page{})
+			_, _, err := t.Domains(ctx, acme, store.Query{})
 			return err
 		},
 		"DomainsNamed": func() error {
@@ -113,18 +113,18 @@ func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 			return err
 		},
 		"DeleteDomain": func() error { return t.DeleteDomain(ctx, acme, acmeDomain) },
-		"AddUser":      func() error { return t.AddUser(ctx, newUser(acme, acmeDomain, "u3"), "x") },
+		"AddUser":      func() error { return t.AddUser(ctx, newUser(acme, acmeDomain, "u3"), "x", 0) },
 		"User": func() error {
 			_, err := t.User(ctx, acme, "u1")
 			return err
 		},
 		"Users": func() error {
-			_, err := t.Users(ctx, acme, acmeDomain, store.Page{})
+			_, _, err := t.Users(ctx, acme, acmeDomain, store.Query{})
 			return err
 		},
 		"SuspendDomain":  func() error { return t.SuspendDomain(ctx, acme, acmeDomain, suspended) },
 		"SuspendUser":    func() error { return t.SuspendUser(ctx, acme, "u1", suspended) },
-		"RenameUser":     func() error { return t.RenameUser(ctx, acme, "u1", "renamed") },
+		"RenameUser":     func() error { return t.RenameUser(ctx, acme, "u1", "renamed", "") },
 		"RotatePassword": func() error { return t.RotatePassword(ctx, acme, "u2", 1, "x", day, day) },
 		"SetNetworks":    func() error { return t.SetNetworks(ctx, acme, "u1", networks(1)) },
 		"EndOverlap":     func() error { return t.EndOverlap(ctx, acme, "u2", 1) },

@@ -21,16 +21,16 @@ const (
 var racePromises = []promise{
 	{
 		name:  "Race/OneDomain",
-		words: "Each method is atomic. If its error matches ErrNotFound, ErrTaken or ErrConflict, it has changed nothing.",
+		words: "Each method is atomic. If its error matches ErrNotFound, ErrTaken, ErrLimit or ErrConflict, it has changed nothing.",
 		check: func(t *tester) {
 			for i := range rounds {
 				name := fmt.Sprintf("d%d.example", i)
 				won := t.race(store.ErrTaken, func(st store.Store, racer int) error {
-					return st.AddDomain(t.Context(), store.Domain{Tenant: tenantOf(racer), Name: name, Created: day})
+					return st.AddDomain(t.Context(), store.Domain{Tenant: tenantOf(racer), Name: name, Created: day}, 0)
 				})
 				t.exactlyOne(won, "AddDomain")
 				for racer := range racers {
-					if has := slices.Contains(t.domainNames(tenantOf(racer), store.Page{}), name); has != won[racer] {
+					if has := slices.Contains(t.domainNames(tenantOf(racer), store.Query{}), name); has != won[racer] {
 						t.Errorf("tenant %q has the domain: %t, but AddDomain said %t", tenantOf(racer), has, won[racer])
 					}
 				}
@@ -50,7 +50,7 @@ var racePromises = []promise{
 					return newUser(tenantOf(racer), string(tenantOf(racer)), username)
 				}
 				won := t.race(store.ErrTaken, func(st store.Store, racer int) error {
-					return st.AddUser(t.Context(), of(racer), fmt.Sprint(racer))
+					return st.AddUser(t.Context(), of(racer), fmt.Sprint(racer), 0)
 				})
 				winner := t.exactlyOne(won, "AddUser")
 				t.holds(of(winner), fmt.Sprint(winner))
@@ -82,7 +82,7 @@ var racePromises = []promise{
 				u := newUser(acme, acmeDomain, fmt.Sprintf("u%d", i))
 				done := t.race(store.ErrNotFound, func(st store.Store, racer int) error {
 					if racer == 0 {
-						return st.AddUser(t.Context(), u, hashOf(u.Username))
+						return st.AddUser(t.Context(), u, hashOf(u.Username), 0)
 					}
 					return st.DeleteUser(t.Context(), acme, u.Username)
 				})
@@ -111,7 +111,7 @@ var racePromises = []promise{
 					if racer == 0 {
 						return st.DeleteDomain(t.Context(), acme, acmeDomain)
 					}
-					return st.AddUser(t.Context(), of(racer), "x")
+					return st.AddUser(t.Context(), of(racer), "x", 0)
 				})
 				t.noDomain(added[0])
 				for racer := range racers {
@@ -121,7 +121,7 @@ var racePromises = []promise{
 					}
 					u := of(racer)
 					u.Tenant, u.Domain = rival, rivalDomain
-					t.fails(t.AddUser(t.Context(), u, "x"), store.ErrTaken, "AddUser of a username that went with its domain")
+					t.fails(t.AddUser(t.Context(), u, "x", 0), store.ErrTaken, "AddUser of a username that went with its domain")
 				}
 			}
 		},
@@ -144,7 +144,7 @@ var racePromises = []promise{
 					}
 					for {
 						over := deleted.Load()
-						list, err := st.Users(t.Context(), acme, acmeDomain, store.Page{})
+						list, _, err := st.Users(t.Context(), acme, acmeDomain, store.Query{})
 						switch {
 						case err != nil:
 							return err
@@ -222,13 +222,13 @@ var racePromises = []promise{
 				t.race(nil, func(st store.Store, racer int) error {
 					switch racer {
 					case 0:
-						return st.RenameUser(t.Context(), acme, "u1", u.Name)
+						return st.RenameUser(t.Context(), acme, "u1", u.Name, "")
 					case 1:
 						return st.SetPassword(t.Context(), acme, "u1", u.Generation-1, u.Name, day)
 					case 2:
 						return st.RecordLogin(t.Context(), "u1", 1, u.LastConnection, addr4)
 					case 3:
-						return st.AddUser(t.Context(), newUser(acme, acmeDomain, fmt.Sprint("other ", i)), "x")
+						return st.AddUser(t.Context(), newUser(acme, acmeDomain, fmt.Sprint("other ", i)), "x", 0)
 					case 4:
 						return st.SuspendUser(t.Context(), acme, "u1", u.Suspended)
 					default:
@@ -298,7 +298,7 @@ func (t *tester) noDomain(deleted bool) {
 	if !deleted {
 		t.Fatal("DeleteDomain failed although the domain was there")
 	}
-	if got := t.domainNames(acme, store.Page{}); len(got) > 0 {
+	if got := t.domainNames(acme, store.Query{}); len(got) > 0 {
 		t.Fatalf("Domains: got %q after DeleteDomain", got)
 	}
 }

@@ -74,6 +74,7 @@ func promises() []promise {
 		rotationPromises,
 		networkPromises,
 		listPromises,
+		limitPromises,
 		textPromises,
 		handlePromises,
 		racePromises,

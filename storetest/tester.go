@@ -28,6 +28,8 @@ type tester struct {
 	store.Store
 	open  func() store.Store
 	other store.Store // the second handle of a race
+
+	sortNames map[string]string // of what addSorted has added
 }
 
 // fill adds both domains, and the given users to each.
@@ -46,7 +48,7 @@ func (t *tester) fill(ofAcme, ofRival []string) {
 func (t *tester) addDomain(tenant store.TenantID, name string) store.Domain {
 	t.Helper()
 	d := store.Domain{Tenant: tenant, Name: name, Created: day}
-	t.ok(t.AddDomain(t.Context(), d), "AddDomain(%q, %q)", tenant, name)
+	t.ok(t.AddDomain(t.Context(), d, 0), "AddDomain(%q, %q)", tenant, name)
 	return d
 }
 
@@ -55,7 +57,7 @@ func (t *tester) claimed(tenant store.TenantID, want bool) {
 	t.Helper()
 	d, err := t.Domain(t.Context(), tenant, acmeDomain)
 	t.ok(err, "Domain of %q", tenant)
-	list, err := t.Domains(t.Context(), tenant, store.Page{})
+	list, _, err := t.Domains(t.Context(), tenant, store.Query{})
 	t.ok(err, "Domains of %q", tenant)
 	if d.Claim != want || list[0].Claim != want {
 		t.Errorf("%q: got Claim %t from Domain and %t from Domains, want %t", tenant, d.Claim, list[0].Claim, want)
@@ -76,7 +78,7 @@ func hashOf(username string) string { return "$hash of " + username }
 func (t *tester) addUser(tenant store.TenantID, domain, username string) store.User {
 	t.Helper()
 	u := newUser(tenant, domain, username)
-	t.ok(t.AddUser(t.Context(), u, hashOf(username)), "AddUser(%q, %q, %q)", tenant, domain, username)
+	t.ok(t.AddUser(t.Context(), u, hashOf(username), 0), "AddUser(%q, %q, %q)", tenant, domain, username)
 	return u
 }
 
@@ -114,7 +116,7 @@ func (t *tester) holdsBoth(u store.User, hash, old string) {
 	if gotHash != hash || gotOld != old {
 		t.Errorf("Lookup(%q): got hash %q and old hash %q, want %q and %q", u.Username, gotHash, gotOld, hash, old)
 	}
-	list, err := t.Users(t.Context(), u.Tenant, u.Domain, store.Page{Limit: 10_000})
+	list, _, err := t.Users(t.Context(), u.Tenant, u.Domain, store.Query{Limit: 10_000})
 	t.ok(err, "Users(%q, %q)", u.Tenant, u.Domain)
 	for _, got := range list {
 		if got.Username == u.Username {
@@ -140,7 +142,7 @@ func (t *tester) gone(u store.User) {
 	t.fails(err, store.ErrNotFound, "User(%q, %q)", u.Tenant, u.Username)
 	_, _, _, err = t.Lookup(ctx, u.Username)
 	t.fails(err, store.ErrNotFound, "Lookup(%q)", u.Username)
-	t.fails(t.RenameUser(ctx, u.Tenant, u.Username, "x"), store.ErrNotFound, "RenameUser(%q, %q)", u.Tenant, u.Username)
+	t.fails(t.RenameUser(ctx, u.Tenant, u.Username, "x", "x"), store.ErrNotFound, "RenameUser(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.SetPassword(ctx, u.Tenant, u.Username, u.Generation, "x", day), store.ErrNotFound, "SetPassword(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.RotatePassword(ctx, u.Tenant, u.Username, u.Generation, "x", day, day), store.ErrNotFound, "RotatePassword(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.EndOverlap(ctx, u.Tenant, u.Username, u.Generation), store.ErrNotFound, "EndOverlap(%q, %q)", u.Tenant, u.Username)
@@ -151,11 +153,14 @@ func (t *tester) gone(u store.User) {
 }
 
 // domainNames returns the names of the tenant's domains on the page.
-func (t *tester) domainNames(tenant store.TenantID, page store.Page) []string {
+func (t *tester) domainNames(tenant store.TenantID, q store.Query) []string {
 	t.Helper()
-	list, err := t.Domains(t.Context(), tenant, page)
-	t.ok(err, "Domains(%q, %+v)", tenant, page)
-	var names []string
+	list, _, err := t.Domains(t.Context(), tenant, q)
+	t.ok(err, "Domains(%q, %+v)", tenant, q)
+	return domainNamesOf(list)
+}
+
+func domainNamesOf(list []store.Domain) (names []string) {
 	for _, d := range list {
 		names = append(names, d.Name)
 	}
@@ -163,11 +168,14 @@ func (t *tester) domainNames(tenant store.TenantID, page store.Page) []string {
 }
 
 // usernames returns the usernames of acme's domain on the page.
-func (t *tester) usernames(page store.Page) []string {
+func (t *tester) usernames(q store.Query) []string {
 	t.Helper()
-	list, err := t.Users(t.Context(), acme, acmeDomain, page)
-	t.ok(err, "Users(%q, %q, %+v)", acme, acmeDomain, page)
-	var names []string
+	list, _, err := t.Users(t.Context(), acme, acmeDomain, q)
+	t.ok(err, "Users(%q, %q, %+v)", acme, acmeDomain, q)
+	return usernamesOf(list)
+}
+
+func usernamesOf(list []store.User) (names []string) {
 	for _, u := range list {
 		names = append(names, u.Username)
 	}

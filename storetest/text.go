@@ -31,18 +31,18 @@ var textPromises = []promise{
 			}
 			for _, s := range awkward {
 				t.holds(newUser(acme, acmeDomain, s), hashOf(s))
-				if got, want := t.domainNames(store.TenantID(s), store.Page{}), []string{s + "+"}; !slices.Equal(got, want) {
+				if got, want := t.domainNames(store.TenantID(s), store.Query{}), []string{s + "+"}; !slices.Equal(got, want) {
 					t.Errorf("Domains(%q): got %q, want %q", s, got, want)
 				}
 			}
 			want := slices.Sorted(slices.Values(awkward))
-			if got := t.usernames(store.Page{}); !slices.Equal(got, want) {
+			if got := t.usernames(store.Query{}); !slices.Equal(got, want) {
 				t.Errorf("Users:\n got %q\nwant %q", got, want)
 			}
 			for i, s := range awkward {
 				t.ok(t.DeleteUser(t.Context(), acme, s), "DeleteUser(%q)", s)
 				t.ok(t.DeleteDomain(t.Context(), store.TenantID(s), s+"+"), "DeleteDomain(%q)", s+"+")
-				if got, want := len(t.usernames(store.Page{})), len(awkward)-i-1; got != want {
+				if got, want := len(t.usernames(store.Query{})), len(awkward)-i-1; got != want {
 					t.Fatalf("Users after DeleteUser(%q): got %d, want %d", s, got, want)
 				}
 			}
@@ -56,8 +56,8 @@ var textPromises = []promise{
 			u := newUser(acme, acmeDomain, "u1")
 			texts := slices.Concat(awkward, []string{"", strings.Repeat("🦄", 64)})
 			for _, s := range texts {
-				u.Name = s
-				t.ok(t.RenameUser(t.Context(), acme, "u1", s), "RenameUser to %q", s)
+				u.Name, u.SortName = s, s
+				t.ok(t.RenameUser(t.Context(), acme, "u1", s, s), "RenameUser to %q", s)
 				t.ok(t.SetPassword(t.Context(), acme, "u1", u.Generation, s, day), "SetPassword, hash %q", s)
 				u.Generation++
 				t.holds(u, s)
@@ -66,25 +66,26 @@ var textPromises = []promise{
 	},
 	{
 		name: "Text/Long",
-		words: "A Store takes tenants, domain names and usernames of up to 255 bytes, and names, hashes and reasons of up to 1,024 bytes. " +
+		words: "A Store takes tenants, domain names and usernames of up to 255 bytes, and names, sort names, hashes and reasons of up to 1,024 bytes. " +
 			"It may refuse longer ones with an error of its own, but never cuts them.",
 		check: func(t *tester) {
 			key := strings.Repeat("k", 255)
 			u := newUser(store.TenantID(key), key, key)
-			u.Name = strings.Repeat("🦄", 256)
+			u.Name, u.SortName = strings.Repeat("🦄", 256), strings.Repeat("s", 1024)
 			hash := strings.Repeat("h", 1024)
-			t.addDomain(u.Tenant, u.Domain)
-			t.ok(t.AddUser(t.Context(), u, hash), "AddUser with texts as long as they may be")
+			d := store.Domain{Tenant: u.Tenant, Name: u.Domain, SortName: u.SortName, Created: day}
+			t.ok(t.AddDomain(t.Context(), d, 0), "AddDomain with texts as long as they may be")
+			t.ok(t.AddUser(t.Context(), u, hash, 0), "AddUser with texts as long as they may be")
 			t.holds(u, hash)
 
 			longer := u
-			longer.Username, longer.Name = key+"2", u.Name+"2"
-			if t.AddUser(t.Context(), longer, hash+"2") == nil {
+			longer.Username, longer.Name, longer.SortName = key+"2", u.Name+"2", u.SortName+"2"
+			if t.AddUser(t.Context(), longer, hash+"2", 0) == nil {
 				t.holds(longer, hash+"2")
 			}
 			renamed := u
-			renamed.Name = strings.Repeat("n", 5000)
-			if t.RenameUser(t.Context(), u.Tenant, u.Username, renamed.Name) == nil {
+			renamed.Name, renamed.SortName = strings.Repeat("n", 5000), strings.Repeat("m", 5000)
+			if t.RenameUser(t.Context(), u.Tenant, u.Username, renamed.Name, renamed.SortName) == nil {
 				u = renamed
 			}
 			t.holds(u, hash)

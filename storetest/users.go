@@ -16,16 +16,16 @@ var userPromises = []promise{
 		check: func(t *tester) {
 			t.fill(nil, nil)
 			fresh := newUser(acme, acmeDomain, "fresh")
-			t.ok(t.AddUser(t.Context(), fresh, "one hash"), "AddUser")
+			t.ok(t.AddUser(t.Context(), fresh, "one hash", 0), "AddUser")
 			imported := store.User{
 				Tenant: acme, Domain: acmeDomain, Username: "imported", Name: "", Generation: 7,
 				Created: day, PasswordSet: day.Add(time.Hour),
 				LastConnection: day.Add(2 * time.Hour), LastConnectionFrom: addr6,
-				Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Suspended: suspended,
+				Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Suspended: suspended, SortName: "imported",
 			}
 			ignored := imported
 			ignored.OldUntil, ignored.OldConnection, ignored.NewConnection = day, day, day
-			t.ok(t.AddUser(t.Context(), ignored, "another hash"), "AddUser")
+			t.ok(t.AddUser(t.Context(), ignored, "another hash", 0), "AddUser")
 			t.holds(fresh, "one hash")
 			t.holds(imported, "another hash")
 		},
@@ -35,18 +35,18 @@ var userPromises = []promise{
 		words: "ErrNotFound: the tenant u.Tenant has no domain u.Domain.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
-			t.fails(t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x"), store.ErrNotFound, "AddUser to an unknown domain")
-			t.fails(t.AddUser(t.Context(), newUser(acme, rivalDomain, "u1"), "x"), store.ErrNotFound, "AddUser to another tenant's domain")
+			t.fails(t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x", 0), store.ErrNotFound, "AddUser to an unknown domain")
+			t.fails(t.AddUser(t.Context(), newUser(acme, rivalDomain, "u1"), "x", 0), store.ErrNotFound, "AddUser to another tenant's domain")
 			t.gone(newUser(acme, rivalDomain, "u1"))
 			t.gone(newUser(rival, rivalDomain, "u1"))
 		},
 	},
 	{
 		name:  "AddUser/WholeOrNotAtAll",
-		words: "Each method is atomic. If its error matches ErrNotFound, ErrTaken or ErrConflict, it has changed nothing.",
+		words: "Each method is atomic. If its error matches ErrNotFound, ErrTaken, ErrLimit or ErrConflict, it has changed nothing.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
-			t.fails(t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x"), store.ErrNotFound, "AddUser to an unknown domain")
+			t.fails(t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x", 0), store.ErrNotFound, "AddUser to an unknown domain")
 			// The refused call has not used the username.
 			u := t.addUser(acme, acmeDomain, "u1")
 			t.holds(u, hashOf("u1"))
@@ -59,21 +59,21 @@ var userPromises = []promise{
 			t.fill([]string{"u1"}, nil)
 			again := newUser(acme, acmeDomain, "u1")
 			again.Name, again.Generation = "an impostor", 9
-			t.fails(t.AddUser(t.Context(), again, "x"), store.ErrTaken, "AddUser twice")
+			t.fails(t.AddUser(t.Context(), again, "x", 0), store.ErrTaken, "AddUser twice")
 			again.Tenant, again.Domain = rival, rivalDomain
-			t.fails(t.AddUser(t.Context(), again, "x"), store.ErrTaken, "AddUser of another tenant's username")
+			t.fails(t.AddUser(t.Context(), again, "x", 0), store.ErrTaken, "AddUser of another tenant's username")
 			t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
-			if list, err := t.Users(t.Context(), rival, rivalDomain, store.Page{}); err != nil || len(list) > 0 {
+			if list, _, err := t.Users(t.Context(), rival, rivalDomain, store.Query{}); err != nil || len(list) > 0 {
 				t.Errorf("Users(%q) after the refused AddUser: got %+v, %v, want none", rivalDomain, list, err)
 			}
 		},
 	},
 	{
 		name:  "AddUser/TakenInMissingDomain",
-		words: "If both are true, AddUser returns either error.",
+		words: "If several are true, AddUser returns any of these errors.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
-			err := t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x")
+			err := t.AddUser(t.Context(), newUser(acme, "no.example", "u1"), "x", 0)
 			t.either(err, store.ErrNotFound, store.ErrTaken, "AddUser of a username in use, to an unknown domain")
 			t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
 		},
@@ -92,13 +92,26 @@ var userPromises = []promise{
 	},
 	{
 		name:  "Users/OfTheDomain",
-		words: "Users lists the users of the tenant's domain by username.",
+		words: "Users lists the users of the tenant's domain, or of all its domains if domain is empty.",
 		check: func(t *tester) {
 			t.fill([]string{"b", "c", "a"}, []string{"r1"})
 			t.addDomain(acme, "other.example")
 			t.addUser(acme, "other.example", "o1")
-			if got, want := t.usernames(store.Page{}), []string{"a", "b", "c"}; !slices.Equal(got, want) {
+			if got, want := t.usernames(store.Query{}), []string{"a", "b", "c"}; !slices.Equal(got, want) {
 				t.Errorf("Users: got %q, want %q", got, want)
+			}
+			list, found, err := t.Users(t.Context(), acme, "", store.Query{Limit: 3})
+			t.ok(err, "Users of all domains")
+			if got, want := usernamesOf(list), []string{"a", "b", "c"}; !slices.Equal(got, want) || found.All != 4 {
+				t.Errorf("Users of all domains, the first 3: got %q of %d, want %q of 4", got, found.All, want)
+			}
+			list, _, err = t.Users(t.Context(), acme, "", store.Query{After: found.Next})
+			t.ok(err, "Users of all domains, second page")
+			if got := usernamesOf(list); !slices.Equal(got, []string{"o1"}) {
+				t.Errorf("Users of all domains, second page: got %q, want only o1", got)
+			}
+			if list, found, err := t.Users(t.Context(), "unknown", "", store.Query{}); err != nil || len(list) > 0 || found != (store.Found{}) {
+				t.Errorf("Users of all domains of an unknown tenant: got %+v, %+v, %v, want none", list, found, err)
 			}
 		},
 	},
@@ -107,36 +120,37 @@ var userPromises = []promise{
 		words: "A domain without users is an empty list. ErrNotFound: the tenant has no such domain.",
 		check: func(t *tester) {
 			t.fill(nil, nil)
-			if got := t.usernames(store.Page{}); len(got) > 0 {
+			if got := t.usernames(store.Query{}); len(got) > 0 {
 				t.Errorf("Users of a domain without users: got %q, want none", got)
 			}
-			_, err := t.Users(t.Context(), acme, "no.example", store.Page{})
+			_, _, err := t.Users(t.Context(), acme, "no.example", store.Query{})
 			t.fails(err, store.ErrNotFound, "Users of an unknown domain")
-			// The error is the same if the page is empty anyway.
-			_, err = t.Users(t.Context(), acme, "no.example", store.Page{After: "zzz"})
-			t.fails(err, store.ErrNotFound, "Users of an unknown domain, last page")
+			// The error is the same if no entry matches anyway.
+			_, _, err = t.Users(t.Context(), acme, "no.example", store.Query{Search: "zzz"})
+			t.fails(err, store.ErrNotFound, "Users of an unknown domain, searched")
 		},
 	},
 	{
 		name:  "RenameUser/NameOnly",
-		words: "RenameUser changes the user's Name and nothing else.",
+		words: "RenameUser changes the user's Name and SortName and nothing else.",
 		check: func(t *tester) {
 			t.fill([]string{"u1", "u2"}, nil)
 			t.ok(t.RecordLogin(t.Context(), "u1", 1, day.Add(time.Hour), addr4), "RecordLogin")
-			t.ok(t.RenameUser(t.Context(), acme, "u1", "the new shop"), "RenameUser")
+			t.ok(t.RenameUser(t.Context(), acme, "u1", "The New Shop", "new shop"), "RenameUser")
 			u := newUser(acme, acmeDomain, "u1")
-			u.Name, u.LastConnection, u.LastConnectionFrom = "the new shop", day.Add(time.Hour), addr4
+			u.Name, u.SortName = "The New Shop", "new shop"
+			u.LastConnection, u.LastConnectionFrom = day.Add(time.Hour), addr4
 			t.holds(u, hashOf("u1"))
 			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
 		},
 	},
 	{
 		name:  "RenameUser/SameName",
-		words: "The new Name may be the same as the old one.",
+		words: "The new ones may be the same as the old ones.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
-			t.ok(t.RenameUser(t.Context(), acme, "u1", u.Name), "RenameUser to the name it has")
+			t.ok(t.RenameUser(t.Context(), acme, "u1", u.Name, ""), "RenameUser to the name it has")
 			t.holds(u, hashOf("u1"))
 		},
 	},
@@ -148,7 +162,7 @@ var userPromises = []promise{
 			t.ok(t.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
 			t.gone(newUser(acme, acmeDomain, "u1"))
 			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
-			if got, want := t.usernames(store.Page{}), []string{"u2"}; !slices.Equal(got, want) {
+			if got, want := t.usernames(store.Query{}), []string{"u2"}; !slices.Equal(got, want) {
 				t.Errorf("Users: got %q, want %q", got, want)
 			}
 			t.gone(newUser(acme, acmeDomain, "never there"))
@@ -161,7 +175,7 @@ var userPromises = []promise{
 			t.fill([]string{"u1"}, nil)
 			t.ok(t.DeleteUser(t.Context(), acme, "u1"), "DeleteUser")
 			for _, u := range []store.User{newUser(acme, acmeDomain, "u1"), newUser(rival, rivalDomain, "u1")} {
-				t.fails(t.AddUser(t.Context(), u, "x"), store.ErrTaken, "AddUser(%q, %q) after DeleteUser", u.Tenant, u.Username)
+				t.fails(t.AddUser(t.Context(), u, "x", 0), store.ErrTaken, "AddUser(%q, %q) after DeleteUser", u.Tenant, u.Username)
 				t.gone(u)
 			}
 		},
@@ -174,11 +188,11 @@ var userPromises = []promise{
 			ctx, u := t.Context(), newUser(acme, acmeDomain, "u1")
 			_, err := t.User(ctx, rival, "u1")
 			t.fails(err, store.ErrNotFound, "User of another tenant")
-			_, err = t.Users(ctx, rival, acmeDomain, store.Page{})
+			_, _, err = t.Users(ctx, rival, acmeDomain, store.Query{})
 			t.fails(err, store.ErrNotFound, "Users of another tenant's domain")
 			_, err = t.Domain(ctx, rival, acmeDomain)
 			t.fails(err, store.ErrNotFound, "Domain of another tenant")
-			t.fails(t.RenameUser(ctx, rival, "u1", "mine"), store.ErrNotFound, "RenameUser of another tenant")
+			t.fails(t.RenameUser(ctx, rival, "u1", "mine", ""), store.ErrNotFound, "RenameUser of another tenant")
 			t.fails(t.SetPassword(ctx, rival, "u1", 1, "x", day), store.ErrNotFound, "SetPassword of another tenant")
 			t.fails(t.SetPassword(ctx, rival, "u1", 2, "x", day), store.ErrNotFound, "SetPassword of another tenant, wrong generation")
 			t.fails(t.SetNetworks(ctx, rival, "u1", nil), store.ErrNotFound, "SetNetworks of another tenant")

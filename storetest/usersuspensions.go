@@ -27,7 +27,7 @@ var userSuspensionPromises = []promise{
 			t.holds(newUser(acme, acmeDomain, "u2"), hashOf("u2"))
 
 			t.ok(t.SetPassword(t.Context(), acme, "u1", 1, "second hash", day), "SetPassword")
-			t.ok(t.RenameUser(t.Context(), acme, "u1", "renamed"), "RenameUser")
+			t.ok(t.RenameUser(t.Context(), acme, "u1", "renamed", ""), "RenameUser")
 			u.Generation, u.Name = 2, "renamed"
 			t.holds(u, "second hash")
 		},
@@ -71,7 +71,7 @@ var userSuspensionPromises = []promise{
 			"It changes nothing else. An empty reason ends the suspension. DomainSuspended is the domain's Suspended when the user is read; AddUser ignores it.",
 		check: func(t *tester) {
 			t.fill([]string{"u1"}, []string{"r1"})
-			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: rival, Name: acmeDomain, Created: day, Claim: true}), "AddDomain of a claim")
+			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: rival, Name: acmeDomain, Created: day, Claim: true}, 0), "AddDomain of a claim")
 			theirs := t.addUser(rival, acmeDomain, "r2")
 			u := newUser(acme, acmeDomain, "u1")
 			t.ok(t.SuspendUser(t.Context(), acme, "u1", "abuse"), "SuspendUser")
@@ -80,7 +80,7 @@ var userSuspensionPromises = []promise{
 			for i, reason := range []string{suspended, "moved", ""} {
 				t.ok(t.SuspendDomain(t.Context(), acme, acmeDomain, reason), "SuspendDomain, reason %q", reason)
 				if u.DomainSuspended, late.DomainSuspended = reason, "ignored"; i == 0 {
-					t.ok(t.AddUser(t.Context(), late, hashOf("u2")), "AddUser to a suspended domain")
+					t.ok(t.AddUser(t.Context(), late, hashOf("u2"), 0), "AddUser to a suspended domain")
 				}
 				late.DomainSuspended = reason
 				t.holds(u, hashOf("u1"))
@@ -130,7 +130,7 @@ var userSuspensionPromises = []promise{
 					if racer == 0 {
 						return st.SuspendDomain(t.Context(), acme, acmeDomain, reason)
 					}
-					return st.AddUser(t.Context(), of(racer), "x")
+					return st.AddUser(t.Context(), of(racer), "x", 0)
 				})
 				for racer := 1; racer < racers; racer++ {
 					u := of(racer)
@@ -156,7 +156,7 @@ func (t *tester) isSuspended(name, reason string, users int) {
 	if got != want {
 		t.Errorf("Domain(%q, %q):\n got %+v\nwant %+v", tenant, name, got, want)
 	}
-	list, err := t.Domains(t.Context(), tenant, store.Page{})
+	list, _, err := t.Domains(t.Context(), tenant, store.Query{})
 	t.ok(err, "Domains(%q)", tenant)
 	if !slices.Contains(list, want) {
 		t.Errorf("Domains(%q):\n got %+v\nwant %+v", tenant, list, want)

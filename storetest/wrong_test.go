@@ -78,7 +78,7 @@ var mistakes = map[string]mistake{
 	"a refused AddUser uses the username": {
 		make:  func(s store.Store) store.Store { return burns{s, new(sync.Map)} },
 		name:  "AddUser/WholeOrNotAtAll",
-		words: "If its error matches ErrNotFound, ErrTaken or ErrConflict, it has changed nothing.",
+		words: "If its error matches ErrNotFound, ErrTaken, ErrLimit or ErrConflict, it has changed nothing.",
 	},
 	"the tenant is ignored": {
 		make:  func(s store.Store) store.Store { return anyTenant{s} },
@@ -105,36 +105,6 @@ var mistakes = map[string]mistake{
 		name:  "Handles/SeeEachOther",
 		words: "every later call by any process that shares the store sees it",
 	},
-	"an unknown domain has no users": {
-		make:  func(s store.Store) store.Store { return emptyList{s} },
-		name:  "Users/NotFound",
-		words: "A domain without users is an empty list.",
-	},
-	"a page without a limit has all entries": {
-		make:  func(s store.Store) store.Store { return unlimited{s} },
-		name:  "Page/AThousandUsers",
-		words: "at most this many entries; zero or less means 100",
-	},
-	"pages are numbered": {
-		make:  func(s store.Store) store.Store { return numbered{s, new(sync.Map)} },
-		name:  "Page/ChangesMeanwhile",
-		words: "an entry that is added or deleted between two calls neither repeats nor skips another entry",
-	},
-	"lists are sorted without regard to case": {
-		make:  func(s store.Store) store.Store { return collated{s} },
-		name:  "Page/ByteOrder",
-		words: "ordered by name (domains) or by username (users), in byte order",
-	},
-	"a search is a pattern": {
-		make:  func(s store.Store) store.Store { return pattern{s} },
-		name:  "Page/Search",
-		words: "Search has no wildcards.",
-	},
-	"a search respects case": {
-		make:  func(s store.Store) store.Store { return caseful{s} },
-		name:  "Page/Search",
-		words: "The letters A to Z match in either case",
-	},
 	"deleted users are counted": {
 		make:  func(s store.Store) store.Store { return counter{s, new(atomic.Int64)} },
 		name:  "Domain/SumsUpItsUsers",
@@ -143,7 +113,7 @@ var mistakes = map[string]mistake{
 	"renaming to the same name changes no row": {
 		make:  func(s store.Store) store.Store { return countsRows{s} },
 		name:  "RenameUser/SameName",
-		words: "The new Name may be the same as the old one.",
+		words: "The new ones may be the same as the old ones.",
 	},
 	"the last reset wins": {
 		make:  func(s store.Store) store.Store { return anyGeneration{s} },

@@ -1,11 +1,9 @@
 package storetest_test
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -19,9 +17,9 @@ import (
 
 type folded struct{ store.Store }
 
-func (s folded) AddUser(ctx context.Context, u store.User, hash string) error {
+func (s folded) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
 	u.Username = strings.ToLower(u.Username)
-	return s.Store.AddUser(ctx, u, hash)
+	return s.Store.AddUser(ctx, u, hash, limit)
 }
 
 func (s folded) Lookup(ctx context.Context, username string) (store.User, string, string, error) {
@@ -43,15 +41,15 @@ func (s trimmed) Lookup(ctx context.Context, username string) (store.User, strin
 
 type cut struct{ store.Store }
 
-func (s cut) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
-	return s.Store.RenameUser(ctx, tenant, username, name[:min(len(name), 1024)])
+func (s cut) RenameUser(ctx context.Context, tenant store.TenantID, username, name, sortName string) error {
+	return s.Store.RenameUser(ctx, tenant, username, name[:min(len(name), 1024)], sortName)
 }
 
 type milliseconds struct{ store.Store }
 
-func (s milliseconds) AddUser(ctx context.Context, u store.User, hash string) error {
+func (s milliseconds) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
 	u.Created = u.Created.Truncate(time.Millisecond)
-	return s.Store.AddUser(ctx, u, hash)
+	return s.Store.AddUser(ctx, u, hash, limit)
 }
 
 // lastReport keeps the connections outside of the store.
@@ -93,8 +91,8 @@ func (s ignoresUnknown) RecordLogin(ctx context.Context, username string, genera
 
 type reissues struct{ store.Store }
 
-func (s reissues) AddUser(ctx context.Context, u store.User, hash string) error {
-	err := s.Store.AddUser(ctx, u, hash)
+func (s reissues) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
+	err := s.Store.AddUser(ctx, u, hash, limit)
 	if _, _, _, gone := s.Lookup(ctx, u.Username); errors.Is(err, store.ErrTaken) && gone != nil {
 		return nil
 	}
@@ -106,11 +104,11 @@ type burns struct {
 	used *sync.Map
 }
 
-func (s burns) AddUser(ctx context.Context, u store.User, hash string) error {
+func (s burns) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
 	if _, used := s.used.LoadOrStore(u.Username, true); used {
 		return store.ErrTaken
 	}
-	return s.Store.AddUser(ctx, u, hash)
+	return s.Store.AddUser(ctx, u, hash, limit)
 }
 
 type anyTenant struct{ store.Store }
@@ -122,9 +120,9 @@ func (s anyTenant) User(ctx context.Context, _ store.TenantID, username string) 
 
 type addsTwice struct{ store.Store }
 
-func (s addsTwice) AddDomain(ctx context.Context, d store.Domain) error {
-	err := s.Store.AddDomain(ctx, d)
-	if _, foreign := s.Users(ctx, d.Tenant, d.Name, store.Page{}); errors.Is(err, store.ErrTaken) && foreign == nil {
+func (s addsTwice) AddDomain(ctx context.Context, d store.Domain, limit int) error {
+	err := s.Store.AddDomain(ctx, d, limit)
+	if _, _, foreign := s.Users(ctx, d.Tenant, d.Name, store.Query{}); errors.Is(err, store.ErrTaken) && foreign == nil {
 		return nil
 	}
 	return err
@@ -136,19 +134,19 @@ type firstTenant struct {
 	first *sync.Map
 }
 
-func (s firstTenant) AddDomain(ctx context.Context, d store.Domain) error {
+func (s firstTenant) AddDomain(ctx context.Context, d store.Domain, limit int) error {
 	if first, _ := s.first.LoadOrStore(d.Name, d.Tenant); first != d.Tenant {
 		return store.ErrTaken
 	}
-	return s.Store.AddDomain(ctx, d)
+	return s.Store.AddDomain(ctx, d, limit)
 }
 
 // claims lets several tenants have each domain.
 type claims struct{ store.Store }
 
-func (s claims) AddDomain(ctx context.Context, d store.Domain) error {
+func (s claims) AddDomain(ctx context.Context, d store.Domain, limit int) error {
 	d.Claim = true
-	return s.Store.AddDomain(ctx, d)
+	return s.Store.AddDomain(ctx, d, limit)
 }
 
 type cached struct {
@@ -165,86 +163,14 @@ func (s cached) Lookup(ctx context.Context, username string) (store.User, string
 	return u, hash, old, err
 }
 
-type emptyList struct{ store.Store }
-
-func (s emptyList) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
-	list, err := s.Store.Users(ctx, tenant, domain, page)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	return list, err
-}
-
-type unlimited struct{ store.Store }
-
-func (s unlimited) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
-	if page.Limit == 0 {
-		page.Limit = 1 << 30
-	}
-	return s.Store.Users(ctx, tenant, domain, page)
-}
-
-// numbered keeps the position in the list at which each page ended.
-type numbered struct {
-	store.Store
-	ends *sync.Map
-}
-
-func (s numbered) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
-	list, err := s.Store.Users(ctx, tenant, domain, store.Page{Limit: 1 << 30})
-	if err != nil {
-		return nil, err
-	}
-	start := 0
-	if end, ok := s.ends.Load(page.After); ok {
-		start = min(end.(int), len(list))
-	}
-	list = list[start:][:min(page.Size(), len(list)-start)]
-	if len(list) > 0 {
-		s.ends.Store(list[len(list)-1].Username, start+len(list))
-	}
-	return list, nil
-}
-
-type collated struct{ store.Store }
-
-func (s collated) Domains(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Domain, error) {
-	list, err := s.Store.Domains(ctx, tenant, page)
-	slices.SortStableFunc(list, func(a, b store.Domain) int {
-		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-	})
-	return list, err
-}
-
-// pattern searches as SQL's LIKE does.
-type pattern struct{ store.Store }
-
-func (s pattern) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
-	like := strings.NewReplacer("%", ".*", "_", ".").Replace(regexp.QuoteMeta(page.Search))
-	return s.matching(ctx, tenant, domain, page, regexp.MustCompile("(?i)"+like))
-}
-
-func (s pattern) matching(ctx context.Context, tenant store.TenantID, domain string, page store.Page, re *regexp.Regexp) ([]store.User, error) {
-	size := page.Size()
-	list, err := s.Store.Users(ctx, tenant, domain, store.Page{After: page.After, Limit: 1 << 30})
-	list = slices.DeleteFunc(list, func(u store.User) bool { return !re.MatchString(u.Name + "\x00" + u.Username) })
-	return list[:min(len(list), size)], err
-}
-
-type caseful struct{ store.Store }
-
-func (s caseful) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
-	return pattern(s).matching(ctx, tenant, domain, page, regexp.MustCompile(regexp.QuoteMeta(page.Search)))
-}
-
 // counter counts the users that were added.
 type counter struct {
 	store.Store
 	added *atomic.Int64
 }
 
-func (s counter) AddUser(ctx context.Context, u store.User, hash string) error {
-	err := s.Store.AddUser(ctx, u, hash)
+func (s counter) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
+	err := s.Store.AddUser(ctx, u, hash, limit)
 	if err == nil {
 		s.added.Add(1)
 	}
@@ -259,11 +185,11 @@ func (s counter) Domain(ctx context.Context, tenant store.TenantID, name string)
 
 type countsRows struct{ store.Store }
 
-func (s countsRows) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
+func (s countsRows) RenameUser(ctx context.Context, tenant store.TenantID, username, name, sortName string) error {
 	if u, err := s.User(ctx, tenant, username); err == nil && u.Name == name {
 		return store.ErrNotFound
 	}
-	return s.Store.RenameUser(ctx, tenant, username, name)
+	return s.Store.RenameUser(ctx, tenant, username, name, sortName)
 }
 
 type anyGeneration struct{ store.Store }
@@ -295,22 +221,22 @@ func (s checksThenSets) SetPassword(ctx context.Context, tenant store.TenantID, 
 
 type checksThenAdds struct{ store.Store }
 
-func (s checksThenAdds) AddUser(ctx context.Context, u store.User, hash string) error {
-	if _, err := s.Users(ctx, u.Tenant, u.Domain, store.Page{}); err != nil {
+func (s checksThenAdds) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
+	if _, _, err := s.Users(ctx, u.Tenant, u.Domain, store.Query{}); err != nil {
 		return err
 	}
 	time.Sleep(time.Millisecond)
-	err := s.Store.AddUser(ctx, u, hash)
+	err := s.Store.AddUser(ctx, u, hash, limit)
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	// This is what a store does whose table of users ignores the table of domains.
 	const ghosts = "ghosts.example"
-	if err := s.AddDomain(ctx, store.Domain{Tenant: u.Tenant, Name: ghosts}); err != nil && !errors.Is(err, store.ErrTaken) {
+	if err := s.AddDomain(ctx, store.Domain{Tenant: u.Tenant, Name: ghosts}, 0); err != nil && !errors.Is(err, store.ErrTaken) {
 		return err
 	}
 	u.Domain = ghosts
-	return s.Store.AddUser(ctx, u, hash)
+	return s.Store.AddUser(ctx, u, hash, limit)
 }
 
 type deaf struct{ store.Store }
@@ -321,14 +247,14 @@ func (s deaf) DeleteUser(ctx context.Context, tenant store.TenantID, username st
 
 type busy struct{ store.Store }
 
-func (busy) RenameUser(context.Context, store.TenantID, string, string) error {
+func (busy) RenameUser(context.Context, store.TenantID, string, string, string) error {
 	return errors.New("busy")
 }
 
 type inSteps struct{ store.Store }
 
 func (s inSteps) DeleteDomain(ctx context.Context, tenant store.TenantID, name string) error {
-	users, err := s.Users(ctx, tenant, name, store.Page{})
+	users, _, err := s.Users(ctx, tenant, name, store.Query{})
 	if err != nil {
 		return err
 	}

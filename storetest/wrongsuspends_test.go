@@ -48,7 +48,7 @@ func init() {
 type suspendsEach struct{ store.Store }
 
 func (s suspendsEach) SuspendDomain(ctx context.Context, tenant store.TenantID, name, reason string) error {
-	users, err := s.Users(ctx, tenant, name, store.Page{Limit: 1 << 30})
+	users, _, err := s.Users(ctx, tenant, name, store.Query{Limit: 1 << 30})
 	for _, u := range users {
 		if err := s.SuspendUser(ctx, tenant, u.Username, reason); err != nil {
 			return err
@@ -61,14 +61,14 @@ func (s suspendsEach) SuspendDomain(ctx context.Context, tenant store.TenantID, 
 // before it adds one.
 type copiesSuspension struct{ store.Store }
 
-func (s copiesSuspension) AddUser(ctx context.Context, u store.User, hash string) error {
+func (s copiesSuspension) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
 	d, err := s.Domain(ctx, u.Tenant, u.Domain)
 	if err != nil {
 		return err
 	}
 	time.Sleep(time.Millisecond)
 	u.Suspended = d.Suspended
-	return s.Store.AddUser(ctx, u, hash)
+	return s.Store.AddUser(ctx, u, hash, limit)
 }
 
 func (s copiesSuspension) Lookup(ctx context.Context, username string) (store.User, string, string, error) {

@@ -45,14 +45,14 @@ func run(ctx context.Context, out io.Writer, path string) error {
 	}
 
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	if err := st.AddDomain(ctx, store.Domain{Tenant: "acme", Name: "acme.example", Created: now}); err != nil {
+	if err := st.AddDomain(ctx, store.Domain{Tenant: "acme", Name: "acme.example", Created: now}, 0); err != nil {
 		return err
 	}
 	user := store.User{
 		Tenant: "acme", Domain: "acme.example", Username: "smtpcuqyykq2mn6yab65", Name: "Web shop",
 		Generation: 1, Created: now, PasswordSet: now,
 	}
-	if err := st.AddUser(ctx, user, "a hash of its password"); err != nil {
+	if err := st.AddUser(ctx, user, "a hash of its password", 0); err != nil {
 		return err
 	}
 	found, _, _, err := st.Lookup(ctx, "smtpcuqyykq2mn6yab65")
@@ -61,7 +61,7 @@ func run(ctx context.Context, out io.Writer, path string) error {
 	}
 	fmt.Fprintf(out, "%s sends for %s\n", found.Name, found.Domain)
 
-	err = st.AddUser(ctx, user, "another hash")
+	err = st.AddUser(ctx, user, "another hash", 0)
 	fmt.Fprintf(out, "its username again: %v\n", err)
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,8 +12,7 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// The buckets of the database. Values are JSON. bbolt keeps keys in byte order,
-// which is the order of a store's lists.
+// The buckets of the database. Values are JSON.
 var (
 	domains   = []byte("domains")   // by tenant, NUL, name: store.Domain
 	owners    = []byte("owners")    // by name, of domains that are no claims: tenant
@@ -49,16 +47,16 @@ func NewStore(db *bolt.DB) (Store, error) {
 	})
 }
 
-func (s Store) AddDomain(ctx context.Context, d store.Domain) error {
+func (s Store) AddDomain(ctx context.Context, d store.Domain, limit int) error {
 	return s.update(ctx, func(tx *bolt.Tx) error {
 		key := pair(string(d.Tenant), d.Name)
-		if tx.Bucket(domains).Get(key) != nil {
+		if tx.Bucket(domains).Get(key) != nil || !d.Claim && tx.Bucket(owners).Get([]byte(d.Name)) != nil {
 			return store.ErrTaken
 		}
+		if err := within(tx, domains, string(d.Tenant), limit); err != nil {
+			return err
+		}
 		if !d.Claim {
-			if tx.Bucket(owners).Get([]byte(d.Name)) != nil {
-				return store.ErrTaken
-			}
 			if err := tx.Bucket(owners).Put([]byte(d.Name), []byte(d.Tenant)); err != nil {
 				return err
 			}
@@ -76,20 +74,21 @@ func (s Store) Domain(ctx context.Context, tenant store.TenantID, name string) (
 	return d, err
 }
 
-func (s Store) Domains(ctx context.Context, tenant store.TenantID, page store.Page) (list []store.Domain, err error) {
+// Domains and Users read everything and let the Query choose. That is quick enough for
+// some thousand entries. A store for more has an index for each order.
+func (s Store) Domains(ctx context.Context, tenant store.TenantID, q store.Query) (list []store.Domain, found store.Found, err error) {
+	var all []store.Domain
 	err = s.view(ctx, func(tx *bolt.Tx) error {
-		return each(tx, domains, string(tenant), page.After, func(name string) (more bool, err error) {
-			if found(page.Search, name) {
-				d, err := domain(tx, tenant, name)
-				if err != nil {
-					return false, err
-				}
-				list = append(list, d)
-			}
-			return len(list) < page.Size(), nil
+		return each(tx, domains, string(tenant), func(name string) error {
+			d, err := domain(tx, tenant, name)
+			all = append(all, d)
+			return err
 		})
 	})
-	return list, err
+	if err == nil {
+		list, found = q.Domains(all)
+	}
+	return list, found, err
 }
 
 func (s Store) DomainsNamed(ctx context.Context, name string) (list []store.Domain, err error) {
@@ -113,14 +112,14 @@ func domain(tx *bolt.Tx, tenant store.TenantID, name string) (d store.Domain, er
 	if err := get(tx, domains, key, &d); err != nil {
 		return d, err
 	}
-	err = each(tx, ofDomains, key, "", func(username string) (more bool, err error) {
+	err = each(tx, ofDomains, key, func(username string) error {
 		var r record
-		err = get(tx, users, username, &r)
+		err := get(tx, users, username, &r)
 		d.Users++
 		if r.User.LastConnection.After(d.LastConnection) {
 			d.LastConnection = r.User.LastConnection
 		}
-		return true, err
+		return err
 	})
 	return d, err
 }
@@ -144,9 +143,9 @@ func (s Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name str
 		}
 		key := string(pair(string(tenant), name))
 		var gone []string // a bucket must not change while it is read
-		if err := each(tx, ofDomains, key, "", func(username string) (more bool, err error) {
+		if err := each(tx, ofDomains, key, func(username string) error {
 			gone = append(gone, username)
-			return true, nil
+			return nil
 		}); err != nil {
 			return err
 		}
@@ -164,13 +163,16 @@ func (s Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name str
 	})
 }
 
-func (s Store) AddUser(ctx context.Context, u store.User, hash string) error {
+func (s Store) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
 	return s.update(ctx, func(tx *bolt.Tx) error {
 		if err := owns(tx, u.Tenant, u.Domain); err != nil {
 			return err
 		}
 		if tx.Bucket(issued).Get([]byte(u.Username)) != nil {
 			return store.ErrTaken
+		}
+		if err := within(tx, ofDomains, ownerOf(u), limit); err != nil {
+			return err
 		}
 		if err := tx.Bucket(issued).Put([]byte(u.Username), nil); err != nil {
 			return err
@@ -192,31 +194,37 @@ func (s Store) User(ctx context.Context, tenant store.TenantID, username string)
 	return u, err
 }
 
-func (s Store) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) (list []store.User, err error) {
+func (s Store) Users(ctx context.Context, tenant store.TenantID, domain string, q store.Query) (list []store.User, found store.Found, err error) {
+	var all []store.User
+	add := func(tx *bolt.Tx, domain string) error {
+		return each(tx, ofDomains, string(pair(string(tenant), domain)), func(username string) error {
+			var r record
+			err := read(tx, username, &r)
+			all = append(all, r.User)
+			return err
+		})
+	}
 	err = s.view(ctx, func(tx *bolt.Tx) error {
+		if domain == "" {
+			return each(tx, domains, string(tenant), func(name string) error { return add(tx, name) })
+		}
 		if err := owns(tx, tenant, domain); err != nil {
 			return err
 		}
-		return each(tx, ofDomains, string(pair(string(tenant), domain)), page.After, func(username string) (more bool, err error) {
-			var r record
-			if err := read(tx, username, &r); err != nil {
-				return false, err
-			}
-			if found(page.Search, r.User.Name, username) {
-				list = append(list, r.User)
-			}
-			return len(list) < page.Size(), nil
-		})
+		return add(tx, domain)
 	})
-	return list, err
+	if err == nil {
+		list, found = q.Users(all)
+	}
+	return list, found, err
 }
 
-func (s Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
+func (s Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name, sortName string) error {
 	return s.change(ctx, username, func(r *record) error {
 		if r.User.Tenant != tenant {
 			return store.ErrNotFound
 		}
-		r.User.Name = name
+		r.User.Name, r.User.SortName = name, sortName
 		return nil
 	})
 }
@@ -354,26 +362,30 @@ func put(tx *bolt.Tx, bucket []byte, key string, v any) error {
 // pair is the key of an entry that belongs to an owner. Neither holds a NUL.
 func pair(owner, name string) []byte { return []byte(owner + "\x00" + name) }
 
-// each calls f with the names of what the owner has, after the one given, until
-// f wants no more.
-func each(tx *bolt.Tx, bucket []byte, owner, after string, f func(name string) (more bool, err error)) error {
+// each calls f with the names of what the owner has, until f fails.
+func each(tx *bolt.Tx, bucket []byte, owner string, f func(name string) error) error {
 	c := tx.Bucket(bucket).Cursor()
-	for key, _ := c.Seek(pair(owner, after)); key != nil; key, _ = c.Next() {
+	for key, _ := c.Seek(pair(owner, "")); key != nil; key, _ = c.Next() {
 		name, ok := strings.CutPrefix(string(key), owner+"\x00")
 		if !ok {
 			return nil
 		}
-		if name == after {
-			continue // Seek finds it if it exists
-		}
-		if more, err := f(name); err != nil || !more {
+		if err := f(name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// found reports whether one of the texts contains what is searched for.
-func found(search string, texts ...string) bool {
-	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(search)) })
+// within returns ErrLimit if the owner has limit names or more, and there is a limit.
+func within(tx *bolt.Tx, bucket []byte, owner string, limit int) error {
+	n := 0
+	err := each(tx, bucket, owner, func(string) error {
+		n++
+		return nil
+	})
+	if err == nil && limit > 0 && n >= limit {
+		err = store.ErrLimit
+	}
+	return err
 }

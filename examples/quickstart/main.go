@@ -166,7 +166,7 @@ func firstUser(ctx context.Context, t credentials.Tenant, domain string) (*ready
 	if _, err := t.AddDomain(ctx, domain); err != nil && !errors.Is(err, store.ErrTaken) {
 		return nil, err
 	}
-	users, err := t.Users(ctx, domain, store.Page{Limit: 1})
+	users, _, err := t.Users(ctx, domain, store.Query{Limit: 1})
 	if err != nil {
 		return nil, err
 	}

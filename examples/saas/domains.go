@@ -39,13 +39,9 @@ func (p *product) allowUser(ctx context.Context, r *relay.PolicyRequest) error {
 
 // domainsPage lists the customer's domains with their states.
 func (p *product) domainsPage(r *http.Request, s *session) (any, error) {
-	list, err := p.creds.Tenant(s.ID).Domains(r.Context(), store.Page{After: r.URL.Query().Get("after"), Limit: 50})
+	list, found, err := p.creds.Tenant(s.ID).Domains(r.Context(), store.Query{After: r.URL.Query().Get("after"), Limit: 50})
 	if err != nil {
 		return nil, err
-	}
-	next := ""
-	if len(list) == 50 {
-		next = list[49].Name
 	}
 	var shown []domains.Domain
 	for _, d := range list {
@@ -55,7 +51,7 @@ func (p *product) domainsPage(r *http.Request, s *session) (any, error) {
 		}
 		shown = append(shown, with)
 	}
-	return map[string]any{"List": shown, "Next": next}, nil
+	return map[string]any{"List": shown, "Next": found.Next}, nil
 }
 
 // domainPage shows the records of a domain.

@@ -3,10 +3,7 @@ package console
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
-
-	"golang.org/x/net/idna"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/domains"
@@ -41,10 +38,10 @@ type listing struct {
 // searchFrom is the number of entries from which a list has a search field.
 const searchFrom = 10
 
-func newListing(label string, page store.Page, entries int, next string) listing {
-	l := listing{Label: label, Search: page.Search, MaySearch: page.Search != "" || page.After != "" || entries >= searchFrom}
-	if next != "" {
-		l.Next = query("search", page.Search, "after", next)
+func newListing(label string, page store.Query, found store.Found) listing {
+	l := listing{Label: label, Search: page.Search, MaySearch: page.Search != "" || found.All >= searchFrom}
+	if found.Next != "" {
+		l.Next = query("search", page.Search, "after", found.Next)
 	}
 	if page.After != "" {
 		l.First = query("search", page.Search)
@@ -78,24 +75,19 @@ func (req *request) domainsWith(status int, typed, problem string) (response, er
 	if err != nil {
 		return response{}, err
 	}
-	query := page
-	if name, err := idna.Lookup.ToASCII(page.Search); err == nil {
-		query.Search = name // names are stored as A-labels
-	}
-	list, err := req.tenant.Domains(req.ctx(), query)
+	list, found, err := req.tenant.Domains(req.ctx(), page)
 	if err != nil {
 		return response{}, err
 	}
-	list, next := trimPage(list, page, func(d store.Domain) string { return d.Name })
 	states, err := req.states(list)
 	if err != nil {
 		return response{}, err
 	}
-	document := domainsDocument{documentsOf(list, func(d store.Domain) domainDocument { return documentOfDomain(d, states[d.Name]) }), nullable(next)}
+	document := domainsDocument{documentsOf(list, func(d store.Domain) domainDocument { return documentOfDomain(d, states[d.Name]) }), nullable(found.Next)}
 	var troubled []attention
 	switch {
 	case page.After != "" || page.Search != "" || req.asJSON:
-	case next == "": // the page has all domains
+	case found.Next == "": // the page has all domains
 		problemsFirst(list, states)
 	default:
 		if troubled, err = req.attention(); err != nil {
@@ -106,7 +98,7 @@ func (req *request) domainsWith(status int, typed, problem string) (response, er
 		status:   status,
 		template: "domains",
 		title:    req.T("domains"),
-		data:     domainsData{newListing(req.T("domains.search"), page, len(list), next), list, states, troubled, typed, problem},
+		data:     domainsData{newListing(req.T("domains.search"), page, found), list, states, troubled, typed, problem},
 		document: document,
 	}, nil
 }
@@ -156,25 +148,19 @@ func (req *request) domain() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	list, err := req.tenant.Users(req.ctx(), d.Name, page)
+	list, found, err := req.tenant.Users(req.ctx(), d.Name, page)
 	if err != nil {
 		return response{}, err
 	}
-	list, next := trimPage(list, page, func(u store.User) string { return u.Username })
 	dns, err := req.dns(d)
 	if err != nil {
 		return response{}, err
 	}
-	document := usersDocument{documentOfDomain(d, dns.state()), documentOfDNS(dns), documentsOf(list, documentOfUser), nullable(next)}
-	if page.After == "" && next == "" { // the page has all users: sort them by name
-		slices.SortStableFunc(list, func(a, b store.User) int {
-			return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-		})
-	}
+	document := usersDocument{documentOfDomain(d, dns.state()), documentOfDNS(dns), documentsOf(list, documentOfUser), nullable(found.Next)}
 	return response{
 		template: "domain",
 		title:    req.Unicode(d.Name),
-		data:     domainData{newListing(req.T("users.search"), page, len(list), next), d, dns, list},
+		data:     domainData{newListing(req.T("users.search"), page, found), d, dns, list},
 		document: document,
 	}, nil
 }

@@ -62,7 +62,11 @@ func TestOnChange(t *testing.T) {
 	f.want(f.post("", []string{"name", "x"}, anna), http.StatusUnprocessableEntity)
 	f.want(f.post("domains/new.example/add", []string{"name", "shop", "key", "k"}, anna), http.StatusCreated)
 	f.want(f.post("domains/new.example/add", []string{"name", "shop", "key", "k"}, anna), http.StatusConflict)
-	u := must(f.acme.Users(t.Context(), "new.example", pageOfAll))[0]
+	list, _, err := f.acme.Users(t.Context(), "new.example", pageOfAll)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("Users: got %d, %v, want one", len(list), err)
+	}
+	u := list[0]
 	path := userPath(u)
 	f.want(f.post(path+"/rename", []string{"name", "till"}, anna), http.StatusSeeOther)
 	f.want(f.post(path+"/reset", []string{"generation", "1"}, anna), http.StatusOK)

@@ -96,7 +96,7 @@ func (f *fixture) user(tenant credentials.Tenant, domain, name string) (store.Us
 // users returns acme's users of acme.example.
 func (f *fixture) users() []store.User {
 	f.Helper()
-	list, err := f.acme.Users(f.Context(), "acme.example", pageOfAll)
+	list, _, err := f.acme.Users(f.Context(), "acme.example", pageOfAll)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -228,12 +228,14 @@ func must[V any](value V, err error) V {
 
 var errAway = errors.New("dial tcp 10.0.0.7:5432: connection refused")
 
-func (broken) Domains(context.Context, store.TenantID, store.Page) ([]store.Domain, error) {
-	return nil, errAway
+func (broken) Domains(context.Context, store.TenantID, store.Query) ([]store.Domain, store.Found, error) {
+	return nil, store.Found{}, errAway
 }
-func (broken) AddDomain(context.Context, store.Domain) error                    { return errAway }
-func (broken) AddUser(context.Context, store.User, string) error                { return errAway }
-func (broken) RenameUser(context.Context, store.TenantID, string, string) error { return errAway }
+func (broken) AddDomain(context.Context, store.Domain, int) error     { return errAway }
+func (broken) AddUser(context.Context, store.User, string, int) error { return errAway }
+func (broken) RenameUser(context.Context, store.TenantID, string, string, string) error {
+	return errAway
+}
 
 // sorted ranges over a table in the order of its keys.
 func sorted[V any](table map[string]V) iter.Seq2[string, V] {
@@ -247,4 +249,4 @@ func sorted[V any](table map[string]V) iter.Seq2[string, V] {
 }
 
 // pageOfAll is a page that has every entry of a test.
-var pageOfAll = store.Page{Limit: 10_000}
+var pageOfAll = store.Query{Limit: 10_000}

@@ -14,10 +14,10 @@ func Example() {
 	st := new(memory.Store)
 
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	fmt.Println(st.AddDomain(ctx, store.Domain{Tenant: "acme", Name: "acme.example", Created: now}))
-	fmt.Println(st.AddDomain(ctx, store.Domain{Tenant: "rival", Name: "acme.example", Created: now}))
+	fmt.Println(st.AddDomain(ctx, store.Domain{Tenant: "acme", Name: "acme.example", Created: now}, 0))
+	fmt.Println(st.AddDomain(ctx, store.Domain{Tenant: "rival", Name: "acme.example", Created: now}, 0))
 
-	list, err := st.Domains(ctx, "acme", store.Page{})
+	list, _, err := st.Domains(ctx, "acme", store.Query{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -8,7 +8,6 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -47,7 +46,7 @@ type user struct {
 }
 
 // AddDomain implements [store.Store].
-func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
+func (s *Store) AddDomain(ctx context.Context, d store.Domain, limit int) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
@@ -55,10 +54,13 @@ func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
 	if s.owns(d.Tenant, d.Name) {
 		return store.ErrTaken
 	}
+	if _, taken := s.owners[d.Name]; taken && !d.Claim {
+		return store.ErrTaken
+	}
+	if limit > 0 && len(s.domainsOf(d.Tenant)) >= limit {
+		return store.ErrLimit
+	}
 	if !d.Claim {
-		if _, taken := s.owners[d.Name]; taken {
-			return store.ErrTaken
-		}
 		s.owners[d.Name] = d.Tenant
 	}
 	d.Users, d.LastConnection = 0, time.Time{}
@@ -81,21 +83,25 @@ func (s *Store) Domain(ctx context.Context, tenant store.TenantID, name string) 
 }
 
 // Domains implements [store.Store].
-func (s *Store) Domains(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Domain, error) {
+func (s *Store) Domains(ctx context.Context, tenant store.TenantID, q store.Query) ([]store.Domain, store.Found, error) {
 	if err := s.rlock(ctx); err != nil {
-		return nil, err
+		return nil, store.Found{}, err
 	}
 	defer s.mu.RUnlock()
-	var list []store.Domain
+	all := s.domainsOf(tenant)
+	s.count(all)
+	list, found := q.Domains(all)
+	return list, found, nil
+}
+
+// domainsOf returns the tenant's domains, in no order. The caller must hold s.mu.
+func (s *Store) domainsOf(tenant store.TenantID) (all []store.Domain) {
 	for _, d := range s.domains {
-		if d.Tenant == tenant && d.Name > page.After && contains(d.Name, page.Search) {
-			list = append(list, d)
+		if d.Tenant == tenant {
+			all = append(all, d)
 		}
 	}
-	slices.SortFunc(list, func(a, b store.Domain) int { return cmp.Compare(a.Name, b.Name) })
-	list = list[:min(len(list), page.Size())]
-	s.count(list)
-	return list, nil
+	return all
 }
 
 // DomainsNamed implements [store.Store].
@@ -130,11 +136,6 @@ func (s *Store) count(list []store.Domain) {
 			}
 		}
 	}
-}
-
-// contains reports whether text contains search. It ignores case.
-func contains(text, search string) bool {
-	return strings.Contains(strings.ToLower(text), strings.ToLower(search))
 }
 
 // SuspendDomain implements [store.Store].
@@ -175,7 +176,7 @@ func (s *Store) DeleteDomain(ctx context.Context, tenant store.TenantID, name st
 }
 
 // AddUser implements [store.Store].
-func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
+func (s *Store) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
@@ -185,6 +186,9 @@ func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
 	}
 	if s.issued[u.Username] {
 		return store.ErrTaken
+	}
+	if limit > 0 && len(s.usersOf(u.Tenant, u.Domain)) >= limit {
+		return store.ErrLimit
 	}
 	s.issued[u.Username] = true
 	u.DomainSuspended, u.Networks = "", networksOf(u.Networks)
@@ -215,29 +219,33 @@ func (s *Store) asRead(u user) store.User {
 }
 
 // Users implements [store.Store].
-func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
+func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string, q store.Query) ([]store.User, store.Found, error) {
 	if err := s.rlock(ctx); err != nil {
-		return nil, err
+		return nil, store.Found{}, err
 	}
 	defer s.mu.RUnlock()
-	if !s.owns(tenant, domain) {
-		return nil, store.ErrNotFound
+	if domain != "" && !s.owns(tenant, domain) {
+		return nil, store.Found{}, store.ErrNotFound
 	}
-	var list []store.User
+	list, found := q.Users(s.usersOf(tenant, domain))
+	return list, found, nil
+}
+
+// usersOf returns the users of a domain, or of all domains of the tenant if domain is
+// empty, in no order. The caller must hold s.mu.
+func (s *Store) usersOf(tenant store.TenantID, domain string) (all []store.User) {
 	for _, u := range s.users {
-		found := contains(u.Name, page.Search) || contains(u.Username, page.Search)
-		if u.Tenant == tenant && u.Domain == domain && u.Username > page.After && found {
-			list = append(list, s.asRead(u))
+		if u.Tenant == tenant && (domain == "" || u.Domain == domain) {
+			all = append(all, s.asRead(u))
 		}
 	}
-	slices.SortFunc(list, func(a, b store.User) int { return cmp.Compare(a.Username, b.Username) })
-	return list[:min(len(list), page.Size())], nil
+	return all
 }
 
 // RenameUser implements [store.Store].
-func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
+func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name, sortName string) error {
 	return s.change(ctx, tenant, username, func(u *user) error {
-		u.Name = name
+		u.Name, u.SortName = name, sortName
 		return nil
 	})
 }

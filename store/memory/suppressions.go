@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,4 +129,9 @@ func (s *Store) ExpireSuppressions(ctx context.Context, now time.Time, limit int
 		}
 	}
 	return removed, nil
+}
+
+// contains reports whether text contains search. It ignores case.
+func contains(text, search string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(search))
 }

@@ -7,28 +7,74 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/internal/cursor"
 )
 
 // AddDomain implements [store.Store].
-func (s *Store) AddDomain(ctx context.Context, d store.Domain) error {
-	if err := errors.Join(fits(string(d.Tenant), d.Name), fitsLong(d.Suspended)); err != nil {
+func (s *Store) AddDomain(ctx context.Context, d store.Domain, limit int) error {
+	if err := errors.Join(fits(string(d.Tenant), d.Name), fitsLong(d.SortName, d.Suspended)); err != nil {
 		return failed("add domain", err)
 	}
-	owned := sql.NullString{String: d.Name, Valid: !d.Claim}
-	n, err := s.exec(ctx, `INSERT INTO {domains} (name, tenant, created, owned, suspended) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		d.Name, string(d.Tenant), d.Created.UnixMicro(), owned, d.Suspended)
-	if err == nil && n == 0 {
-		err = store.ErrTaken
+	add := func(exec func(context.Context, string, ...any) (int64, error)) error {
+		owned := sql.NullString{String: d.Name, Valid: !d.Claim}
+		n, err := exec(ctx, `INSERT INTO {domains} (name, tenant, sort_name, created, owned, suspended) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			d.Name, string(d.Tenant), d.SortName, d.Created.UnixMicro(), owned, d.Suspended)
+		if err == nil && n == 0 {
+			err = store.ErrTaken
+		}
+		return err
 	}
-	return failed("add domain", err)
+	if limit <= 0 {
+		return failed("add domain", add(s.exec))
+	}
+	return failed("add domain", s.inTx(ctx, func(tx tx) error {
+		if err := tx.lockTenant(ctx, d.Tenant); err != nil {
+			return err
+		}
+		if err := add(tx.exec); err != nil {
+			return err
+		}
+		return tx.within(ctx, limit, `SELECT COUNT(*) FROM {domains} WHERE tenant = ?`, string(d.Tenant))
+	}))
 }
 
-// domainColumns are the columns that scanDomain reads, from {domains} AS d. The
-// latest connection is computed from all users of the domain: an index for it would
-// make every login write more.
-const domainColumns = `d.tenant, d.name, d.created, CASE WHEN d.owned IS NULL THEN 1 ELSE 0 END, d.suspended,
-	(SELECT COUNT(*) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant),
-	(SELECT MAX(u.last_connection) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant)`
+// lockTenant locks the tenant's row until the transaction ends, so that only one adds a
+// domain to it. The row is only for this.
+func (t tx) lockTenant(ctx context.Context, tenant store.TenantID) error {
+	for range 2 {
+		n, err := t.exec(ctx, `UPDATE {tenants} SET locks = locks + 1 WHERE tenant = ?`, string(tenant))
+		if err != nil || n > 0 {
+			return err
+		}
+		if _, err := t.exec(ctx, `INSERT INTO {tenants} (tenant, locks) VALUES (?, 0) ON CONFLICT DO NOTHING`, string(tenant)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within returns ErrLimit if a query counts more than limit.
+func (t tx) within(ctx context.Context, limit int, query string, args ...any) error {
+	text, err := t.s.sql(query)
+	if err != nil {
+		return err
+	}
+	var n int
+	if err := t.QueryRowContext(ctx, text, args...).Scan(&n); err != nil {
+		return err
+	}
+	if n > limit {
+		return store.ErrLimit
+	}
+	return nil
+}
+
+// domainColumns are the columns that scanDomain reads, from {domains} AS d.
+const (
+	domainColumns = `d.tenant, d.name, d.sort_name, d.created, CASE WHEN d.owned IS NULL THEN 1 ELSE 0 END, d.suspended,
+	(SELECT COUNT(*) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant), ` + domainConnection
+	domainConnection = `COALESCE((SELECT MAX(u.last_connection) FROM {users} AS u WHERE u.domain = d.name AND u.tenant = d.tenant), ` + never + `)`
+)
 
 // Domain implements [store.Store].
 func (s *Store) Domain(ctx context.Context, tenant store.TenantID, name string) (store.Domain, error) {
@@ -49,32 +95,21 @@ func (s *Store) domain(ctx context.Context, tenant store.TenantID, name string) 
 }
 
 // Domains implements [store.Store].
-func (s *Store) Domains(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Domain, error) {
-	list, err := s.domains(ctx, tenant, page)
-	return list, failed("list domains", err)
-}
-
-func (s *Store) domains(ctx context.Context, tenant store.TenantID, page store.Page) ([]store.Domain, error) {
-	found, args := s.search(page, "d.name")
-	st, err := s.prepared(ctx, `SELECT `+domainColumns+` FROM {domains} AS d WHERE d.tenant = ? AND d.name > ?`+found+` ORDER BY d.name LIMIT ?`)
-	if err != nil {
-		return nil, err
+func (s *Store) Domains(ctx context.Context, tenant store.TenantID, q store.Query) ([]store.Domain, store.Found, error) {
+	l := listing[store.Domain]{
+		s: s, q: q, key: "name",
+		plain: ` FROM {domains} AS l WHERE l.tenant = ?`,
+		args:  []any{string(tenant)},
+		read:  `SELECT ` + domainColumns + ` FROM %s JOIN {domains} AS d ON d.name = k.entry AND d.tenant = k.owner`,
+		scan:  func(rows *sql.Rows) (store.Domain, error) { return scanDomain(rows) },
+		place: func(d store.Domain) cursor.Cursor { return placeOf(q, d.SortName, d.LastConnection, d.Name) },
 	}
-	args = append([]any{string(tenant), page.After}, args...)
-	rows, err := st.QueryContext(ctx, append(args, page.Size())...)
-	if err != nil {
-		return nil, err
+	l.rows = l.plain
+	if q.Order == store.ByConnection || q.Never || !q.ConnectedBefore.IsZero() {
+		l.rows = ` FROM (SELECT d.tenant, d.name, d.sort_name, d.suspended, ` + domainConnection + ` AS last_connection FROM {domains} AS d WHERE d.tenant = ?) AS l WHERE 0 = 0`
 	}
-	defer rows.Close()
-	var list []store.Domain
-	for rows.Next() {
-		d, err := scanDomain(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, d)
-	}
-	return list, rows.Err()
+	list, found, err := l.list(ctx)
+	return list, found, failed("list domains", err)
 }
 
 // DomainsNamed implements [store.Store].
@@ -87,15 +122,12 @@ func (s *Store) DomainsNamed(ctx context.Context, name string) ([]store.Domain, 
 // scanDomain reads domainColumns.
 func scanDomain(row interface{ Scan(...any) error }) (store.Domain, error) {
 	var d store.Domain
-	var created int64
-	var lastConnection sql.NullInt64 // NULL if there are no users
-	if err := row.Scan(&d.Tenant, &d.Name, &created, &d.Claim, &d.Suspended, &d.Users, &lastConnection); err != nil {
+	var created, lastConnection int64
+	if err := row.Scan(&d.Tenant, &d.Name, &d.SortName, &created, &d.Claim, &d.Suspended, &d.Users, &lastConnection); err != nil {
 		return store.Domain{}, err
 	}
 	d.Created = time.UnixMicro(created).UTC()
-	if lastConnection.Valid {
-		d.LastConnection = time.UnixMicro(lastConnection.Int64).UTC()
-	}
+	d.LastConnection = time.UnixMicro(lastConnection).UTC()
 	return d, nil
 }
 

@@ -18,7 +18,7 @@ import (
 // it holds for users that are added at the same time, also by an older program, and a
 // large domain is suspended with one write.
 const (
-	userColumns     = `tenant, domain, username, name, generation, created, password_set, last_connection, last_from, suspended, networks`
+	userColumns     = `tenant, domain, username, name, sort_name, generation, created, password_set, last_connection, last_from, suspended, networks`
 	plainColumns    = userColumns + `, old_generation, old_until, old_connection, new_connection`
 	domainSuspended = `COALESCE((SELECT d.suspended FROM {domains} AS d WHERE d.name = u.domain AND d.tenant = u.tenant), '')`
 	readColumns     = plainColumns + `, ` + domainSuspended
@@ -109,7 +109,7 @@ func scanUser(scan func(...any) error, more ...any) (store.User, error) {
 	var u store.User
 	var created, passwordSet, lastConnection, oldGeneration, oldUntil, oldConnection, newConnection int64
 	var from, networks string
-	err := scan(append([]any{&u.Tenant, &u.Domain, &u.Username, &u.Name, &u.Generation,
+	err := scan(append([]any{&u.Tenant, &u.Domain, &u.Username, &u.Name, &u.SortName, &u.Generation,
 		&created, &passwordSet, &lastConnection, &from, &u.Suspended, &networks,
 		&oldGeneration, &oldUntil, &oldConnection, &newConnection, &u.DomainSuspended}, more...)...)
 	if err != nil {

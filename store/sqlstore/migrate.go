@@ -131,7 +131,7 @@ var needs = map[int]int{
 	8:  3, // adds columns with defaults
 	9:  3, // adds a column
 	10: 3, // adds a table
-	11: 3, // adds an index
+	11: 3, // adds columns with defaults, a table and indexes
 	12: 3, // adds tables
 	13: 3, // adds an index
 }

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,11 +11,12 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/internal/cursor"
 )
 
 // AddUser implements [store.Store].
-func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
-	if err := errors.Join(fits(string(u.Tenant), u.Domain, u.Username), fitsLong(u.Name, u.Suspended, hash)); err != nil {
+func (s *Store) AddUser(ctx context.Context, u store.User, hash string, limit int) error {
+	if err := errors.Join(fits(string(u.Tenant), u.Domain, u.Username), fitsLong(u.Name, u.SortName, u.Suspended, hash)); err != nil {
 		return failed("add user", err)
 	}
 	err := s.inTx(ctx, func(tx tx) error {
@@ -25,18 +27,26 @@ func (s *Store) AddUser(ctx context.Context, u store.User, hash string) error {
 		if n == 0 {
 			return store.ErrTaken
 		}
-		// The lock keeps the domain from being deleted before the commit.
-		ok, err := tx.exists(ctx, `SELECT 1 FROM {domains} WHERE name = ? AND tenant = ? FOR SHARE`, u.Domain, string(u.Tenant))
+		// The lock keeps the domain from being deleted before the commit. With a limit
+		// it also keeps other calls from adding users to it.
+		domain := `SELECT 1 FROM {domains} WHERE name = ? AND tenant = ? FOR SHARE`
+		if limit > 0 {
+			domain = `SELECT 1 FROM {domains} WHERE name = ? AND tenant = ? FOR UPDATE`
+		}
+		ok, err := tx.exists(ctx, domain, u.Domain, string(u.Tenant))
 		if err != nil {
 			return err
 		}
 		if !ok {
 			return store.ErrNotFound
 		}
-		_, err = tx.exec(ctx, `INSERT INTO {users} (`+userColumns+`, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			string(u.Tenant), u.Domain, u.Username, u.Name, u.Generation, u.Created.UnixMicro(), u.PasswordSet.UnixMicro(),
+		_, err = tx.exec(ctx, `INSERT INTO {users} (`+userColumns+`, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			string(u.Tenant), u.Domain, u.Username, u.Name, u.SortName, u.Generation, u.Created.UnixMicro(), u.PasswordSet.UnixMicro(),
 			u.LastConnection.UnixMicro(), addrText(u.LastConnectionFrom), u.Suspended, networksText(u.Networks), hash)
-		return err
+		if err != nil || limit <= 0 {
+			return err
+		}
+		return tx.within(ctx, limit, `SELECT COUNT(*) FROM {users} WHERE tenant = ? AND domain = ?`, string(u.Tenant), u.Domain)
 	})
 	return failed("add user", err)
 }
@@ -59,35 +69,25 @@ func (s *Store) user(ctx context.Context, tenant store.TenantID, username string
 }
 
 // Users implements [store.Store].
-func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
-	list, err := s.users(ctx, tenant, domain, page)
-	if err == nil && len(list) == 0 {
+func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string, q store.Query) ([]store.User, store.Found, error) {
+	l := listing[store.User]{
+		s: s, q: q, key: "username",
+		rows:  ` FROM {users} AS l WHERE l.tenant = ?`,
+		args:  []any{string(tenant)},
+		read:  `SELECT ` + readColumns + ` FROM %s JOIN {users} AS u ON u.username = k.entry`,
+		scan:  func(rows *sql.Rows) (store.User, error) { return scanUser(rows.Scan) },
+		place: func(u store.User) cursor.Cursor { return placeOf(q, u.SortName, u.LastConnection, u.Username) },
+	}
+	if domain != "" {
+		l.rows += ` AND l.domain = ?`
+		l.args = append(l.args, domain)
+	}
+	l.plain = l.rows
+	list, found, err := l.list(ctx)
+	if err == nil && domain != "" && len(list) == 0 {
 		err = s.hasDomain(ctx, tenant, domain)
 	}
-	return list, failed("list users", err)
-}
-
-func (s *Store) users(ctx context.Context, tenant store.TenantID, domain string, page store.Page) ([]store.User, error) {
-	found, args := s.search(page, "name", "username")
-	st, err := s.prepared(ctx, `SELECT `+readColumns+` FROM {users} AS u WHERE domain = ? AND tenant = ? AND username > ?`+found+` ORDER BY username LIMIT ?`)
-	if err != nil {
-		return nil, err
-	}
-	args = append([]any{domain, string(tenant), page.After}, args...)
-	rows, err := st.QueryContext(ctx, append(args, page.Size())...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []store.User
-	for rows.Next() {
-		u, err := scanUser(rows.Scan)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, u)
-	}
-	return list, rows.Err()
+	return list, found, failed("list users", err)
 }
 
 // hasDomain returns ErrNotFound if the tenant has no such domain.
@@ -104,17 +104,17 @@ func (s *Store) hasDomain(ctx context.Context, tenant store.TenantID, domain str
 }
 
 // RenameUser implements [store.Store].
-func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name string) error {
-	if err := fitsLong(name); err != nil {
+func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username, name, sortName string) error {
+	if err := fitsLong(name, sortName); err != nil {
 		return failed("rename user", err)
 	}
 	err := s.change(
 		func() (int64, error) {
-			return s.exec(ctx, `UPDATE {users} SET name = ? WHERE username = ? AND tenant = ?`, name, username, string(tenant))
+			return s.exec(ctx, `UPDATE {users} SET name = ?, sort_name = ? WHERE username = ? AND tenant = ?`, name, sortName, username, string(tenant))
 		},
 		func() (bool, error) {
 			u, err := s.user(ctx, tenant, username)
-			return u.Name == name, err
+			return u.Name == name && u.SortName == sortName, err
 		})
 	return failed("rename user", err)
 }

@@ -142,7 +142,7 @@ func filled(b *testing.B, backend backend, n int) *sqlstore.Store {
 	b.Helper()
 	dsn := backend.create(b)
 	st := backend.open(b, dsn)
-	if err := st.AddDomain(b.Context(), domain); err != nil {
+	if err := st.AddDomain(b.Context(), domain, 0); err != nil {
 		b.Fatal(err)
 	}
 	db := backend.openDB(b, dsn)

@@ -62,8 +62,8 @@ func TestWriteAndDie(t *testing.T) {
 		}
 		st := b.open(t, os.Getenv(dsnVariable))
 		for _, err := range []error{
-			st.AddDomain(t.Context(), domain),
-			st.AddUser(t.Context(), user, "first"),
+			st.AddDomain(t.Context(), domain, 0),
+			st.AddUser(t.Context(), user, "first", 0),
 			st.SetPassword(t.Context(), user.Tenant, user.Username, 1, "second", user.PasswordSet),
 			st.RecordLogin(t.Context(), user.Username, 1, domain.Created, netip.IPv6Unspecified()),
 		} {
@@ -97,10 +97,10 @@ func TestDeadlock(t *testing.T) {
 			defer cancel()
 			dsn := b.create(t)
 			st := b.open(t, dsn)
-			if err := st.AddDomain(ctx, domain); err != nil {
+			if err := st.AddDomain(ctx, domain, 0); err != nil {
 				t.Fatal(err)
 			}
-			if err := st.AddUser(ctx, user, "first"); err != nil {
+			if err := st.AddUser(ctx, user, "first", 0); err != nil {
 				t.Fatal(err)
 			}
 

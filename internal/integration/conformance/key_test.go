@@ -56,10 +56,10 @@ func TestSubmitAndDie(t *testing.T) {
 	for _, b := range databases() {
 		if b.name == os.Getenv(backendVariable) {
 			st := b.open(t, os.Getenv(dsnVariable))
-			if err := st.AddDomain(t.Context(), domain); err != nil {
+			if err := st.AddDomain(t.Context(), domain, 0); err != nil {
 				t.Fatal(err)
 			}
-			if err := st.AddUser(t.Context(), user, "hash"); err != nil {
+			if err := st.AddUser(t.Context(), user, "hash", 0); err != nil {
 				t.Fatal(err)
 			}
 			id, err := submitKeyed(t, st, deadly{st})

@@ -35,13 +35,13 @@ func TestMigrateAtOnce(t *testing.T) {
 				}
 				wg.Wait()
 			}
-			if err := stores[0].AddDomain(t.Context(), domain); err != nil {
+			if err := stores[0].AddDomain(t.Context(), domain, 0); err != nil {
 				t.Fatal(err)
 			}
 			if err := stores[0].Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			list, err := stores[7].Domains(t.Context(), domain.Tenant, store.Page{})
+			list, _, err := stores[7].Domains(t.Context(), domain.Tenant, store.Query{})
 			if err != nil || len(list) != 1 || list[0] != domain {
 				t.Errorf("after Migrate: got %+v, %v, want only %+v", list, err, domain)
 			}
@@ -84,11 +84,11 @@ func TestMigrateCutShort(t *testing.T) {
 		}
 	}
 	st := b.open(t, dsn)
-	if err := st.AddDomain(t.Context(), domain); err != nil {
+	if err := st.AddDomain(t.Context(), domain, 0); err != nil {
 		t.Fatal(err)
 	}
 	u := store.User{Tenant: domain.Tenant, Domain: domain.Name, Username: "u1"}
-	if err := st.AddUser(t.Context(), u, "hash"); err != nil {
+	if err := st.AddUser(t.Context(), u, "hash", 0); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -103,10 +103,10 @@ func TestPrefix(t *testing.T) {
 				if err := st.Migrate(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if err := st.AddDomain(t.Context(), domain); err != nil {
+				if err := st.AddDomain(t.Context(), domain, 0); err != nil {
 					t.Errorf("AddDomain with prefix %d, %q: %v", i, prefix, err)
 				}
-				if err := st.AddDomain(t.Context(), domain); !errors.Is(err, store.ErrTaken) {
+				if err := st.AddDomain(t.Context(), domain, 0); !errors.Is(err, store.ErrTaken) {
 					t.Errorf("AddDomain again with prefix %q: got error %v, want %q", prefix, err, store.ErrTaken)
 				}
 			}
@@ -130,7 +130,7 @@ func TestNotMigrated(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			st := sqlstore.New(b.openDB(t, b.create(t)), b.dialect)
 			for call, err := range map[string]error{
-				"AddDomain": st.AddDomain(t.Context(), domain),
+				"AddDomain": st.AddDomain(t.Context(), domain, 0),
 				"Join":      st.Join(t.Context(), store.Node{ID: "a", Name: "a"}),
 			} {
 				if err == nil || !strings.Contains(err.Error(), "call Store.Migrate first") {
@@ -199,7 +199,7 @@ func TestNoDialect(t *testing.T) {
 	if err := st.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), "dialect") {
 		t.Errorf("Migrate: got error %v, want one about the dialect", err)
 	}
-	if err := st.AddDomain(t.Context(), domain); err == nil || !strings.Contains(err.Error(), "dialect") {
+	if err := st.AddDomain(t.Context(), domain, 0); err == nil || !strings.Contains(err.Error(), "dialect") {
 		t.Errorf("AddDomain: got error %v, want one about the dialect", err)
 	}
 }

@@ -14,7 +14,7 @@ func TestOlderProgramBeside(t *testing.T) {
 			db, st := b.openDB(t, dsn), b.open(t, dsn)
 			ctx := t.Context()
 			for _, err := range []error{
-				st.AddDomain(ctx, domain), st.AddUser(ctx, user, "first"),
+				st.AddDomain(ctx, domain, 0), st.AddUser(ctx, user, "first", 0),
 				st.SuspendDomain(ctx, domain.Tenant, domain.Name, "abuse"),
 				st.RotatePassword(ctx, user.Tenant, user.Username, 1, "second", user.PasswordSet, user.PasswordSet.Add(time.Hour)),
 			} {

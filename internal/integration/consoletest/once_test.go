@@ -15,7 +15,7 @@ import (
 // users returns how many users there are of the product's domain.
 func (p product) users(t *testing.T) int {
 	t.Helper()
-	list, err := p.Credentials.Tenant(p.Tenant).Users(t.Context(), p.Domain, store.Page{})
+	list, _, err := p.Credentials.Tenant(p.Tenant).Users(t.Context(), p.Domain, store.Query{})
 	if err != nil {
 		t.Fatal(err)
 	}

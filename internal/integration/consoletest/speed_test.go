@@ -86,7 +86,7 @@ func filled(t *testing.T, users int) store.Store {
 		t.Fatal(err)
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	if err := st.AddDomain(t.Context(), store.Domain{Tenant: "acme", Name: "acme.example", Created: now}); err != nil {
+	if err := st.AddDomain(t.Context(), store.Domain{Tenant: "acme", Name: "acme.example", Created: now}, 0); err != nil {
 		t.Fatal(err)
 	}
 	// In one transaction: with AddUser it would take most of the test's time.

@@ -1,0 +1,20 @@
+-- Lists are sorted by sort_name, in which package credentials has folded the name: the
+-- rows that there are get their name in lower case, until the user is renamed. Older
+-- programs do not write the column. Their rows come first.
+
+ALTER TABLE {domains} ADD COLUMN sort_name TEXT NOT NULL DEFAULT '' COLLATE BINARY;
+UPDATE {domains} SET sort_name = name;
+CREATE INDEX {domains}_of_name ON {domains} (tenant, sort_name, name);
+DROP INDEX {domains}_of_tenant;
+
+ALTER TABLE {users} ADD COLUMN sort_name TEXT NOT NULL DEFAULT '' COLLATE BINARY;
+UPDATE {users} SET sort_name = lower(name);
+CREATE INDEX {users}_of_name ON {users} (tenant, domain, sort_name, username);
+CREATE INDEX {users}_of_connection ON {users} (tenant, domain, last_connection, username);
+DROP INDEX {users}_of_domain;
+
+-- A row is locked while a domain is added to a tenant that has a limit.
+CREATE TABLE {tenants} (
+    tenant TEXT    NOT NULL PRIMARY KEY COLLATE BINARY,
+    locks  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
