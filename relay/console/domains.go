@@ -38,10 +38,10 @@ type listing struct {
 // searchFrom is the number of entries from which a list has a search field.
 const searchFrom = 10
 
-func newListing(label string, page store.Query, found store.Found) listing {
-	l := listing{Label: label, Search: page.Search, MaySearch: page.Search != "" || found.All >= searchFrom}
-	if found.Next != "" {
-		l.Next = query("search", page.Search, "after", found.Next)
+func newListing(label string, page store.Page, entries int, next string) listing {
+	l := listing{Label: label, Search: page.Search, MaySearch: page.Search != "" || page.After != "" || entries >= searchFrom}
+	if next != "" {
+		l.Next = query("search", page.Search, "after", next)
 	}
 	if page.After != "" {
 		l.First = query("search", page.Search)
@@ -71,7 +71,7 @@ func (req *request) domains() (response, error) {
 // domainsWith returns the list of domains, with a text in the field for a new
 // domain and the reason why it was refused.
 func (req *request) domainsWith(status int, typed, problem string) (response, error) {
-	page, err := req.page()
+	page, err := req.query()
 	if err != nil {
 		return response{}, err
 	}
@@ -98,7 +98,7 @@ func (req *request) domainsWith(status int, typed, problem string) (response, er
 		status:   status,
 		template: "domains",
 		title:    req.T("domains"),
-		data:     domainsData{newListing(req.T("domains.search"), page, found), list, states, troubled, typed, problem},
+		data:     domainsData{newListing(req.T("domains.search"), store.Page{Search: page.Search, After: page.After}, found.All, found.Next), list, states, troubled, typed, problem},
 		document: document,
 	}, nil
 }
@@ -144,7 +144,7 @@ func (req *request) domain() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	page, err := req.page()
+	page, err := req.query()
 	if err != nil {
 		return response{}, err
 	}
@@ -160,7 +160,7 @@ func (req *request) domain() (response, error) {
 	return response{
 		template: "domain",
 		title:    req.Unicode(d.Name),
-		data:     domainData{newListing(req.T("users.search"), page, found), d, dns, list},
+		data:     domainData{newListing(req.T("users.search"), store.Page{Search: page.Search, After: page.After}, found.All, found.Next), d, dns, list},
 		document: document,
 	}, nil
 }

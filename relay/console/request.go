@@ -153,14 +153,15 @@ const (
 	maxPageSize = 1000
 )
 
-// page returns the part of a list that the query asks for.
-func (req *request) page() (store.Query, error) {
+// page returns the part of a list that the query asks for, with a limit that is
+// one higher: an additional entry shows that there is a next page.
+func (req *request) page() (store.Page, error) {
 	q := req.r.URL.Query()
 	limit := pageSize
 	if q.Has("limit") {
 		var err error
 		if limit, err = strconv.Atoi(q.Get("limit")); err != nil || limit < 1 || limit > maxPageSize {
-			return store.Query{}, &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: "limit",
+			return store.Page{}, &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: "limit",
 				args: []string{req.T("reason.limit", strconv.Itoa(maxPageSize))}}
 		}
 	}
@@ -170,7 +171,23 @@ func (req *request) page() (store.Query, error) {
 		return s[:min(len(s), 1024)]
 	}
 	search := strings.TrimSpace(clean(q.Get("search")))
-	return store.Query{After: clean(q.Get("after")), Limit: limit, Search: strings.ToValidUTF8(search, "")}, nil
+	return store.Page{After: clean(q.Get("after")), Limit: limit + 1, Search: strings.ToValidUTF8(search, "")}, nil
+}
+
+// trimPage removes the additional entry of [request.page]. It returns the key
+// after which the next page begins, or "" on the last page.
+func trimPage[E any](list []E, page store.Page, key func(E) string) ([]E, string) {
+	if len(list) < page.Limit {
+		return list, ""
+	}
+	list = list[:page.Limit-1]
+	return list, key(list[len(list)-1])
+}
+
+// query returns the part of a list of domains or users that the query asks for.
+func (req *request) query() (store.Query, error) {
+	page, err := req.page()
+	return store.Query{Search: page.Search, After: page.After, Limit: page.Limit - 1}, err
 }
 
 // domainOfPath returns the domain that the path names.
