@@ -9,15 +9,17 @@ import (
 	"testing"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/bounces"
 	"github.com/gatepost-mail/gatepost/relay/metrics"
 	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/relay/suppress"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
 // The dashboard uses only metrics that the handler serves.
 func TestDashboard(t *testing.T) {
 	w := httptest.NewRecorder()
-	h := &metrics.Handler{Server: new(relay.Server), Queue: &queue.Queue{Spool: new(memory.Store)}}
+	h := &metrics.Handler{Server: new(relay.Server), Queue: &queue.Queue{Spool: new(memory.Store)}, Suppress: new(suppress.List), Receiver: new(bounces.Receiver)}
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	served := make(map[string]bool)
 	for line := range strings.Lines(w.Body.String()) {

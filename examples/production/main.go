@@ -229,7 +229,7 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 		start(dom.Run)
 	}
 	if set.listenMetrics != "" {
-		pages, err := serveMetrics(set.listenMetrics, &metrics.Handler{Server: srv, Queue: q, History: hist})
+		pages, err := serveMetrics(set.listenMetrics, &metrics.Handler{Server: srv, Queue: q, History: hist, Suppress: list})
 		if err != nil {
 			return fmt.Errorf("GATEPOST_LISTEN_METRICS: %w", err)
 		}

@@ -27,6 +27,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		from := networkOf(nc)
 		if !l.srv.counts.add(from, cmp.Or(max(l.srv.MaxConns, 0), 200), cmp.Or(max(l.srv.MaxConnsPerAddr, 0), 10)) {
+			l.srv.refusedConns.Add(1)
 			nc.SetWriteDeadline(time.Now().Add(time.Second)) // a new connection has room for a line
 			nc.Write([]byte("421 4.7.0 Too many connections, try again later\r\n"))
 			nc.Close()

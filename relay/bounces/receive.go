@@ -20,7 +20,7 @@ import (
 
 // A Receiver takes what comes to the addresses of a [Rewriter]. Its methods may be
 // called from many goroutines at once. The fields must not be changed after the first
-// call.
+// call. A Receiver must not be copied.
 type Receiver struct {
 	// Secrets are those of the Rewriter. An address or a token that any of them
 	// has signed is accepted. Required.
@@ -48,6 +48,8 @@ type Receiver struct {
 
 	// Logger gets a line for each message. Nil means slog.Default().
 	Logger *slog.Logger
+
+	stats receiverCounts
 }
 
 // Accepts reports whether an address was made by a Rewriter with one of the secrets.
@@ -65,6 +67,19 @@ func (r *Receiver) Accepts(recipient string) bool {
 // temporary: the message should be given to Receive again. An error of Forwarder
 // is as [relay.Temporary] says.
 func (r *Receiver) Receive(ctx context.Context, recipient string, content io.Reader) error {
+	err := r.receive(ctx, recipient, content)
+	switch {
+	case err == nil:
+		r.stats.messages.Add(1)
+	case relay.Temporary(err):
+		r.stats.failed.Add(1)
+	default:
+		r.stats.refused.Add(1)
+	}
+	return err
+}
+
+func (r *Receiver) receive(ctx context.Context, recipient string, content io.Reader) error {
 	if err := r.check(); err != nil {
 		return err
 	}
@@ -113,6 +128,7 @@ func (r *Receiver) record(ctx context.Context, sender string, report *Report) (t
 		log := r.logger().With("sender", sender, "recipient", rc.Final, "action", rc.Action, "status", rc.Status, "from", report.ReportingMTA)
 		tok, address := r.find(tokens, sender, rc)
 		if address == "" {
+			r.stats.unsigned.Add(1)
 			log.Info("bounces: a report without a valid token for the recipient")
 			continue
 		}
@@ -126,6 +142,7 @@ func (r *Receiver) record(ctx context.Context, sender string, report *Report) (t
 		if err := r.Bounced(ctx, tok.tenant, tok.mail, address, reply); err != nil {
 			return "", fmt.Errorf("bounces: recording that mail %s to %s failed: %v", tok.mail, address, err) // temporary, whatever it is
 		}
+		r.stats.recorded.Add(1)
 	}
 	return tenant, nil
 }

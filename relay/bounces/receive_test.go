@@ -225,10 +225,6 @@ func TestLongReport(t *testing.T) {
 func TestReceiveErrors(t *testing.T) {
 	out := rewrite(t, message("billing@acme.example", "bob@example.com"), "bounces.acme.example")
 	report := returned{final: "rfc822; bob@example.com", action: "failed", status: "5.1.1", envelope: out.Options.EnvelopeID}.write()
-	ok := bounces.Receiver{
-		Secrets: []credentials.Password{newSecret}, Logger: quiet,
-		Bounced: func(context.Context, store.TenantID, string, string, *relay.ReplyError) error { return nil },
-	}
 	fails := errors.New("no database")
 	for name, test := range map[string]struct {
 		content   io.Reader
@@ -247,9 +243,12 @@ func TestReceiveErrors(t *testing.T) {
 		"no Bounced":    {strings.NewReader(report), func(r *bounces.Receiver) { r.Bounced = nil }, "Bounced is required", true},
 		"no Secrets":    {strings.NewReader(report), func(r *bounces.Receiver) { r.Secrets = nil }, "Secrets is required", true},
 	} {
-		r := ok
+		r := &bounces.Receiver{
+			Secrets: []credentials.Password{newSecret}, Logger: quiet,
+			Bounced: func(context.Context, store.TenantID, string, string, *relay.ReplyError) error { return nil },
+		}
 		if test.change != nil {
-			test.change(&r)
+			test.change(r)
 		}
 		err := r.Receive(t.Context(), out.From, test.content)
 		if err == nil || !strings.Contains(err.Error(), test.want) || relay.Temporary(err) != test.temporary {

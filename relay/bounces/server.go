@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -48,6 +49,8 @@ type Server struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	counts counts
+
+	refusedConns, refusedRecipients atomic.Int64
 }
 
 // ErrServerClosed is returned by Serve and ListenAndServe after Shutdown or Close.

@@ -172,6 +172,36 @@ func TestServerFails(t *testing.T) {
 	}
 }
 
+// Stats count what becomes of connections, messages and the recipients of reports.
+func TestStats(t *testing.T) {
+	fails := true
+	s := &bounces.Server{MaxConns: 1, Receiver: &bounces.Receiver{Bounced: func(context.Context, store.TenantID, string, string, *relay.ReplyError) error {
+		if fails {
+			return errors.New("no database")
+		}
+		return nil
+	}}}
+	addr := startServer(t, s)
+	c, err := smtp.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	dialogue(t, addr, "NOOP") // 421
+	report := string(reports(t)["postfix-3.7.11-hard"])
+	errs := []error{send(c, address, report)}
+	fails = false
+	errs = append(errs, send(c, address, report), send(c, address, "Subject: vacation\r\n\r\nI am away.\r\n"),
+		send(c, address, strings.ReplaceAll(report, "t3epjifx", "t3epjify")), send(c, address, strings.Repeat("Received: x\r\n", 101)+"\r\nx\r\n"), send(c, "x"+address, report))
+	want := bounces.ReceiverStats{Messages: 3, Refused: 1, Failed: 1, Recorded: 1, Unsigned: 1}
+	if got := s.Receiver.Stats(); got != want {
+		t.Errorf("%+v, want %+v; the replies: %v", got, want, errs)
+	}
+	if got, want := s.Stats(), (bounces.ServerStats{Conns: 1, ConnsRefused: 1, RecipientsRefused: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // Connections above a limit get 421, and make room when they end.
 func TestServerLimits(t *testing.T) {
 	for name, s := range map[string]*bounces.Server{"MaxConns": {MaxConns: 2}, "MaxConnsPerAddr": {MaxConnsPerAddr: 2}} {

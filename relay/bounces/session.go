@@ -40,6 +40,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 		s.to = to
 		return nil
 	}
+	s.srv.refusedRecipients.Add(1)
 	if s.refused++; s.refused >= maxRefused {
 		s.stop()
 		return &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 7, 0}, Message: "Too many unknown recipients"}

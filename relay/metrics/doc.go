@@ -1,7 +1,7 @@
 // Package metrics serves counts of a relay to Prometheus and other programs that
 // read OpenMetrics text.
 //
-//	http.Handle("/metrics", &metrics.Handler{Server: srv, Queue: q, History: hist})
+//	http.Handle("/metrics", &metrics.Handler{Server: srv, Queue: q, History: hist, Suppress: list})
 //
 // The names of all metrics begin with gatepost_. No label value comes from a client:
 // labels have few values, however many tenants, users and destinations there are.

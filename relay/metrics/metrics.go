@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/bounces"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/relay/suppress"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -30,6 +32,14 @@ type Handler struct {
 	// History's Store is asked in each request, for at most 5 seconds. If it fails,
 	// gatepost_history_up is 0, and the rest is left out.
 	History *history.History
+
+	// Suppress is the list of suppressed addresses.
+	Suppress *suppress.List
+
+	// Receiver takes late bounces, and Bounces is the server that they come to. If
+	// Receiver is nil, it is that of Bounces.
+	Receiver *bounces.Receiver
+	Bounces  *bounces.Server
 }
 
 // spoolTimeout is how long the Spool may take. Prometheus waits 10 seconds.
@@ -59,6 +69,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		backlog, err := h.History.Backlog(ctx)
 		t.history(backlog, err == nil)
 	}
+	if h.Suppress != nil {
+		t.suppress(h.Suppress.Stats())
+	}
+	h.bounces(&t)
 	t.WriteString("# EOF\n")
 	w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
 	w.Write(t.Bytes())

@@ -12,10 +12,12 @@ import (
 	"testing"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/bounces"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/metrics"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
+	"github.com/gatepost-mail/gatepost/relay/suppress"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
@@ -36,6 +38,7 @@ func get(t *testing.T, h http.Handler) (string, http.Header) {
 func TestGolden(t *testing.T) {
 	page, header := get(t, &metrics.Handler{
 		Server: new(relay.Server), Queue: &queue.Queue{Spool: new(memory.Store)}, History: &history.History{Store: new(memory.Store)},
+		Suppress: new(suppress.List), Bounces: &bounces.Server{Receiver: new(bounces.Receiver)},
 	})
 	if got := header.Get("Content-Type"); got != "application/openmetrics-text; version=1.0.0; charset=utf-8" {
 		t.Errorf("Content-Type is %q", got)

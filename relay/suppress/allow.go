@@ -37,6 +37,7 @@ func (l *List) AllowRecipient(ctx context.Context, r *relay.PolicyRequest) error
 	case !su.Suppresses(now()):
 		return nil
 	}
+	l.refused.Add(1)
 	return refusal(&su)
 }
 

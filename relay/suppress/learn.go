@@ -41,7 +41,7 @@ func (l *List) Learn(ctx context.Context, events []store.Event) error {
 	if l.Store == nil {
 		return errStore
 	}
-	s := &lesson{List: l, said: make(map[key]*saidOf), delivered: make(map[store.TenantID]int)}
+	s := &lesson{List: l, said: make(map[key]*saidOf), delivered: make(map[store.TenantID]int), had: make(map[key]bool)}
 	for i := range events {
 		if e := &events[i]; e.Kind == store.EventDelivered {
 			s.delivered[e.Tenant]++
@@ -52,7 +52,10 @@ func (l *List) Learn(ctx context.Context, events []store.Event) error {
 			return wrap("learn", err)
 		}
 	}
-	_, err := l.change(ctx, s.keys, func(su *store.Suppression) (bool, error) { return s.apply(ctx, su) })
+	done, err := l.change(ctx, s.keys, func(su *store.Suppression) (bool, error) { return s.apply(ctx, su) })
+	for i := range done {
+		s.report(&done[i])
+	}
 	return wrap("learn", err)
 }
 
@@ -62,6 +65,7 @@ type lesson struct {
 	said      map[key]*saidOf
 	keys      []key                  // those of which something may change
 	delivered map[store.TenantID]int // how many events are deliveries
+	had       map[key]bool           // whether an address was suppressed before
 }
 
 // fewDeliveries is up to how many deliveries of a tenant are looked up with all others
@@ -137,6 +141,7 @@ func (s *lesson) note(k key, say saying, matters bool) {
 
 // stop notes that what a burst has taught is to be forgotten.
 func (s *lesson) stop(e *store.Event, b *burst) {
+	s.stops.Add(1)
 	s.logger().Warn("suppress: a site refuses most recipients, nothing is learned there for an hour",
 		"site", b.site, "refused", b.refused, "delivered", b.delivered)
 	for k, event := range b.events {
@@ -180,7 +185,7 @@ func (s *lesson) apply(ctx context.Context, su *store.Suppression) (changed bool
 			}
 		}
 	}
-	s.report(&before, su)
+	s.had[key{su.Tenant, su.Address}] = before.Suppresses(now())
 	return *su != before, nil
 }
 
@@ -271,12 +276,14 @@ func (s *lesson) hadMail(ctx context.Context, su *store.Suppression, e *store.Ev
 	return true, nil
 }
 
-// report logs what was learned or forgotten.
-func (s *lesson) report(before, su *store.Suppression) {
-	switch had, has := before.Suppresses(now()), su.Suppresses(now()); {
+// report counts and logs what was learned or forgotten.
+func (s *lesson) report(su *store.Suppression) {
+	switch had, has := s.had[key{su.Tenant, su.Address}], su.Suppresses(now()); {
 	case has && !had:
+		s.learned.Add(1)
 		s.logger().Info("suppress: added", "tenant", string(su.Tenant), "address", su.Address, "reason", su.Reason, "event", su.Event)
 	case had && !has:
+		s.forgotten.Add(1)
 		s.logger().Info("suppress: removed", "tenant", string(su.Tenant), "address", su.Address)
 	}
 }

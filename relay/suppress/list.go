@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
@@ -52,6 +53,8 @@ type List struct {
 
 	memory memory
 	bursts bursts
+
+	learned, forgotten, refused, stops atomic.Int64
 
 	mu      sync.Mutex
 	expired time.Time // when the Store was last asked to remove what has expired
