@@ -36,12 +36,20 @@ type Selection struct {
 	// All must be set for a Filter that selects everything, so that an empty
 	// field in a form doesn't.
 	All bool
+
+	// After is the key of a delivery: those up to it are left out. So a large change
+	// can go on where the one before has ended, with its After.
+	After string
 }
 
 // A Changed is how many deliveries a method of Admin has changed.
 type Changed struct {
 	Done int // changed
 	Busy int // selected, but leased by a node, and not changed
+
+	// After is the key of the last delivery that was looked at. If a method fails
+	// because its context has ended, it has changed what comes before.
+	After string
 }
 
 var errAll = errors.New("queue: the filter selects all mail: set a field of it, or All")
@@ -55,7 +63,7 @@ func (a *Admin) List(ctx context.Context, f store.Filter, page store.Page) ([]st
 
 // Count returns how many deliveries match the filter. It reads them all.
 func (a *Admin) Count(ctx context.Context, f store.Filter) (n int, err error) {
-	err = a.each(ctx, f, func(list []store.Leased) error {
+	err = a.each(ctx, f, "", func(list []store.Leased) error {
 		n += len(list)
 		return nil
 	})
@@ -228,7 +236,8 @@ func (a *Admin) selected(ctx context.Context, s Selection, f func([]store.Leased
 	if s.Since, s.Until = orZero(s.Since), orZero(s.Until); s.Filter == (store.Filter{}) && !s.All {
 		return all, errAll
 	}
-	err = a.each(ctx, s.Filter, func(list []store.Leased) error {
+	all.After = s.After
+	err = a.each(ctx, s.Filter, s.After, func(list []store.Leased) error {
 		var free []store.Leased
 		for _, l := range list {
 			if l.Delivery.Node != "" {
@@ -239,6 +248,9 @@ func (a *Admin) selected(ctx context.Context, s Selection, f func([]store.Leased
 		}
 		changed, err := f(free)
 		all.Done, all.Busy = all.Done+changed.Done, all.Busy+changed.Busy
+		if err == nil {
+			all.After = list[len(list)-1].Delivery.Key()
+		}
 		return err
 	})
 	return all, err
@@ -252,9 +264,9 @@ func orZero(t time.Time) time.Time {
 	return t
 }
 
-// each calls f with the deliveries that match, a page at a time.
-func (a *Admin) each(ctx context.Context, f store.Filter, do func([]store.Leased) error) error {
-	for page := (store.Page{Limit: leaseBatch}); ; {
+// each calls f with the deliveries that match and come after a key, a page at a time.
+func (a *Admin) each(ctx context.Context, f store.Filter, after string, do func([]store.Leased) error) error {
+	for page := (store.Page{After: after, Limit: leaseBatch}); ; {
 		list, err := a.Queue.Spool.Deliveries(ctx, f, page)
 		if err != nil || len(list) == 0 {
 			return err

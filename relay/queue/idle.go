@@ -33,7 +33,7 @@ func (a *Admin) rested(ctx context.Context, s store.Suspension, now time.Time) e
 	if s.Tenant == "" {
 		filter.Destination, filter.ToDestination = s.Destination, true
 	}
-	return a.each(ctx, filter, func(list []store.Leased) error {
+	return a.each(ctx, filter, "", func(list []store.Leased) error {
 		outcomes := make([]store.Outcome, len(list))
 		for i := range list {
 			outcomes[i] = asIs(&list[i].Delivery)
