@@ -2,12 +2,14 @@ package console
 
 import (
 	"encoding/json"
+	"maps"
 	"path"
 	"slices"
 )
 
 // An apiFile is one file of the folder openapi: base.json, or what one part adds to it.
 type apiFile struct {
+	Info       map[string]string                     `json:"info"` // what differs from base.json
 	Paths      map[string]json.RawMessage            `json:"paths"`
 	Components map[string]map[string]json.RawMessage `json:"components"`
 }
@@ -17,7 +19,7 @@ type apiFile struct {
 func openAPI(title string, parts []Part, routes []route) []byte {
 	var document map[string]json.RawMessage
 	decode("base", &document)
-	all := apiFile{Paths: make(map[string]json.RawMessage), Components: make(map[string]map[string]json.RawMessage)}
+	all := apiFile{Info: make(map[string]string), Paths: make(map[string]json.RawMessage), Components: make(map[string]map[string]json.RawMessage)}
 	names := []string{"base"}
 	for _, p := range parts {
 		if names = append(names, string(p)); p == Domains {
@@ -27,6 +29,7 @@ func openAPI(title string, parts []Part, routes []route) []byte {
 	for _, name := range names {
 		var f apiFile
 		decode(name, &f)
+		maps.Copy(all.Info, f.Info)
 		for p, item := range f.Paths {
 			if slices.ContainsFunc(routes, func(rt route) bool { return rt.path == p }) {
 				all.Paths[p] = item
@@ -41,10 +44,8 @@ func openAPI(title string, parts []Part, routes []route) []byte {
 			}
 		}
 	}
-	var info map[string]string
-	mustUnmarshal(document["info"], &info)
-	info["title"] = title
-	document["info"] = mustMarshal(info)
+	all.Info["title"] = title
+	document["info"] = mustMarshal(all.Info)
 	document["paths"], document["components"] = mustMarshal(all.Paths), mustMarshal(all.Components)
 	return mustMarshal(document)
 }

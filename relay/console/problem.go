@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 
@@ -85,6 +86,9 @@ func (req *request) fail(err error) {
 		req.w.Header().Set("Retry-After", "5")
 	}
 	title, detail := req.T("problem."+p.code+".title", p.args...), req.T("problem."+p.code+".detail", p.args...)
+	if p == errNotFound && req.op != nil {
+		detail = req.T("op.not-found")
+	}
 	if req.asJSON {
 		d := problemDocument{
 			Type: problemTypes + p.code, Title: title, Status: p.status, Detail: detail, Code: p.code, Field: p.field,
@@ -98,7 +102,7 @@ func (req *request) fail(err error) {
 	}
 	actions := p.actions
 	if len(actions) == 0 && p != errForbidden {
-		actions = []link{{req.T("domains"), ""}}
+		actions = []link{{req.T(cmp.Or(req.site.home, "domains")), ""}}
 	}
 	req.sendPage(response{status: p.status, template: "problem", title: title, data: struct {
 		Detail  string

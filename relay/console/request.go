@@ -15,12 +15,15 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
 // A request is one HTTP request, with what the screens need to answer it.
 type request struct {
-	h          *Handler
+	h          *Handler  // nil in an Operator
+	op         *Operator // nil in a Handler
+	admin      *queue.Admin
 	site       *site
 	w          http.ResponseWriter
 	r          *http.Request

@@ -19,6 +19,10 @@ type site struct {
 	may      func(*http.Request, Action) error
 	onChange func(*http.Request, Change)
 
+	// product is the text of the title, if the embedder has set none, and home that of
+	// the link to the first page that the page of an error has.
+	product, home string
+
 	// enter finds out for whom the request is.
 	enter func(*request) error
 

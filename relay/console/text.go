@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"net/url"
@@ -73,7 +74,7 @@ func (req *request) Root() string {
 // Title returns the name of the console.
 func (req *request) Title() string {
 	if req.site.design.Title == "" {
-		return req.T("product")
+		return req.T(cmp.Or(req.site.product, "product"))
 	}
 	return req.site.design.Title
 }
@@ -130,7 +131,7 @@ func (req *request) Done() string {
 		return ""
 	}
 	switch done := req.r.URL.Query().Get("done"); done {
-	case "domain-added", "domain-deleted", "user-deleted", "renamed", "checked", "key-rotated", "use-txt":
+	case "domain-added", "domain-deleted", "user-deleted", "renamed", "checked", "key-rotated", "use-txt", "paused", "resumed":
 		return req.T("done." + done)
 	case "suppressed", "unsuppressed", "webhook-changed", "webhook-on", "webhook-off", "old-secret-ended", "webhook-deleted":
 		return req.T("done." + done)
