@@ -187,7 +187,7 @@ func (req *request) OffReason(e webhook.Entry) string {
 
 // Result returns in a few words what became of a request.
 func (req *request) Result(a store.EndpointAttempt) string {
-	took := strconv.FormatInt(a.Took.Milliseconds(), 10)
+	took := strconv.FormatInt(max(a.Took.Milliseconds(), 1), 10)
 	switch {
 	case a.Status == 0:
 		return req.T("request.no-answer")
