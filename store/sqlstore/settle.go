@@ -221,14 +221,33 @@ var (
 
 // look finds out which mails exist and which leases are held.
 func (s *Store) look(ctx context.Context, ops []*operation) error {
-	type key struct {
-		mail string
-		n    int
-	}
-	var mails, uploads, keys [][]any
 	if err := s.lookForKeys(ctx, ops); err != nil {
 		return err
 	}
+	have, err := s.present(ctx, ops)
+	if err != nil {
+		return err
+	}
+	for _, op := range ops {
+		op.compare(have)
+	}
+	return nil
+}
+
+// A present is what the database has of some operations.
+type present struct {
+	mails   map[string]presentMail
+	uploads map[string]bool
+	leases  map[key]int64
+}
+
+type presentMail struct {
+	notice bool
+	digest sql.NullInt64 // a row of before version 3 has none
+}
+
+func (s *Store) present(ctx context.Context, ops []*operation) (have present, err error) {
+	var mails, uploads, keys [][]any
 	for _, op := range ops {
 		if op.mail != "" {
 			mails, uploads = append(mails, []any{op.mail}), append(uploads, []any{op.upload})
@@ -237,54 +256,47 @@ func (s *Store) look(ctx context.Context, ops []*operation) error {
 			keys = append(keys, []any{o.Mail, o.N})
 		}
 	}
-	type kept struct {
-		notice bool
-		digest sql.NullInt64
-	}
-	have, uploaded, leases := make(map[string]kept), make(map[string]bool), make(map[key]int64)
-	err := errors.Join(
+	have = present{make(map[string]presentMail), make(map[string]bool), make(map[key]int64)}
+	return have, errors.Join(
 		s.each(ctx, selectMails, mails, func(rows *sql.Rows) error {
 			var id string
 			var notice int64
-			var k kept
-			err := rows.Scan(&id, &notice, &k.digest)
-			k.notice = notice != 0
-			have[id] = k
+			var m presentMail
+			err := rows.Scan(&id, &notice, &m.digest)
+			m.notice = notice != 0
+			have.mails[id] = m
 			return err
 		}),
 		s.each(ctx, selectUploads, uploads, func(rows *sql.Rows) error {
 			var name string
 			err := rows.Scan(&name)
-			uploaded[name] = true
+			have.uploads[name] = true
 			return err
 		}),
 		s.each(ctx, selectLeases, keys, func(rows *sql.Rows) error {
 			var k key
 			var lease int64
 			err := rows.Scan(&k.mail, &k.n, &lease)
-			leases[k] = lease
+			have.leases[k] = lease
 			return err
 		}))
-	if err != nil {
-		return err
-	}
-	for _, op := range ops {
-		if there, ok := have[op.mail]; ok {
-			op.found = true
-			// A row of before version 3 has no digest.
-			if there.digest.Valid && !op.same(there.notice, there.digest.Int64) {
-				op.err = errTaken(op.mail)
-			}
-		}
-		if op.upload != "" && !op.found && op.err == nil && !uploaded[op.upload] {
-			op.err = errors.New("the content took so long that it was removed as a leftover")
-		}
-		for i, o := range op.outcomes {
-			lease, ok := leases[key{o.Mail, o.N}]
-			op.stale[i] = !ok || lease != o.Lease
+}
+
+// compare notes which mails exist, and which leases are not held.
+func (op *operation) compare(have present) {
+	if there, ok := have.mails[op.mail]; ok {
+		op.found = true
+		if there.digest.Valid && !op.same(there.notice, there.digest.Int64) {
+			op.err = errTaken(op.mail)
 		}
 	}
-	return nil
+	if op.upload != "" && !op.found && op.err == nil && !have.uploads[op.upload] {
+		op.err = errors.New("the content took so long that it was removed as a leftover")
+	}
+	for i, o := range op.outcomes {
+		lease, ok := have.leases[key{o.Mail, o.N}]
+		op.stale[i] = !ok || lease != o.Lease
+	}
 }
 
 // each runs a query that reads, for all rows, and calls scan for each row of
