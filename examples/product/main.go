@@ -40,13 +40,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	// DATABASE is a postgres:// URL, or else the name of a file for SQLite.
-	driver, dsn, dialect := "pgx", os.Getenv("DATABASE"), sqlstore.Postgres
-	if !strings.HasPrefix(dsn, "postgres://") {
-		file := cmp.Or(dsn, "product.db")
-		driver, dsn, dialect = "sqlite", "file:"+file+"?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)", sqlstore.SQLite
-	}
-	db, err := sql.Open(driver, dsn)
+	db, dialect, err := open(os.Getenv("DATABASE"))
 	if err != nil {
 		return err
 	}
@@ -83,6 +77,11 @@ func run(ctx context.Context) error {
 	}
 	http.Handle("/smtp/", http.StripPrefix("/smtp", pages))
 
+	return serve(ctx, srv, q)
+}
+
+// serve serves until ctx ends or a port fails. Then messages in progress finish.
+func serve(ctx context.Context, srv *relay.Server, q *queue.Queue) error {
 	delivering, endDelivery := context.WithCancel(context.Background())
 	delivered := make(chan error, 1)
 	go func() { delivered <- q.Run(delivering) }()
@@ -90,13 +89,25 @@ func run(ctx context.Context) error {
 	go func() { ended <- srv.ListenAndServe(":587") }()
 	go func() { ended <- srv.ListenAndServeTLS(":465") }()
 	go func() { ended <- http.ListenAndServe("127.0.0.1:8080", nil) }()
+	var err error
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
 	}
 	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err = errors.Join(err, srv.Shutdown(deadline), srv.Close()) // messages in progress finish
-	endDelivery()                                               // no more mail comes in
+	err = errors.Join(err, srv.Shutdown(deadline), srv.Close())
+	endDelivery() // no more mail comes in
 	return errors.Join(err, <-delivered)
+}
+
+// open opens a database: a postgres:// URL, or else the name of a file for SQLite.
+func open(name string) (*sql.DB, sqlstore.Dialect, error) {
+	if strings.HasPrefix(name, "postgres://") {
+		db, err := sql.Open("pgx", name)
+		return db, sqlstore.Postgres, err
+	}
+	file := cmp.Or(name, "product.db")
+	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)")
+	return db, sqlstore.SQLite, err
 }

@@ -142,49 +142,21 @@ func (s settings) domains(st *sqlstore.Store, log *slog.Logger) (*domains.Manage
 func main() { daemon.Main(source, readSettings, run) }
 
 func run(ctx context.Context, set settings, log *slog.Logger) error {
-	db, err := sql.Open("pgx", set.databaseURL)
+	db, st, err := openDatabase(ctx, set.databaseURL)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	db.SetMaxOpenConns(20) // PostgreSQL has 100 by default, for all programs together
-	db.SetMaxIdleConns(20)
-	st := sqlstore.New(db, sqlstore.Postgres)
-	if err := st.Migrate(ctx); err != nil {
-		return fmt.Errorf("GATEPOST_DATABASE_URL: %w", err)
-	}
 	cert, err := loadCertificate(set.CertFile, set.KeyFile, log)
 	if err != nil {
 		return err
 	}
-	upstream := &smarthost.Forwarder{
-		Addr: set.upstream, Username: set.username, Password: set.password,
-		Hostname: set.Hostname, Logger: log,
-	}
-	defer upstream.Close()
-
 	machine, err := os.Hostname() // one process of this program on each
 	if err != nil {
 		return err
 	}
-	q := &queue.Queue{Spool: st, Record: true, Next: upstream, Hostname: set.Hostname, Node: machine, Logger: log}
-	list := &suppress.List{Store: st, History: st, Logger: log}
-	hist := &history.History{Store: st, Publish: list.Learn, Logger: log}
-	srv := &relay.Server{
-		Hostname:       set.Hostname,
-		Credentials:    &credentials.Manager{Store: st, ClaimDomains: set.zone != "", Logger: log},
-		Forwarder:      q,
-		AllowRecipient: list.AllowRecipient,
-		KeyHeader:      "Idempotency-Key", // a tool that repeats a message with this field sends it once
-		OnEvent:        hist.OnRelayEvent,
-		TLSConfig:      &tls.Config{GetCertificate: cert.get},
-		Logger:         log,
-	}
-
-	lim := &limits.Limiter{Store: st, Limits: set.limits, Next: q, Logger: log}
-	if set.monthlyLimit > 0 {
-		srv.Forwarder, srv.AllowUser = lim, lim.AllowUser
-	}
+	p := assemble(set, db, st, cert, machine, log)
+	defer p.upstream.Close()
 
 	working, stop := context.WithCancel(context.Background()) // ends after the server
 	var workers sync.WaitGroup
@@ -197,45 +169,127 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 			}
 		})
 	}
-	if set.webhookURL != "" {
-		requests := sqlstore.New(db, sqlstore.Postgres) // they wait in tables of their own
-		requests.TablePrefix = "webhook_"
-		if err := requests.Migrate(ctx); err != nil {
-			return err
-		}
-		hooks := &webhook.Sender{Queue: queue.Queue{Spool: requests, Node: machine, Logger: log}, Endpoints: set.endpoints}
-		hist.Publish = func(ctx context.Context, events []store.Event) error {
-			return errors.Join(hooks.Publish(ctx, events), list.Learn(ctx, events))
-		}
-		start(hooks.Run)
-	}
-	start(hist.Run)
-	if set.monthlyLimit > 0 {
-		start(lim.Run)
-	}
-	if set.zone != "" {
-		dom, err := set.domains(st, log)
-		if err != nil {
-			return fmt.Errorf("GATEPOST_ZONE_KEY: %w", err)
-		}
-		q.Next = &dkim.Signer{Keys: dom.Keys, Next: upstream, Logger: log}
-		limit := srv.AllowUser // nil without a limit
-		srv.AllowUser = func(ctx context.Context, r *relay.PolicyRequest) error {
-			if err := dom.AllowUser(ctx, r); err != nil || limit == nil {
-				return err
-			}
-			return limit(ctx, r)
-		}
-		start(dom.Run)
+	if err := p.startParts(ctx, start); err != nil {
+		return err
 	}
 	if set.listenMetrics != "" {
-		pages, err := serveMetrics(set.listenMetrics, &metrics.Handler{Server: srv, Queue: q, History: hist, Suppress: list})
+		pages, err := serveMetrics(set.listenMetrics, &metrics.Handler{Server: p.srv, Queue: p.queue, History: p.hist, Suppress: p.list})
 		if err != nil {
 			return fmt.Errorf("GATEPOST_LISTEN_METRICS: %w", err)
 		}
 		defer pages.Close()
 	}
-	return set.Serve(ctx, srv, q, log)
+	return set.Serve(ctx, p.srv, p.queue, log)
+}
+
+// openDatabase opens the database and brings its tables up to date.
+func openDatabase(ctx context.Context, url string) (*sql.DB, *sqlstore.Store, error) {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return nil, nil, err
+	}
+	db.SetMaxOpenConns(20) // PostgreSQL has 100 by default, for all programs together
+	db.SetMaxIdleConns(20)
+	st := sqlstore.New(db, sqlstore.Postgres)
+	if err := st.Migrate(ctx); err != nil {
+		db.Close()
+		return nil, nil, fmt.Errorf("GATEPOST_DATABASE_URL: %w", err)
+	}
+	return db, st, nil
+}
+
+// A program is the relay with all its parts.
+type program struct {
+	set     settings
+	db      *sql.DB
+	st      *sqlstore.Store
+	machine string
+	log     *slog.Logger
+
+	srv      *relay.Server
+	queue    *queue.Queue
+	upstream *smarthost.Forwarder
+	hist     *history.History
+	list     *suppress.List
+	lim      *limits.Limiter // used with a monthly limit only
+}
+
+func assemble(set settings, db *sql.DB, st *sqlstore.Store, cert *certificate, machine string, log *slog.Logger) *program {
+	p := &program{set: set, db: db, st: st, machine: machine, log: log}
+	p.upstream = &smarthost.Forwarder{
+		Addr: set.upstream, Username: set.username, Password: set.password,
+		Hostname: set.Hostname, Logger: log,
+	}
+	p.queue = &queue.Queue{Spool: st, Record: true, Next: p.upstream, Hostname: set.Hostname, Node: machine, Logger: log}
+	p.list = &suppress.List{Store: st, History: st, Logger: log}
+	p.hist = &history.History{Store: st, Publish: p.list.Learn, Logger: log}
+	p.lim = &limits.Limiter{Store: st, Limits: set.limits, Next: p.queue, Logger: log}
+	p.srv = &relay.Server{
+		Hostname:       set.Hostname,
+		Credentials:    &credentials.Manager{Store: st, ClaimDomains: set.zone != "", Logger: log},
+		Forwarder:      p.queue,
+		AllowRecipient: p.list.AllowRecipient,
+		KeyHeader:      "Idempotency-Key", // a tool that repeats a message with this field sends it once
+		OnEvent:        p.hist.OnRelayEvent,
+		TLSConfig:      &tls.Config{GetCertificate: cert.get},
+		Logger:         log,
+	}
+	return p
+}
+
+// startParts starts what works beside the server.
+func (p *program) startParts(ctx context.Context, start func(func(context.Context) error)) error {
+	if p.set.webhookURL != "" {
+		hooks, err := p.addWebhooks(ctx)
+		if err != nil {
+			return err
+		}
+		start(hooks.Run)
+	}
+	start(p.hist.Run)
+	if p.set.monthlyLimit > 0 {
+		p.srv.Forwarder, p.srv.AllowUser = p.lim, p.lim.AllowUser
+		start(p.lim.Run)
+	}
+	if p.set.zone != "" {
+		dom, err := p.addDomains()
+		if err != nil {
+			return fmt.Errorf("GATEPOST_ZONE_KEY: %w", err)
+		}
+		start(dom.Run)
+	}
+	return nil
+}
+
+// addWebhooks sends the events to the product. They wait in tables of their own.
+func (p *program) addWebhooks(ctx context.Context) (*webhook.Sender, error) {
+	requests := sqlstore.New(p.db, sqlstore.Postgres)
+	requests.TablePrefix = "webhook_"
+	if err := requests.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	hooks := &webhook.Sender{Queue: queue.Queue{Spool: requests, Node: p.machine, Logger: p.log}, Endpoints: p.set.endpoints}
+	p.hist.Publish = func(ctx context.Context, events []store.Event) error {
+		return errors.Join(hooks.Publish(ctx, events), p.list.Learn(ctx, events))
+	}
+	return hooks, nil
+}
+
+// addDomains signs mail, and refuses users whose domain is not proved.
+func (p *program) addDomains() (*domains.Manager, error) {
+	dom, err := p.set.domains(p.st, p.log)
+	if err != nil {
+		return nil, err
+	}
+	p.queue.Next = &dkim.Signer{Keys: dom.Keys, Next: p.upstream, Logger: p.log}
+	limit := p.srv.AllowUser // nil without a limit
+	p.srv.AllowUser = func(ctx context.Context, r *relay.PolicyRequest) error {
+		if err := dom.AllowUser(ctx, r); err != nil || limit == nil {
+			return err
+		}
+		return limit(ctx, r)
+	}
+	return dom, nil
 }
 
 // serveMetrics serves the metrics until the server is closed.

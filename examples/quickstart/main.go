@@ -121,7 +121,13 @@ func run(ctx context.Context) error {
 	first.on(ports)
 	pages := &http.Server{Handler: newConsole(creds, first, log), ReadTimeout: time.Minute}
 	defer pages.Close()
+	first.print()
+	return serve(ctx, srv, pages, ports, deliver)
+}
 
+// serve serves the ports until ctx ends or one of them fails. Then it lets the messages
+// in progress finish, and ends the delivery.
+func serve(ctx context.Context, srv *relay.Server, pages *http.Server, ports []net.Listener, deliver func(context.Context) error) error {
 	delivering, endDelivery := context.WithCancel(context.Background())
 	delivered := make(chan error, 1)
 	go func() { delivered <- deliver(delivering) }()
@@ -129,7 +135,7 @@ func run(ctx context.Context) error {
 	go func() { ended <- srv.Serve(ports[0]) }()
 	go func() { ended <- srv.ServeTLS(ports[1]) }()
 	go func() { ended <- pages.Serve(ports[2]) }()
-	first.print()
+	var err error
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
