@@ -174,7 +174,7 @@ func TestNewCertificate(t *testing.T) {
 	if serial != 1 {
 		t.Errorf("certificate %d is served, want 1", serial)
 	}
-	p.files.renew(t, 2)
+	p.files.Renew(t, 2)
 	for _, implicitTLS := range []bool{true, false} {
 		if _, serial := p.connect(t, implicitTLS); serial != 2 {
 			t.Errorf("certificate %d is served, want 2", serial)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/certfiles"
 	"github.com/gatepost-mail/gatepost/internal/integration/services"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
@@ -26,7 +27,7 @@ const patience = 30 * time.Second
 // A program is the relay in a process of its own.
 type program struct {
 	env    map[string]string
-	files  files
+	files  certfiles.Files
 	up     *relaytest.Upstream
 	upDown atomic.Bool // it drops every connection
 
@@ -40,12 +41,12 @@ const upstreamPassword = "pass56upstream"
 // wants a login.
 func newProgram(t *testing.T) *program {
 	t.Helper()
-	p := &program{files: newFiles(t), up: &relaytest.Upstream{Username: "relay", Password: upstreamPassword}}
+	p := &program{files: certfiles.New(t), up: &relaytest.Upstream{Username: "relay", Password: upstreamPassword}}
 	p.up.Script = func(relaytest.Command) relaytest.Answer { return relaytest.Answer{Close: p.upDown.Load()} }
 	database := services.Postgres(t)
 	p.up.Start()
 	t.Cleanup(p.up.Close)
-	p.files.renew(t, 1)
+	p.files.Renew(t, 1)
 	trusted := filepath.Join(t.TempDir(), "trusted.pem")
 	if err := os.WriteFile(trusted, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: relaytest.Certificate().Certificate[0]}), 0o600); err != nil {
 		t.Fatal(err)
@@ -54,8 +55,8 @@ func newProgram(t *testing.T) *program {
 	p.env = map[string]string{
 		"GATEPOST_DATABASE_URL": database,
 		"GATEPOST_HOSTNAME":     "localhost",
-		"GATEPOST_CERTIFICATE":  p.files.cert,
-		"GATEPOST_KEY":          p.files.key,
+		"GATEPOST_CERTIFICATE":  p.files.Cert,
+		"GATEPOST_KEY":          p.files.Key,
 		"GATEPOST_UPSTREAM":     p.up.Addr(), "GATEPOST_UPSTREAM_USERNAME": p.up.Username, "GATEPOST_UPSTREAM_PASSWORD": p.up.Password,
 		"GATEPOST_LISTEN": starttls, "GATEPOST_LISTEN_TLS": implicit,
 		"SSL_CERT_FILE": trusted, // the system's, as far as the program knows
@@ -131,7 +132,7 @@ func (p *program) start(t *testing.T) {
 // and the serial number of the certificate.
 func (p *program) connect(t *testing.T, implicitTLS bool) (*smtp.Client, int64) {
 	t.Helper()
-	pemCert, err := os.ReadFile(p.files.cert)
+	pemCert, err := os.ReadFile(p.files.Cert)
 	if err != nil {
 		t.Fatal(err)
 	}

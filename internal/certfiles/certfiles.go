@@ -1,4 +1,5 @@
-package production_test
+// Package certfiles writes the certificate files of tests.
+package certfiles
 
 import (
 	"crypto/ecdsa"
@@ -13,24 +14,26 @@ import (
 	"time"
 )
 
-// files are a certificate for localhost and its key.
-type files struct{ cert, key string }
+// Files are a certificate for localhost and its key.
+type Files struct{ Cert, Key string }
 
-func newFiles(t *testing.T) files {
+// New returns the names of files that do not exist yet.
+func New(t *testing.T) Files {
 	dir := t.TempDir()
-	return files{filepath.Join(dir, "relay.crt"), filepath.Join(dir, "relay.key")}
+	return Files{filepath.Join(dir, "relay.crt"), filepath.Join(dir, "relay.key")}
 }
 
-// renew writes a new certificate of this serial number, as the programs do that
+// Renew writes a new certificate of this serial number, as the programs do that
 // fetch them: each file is replaced as a whole, one after the other.
-func (f files) renew(t *testing.T, serial int64) {
+func (f Files) Renew(t *testing.T, serial int64) {
 	t.Helper()
-	cert, key := newCertificate(t, serial)
-	replace(t, f.cert, cert)
-	replace(t, f.key, key)
+	cert, key := Make(t, serial)
+	Replace(t, f.Cert, cert)
+	Replace(t, f.Key, key)
 }
 
-func replace(t *testing.T, path string, content []byte) {
+// Replace replaces a file as a whole.
+func Replace(t *testing.T, path string, content []byte) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
 		t.Fatal(err)
@@ -40,8 +43,8 @@ func replace(t *testing.T, path string, content []byte) {
 	}
 }
 
-// newCertificate returns a self-signed certificate and its key, both in PEM.
-func newCertificate(t *testing.T, serial int64) (cert, key []byte) {
+// Make returns a self-signed certificate and its key, both in PEM.
+func Make(t *testing.T, serial int64) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
