@@ -29,7 +29,7 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 	case s.conn.closing.Load():
 		return nil, replyShutdown.smtp()
 	case !s.mayLogIn():
-		return nil, replyAuthNeedsTLS.smtp()
+		return nil, s.needsTLS()
 	case s.current() != nil:
 		return nil, replyAuthInMail.smtp()
 	}
@@ -49,6 +49,36 @@ func (s *session) Auth(mech string) (sasl.Server, error) {
 		}}}, nil
 	}
 	return nil, replyNoMechanism.smtp()
+}
+
+// needsTLS refuses a login before TLS. If the client sent a username along, the event
+// names the user, so that the tenant learns why its tool does not send. That needs one
+// look-up a connection, whether there is such a user or not.
+func (s *session) needsTLS() error {
+	cmd := s.conn.cmd
+	if cmd.username == "" || s.looked {
+		return replyAuthNeedsTLS.smtp() // the conn makes the event
+	}
+	s.looked = true
+	claimed := s.claimed(cmd.username)
+	return s.deny(cmd.mechanism, cmd.username, CauseNoTLS, replyAuthNeedsTLS, &claimed)
+}
+
+// claimed returns the user with a username; the zero Identity if there is none or it
+// cannot be read.
+func (s *session) claimed(username string) (id credentials.Identity) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.srv.logPanic("Credentials", p, slog.String("session", s.conn.id))
+		}
+	}()
+	ctx, cancel := s.context(lookupTimeout)
+	defer cancel()
+	u, _, _, err := s.srv.Credentials.Store.Lookup(ctx, username)
+	if err != nil {
+		return credentials.Identity{} // the refusal is right without it
+	}
+	return credentials.IdentityOf(u)
 }
 
 // authTimeout bounds a login. Authenticate waits at most 30 seconds for a hash;

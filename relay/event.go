@@ -49,8 +49,9 @@ type LoggedIn struct {
 
 // LoginRefused says that a client was refused to log in. Identity is the user whose
 // username the client sent: the client has not proved to be that user. It is the
-// zero Identity if there is no such user, or if no user was looked up. The client
-// learns neither Identity nor Cause from the reply.
+// zero Identity if there is no such user, or if no user was looked up: before TLS that
+// is done once a connection, if the client sends its username along with AUTH. The
+// client learns neither Identity nor Cause from the reply.
 type LoginRefused struct {
 	Client
 

@@ -70,6 +70,51 @@ func TestLoginRefusedNamesTheUser(t *testing.T) {
 	}
 }
 
+// The event about a login before TLS names the user, if the client sent the username
+// along. No event and no log line has the password. The Store is asked once a
+// connection.
+func TestLoginBeforeTLSNamesTheUser(t *testing.T) {
+	for name, test := range map[string]struct {
+		commands []string // the first gets the user named
+		named    bool
+	}{
+		"PLAIN":       {[]string{"AUTH PLAIN %s"}, true},
+		"LOGIN":       {[]string{"AUTH LOGIN %u"}, true},
+		"twice":       {[]string{"AUTH PLAIN %s", "AUTH PLAIN %s"}, true},
+		"no response": {[]string{"AUTH PLAIN"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			events := newEventLog()
+			var log bytes.Buffer
+			r := startRelay(t, func(s *relay.Server) {
+				s.OnEvent = events.add
+				s.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			})
+			c := dial(t, r, false)
+			c.want("220")
+			c.cmd("EHLO client.test", "250")
+			encode := base64.StdEncoding.EncodeToString
+			for _, command := range test.commands {
+				command = strings.NewReplacer("%s", encode([]byte("\x00"+r.Username+"\x00"+r.Password)), "%u", encode([]byte(r.Username))).Replace(command)
+				c.cmd(command, "538 5.7.11")
+			}
+			c.cmd("QUIT", "221")
+			var named int
+			for _, e := range events.all() {
+				if e, ok := e.(*relay.LoginRefused); ok && e.Identity.Username == r.Username && e.Identity.Tenant == r.Tenant && e.Cause == relay.CauseNoTLS {
+					named++
+				}
+			}
+			if (named == 1) != test.named {
+				t.Errorf("got %d events that name the user, want one: %v", named, test.named)
+			}
+			if strings.Contains(log.String(), r.Password) {
+				t.Errorf("got the password in the log:\n%s", &log)
+			}
+		})
+	}
+}
+
 func TestMessageAccepted(t *testing.T) {
 	events := newEventLog()
 	r := startRelay(t, func(s *relay.Server) { s.OnEvent = events.add })

@@ -18,7 +18,8 @@ import (
 type session struct {
 	srv    *Server
 	conn   *conn
-	failed int // number of failed logins
+	failed int  // number of failed logins
+	looked bool // a user was looked up that sent its username before TLS
 
 	mu       sync.Mutex
 	identity credentials.Identity // the zero Identity before login

@@ -2,8 +2,10 @@ package consoletest_test
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
+	"net/smtp"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -56,6 +58,29 @@ func startFull(t *testing.T, script func(relaytest.Command) relaytest.Answer, ch
 	return product{r, server.URL + "/admin/smtp/"}
 }
 
+// withoutTLS logs in as a tool does that does not know TLS, with AUTH PLAIN.
+func withoutTLS(t *testing.T, a account) {
+	t.Helper()
+	c, err := smtp.Dial(a.server + ":" + a.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	response := base64.StdEncoding.EncodeToString([]byte("\x00" + a.username + "\x00" + a.password))
+	if err := c.Hello("shop.example"); err != nil {
+		t.Fatal(err)
+	}
+	id, err := c.Text.Cmd("AUTH PLAIN %s", response)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Text.StartResponse(id)
+	defer c.Text.EndResponse(id)
+	if _, _, err := c.Text.ReadResponse(538); err != nil {
+		t.Errorf("AUTH without TLS: got %v, want 538", err)
+	}
+}
+
 // state waits until the part of the page that shows the connection has a text.
 func (b *tab) state(text string) {
 	b.Helper()
@@ -84,6 +109,12 @@ func TestConnectionIsShownLive(t *testing.T) {
 		t.Error("got the focus lost by a refresh, want it kept")
 	}
 	b.shoot("live-2-wrong-password")
+
+	withoutTLS(t, shown)
+	withoutTLS(t, shown)
+	b.state("Login without encryption from 127.0.0.x (2 times)")
+	b.accessible("no TLS")
+	b.shoot("live-3-no-tls")
 
 	if err := send(shown, "x@other.example"); err == nil {
 		t.Error("with a sender of another domain: got no error, want one")
