@@ -19,6 +19,7 @@ const (
 	AddUser       Action = "add-user"
 	RenameUser    Action = "rename-user"
 	ResetPassword Action = "reset-password"
+	SuspendUser   Action = "suspend-user" // pause a user, and end that
 	DeleteUser    Action = "delete-user"
 )
 

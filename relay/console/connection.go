@@ -35,6 +35,7 @@ type connection struct {
 	At       time.Time       // the last login with the present password; zero before
 	Problems []refusal       // what is wrong now, newest first
 	Sent     *store.Activity // the newest message that was accepted
+	Early    bool            // the password was set recently
 }
 
 // From returns the address of the last login, if it is known.
@@ -49,6 +50,7 @@ func (c connection) From() string {
 func (req *request) connectionOf(u store.User) (connection, error) {
 	c := connection{User: u, State: useWaiting, At: connectedAt(u)}
 	now := time.Now()
+	c.Early = now.Sub(u.PasswordSet) < recently
 	if now.Sub(u.PasswordSet) > silentAfter {
 		c.State = useSilent
 	}
@@ -112,6 +114,9 @@ func (req *request) readUse(c *connection, now time.Time) error {
 	}
 	return err
 }
+
+// MayKnow reports whether pages know what was sent and refused.
+func (req *request) MayKnow() bool { return req.h.History != nil }
 
 // history returns the history of the tenant.
 func (req *request) history() history.Tenant { return req.h.History.Tenant(req.tenantID) }
@@ -261,7 +266,9 @@ type connectionData struct {
 }
 
 // Live reports whether the connection may still change in a way that matters now.
-func (d connectionData) Live() bool { return d.Connection.State != useSent }
+func (d connectionData) Live() bool {
+	return d.Connection.State != useSent && d.Connection.State != usePaused
+}
 
 type connectionDocument struct {
 	State          string            `json:"state"`

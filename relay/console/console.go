@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/domains"
@@ -53,6 +54,11 @@ type Handler struct {
 	// Webhooks, if set, keeps the endpoints to which events of each tenant are sent.
 	// The console has screens for them then.
 	Webhooks *webhook.Manager
+
+	// Overlap, if it is positive, lets a visitor who resets a password choose that the
+	// old one works for this long as well, at most 30 days, while tools get the new one.
+	// See [credentials.Tenant.RotatePassword].
+	Overlap time.Duration
 
 	// Parts are the parts that this handler has, in the order of its navigation. The
 	// address of the handler is that of Domains, or leads to the first part. Two

@@ -33,6 +33,9 @@ type userDocument struct {
 	PasswordSet        time.Time   `json:"password_set"`
 	LastConnection     *time.Time  `json:"last_connection"`
 	LastConnectionFrom *netip.Addr `json:"last_connection_from"`
+	OldPasswordUntil   *time.Time  `json:"old_password_until"`
+	Suspended          *string     `json:"suspended"`
+	DomainSuspended    *string     `json:"domain_suspended"`
 }
 
 type usersDocument struct {
@@ -81,7 +84,7 @@ func documentOfDomain(d store.Domain, state domains.State) domainDocument {
 
 func documentOfUser(u store.User) userDocument {
 	return userDocument{u.Username, u.Name, u.Domain, u.Generation, u.Created, u.PasswordSet,
-		nullable(u.LastConnection), nullable(u.LastConnectionFrom)}
+		nullable(u.LastConnection), nullable(u.LastConnectionFrom), nullable(u.OldUntil), nullable(u.Suspended), nullable(u.DomainSuspended)}
 }
 
 func (h *Handler) documentOfServer() serverDocument {

@@ -19,8 +19,11 @@ func domainRoutes() []route {
 		{path: domain + "/add", part: Domains, action: AddUser, get: (*request).addUserForm, post: (*request).addUser, form: true, inputs: []input{{name: "name"}}},
 		{path: user, part: Domains, action: ViewDomains, get: (*request).user},
 		{path: user + "/connection", part: Domains, action: ViewDomains, get: (*request).connection},
+		{path: user + "/pause", part: Domains, action: SuspendUser, get: (*request).pauseUserForm, post: (*request).pauseUser, form: true, inputs: []input{{name: "reason"}}},
+		{path: user + "/resume", part: Domains, action: SuspendUser, post: (*request).resumeUser},
+		{path: user + "/end-overlap", part: Domains, action: ResetPassword, post: (*request).endOverlap},
 		{path: user + "/rename", part: Domains, action: RenameUser, get: (*request).renameForm, post: (*request).rename, form: true, inputs: []input{{name: "name"}}},
-		{path: user + "/reset", part: Domains, action: ResetPassword, get: (*request).resetForm, post: (*request).reset, form: true, inputs: []input{{"generation", number}}},
+		{path: user + "/reset", part: Domains, action: ResetPassword, get: (*request).resetForm, post: (*request).reset, form: true, inputs: []input{{"generation", number}, {"overlap", truth}}},
 		{path: user + "/delete", part: Domains, action: DeleteUser, get: (*request).deleteUserForm, post: (*request).deleteUser, form: true},
 	}
 }

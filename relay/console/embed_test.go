@@ -25,13 +25,13 @@ func TestMay(t *testing.T) {
 	}
 	for _, page := range []response{f.get(""), f.get("domains/acme.example"), f.get(userPath(u))} {
 		f.want(page, http.StatusOK)
-		for _, button := range []string{`method="post"`, "/add", "/rename", "/reset", "/delete"} {
+		for _, button := range []string{`method="post"`, "/add", "/rename", "/reset", "/delete", "/pause"} {
 			if strings.Contains(page.body, button) {
 				t.Errorf("got %s on the page of a reader, want none:\n%s", button, page.body)
 			}
 		}
 	}
-	for _, path := range []string{addPath, "domains/acme.example/delete", userPath(u) + "/rename", userPath(u) + "/reset", userPath(u) + "/delete"} {
+	for _, path := range []string{addPath, "domains/acme.example/delete", userPath(u) + "/rename", userPath(u) + "/reset", userPath(u) + "/pause", userPath(u) + "/delete"} {
 		f.want(f.get(path), http.StatusForbidden, "No permission")
 		f.want(f.post(path, []string{"name", "x", "key", "k", "confirm", "shop", "generation", "1"}), http.StatusForbidden)
 		r, problem := f.call(path, `{}`)

@@ -186,7 +186,7 @@ func (f *fixture) pages() []response {
 	f.Helper()
 	u, _ := f.user(f.acme, "acme.example", "shop")
 	return []response{f.get(""), f.get("?search=acme"), f.get("domains/acme.example"), f.get(addPath), f.get("domains/acme.example/delete"), f.get(userPath(u)),
-		f.get(userPath(u) + "/rename"), f.get(userPath(u) + "/reset"), f.get(userPath(u) + "/delete"), f.get("nothing"),
+		f.get(userPath(u) + "/connection"), f.get(userPath(u) + "/pause"), f.get(userPath(u) + "/rename"), f.get(userPath(u) + "/reset"), f.get(userPath(u) + "/delete"), f.get("nothing"),
 		f.post("", []string{"name", "x"}), f.post(addPath, []string{"key", "k"}), f.post(userPath(u)+"/rename", nil), f.post(userPath(u)+"/delete", nil),
 		f.post(addPath, []string{"name", "WordPress", "key", "k"})}
 }

@@ -115,7 +115,7 @@ func TestLinks(t *testing.T) {
 		h := http.StripPrefix(prefix, f.console)
 		attribute := regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
 		for _, path := range []string{"/", "/domains/acme.example", "/" + addPath, "/domains/acme.example/delete", "/" + userPath(u),
-			"/" + userPath(u) + "/rename", "/" + userPath(u) + "/reset", "/" + userPath(u) + "/delete", "/no/such/page/at/all",
+			"/" + userPath(u) + "/connection", "/" + userPath(u) + "/pause", "/" + userPath(u) + "/rename", "/" + userPath(u) + "/reset", "/" + userPath(u) + "/delete", "/no/such/page/at/all",
 			"/no%2Fsuch/page", "/domains/acme.example%2Fadd", "/domains/acme.example/users/" + u.Username + "%2Freset"} {
 			base, err := url.Parse("https://product.example" + prefix + path)
 			if err != nil {

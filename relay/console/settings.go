@@ -89,7 +89,7 @@ func (req *request) credentials(status int, lead string, u store.User, p credent
 	}
 	data := credentialsData{
 		connectionData: connectionData{User: u, Connection: connection{User: u, State: useWaiting}, Ports: ports, Aside: true},
-		Lead:           req.T(lead, u.Name), Host: a.Host, Password: a.Password,
+		Lead:           lead, Host: a.Host, Password: a.Password,
 		All: []setting{
 			{"plain", req.T("credentials.plain"), req.plain(a, ports)},
 			{"env", req.T("credentials.env"), a.env()},

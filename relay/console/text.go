@@ -131,7 +131,8 @@ func (req *request) Done() string {
 		return ""
 	}
 	switch done := req.r.URL.Query().Get("done"); done {
-	case "domain-added", "domain-deleted", "user-deleted", "renamed", "checked", "key-rotated", "use-txt", "paused", "resumed":
+	case "domain-added", "domain-deleted", "user-deleted", "renamed", "checked", "key-rotated", "use-txt", "paused", "resumed",
+		"user-paused", "user-resumed", "overlap-ended":
 		return req.T("done." + done)
 	case "suppressed", "unsuppressed", "webhook-changed", "webhook-on", "webhook-off", "old-secret-ended", "webhook-deleted":
 		return req.T("done." + done)

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -51,7 +50,7 @@ func (req *request) addUser() (response, error) {
 	}
 	if err == nil {
 		req.changed(Change{Action: AddUser, Domain: u.Domain, Username: u.Username, Object: u.Name})
-		return req.credentials(http.StatusCreated, "credentials.added", u, password), nil
+		return req.credentials(http.StatusCreated, req.T("credentials.added"), u, password), nil
 	}
 	p := req.problemOf(err)
 	if !req.asJSON && p.field == "name" {
@@ -73,25 +72,6 @@ func (req *request) alreadyAdded(d store.Domain, u store.User) error {
 		{req.T("user.details"), userPath(u)},
 		{req.T("user.reset"), userPath(u, "reset")},
 	}}
-}
-
-type userData struct {
-	connectionData
-	Host string
-}
-
-func (req *request) user() (response, error) {
-	u, err := req.userOfPath()
-	if err != nil {
-		return response{}, err
-	}
-	c, err := req.connectionOf(u)
-	return response{
-		template: "user",
-		title:    u.Name,
-		data:     userData{connectionData{User: u, Connection: c, Ports: req.h.ports()}, req.h.SMTPHost},
-		document: userAndServerDocument{documentOfUser(u), req.h.documentOfServer()},
-	}, err
 }
 
 type renameData struct {
@@ -130,46 +110,6 @@ func (req *request) rename() (response, error) {
 		return req.renamePage(p.status, renameData{u, name, req.T("problem.invalid.detail", p.args...)}), nil
 	}
 	return response{}, p
-}
-
-func (req *request) resetForm() (response, error) {
-	u, err := req.userOfPath()
-	return response{template: "reset", title: req.T("reset.title", u.Name), data: userData{connectionData: connectionData{User: u}}}, err
-}
-
-func (req *request) reset() (response, error) {
-	u, err := req.userOfPath()
-	if err != nil {
-		return response{}, err
-	}
-	// The generation identifies the password to replace. JSON clients may omit
-	// it to replace any password.
-	var password credentials.Password
-	if req.inputs.Has("generation") || !req.asJSON {
-		generation, badNumber := strconv.ParseInt(req.inputs.Get("generation"), 10, 64)
-		if badNumber != nil {
-			return response{}, errMalformed
-		}
-		password, err = req.tenant.ResetPasswordOnce(req.ctx(), u.Username, generation)
-	} else {
-		password, err = req.tenant.ResetPassword(req.ctx(), u.Username)
-	}
-	if errors.Is(err, store.ErrConflict) {
-		return response{}, &problem{code: "reset-before", status: http.StatusConflict, args: []string{u.Name}, actions: []link{
-			{req.T("user.details"), userPath(u)},
-			{req.T("reset.again"), userPath(u, "reset")},
-		}}
-	}
-	if err != nil {
-		return response{}, err
-	}
-	req.changed(Change{Action: ResetPassword, Domain: u.Domain, Username: u.Username})
-	// The reset has succeeded, so an error from here on is ignored: the password
-	// must be shown.
-	if now, err := req.tenant.User(req.ctx(), u.Username); err == nil {
-		u = now
-	}
-	return req.credentials(http.StatusOK, "credentials.reset", u, password), nil
 }
 
 func (req *request) deleteUserForm() (response, error) {

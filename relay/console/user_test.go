@@ -1,0 +1,181 @@
+package console_test
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/console"
+	"github.com/gatepost-mail/gatepost/relay/history"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// keepHistory gives the console a history that nothing works on.
+func (f *fixture) keepHistory() { f.console.History = &history.History{Store: f.store.(store.History)} }
+
+// applyHistory makes activities of what was recorded.
+func (f *fixture) applyHistory() {
+	f.Helper()
+	if _, err := f.console.History.Tenant("acme").Erase(f.Context(), "nobody@nowhere.example"); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// A customer pauses and resumes a user, and cannot end a suspension by the operator.
+func TestPause(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	path := userPath(u)
+	var changes []console.Change
+	f.console.OnChange = func(_ *http.Request, c console.Change) { changes = append(changes, c) }
+	suspended := func() string { return must(f.acme.User(t.Context(), u.Username)).Suspended }
+
+	f.want(f.post(path+"/pause", []string{"reason", "休み"}), http.StatusUnprocessableEntity, "beyond ASCII", `aria-invalid="true"`, `value="休み"`)
+	r := f.post(path+"/pause", []string{"reason", " Fermé jusqu’à août "})
+	f.want(r, http.StatusSeeOther)
+	if got, want := suspended(), "paused by its owner: Ferme jusqu'a aout"; got != want {
+		t.Errorf("got the reason %q, want %q", got, want)
+	}
+	f.want(f.get(path+"?done=user-paused", fromHere), 200, "The user is paused.", "Reason: Ferme jusqu&#39;a aout", "End the pause", "This user is paused and cannot send")
+	f.want(f.get("domains/acme.example"), 200, `<span class="gatepost-tag">Paused</span>`)
+	f.want(f.post(path+"/resume", nil), http.StatusSeeOther)
+	if got := suspended(); got != "" {
+		t.Errorf("got the reason %q, want none", got)
+	}
+	f.want(f.post(path+"/pause", nil), http.StatusSeeOther)
+	f.want(f.post(path+"/resume", nil), http.StatusSeeOther)
+	if len(changes) != 4 || changes[0].Action != console.SuspendUser || changes[0].Object == "" || changes[1].Object != "" {
+		t.Errorf("got the changes %+v, want four of suspend-user", changes)
+	}
+
+	if err := f.acme.SuspendUser(t.Context(), u.Username, "spam was reported"); err != nil {
+		t.Fatal(err)
+	}
+	page := f.get(path)
+	f.want(page, 200, "spam was reported", "Contact support")
+	if strings.Contains(page.body, "/resume") || strings.Contains(page.body, "/pause") {
+		t.Error("got a button to end a suspension by the operator, want none")
+	}
+	for _, what := range []string{"/pause", "/resume"} {
+		f.want(f.post(path+what, nil), http.StatusConflict, "suspended by the operator")
+	}
+	if got := suspended(); got != "spam was reported" {
+		t.Errorf("got the reason %q, want that of the operator", got)
+	}
+}
+
+// With Overlap the old password may work on, once for one form, and ends when a tool
+// has used the new one.
+func TestResetWithOverlap(t *testing.T) {
+	f := newFixture(t)
+	f.console.Overlap = 48 * time.Hour
+	u, old := f.user(f.acme, "acme.example", "shop")
+	path := userPath(u)
+	if form := f.get(path + "/reset"); strings.Contains(form.body, `type="radio"`) {
+		t.Error("before the first login: got a choice, want none")
+	}
+	if !f.worksFor(u, old.Reveal()) {
+		t.Fatal("got a password that does not work")
+	}
+	f.want(f.get(path+"/reset"), 200, `type="radio"`, "works for 2 days as well")
+	inputs := []string{"generation", "1", "overlap", "true"}
+	page := f.post(path+"/reset", inputs)
+	f.want(page, 200, "The old one works as well until")
+	if !f.worksFor(u, old.Reveal()) {
+		t.Error("got an old password that does not work, want it to work")
+	}
+	f.want(f.post(path+"/reset", inputs), http.StatusConflict, "already reset")
+	f.want(f.post(path+"/end-overlap", nil), http.StatusConflict, "not in use")
+	if page := f.get(path); !strings.Contains(page.body, "A tool still used it") || strings.Contains(page.body, "/end-overlap") {
+		t.Errorf("got no word about the old password or a button to end it, want the word only:\n%s", page.body)
+	}
+	if !f.worksFor(u, passwordIn(page)) {
+		t.Error("got a new password that does not work, want it to work")
+	}
+	f.want(f.get(path), 200, "/end-overlap")
+	f.want(f.post(path+"/end-overlap", nil), http.StatusSeeOther)
+	if f.worksFor(u, old.Reveal()) || !f.worksFor(u, passwordIn(page)) {
+		t.Error("got an old password that works or a new one that does not, want only the new one")
+	}
+	f.console.Overlap = 0
+	f.want(f.post(path+"/reset", []string{"generation", "2", "overlap", "true"}), http.StatusUnprocessableEntity)
+}
+
+// The page of a user says what was refused, in the words of the customer.
+func TestConnectionSaysWhatIsWrong(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	path := userPath(u) + "/connection"
+	f.want(f.get(path), 200, "Waiting for the first connection…", `data-gatepost-live="`, `role="status"`)
+	f.keepHistory()
+	client := relay.Client{Remote: netip.MustParseAddr("203.0.113.7"), Identity: credentials.IdentityOf(u)}
+	login := func(cause relay.LoginCause, code int) relay.Event {
+		return &relay.LoginRefused{Client: client, Username: u.Username, Cause: cause, Code: code, Reason: "x"}
+	}
+	message := func(field relay.Field, from, reason string) relay.Event {
+		return &relay.MessageRefused{Client: client, Field: field, From: from, Code: 550, Reason: reason}
+	}
+	for _, test := range []struct {
+		event        relay.Event
+		want, advice string
+		code         string
+	}{
+		{login(relay.CauseNoTLS, 538), "Login without encryption from 203.0.113.x", "Switch encryption on", "no-tls"},
+		{login(relay.CauseWrongPassword, 535), "Wrong password from 203.0.113.x", "Copy the password", "wrong-password"},
+		{login(relay.CauseNetwork, 535), "Login from 203.0.113.x, which is not allowed", "reset the password", "network"},
+		{login(relay.CauseTooManyTries, 421), "Too many logins from 203.0.113.x", "wait a minute", "busy"},
+		{login(relay.CauseForeignIdentity, 535), "Login refused from 203.0.113.x", "the authorization identity is not the username", "login"},
+		{message(relay.FieldMailFrom, "x@other.example", "MAIL FROM: domain other.example is not allowed, this user sends from acme.example only"),
+			"Mail from x@other.example refused", "at acme.example only", "sender"},
+		{message(relay.FieldMailFrom, "x@acme.example", "the user is suspended: spam"), "is suspended", "spam", "suspended"},
+		{message(relay.FieldData, "x@acme.example", "the message holds a NUL byte"), "Mail refused", "NUL byte", "message"},
+	} {
+		time.Sleep(2 * time.Millisecond) // the newest comes first
+		f.console.History.OnRelayEvent(test.event)
+		f.applyHistory()
+		f.want(f.get(path), 200, test.want, test.advice, "gatepost-live-refused")
+		_, document := f.call(path, "", func(r *http.Request) { r.Method = http.MethodGet })
+		first := document["problems"].([]any)[0].(map[string]any)
+		if document["state"] != "refused" || first["code"] != test.code {
+			t.Errorf("got the state %v and the problem %v, want refused and %s", document["state"], first["code"], test.code)
+		}
+	}
+	f.want(f.get(userPath(u)), 200, "What was refused lately", "Refused before sending")
+}
+
+// A wrong password from where the tool connected before the reset is the old one.
+func TestOldPasswordStillUsed(t *testing.T) {
+	f := newFixture(t)
+	f.keepHistory()
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	at := time.Now().Add(-time.Minute).UTC().Truncate(time.Microsecond)
+	if err := f.store.RecordLogin(t.Context(), u.Username, 1, at, netip.MustParseAddr("203.0.113.7")); err != nil {
+		t.Fatal(err)
+	}
+	f.want(f.post(userPath(u)+"/reset", []string{"generation", "1"}), 200)
+	for network, want := range map[string]string{"203.0.113.7": "Old password still used from 203.0.113.x", "198.51.100.1": "Wrong password from 198.51.100.x"} {
+		f.console.History.OnRelayEvent(&relay.LoginRefused{
+			Client:   relay.Client{Remote: netip.MustParseAddr(network), Identity: credentials.IdentityOf(u)},
+			Username: u.Username, Cause: relay.CauseWrongPassword, Code: 535, Reason: "x",
+		})
+		f.applyHistory()
+		f.want(f.get(userPath(u)+"/connection"), 200, want)
+	}
+}
+
+func TestUnusedUser(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	if strings.Contains(f.get(userPath(u)).body, "more than 90 days") {
+		t.Error("got a new user called unused, want it not")
+	}
+	at := time.Now().AddDate(0, 0, -91).UTC().Truncate(time.Microsecond)
+	if err := f.store.RecordLogin(t.Context(), u.Username, 1, at, netip.MustParseAddr("203.0.113.7")); err != nil {
+		t.Fatal(err)
+	}
+	f.want(f.get(userPath(u)), 200, "more than 90 days")
+}
