@@ -18,7 +18,11 @@ type settler struct {
 	next  *batch        // collects outcomes; nil if there are none
 	last  chan struct{} // closed when the batch before the next one is done
 	began time.Time     // when that batch was
+	size  int           // how many outcomes that batch had, at most maxSize
 }
+
+// maxSize is how many outcomes a batch has room for at its beginning, at most.
+const maxSize = 64
 
 // settlePace is how long after a call of Settle the next one begins at least.
 const settlePace = 10 * time.Millisecond
@@ -51,7 +55,7 @@ func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (lostLease
 	first := b == nil
 	before := s.last
 	if first {
-		b = &batch{done: make(chan struct{})}
+		b = &batch{outcomes: make([]store.Outcome, 0, max(s.size, len(outcomes))), done: make(chan struct{})}
 		s.next, s.last = b, b.done
 	}
 	b.outcomes = append(b.outcomes, outcomes...)
@@ -69,7 +73,7 @@ func (q *Queue) settle(ctx context.Context, outcomes []store.Outcome) (lostLease
 	}
 	s.mu.Lock()
 	s.next = nil
-	s.began = time.Now()
+	s.began, s.size = time.Now(), min(len(b.outcomes), maxSize)
 	s.mu.Unlock()
 	b.lost, b.err = q.record(ctx, b.outcomes)
 	close(b.done)
@@ -121,7 +125,7 @@ func (q *Queue) finish(r *run, j *job, results []result) {
 		ends[i] = q.judge(m, &results[i], plan)
 	}
 	notices := q.notify(r.settles, j.parcel, ends)
-	outcomes := make([]store.Outcome, 0, len(ends)+1)
+	outcomes := make([]store.Outcome, 0, len(ends))
 	for i := range ends {
 		e := &ends[i]
 		e.outcome.Event = q.journaled(m, e.delivery, e.event)

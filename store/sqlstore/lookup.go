@@ -99,6 +99,8 @@ func split(joined string, to []any) error {
 			if *p, fault = strconv.ParseInt(column, 10, 64); fault != nil {
 				err = fault
 			}
+		default:
+			err = fmt.Errorf("a column is scanned into a %T", p)
 		}
 	}
 	return err
@@ -109,10 +111,10 @@ func scanUser(scan func(...any) error, more ...any) (store.User, error) {
 	var u store.User
 	var created, passwordSet, lastConnection, oldGeneration, oldUntil, oldConnection, newConnection int64
 	var from, networks string
-	err := scan(append([]any{&u.Tenant, &u.Domain, &u.Username, &u.Name, &u.SortName, &u.Generation,
+	to := append(make([]any, 0, 20), &u.Tenant, &u.Domain, &u.Username, &u.Name, &u.SortName, &u.Generation,
 		&created, &passwordSet, &lastConnection, &from, &u.Suspended, &networks,
-		&oldGeneration, &oldUntil, &oldConnection, &newConnection, &u.DomainSuspended}, more...)...)
-	if err != nil {
+		&oldGeneration, &oldUntil, &oldConnection, &newConnection, &u.DomainSuspended)
+	if err := scan(append(to, more...)...); err != nil {
 		return store.User{}, err
 	}
 	u.Created = time.UnixMicro(created).UTC()
@@ -131,6 +133,7 @@ func scanUser(scan func(...any) error, more ...any) (store.User, error) {
 		u.Networks = append(u.Networks, network)
 	}
 	if from != "" {
+		var err error
 		if u.LastConnectionFrom, err = netip.ParseAddr(from); err != nil {
 			return store.User{}, fmt.Errorf("user %q: %w", u.Username, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/internal/spools"
@@ -55,6 +56,9 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	op.digest = spools.Digest(&m, deliveries, content.Sum)
 	op.first = append(op.first, op.digest, op.content)
 	err = s.puts.do(ctx, op, s.commit)
+	if used := op.content; op.upload == "" && err == nil { // otherwise another caller may still be writing it
+		inlines.Put(&used)
+	}
 	s.catalog.note(waitingIn(&m, deliveries)) // after an error too: the outcome may be unknown
 	s.checkpoint(ctx)
 	if op.upload != "" && (err != nil || op.skipped) {
@@ -63,12 +67,19 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	return err
 }
 
+// inlines are buffers for contents that are kept in their mail's row.
+var inlines = sync.Pool{New: func() any { return new([]byte) }}
+
 // readWhole reads a content of exactly size bytes.
 func readWhole(r io.Reader, size int64) ([]byte, error) {
 	if size < 0 {
 		return nil, fmt.Errorf("the content can't have %d bytes", size)
 	}
-	content := make([]byte, size)
+	content := *inlines.Get().(*[]byte)
+	if content == nil || int64(cap(content)) < size {
+		content = make([]byte, size)
+	}
+	content = content[:size]
 	if err := readFull(r, content, 0, size); err != nil {
 		return nil, err
 	}
