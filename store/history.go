@@ -43,7 +43,8 @@ type Activity struct {
 	Size                    int64
 
 	// These belong to the state. Of two states of one activity the one with the
-	// greater Order stays, whichever is applied first.
+	// greater Order stays, and of those with the same Order the one with the greater
+	// Attempt, whichever is applied first.
 	State   ActivityState
 	Order   int64
 	Updated time.Time
@@ -220,7 +221,7 @@ type History interface {
 	// TrailWas.
 	//
 	// An activity that is not there is added. One that is there takes the state
-	// of a change with a greater Order, gets what it has empty, gets the Trail of
+	// of a change with a greater Order, or with the same and a greater Attempt, gets what it has empty, gets the Trail of
 	// the change behind its own, or with TrailWas in place of it, and has its Times added up. Its Received
 	// becomes the earlier one. A count is added to the one of its tenant, hour,
 	// domain and username.

@@ -15,7 +15,7 @@ const (
 	applyWords    = "Apply removes records and makes changes in one step."
 	conflictWords = "It returns ErrConflict and does nothing if one of the records is not there any more, or if an activity's Order is not Was, " +
 		"or if its Trail has not the length TrailWas."
-	changeWords = "An activity that is not there is added. One that is there takes the state of a change with a greater Order, " +
+	changeWords = "An activity that is not there is added. One that is there takes the state of a change with a greater Order, or with the same and a greater Attempt, " +
 		"gets what it has empty, gets the Trail of the change behind its own, or with TrailWas in place of it, and has its Times added up. Its Received becomes the earlier one."
 	erasedWords = "Erased means that the recipient was erased: Recipient, Reply.Text, Reason and Trail are empty and stay so, whatever is applied later."
 )
@@ -95,7 +95,7 @@ var applyPromises = []historyPromise{
 	},
 	{
 		name:  "Apply/GreaterOrder",
-		words: changeWords + " Of two states of one activity the one with the greater Order stays, whichever is applied first.",
+		words: changeWords + " Of two states of one activity the one with the greater Order stays, and of those with the same Order the one with the greater Attempt, whichever is applied first.",
 		check: func(t *historian) {
 			old, late := newActivity("m1", 0), newActivity("m1", 0)
 			late.State, late.Order, late.Updated, late.Attempt = store.ActivityHardBounced, 200, day.Add(time.Hour), 7
@@ -111,6 +111,33 @@ var applyPromises = []historyPromise{
 			old.Mail, late.Mail, want.Mail = "m2", "m2", "m2"
 			t.applies(late)
 			t.applies(old)
+			t.is(acme, "m2", want)
+		},
+	},
+	{
+		name:  "Apply/SameOrder",
+		words: changeWords + " Of two states of one activity the one with the greater Order stays, and of those with the same Order the one with the greater Attempt, whichever is applied first.",
+		check: func(t *historian) {
+			second, third := newActivity("m1", 0), newActivity("m1", 0)
+			third.Attempt, third.State, third.Updated, third.NextAttempt = 3, store.ActivityDeferred, day.Add(time.Hour), day.Add(3*time.Hour)
+			third.Reply, third.Field, third.Reason = store.Reply{Code: 450, Enhanced: "4.2.2", Text: "full", Host: "mx3.example.net"}, "From", "busy"
+			third.Times, third.Trail = 0, ""
+			want := third
+			want.Times, want.Trail = second.Times, second.Trail
+			t.applies(second)
+			t.applies(third)
+			t.is(acme, "m1", want)
+			same := third
+			same.Reason, same.State = "another", store.ActivityPending
+			t.applies(same) // of the same attempt the first stays
+			t.is(acme, "m1", want)
+
+			second.Mail, third.Mail, want.Mail = "m2", "m2", "m2"
+			t.applies(third)
+			t.applies(second)
+			t.is(acme, "m2", want)
+			third.Order, third.Attempt = second.Order-1, 9
+			t.applies(third)
 			t.is(acme, "m2", want)
 		},
 	},

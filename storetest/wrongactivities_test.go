@@ -34,6 +34,11 @@ func init() {
 	wrongly("the last state wins", "Apply/GreaterOrder", "takes the state of a change with a greater Order", onChange(func(have store.Activity, c *store.ActivityChange) {
 		c.Order = have.Order + 1
 	}))
+	wrongly("of the same order the last state wins", "Apply/SameOrder", "or with the same and a greater Attempt", onChange(func(have store.Activity, c *store.ActivityChange) {
+		if c.Order == have.Order {
+			c.Order++
+		}
+	}))
 	wrongly("what is empty stays empty", "Apply/FillsEmpty", "gets what it has empty", onChange(func(_ store.Activity, c *store.ActivityChange) {
 		c.Author = ""
 	}))

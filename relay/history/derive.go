@@ -44,8 +44,9 @@ const (
 
 // orderOf returns the Order of the state that an event leads to; 0 if it leads to
 // none. Events of one recipient and kind that happened in the same microsecond have
-// the same, so the first of them that is applied decides. Only clocks that differ can
-// make two attempts look so.
+// the same: clocks that differ can make two attempts look so. Then the later attempt
+// decides. Two events of one attempt differ in nothing that a state has, or the lease of
+// the first had ended; then the first of them that is applied decides.
 func orderOf(e *store.Event) int64 {
 	p := phase(e.Kind)
 	if p == phaseNote {
@@ -228,7 +229,7 @@ func (d *deriver) event(e *store.Event) {
 // a greater order.
 func become(a *store.Activity, e *store.Event) {
 	order := orderOf(e)
-	if order <= a.Order {
+	if order == 0 || order < a.Order || order == a.Order && e.Attempt <= a.Attempt {
 		return
 	}
 	a.State, a.Order, a.Updated, a.Attempt = stateOf(e.Kind), order, e.Time, e.Attempt

@@ -317,7 +317,8 @@ func TestSameTime(t *testing.T) {
 }
 
 // If the clocks of two nodes make two attempts look as if they had happened in the same
-// microsecond, the trail has them in the order of their numbers all the same.
+// microsecond, the trail has them in the order of their numbers all the same, and the state
+// is that of the last.
 func TestSameTimeOfAttempts(t *testing.T) {
 	l := newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDeferred, 5).then(store.EventDeferred, 5)
 	a, b, c := l.events[:1], l.events[1:2], l.events[2:]
@@ -333,7 +334,11 @@ func TestSameTimeOfAttempts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for i, e := range only(t, h, "m1").Events {
+		got := only(t, h, "m1")
+		if got.Attempt != 2 || !got.NextAttempt.Equal(c[0].NextAttempt) {
+			t.Errorf("%s: the state is that of attempt %d, next %v", name, got.Attempt, got.NextAttempt)
+		}
+		for i, e := range got.Events {
 			if e.Attempt != i {
 				t.Errorf("%s: event %d of the trail is attempt %d", name, i, e.Attempt)
 			}

@@ -176,7 +176,7 @@ func (h *history) change(c store.ActivityChange) {
 	if c.TrailWas != 0 {
 		a.Trail = ""
 	}
-	if c.Order > a.Order {
+	if c.Order > a.Order || c.Order == a.Order && c.Attempt > a.Attempt {
 		a.State, a.Order, a.Updated, a.Attempt, a.NextAttempt = c.State, c.Order, c.Updated, c.Attempt, c.NextAttempt
 		a.Reply, a.Field, a.Reason = c.Reply, c.Field, c.Reason
 	}

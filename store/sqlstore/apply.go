@@ -260,16 +260,16 @@ func folded(tenant store.TenantID, recipient string) int64 {
 // excluded the new one. MySQL sets one column after the other, so that what a column
 // depends on comes after it.
 const updateActivity = `
-	state = CASE WHEN excluded.ord > a.ord THEN excluded.state ELSE a.state END,
-	updated = CASE WHEN excluded.ord > a.ord THEN excluded.updated ELSE a.updated END,
-	attempt = CASE WHEN excluded.ord > a.ord THEN excluded.attempt ELSE a.attempt END,
-	next = CASE WHEN excluded.ord > a.ord THEN excluded.next ELSE a.next END,
-	code = CASE WHEN excluded.ord > a.ord THEN excluded.code ELSE a.code END,
-	enhanced = CASE WHEN excluded.ord > a.ord THEN excluded.enhanced ELSE a.enhanced END,
-	host = CASE WHEN excluded.ord > a.ord THEN excluded.host ELSE a.host END,
-	field = CASE WHEN excluded.ord > a.ord THEN excluded.field ELSE a.field END,
-	said = CASE WHEN excluded.ord > a.ord AND a.erased = 0 THEN excluded.said ELSE a.said END,
-	reason = CASE WHEN excluded.ord > a.ord AND a.erased = 0 THEN excluded.reason ELSE a.reason END,
+	state = CASE WHEN newer THEN excluded.state ELSE a.state END,
+	updated = CASE WHEN newer THEN excluded.updated ELSE a.updated END,
+	next = CASE WHEN newer THEN excluded.next ELSE a.next END,
+	code = CASE WHEN newer THEN excluded.code ELSE a.code END,
+	enhanced = CASE WHEN newer THEN excluded.enhanced ELSE a.enhanced END,
+	host = CASE WHEN newer THEN excluded.host ELSE a.host END,
+	field = CASE WHEN newer THEN excluded.field ELSE a.field END,
+	said = CASE WHEN newer AND a.erased = 0 THEN excluded.said ELSE a.said END,
+	reason = CASE WHEN newer AND a.erased = 0 THEN excluded.reason ELSE a.reason END,
+	attempt = CASE WHEN newer THEN excluded.attempt ELSE a.attempt END,
 	ord = CASE WHEN excluded.ord > a.ord THEN excluded.ord ELSE a.ord END,
 	day = CASE WHEN excluded.day < a.day THEN excluded.day ELSE a.day END,
 	received = CASE WHEN excluded.received < a.received THEN excluded.received ELSE a.received END,
@@ -293,7 +293,9 @@ const updateCount = `
 // upsertActivities adds activities or changes those that are there.
 func (s *Store) upsertActivities() rowsQuery {
 	joined := map[Dialect]string{SQLite: `CAST(a.trail || excluded.trail AS BLOB)`, Postgres: `a.trail || excluded.trail`, MySQL: `CONCAT(a.trail, excluded.trail)`}
-	return s.upsert("activities", activityColumns+", trail", 28, "mail, tenant, n", strings.Replace(updateActivity, "joined", joined[s.dialect], 1))
+	const newer = `(excluded.ord > a.ord OR excluded.ord = a.ord AND excluded.attempt > a.attempt)`
+	update := strings.NewReplacer("joined", joined[s.dialect], "newer", newer).Replace(updateActivity)
+	return s.upsert("activities", activityColumns+", trail", 28, "mail, tenant, n", update)
 }
 
 // upsertCounts adds counts to those that are there.
