@@ -31,8 +31,8 @@ func webhookRoutes() []route {
 	const one = "/webhooks/{webhook}"
 	settings := []input{{name: "url"}, {"types", texts}}
 	return []route{
-		{path: "/webhooks", part: Webhooks, action: ViewWebhooks, first: true, get: (*request).webhooks, adds: AddWebhook, post: (*request).addWebhook, inputs: settings},
-		{path: "/webhooks/add", part: Webhooks, action: AddWebhook, get: (*request).addWebhookForm, form: true},
+		{path: "/webhooks", part: Webhooks, action: ViewWebhooks, first: true, get: (*request).webhooks},
+		{path: "/webhooks/add", part: Webhooks, action: AddWebhook, get: (*request).addWebhookForm, post: (*request).addWebhook, form: true, inputs: settings},
 		{path: one, part: Webhooks, action: ViewWebhooks, get: (*request).webhook},
 		{path: one + "/change", part: Webhooks, action: ChangeWebhook, get: (*request).changeWebhookForm, post: (*request).changeWebhook, form: true, inputs: settings},
 		{path: one + "/off", part: Webhooks, action: ChangeWebhook, post: (*request).switchWebhookOff, inputs: []input{{name: "reason"}}},

@@ -43,13 +43,13 @@ func (f *fixture) withWebhooks() *receiver {
 
 var webhookCalls = []apiCall{
 	{"GET", "/webhooks", "", 200, nil},
-	{"POST", "/webhooks", `{"url":"https://crm.example/","types":["message.*"]}`, 201, []as{header("Idempotency-Key", "k")}},
-	{"POST", "/webhooks", `{"url":"https://crm.example/","types":["message.*"]}`, 409, []as{header("Idempotency-Key", "k")}},
-	{"POST", "/webhooks", `{"url":"crm.example"}`, 422, []as{french}},
-	{"POST", "/webhooks", `{"url":"https://crm.example/","types":["a b"]}`, 422, nil},
-	{"POST", "/webhooks", `{"url":"https://crm.example/","types":"a"}`, 400, nil},
-	{"POST", "/webhooks", `{"url":"https://third.example/"}`, 201, nil},
-	{"POST", "/webhooks", `{"url":"https://fourth.example/"}`, 409, nil},
+	{"POST", "/webhooks/add", `{"url":"https://crm.example/","types":["message.*"]}`, 201, []as{header("Idempotency-Key", "k")}},
+	{"POST", "/webhooks/add", `{"url":"https://crm.example/","types":["message.*"]}`, 409, []as{header("Idempotency-Key", "k")}},
+	{"POST", "/webhooks/add", `{"url":"crm.example"}`, 422, []as{french}},
+	{"POST", "/webhooks/add", `{"url":"https://crm.example/","types":["a b"]}`, 422, nil},
+	{"POST", "/webhooks/add", `{"url":"https://crm.example/","types":"a"}`, 400, nil},
+	{"POST", "/webhooks/add", `{"url":"https://third.example/"}`, 201, nil},
+	{"POST", "/webhooks/add", `{"url":"https://fourth.example/"}`, 409, nil},
 	{"POST", "/webhooks/{webhook}/test", `{}`, 200, nil},
 	{"GET", "/webhooks/{webhook}", "", 200, nil},
 	{"GET", "/webhooks/{webhook}", "", 404, []as{header("Test-Tenant", "rival")}},
@@ -93,15 +93,15 @@ func TestWebhooks(t *testing.T) {
 	f.console.OnChange = func(_ *http.Request, c console.Change) { changes = append(changes, c) }
 	same := header("Sec-Fetch-Site", "same-origin")
 	f.want(f.get("webhooks/add"), 200, `data-gatepost-once`, `name="which" value="all" checked`, `value="message.hard_bounced"> <span>Bounced`)
-	f.want(f.postKinds("webhooks", "crm.example", "all"), 422, "the address must begin with https://", `value="crm.example"`)
-	f.want(f.postKinds("webhooks", "https://crm.example/", "some"), 422, "Choose at least one kind of event.", `value="some" checked`)
-	page := f.postKinds("webhooks", "https://u:hunter2@crm.example/", "some", "message.delivered", "shop.sold")
+	f.want(f.postKinds("webhooks/add", "crm.example", "all"), 422, "the address must begin with https://", `value="crm.example"`)
+	f.want(f.postKinds("webhooks/add", "https://crm.example/", "some"), 422, "Choose at least one kind of event.", `value="some" checked`)
+	page := f.postKinds("webhooks/add", "https://u:hunter2@crm.example/", "some", "message.delivered", "shop.sold")
 	f.want(page, http.StatusCreated, "Events are sent to crm.example", "The secret is shown only once.", "data-gatepost-unsaved")
 	secret := passwordIn(page)
 	if !strings.HasPrefix(secret, "whsec_") {
 		t.Errorf("got the secret %q", secret)
 	}
-	f.want(f.postKinds("webhooks", "https://u:hunter2@crm.example/", "all"), http.StatusConflict, "already added")
+	f.want(f.postKinds("webhooks/add", "https://u:hunter2@crm.example/", "all"), http.StatusConflict, "already added")
 	list, err := f.console.Webhooks.List(t.Context(), "acme")
 	if err != nil || len(list) != 2 {
 		t.Fatalf("got %+v, %v, want 2 endpoints", list, err)
@@ -190,7 +190,7 @@ func TestWebhooksMay(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"", "/w/change", "/w/test", "/w/rotate", "/w/off", "/w/on", "/w/end-old-secret", "/w/delete"} {
+	for _, path := range []string{"/add", "/w/change", "/w/test", "/w/rotate", "/w/off", "/w/on", "/w/end-old-secret", "/w/delete"} {
 		f.want(f.post("webhooks"+path, []string{"url", "https://x.example"}), http.StatusForbidden)
 	}
 	f.want(f.get("webhooks", header("Test-Tenant", "rival")), 200, "There are no webhooks yet.")
