@@ -11,6 +11,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
+	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/suppress"
 	"github.com/gatepost-mail/gatepost/relay/webhook"
 	"github.com/gatepost-mail/gatepost/store"
@@ -44,7 +45,8 @@ type Handler struct {
 	Domains *domains.Manager
 
 	// History is what became of the mail of all tenants. Pages of SMTP users show with it
-	// what was refused and why. Nil means that they show only the last connection.
+	// what was refused and why. Nil means that they show only the last connection, and
+	// that there are no parts Activity and Statistics.
 	History *history.History
 
 	// Suppressions, if set, is the relay's list of addresses that each tenant does not
@@ -80,6 +82,15 @@ type Handler struct {
 	// OnChange, if set, is told of each change that a visitor has made, before the
 	// response is sent. The request says who the visitor is.
 	OnChange func(*http.Request, Change)
+
+	// Queue is the queue of the relay, or one with the same Spool. With it visitors can
+	// have mail of their tenant tried at once, and take it out of the queue. Nil means
+	// that they cannot.
+	Queue *queue.Queue
+
+	// Visitor returns the name of the visitor, for what the queue records of such an
+	// action. Nil or an empty name means "customer".
+	Visitor func(*http.Request) string
 
 	// Tools adds settings for tools to the page that shows a password, and changes the
 	// built-in ones. Its files have names such as myshop.txt and the form of those in
@@ -137,6 +148,10 @@ func (h *Handler) missing() error {
 		return errors.New("console: Handler.Tenant is required")
 	case h.SMTPHost == "":
 		return errors.New("console: Handler.SMTPHost is required")
+	case h.History != nil && h.History.Store == nil:
+		return errors.New("console: Handler.History.Store is required")
+	case h.Queue != nil && h.Queue.Spool == nil:
+		return errors.New("console: Handler.Queue.Spool is required")
 	case h.PortSTARTTLS < 0 && h.PortTLS < 0:
 		return errors.New("console: Handler offers no port")
 	}

@@ -75,6 +75,7 @@ func (f *fixture) complete() {
 	f.withDNS()
 	f.withSuppressions()
 	f.withWebhooks()
+	f.withHistory()
 }
 
 func (f *fixture) domain(tenant credentials.Tenant, name string) {

@@ -130,6 +130,7 @@ func TestOpenAPI(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	f.some()
 	const user = "/domains/{domain}/users/{username}"
 	seen := make(map[string]bool)
 	for _, line := range slices.Concat([]apiCall{
@@ -178,9 +179,9 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", "/domains/{domain}/use-txt", `{}`, 200, nil},
 		{"POST", "/domains/{domain}/delete", `{}`, 204, nil},
 		{"POST", "/domains/{domain}/delete", `{}`, 404, nil},
-	}, suppressionCalls, webhookCalls) {
+	}, activityCalls, suppressionCalls, webhookCalls) {
 		name := fmt.Sprintf("%s %s %d", line.method, line.path, line.status)
-		path := strings.NewReplacer("{domain}", "acme.example", "{username}", u.Username, "{address}", "bob@example.net", "{webhook}", "w").Replace(line.path[1:])
+		path := strings.NewReplacer("{domain}", "acme.example", "{username}", u.Username, "{address}", "bob@example.net", "{webhook}", "w", "{mail}", "m3").Replace(line.path[1:])
 		r := f.send(line.method, path, "application/json", strings.NewReader(line.body), append([]as{program}, line.changes...)...)
 		f.want(r, line.status)
 		path, _, _ = strings.Cut(line.path, "?")

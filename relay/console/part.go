@@ -20,6 +20,9 @@ const (
 // possible returns the parts whose fields are set, in the order of the navigation.
 func (h *Handler) possible() []Part {
 	parts := []Part{Domains}
+	if h.History != nil {
+		parts = append(parts, Activity, Statistics)
+	}
 	if h.Suppressions != nil {
 		parts = append(parts, Suppressions)
 	}

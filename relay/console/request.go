@@ -168,13 +168,14 @@ func (req *request) page() (store.Page, error) {
 				args: []string{req.T("reason.limit", strconv.Itoa(maxPageSize))}}
 		}
 	}
-	// Some databases return an error for bytes that are not text.
-	clean := func(s string) string {
-		s, _, _ = strings.Cut(strings.ToValidUTF8(s, ""), "\x00")
-		return s[:min(len(s), 1024)]
-	}
-	search := strings.TrimSpace(clean(q.Get("search")))
-	return store.Page{After: clean(q.Get("after")), Limit: limit + 1, Search: strings.ToValidUTF8(search, "")}, nil
+	return store.Page{After: cleanText(q.Get("after")), Limit: limit + 1, Search: strings.TrimSpace(cleanText(q.Get("search")))}, nil
+}
+
+// cleanText returns a text of a query of at most 1024 bytes. Some databases return an
+// error for bytes that are not text.
+func cleanText(s string) string {
+	s, _, _ = strings.Cut(strings.ToValidUTF8(s, ""), "\x00")
+	return strings.ToValidUTF8(s[:min(len(s), 1024)], "")
 }
 
 // trimPage removes the additional entry of [request.page]. It returns the key

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -88,7 +89,7 @@ type screen func(*request) (response, error)
 
 // routes returns the routes of all parts of the handler.
 func (h *Handler) routes() []route {
-	all := domainRoutes()
+	all := slices.Concat(domainRoutes(), h.activityRoutes())
 	if h.Suppressions != nil {
 		all = append(all, suppressionRoutes()...)
 	}

@@ -134,6 +134,8 @@ func (req *request) Done() string {
 	case "domain-added", "domain-deleted", "user-deleted", "renamed", "checked", "key-rotated", "use-txt", "paused", "resumed",
 		"user-paused", "user-resumed", "overlap-ended":
 		return req.T("done." + done)
+	case "retry-mail", "cancel-mail", "mail-busy", "mail-gone":
+		return req.T("done." + done)
 	case "suppressed", "unsuppressed", "webhook-changed", "webhook-on", "webhook-off", "old-secret-ended", "webhook-deleted":
 		return req.T("done." + done)
 	}

@@ -50,11 +50,11 @@ func place(a store.Activity) string {
 
 func parsePlace(s string) (a store.Activity, err error) {
 	var received int64
-	if _, err := fmt.Sscanf(s, "%d %d", &received, &a.N); err != nil {
+	parts := strings.SplitN(s, " ", 3)
+	if _, err := fmt.Sscanf(s, "%d %d", &received, &a.N); err != nil || len(parts) < 3 {
 		return a, fmt.Errorf("memory: list activities: %q is not the Next of a page", s)
 	}
-	a.Received = time.UnixMicro(received).UTC()
-	a.Mail = strings.SplitN(s, " ", 3)[2]
+	a.Received, a.Mail = time.UnixMicro(received).UTC(), parts[2]
 	return a, nil
 }
 

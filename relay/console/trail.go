@@ -1,0 +1,75 @@
+package console
+
+import (
+	"strings"
+
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// kinds has the names, the texts and the looks of all kinds of events.
+var kinds = map[store.EventKind]struct {
+	name, word, kind, shape string
+	state                   store.ActivityState // whose advice the reply gets
+}{
+	store.EventAccepted:        {"accepted", "event.accepted", "none", "dot", 0},
+	store.EventWaiting:         {"waiting", "event.waiting", "held", "pause", 0},
+	store.EventDeferred:        {"deferred", "event.deferred", "held", "clock", store.ActivityDeferred},
+	store.EventDelivered:       {"delivered", "event.delivered", "good", "check", 0},
+	store.EventSoftBounced:     {"soft_bounced", "event.soft-bounced", "bad", "back", store.ActivitySoftBounced},
+	store.EventHardBounced:     {"hard_bounced", "event.hard-bounced", "bad", "cross", store.ActivityHardBounced},
+	store.EventCanceled:        {"canceled", "event.canceled", "none", "dash", 0},
+	store.EventLateSoftBounced: {"late_soft_bounced", "event.late-soft-bounced", "bad", "back", store.ActivitySoftBounced},
+	store.EventLateHardBounced: {"late_hard_bounced", "event.late-hard-bounced", "bad", "cross", store.ActivityHardBounced},
+	store.EventRefused:         {"refused", "event.refused", "bad", "barred", 0},
+	store.EventLoginRefused:    {"login_refused", "event.refused", "bad", "barred", 0},
+	store.EventReported:        {"reported", "event.reported", "held", "back", 0},
+}
+
+// A trailEntry is one event of the trail of a recipient, as the page shows it.
+type trailEntry struct {
+	store.Event
+	Kind, Shape string
+	Word        string // what happened
+	Advice      string // what the reply means
+	Next        bool   // whether to say when it is tried again
+	By          string // who canceled it
+	Says        string // the words of the server, or the reason
+}
+
+// Trail returns the events of a recipient. newest is the one that says what its state
+// is now.
+func (req *request) Trail(r shownRecipient) (list []trailEntry) {
+	for i, e := range r.Events {
+		k := kinds[e.Kind]
+		entry := trailEntry{Event: e, Kind: k.kind, Shape: k.shape, Word: e.Kind.String(), Says: says(e.Reply, e.Reason)}
+		if k.word != "" {
+			entry.Word = req.T(k.word)
+		}
+		if k.state != 0 {
+			a := store.Activity{State: k.state, Reply: e.Reply, Reason: e.Reason, Domain: e.Domain}
+			entry.Advice = req.AdviceOn(a)
+		}
+		entry.Next = i == len(r.Events)-1 && !e.NextAttempt.IsZero()
+		switch e.Kind {
+		case store.EventWaiting:
+			entry.Word, entry.Says = req.waitingFor(e.Reason)
+		case store.EventCanceled:
+			if by, ok := strings.CutPrefix(e.Reason, canceledBy); ok {
+				entry.By, entry.Says = by, ""
+			}
+		}
+		list = append(list, entry)
+	}
+	return list
+}
+
+// waitingFor returns why a recipient waits: a text of ours, or the reason as it is.
+func (req *request) waitingFor(reason string) (word, says string) {
+	switch reason {
+	case "released":
+		return req.T("event.released"), ""
+	case "to be tried at once":
+		return req.T("event.retried"), ""
+	}
+	return req.T("event.waiting"), reason
+}
