@@ -43,7 +43,7 @@ func CompareCPU(b *testing.B, turn time.Duration, cpu func() time.Duration, yard
 	y, o := &side{load: yardstick, least: turn, clock: cpu}, &side{load: ours, least: turn, clock: cpu}
 	o.calibrate(b)
 	y.calibrate(b)
-	var ratios []float64
+	var ratios, cpuRatios []float64
 	for i := 0; b.Loop(); i++ {
 		first, second := y, o
 		if i%2 == 1 {
@@ -52,10 +52,11 @@ func CompareCPU(b *testing.B, turn time.Duration, cpu func() time.Duration, yard
 		first.turn(b)
 		second.turn(b)
 		ratios = append(ratios, o.rates[i]/y.rates[i])
+		cpuRatios = append(cpuRatios, y.cpu[i]/o.cpu[i])
 	}
 	b.ReportMetric(median(ratios), "ratio")
-	if o.cpu > 0 {
-		b.ReportMetric(y.perRound()/o.perRound(), "cpu-ratio")
+	if o.cpu[0] > 0 {
+		b.ReportMetric(median(cpuRatios), "cpu-ratio")
 	}
 	b.ReportMetric(median(o.rates), "ours/s")
 	b.ReportMetric(median(y.rates), "yardstick/s")
@@ -67,9 +68,9 @@ type side struct {
 	load  func(n int) error
 	least time.Duration // of a turn
 	clock func() time.Duration
-	n     int // rounds in a turn
-	cpu   time.Duration
+	n     int       // rounds in a turn
 	rates []float64 // rounds per second of each turn
+	cpu   []float64 // processor time of a round of each turn, in seconds
 }
 
 // calibrate sets the number of rounds in a turn.
@@ -83,7 +84,7 @@ func (s *side) calibrate(b *testing.B) {
 			break
 		}
 	}
-	s.cpu, s.rates = 0, nil
+	s.cpu, s.rates = nil, nil
 }
 
 func (s *side) turn(b *testing.B) {
@@ -93,12 +94,7 @@ func (s *side) turn(b *testing.B) {
 		b.Fatal(err)
 	}
 	s.rates = append(s.rates, float64(s.n)/time.Since(start).Seconds())
-	s.cpu += s.clock() - cpu
-}
-
-// perRound returns the processor time of a round.
-func (s *side) perRound() float64 {
-	return s.cpu.Seconds() / float64(s.n*len(s.rates))
+	s.cpu = append(s.cpu, (s.clock()-cpu).Seconds()/float64(s.n))
 }
 
 func median(x []float64) float64 {
