@@ -20,6 +20,9 @@
 //	GATEPOST_LISTEN             address for STARTTLS (default :587)
 //	GATEPOST_LISTEN_TLS         address for TLS from the first byte (default :465)
 //	GATEPOST_LISTEN_METRICS     address for /metrics, for your monitoring only (default: none)
+//	GATEPOST_LISTEN_OPERATORS   address for the pages of operators, over TLS (default: none)
+//	GATEPOST_OPERATOR           the name with which an operator signs in there
+//	GATEPOST_OPERATOR_PASSWORD  the password
 //	GATEPOST_SHUTDOWN_TIMEOUT   how long messages in progress may take after SIGTERM (default 10s)
 //
 // After that, deliveries under way have 15 seconds more; those that they are too
@@ -54,6 +57,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/examples/internal/daemon"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/relay/dkim"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
@@ -77,6 +81,9 @@ type settings struct {
 	daemon.Settings
 	databaseURL        string
 	listenMetrics      string
+	listenOperators    string
+	operator           string
+	operatorPassword   credentials.Password
 	upstream, username string
 	password           credentials.Password
 	monthlyLimit       int64
@@ -92,6 +99,10 @@ func readSettings(env *daemon.Env) settings {
 	}
 	s.Settings = env.Settings()
 	s.listenMetrics = env.Get("GATEPOST_LISTEN_METRICS", "")
+	if s.listenOperators = env.Get("GATEPOST_LISTEN_OPERATORS", ""); s.listenOperators != "" {
+		s.operator = env.Need("GATEPOST_OPERATOR", "the name of the operator")
+		s.operatorPassword = credentials.NewPassword(env.Need("GATEPOST_OPERATOR_PASSWORD", "the password of the operator"))
+	}
 	s.upstream = env.Need("GATEPOST_UPSTREAM", "the host:port that takes the mail")
 	if _, _, err := net.SplitHostPort(s.upstream); err != nil && s.upstream != "" {
 		env.Wrong("GATEPOST_UPSTREAM is not understood: it has to be like smtp.example.net:587")
@@ -176,6 +187,14 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 		pages, err := serveMetrics(set.listenMetrics, &metrics.Handler{Server: p.srv, Queue: p.queue, History: p.hist, Suppress: p.list})
 		if err != nil {
 			return fmt.Errorf("GATEPOST_LISTEN_METRICS: %w", err)
+		}
+		defer pages.Close()
+	}
+	if set.listenOperators != "" {
+		op := &console.Operator{Queue: p.queue, History: p.hist, Credentials: p.srv.Credentials, Brakes: brakes(p.queue, p.upstream), Logger: log}
+		pages, err := serveTLS(set.listenOperators, p.srv.TLSConfig.Clone(), operatorPages(op, set.operator, set.operatorPassword))
+		if err != nil {
+			return fmt.Errorf("GATEPOST_LISTEN_OPERATORS: %w", err)
 		}
 		defer pages.Close()
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -65,7 +66,9 @@ func (req *request) overviewData() (data overviewData, err error) {
 		return data, err
 	}
 	for _, n := range nodes {
-		data.Nodes = append(data.Nodes, n.Name)
+		if n.Beat > 0 { // otherwise it was removed
+			data.Nodes = append(data.Nodes, cmp.Or(n.Name, n.ID))
+		}
 	}
 	slices.Sort(data.Nodes)
 	list, err := spool.Suspensions(req.ctx())
