@@ -12,22 +12,27 @@ import (
 	"github.com/gatepost-mail/gatepost/internal/integration/services"
 )
 
-// TestGeneratedClient generates a TypeScript client from openapi.json, has the
-// compiler check a program that uses it, and runs that program.
+// TestGeneratedClient lints openapi.json, generates a TypeScript client from it, has the
+// compiler check a program that uses the client, and runs that program.
 func TestGeneratedClient(t *testing.T) {
 	p := start(t)
 	dir := filepath.Dir(nodeModules(t))
-	program, err := os.ReadFile(filepath.Join("testdata", "client.mjs"))
-	if err != nil {
-		t.Fatal(err)
+	files := map[string][]byte{"openapi.json": fetch(t, p.url+"openapi.json")}
+	for _, name := range []string{"client.mjs", "lint.mjs"} {
+		content, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = content
 	}
-	for name, content := range sorted(map[string][]byte{"client.mjs": program, "openapi.json": fetch(t, p.url+"openapi.json")}) {
+	for name, content := range sorted(files) {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
 	node := services.Program(t, "node")
 	for _, command := range []string{
+		"lint.mjs",
 		"node_modules/openapi-typescript/bin/cli.js openapi.json --output schema.d.ts",
 		"node_modules/typescript/bin/tsc --noEmit --strict --checkJs --skipLibCheck --target es2022 --module nodenext client.mjs",
 		"client.mjs " + strings.TrimSuffix(p.url, "/"),
