@@ -16,6 +16,7 @@ const (
 	DeleteDomain  Action = "delete-domain"
 	CheckDomain   Action = "check-domain" // look at its DNS records now
 	ChangeKey     Action = "change-key"   // replace the key of a domain, or use a TXT record
+	ViewQuota     Action = "view-quota"   // what is used of limits
 	AddUser       Action = "add-user"
 	RenameUser    Action = "rename-user"
 	ResetPassword Action = "reset-password"

@@ -28,7 +28,7 @@ type asset struct {
 
 // The files of the style sheet and of the script, in their order.
 var (
-	styles  = []string{"console.css", "dns.css", "live.css", "hooks.css", "operator.css", "activity.css"}
+	styles  = []string{"console.css", "dns.css", "quota.css", "live.css", "hooks.css", "operator.css", "activity.css"}
 	scripts = []string{"console.js", "live.js"}
 )
 

@@ -11,6 +11,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
+	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/suppress"
 	"github.com/gatepost-mail/gatepost/relay/webhook"
@@ -56,6 +57,9 @@ type Handler struct {
 	// Webhooks, if set, keeps the endpoints to which events of each tenant are sent.
 	// The console has screens for them then.
 	Webhooks *webhook.Manager
+	// Limits, if set, has what is used of the limits of the tenant and its users. Each
+	// page shows a bar for each limit then.
+	Limits *limits.Limiter
 
 	// Overlap, if it is positive, lets a visitor who resets a password choose that the
 	// old one works for this long as well, at most 30 days, while tools get the new one.

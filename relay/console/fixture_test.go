@@ -20,6 +20,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/console"
+	"github.com/gatepost-mail/gatepost/relay/limits"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
@@ -76,6 +77,7 @@ func (f *fixture) complete() {
 	f.withSuppressions()
 	f.withWebhooks()
 	f.withHistory()
+	f.withLimits(limits.Limit{Max: 10_000})
 }
 
 func (f *fixture) domain(tenant credentials.Tenant, name string) {

@@ -173,6 +173,8 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", user + "/reset", `{}`, 404, []as{header("Test-Tenant", "rival")}},
 		{"POST", user + "/delete", `{}`, 204, nil},
 		{"POST", user + "/delete", `{}`, 404, nil},
+		{"GET", "/quota", "", 200, nil},
+		{"GET", "/quota", "", 403, []as{header("Test-Tenant", "nobody")}},
 		{"POST", "/domains/{domain}/check", `{}`, 200, nil},
 		{"POST", "/domains/{domain}/check", `{}`, 404, []as{header("Test-Tenant", "rival")}},
 		{"POST", "/domains/{domain}/rotate-key", `{}`, 200, nil},

@@ -13,23 +13,23 @@ const (
 	Domains      Part = "domains"      // domains and SMTP users; needs Credentials
 	Activity     Part = "activity"     // what became of each message; needs History
 	Statistics   Part = "statistics"   // counts by day; needs History
+	Quota        Part = "quota"        // what is used of the tenant's limits; needs Limits
 	Suppressions Part = "suppressions" // addresses that are refused; needs Suppressions
 	Webhooks     Part = "webhooks"     // endpoints of the tenant; needs Webhooks
 )
 
 // possible returns the parts whose fields are set, in the order of the navigation.
 func (h *Handler) possible() []Part {
-	parts := []Part{Domains}
-	if h.History != nil {
-		parts = append(parts, Activity, Statistics)
+	set := map[Part]bool{
+		Domains:      true,
+		Activity:     h.History != nil,
+		Statistics:   h.History != nil,
+		Quota:        h.Limits != nil,
+		Suppressions: h.Suppressions != nil,
+		Webhooks:     h.Webhooks != nil,
 	}
-	if h.Suppressions != nil {
-		parts = append(parts, Suppressions)
-	}
-	if h.Webhooks != nil {
-		parts = append(parts, Webhooks)
-	}
-	return parts
+	order := []Part{Domains, Activity, Statistics, Quota, Suppressions, Webhooks}
+	return slices.DeleteFunc(order, func(p Part) bool { return !set[p] })
 }
 
 // chosen returns the parts that the handler has.

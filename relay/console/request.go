@@ -35,6 +35,8 @@ type request struct {
 	tenantID   store.TenantID
 	tenant     credentials.Tenant
 	part       Part
+	ofDomain   string // that the page is about, or ""
+	ofUser     string // the username of the user that the page is about, or ""
 	pathValues map[string]string
 	inputs     url.Values // from the body
 }
@@ -197,11 +199,19 @@ func (req *request) query() (store.Query, error) {
 // domainOfPath returns the domain that the path names.
 func (req *request) domainOfPath() (store.Domain, error) {
 	d, err := req.tenant.Domain(req.ctx(), req.pathValues["domain"])
-	var invalid *credentials.InvalidError
-	if errors.As(err, &invalid) { // no domain can have such a name
-		err = errNotFound
+	if err == nil {
+		req.about(d.Name, "")
 	}
-	return d, err
+	return d, notADomain(err)
+}
+
+// notADomain returns errNotFound for the error of a name that no domain can have.
+func notADomain(err error) error {
+	var invalid *credentials.InvalidError
+	if errors.As(err, &invalid) {
+		return errNotFound
+	}
+	return err
 }
 
 // userOfPath returns the user that the path names.
@@ -213,6 +223,7 @@ func (req *request) userOfPath() (store.User, error) {
 	if domain, err := credentials.NormalizeDomain(req.pathValues["domain"]); err != nil || domain != u.Domain {
 		return store.User{}, fmt.Errorf("%w in this domain", errNotFound)
 	}
+	req.about(u.Domain, u.Username)
 	return u, nil
 }
 

@@ -99,6 +99,9 @@ func (h *Handler) routes() []route {
 	if h.Domains != nil {
 		all = append(all, dnsRoutes()...)
 	}
+	if h.Limits != nil {
+		all = append(all, quotaRoutes()...)
+	}
 	return all
 }
 
