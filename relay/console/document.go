@@ -21,7 +21,20 @@ type domainDocument struct {
 
 type domainsDocument struct {
 	Domains []domainDocument `json:"domains"`
-	Next    *string          `json:"next"`
+	pagesDocument
+	Limit *int `json:"limit"`
+}
+
+// A pagesDocument is what lists of domains and users have beside their entries.
+type pagesDocument struct {
+	Matching int     `json:"matching"`
+	Total    int     `json:"total"`
+	Next     *string `json:"next"`
+	Previous *string `json:"previous"`
+}
+
+func pagesOf(found store.Found) pagesDocument {
+	return pagesDocument{found.Matching, found.All, nullable(found.Next), nullable(found.Previous)}
 }
 
 type userDocument struct {
@@ -42,7 +55,8 @@ type usersDocument struct {
 	Domain domainDocument `json:"domain"`
 	DNS    *dnsDocument   `json:"dns"`
 	Users  []userDocument `json:"users"`
-	Next   *string        `json:"next"`
+	pagesDocument
+	Limit *int `json:"limit"`
 }
 
 type serverDocument struct {

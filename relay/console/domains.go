@@ -3,6 +3,8 @@ package console
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -34,8 +36,16 @@ type listing struct {
 	Search    string // the text to search for
 	MaySearch bool   // whether to show the search field
 	Next      string // address of the next page
+	Previous  string // address of the page before
 	First     string // address of the first page
 	All       string // address of the list without a search
+
+	// Only of domains and users.
+	Count                string // how many entries match, in words
+	Sort                 string // the parameter sort
+	Never                string // address with, or without, the filter of what never connected
+	Filtered             bool   // whether that filter is on
+	ByName, ByConnection sortLink
 }
 
 // searchFrom is the number of entries from which a list has a search field.
@@ -60,8 +70,11 @@ type domainsData struct {
 	Domains   []store.Domain
 	States    map[string]domains.State // by name; nil without DNS records
 	Attention []attention
-	Typed     string // the text in the field for a new domain
-	Error     string // why it was refused
+	Found     []store.User // of all domains, by a search
+	More      string       // how many of them there are, in words
+	Used      string       // how many domains of how many, in words
+	Typed     string       // the text in the field for a new domain
+	Error     string       // why it was refused
 }
 
 // State returns the state of a domain for the template "pill".
@@ -86,10 +99,19 @@ func (req *request) domainsWith(status int, typed, problem string) (response, er
 	if err != nil {
 		return response{}, err
 	}
-	document := domainsDocument{documentsOf(list, func(d store.Domain) domainDocument { return documentOfDomain(d, states[d.Name]) }), nullable(found.Next)}
+	users, usersFound, err := req.usersFound(page)
+	if err != nil {
+		return response{}, err
+	}
+	limit, _, err := req.tenant.Limits(req.ctx())
+	if err != nil {
+		return response{}, err
+	}
+	document := domainsDocument{documentsOf(list, func(d store.Domain) domainDocument { return documentOfDomain(d, states[d.Name]) }), pagesOf(found), nullable(limit)}
 	var troubled []attention
 	switch {
-	case page.After != "" || page.Search != "" || req.asJSON:
+	case page.After != "" || page.Before != "" || page.Search != "" || page.Never || req.asJSON:
+	case page.Order != store.ByName || page.Descending: // as the visitor wants
 	case found.Next == "": // the page has all domains
 		problemsFirst(list, states)
 	default:
@@ -97,11 +119,18 @@ func (req *request) domainsWith(status int, typed, problem string) (response, er
 			return response{}, err
 		}
 	}
+	data := domainsData{listing: req.newQueryListing(req.T("domains.search"), page, found), Domains: list, States: states, Attention: troubled,
+		Found: users, Used: req.used("domains.used", found.All, limit), Typed: typed, Error: problem}
+	data.ByName.Text = req.T("domain")
+	data.MaySearch = data.MaySearch || slices.ContainsFunc(list, func(d store.Domain) bool { return d.Users >= searchFrom })
+	if usersFound.Matching > 0 {
+		data.More = req.T("list.count", strconv.Itoa(len(users)), strconv.Itoa(usersFound.Matching))
+	}
 	return response{
 		status:   status,
 		template: "domains",
 		title:    req.T("domains"),
-		data:     domainsData{newListing(req.T("domains.search"), store.Page{Search: page.Search, After: page.After}, found.All, found.Next), list, states, troubled, typed, problem},
+		data:     data,
 		document: document,
 	}, nil
 }
@@ -124,6 +153,9 @@ func (req *request) addDomain() (response, error) {
 		}
 		err = &problem{code: code, status: http.StatusConflict, field: "name", args: []string{name}}
 	}
+	if errors.Is(err, store.ErrLimit) {
+		err = &problem{code: "domain-limit", status: http.StatusConflict, field: "name"}
+	}
 	p := req.problemOf(err)
 	if p.field == "" {
 		return response{}, p
@@ -140,6 +172,7 @@ type domainData struct {
 	Domain store.Domain
 	DNS    *dnsData // nil without DNS records
 	Users  []store.User
+	Used   string // how many users of how many, in words
 }
 
 func (req *request) domain() (response, error) {
@@ -159,11 +192,17 @@ func (req *request) domain() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	document := usersDocument{documentOfDomain(d, dns.state()), documentOfDNS(dns), documentsOf(list, documentOfUser), nullable(found.Next)}
+	_, limit, err := req.tenant.Limits(req.ctx())
+	if err != nil {
+		return response{}, err
+	}
+	document := usersDocument{documentOfDomain(d, dns.state()), documentOfDNS(dns), documentsOf(list, documentOfUser), pagesOf(found), nullable(limit)}
+	data := domainData{req.newQueryListing(req.T("users.search"), page, found), d, dns, list, req.used("users.used", d.Users, limit)}
+	data.ByName.Text = req.T("name")
 	return response{
 		template: "domain",
 		title:    req.Unicode(d.Name),
-		data:     domainData{newListing(req.T("users.search"), store.Page{Search: page.Search, After: page.After}, found.All, found.Next), d, dns, list},
+		data:     data,
 		document: document,
 	}, nil
 }

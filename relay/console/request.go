@@ -190,12 +190,6 @@ func trimPage[E any](list []E, page store.Page, key func(E) string) ([]E, string
 	return list, key(list[len(list)-1])
 }
 
-// query returns the part of a list of domains or users that the query asks for.
-func (req *request) query() (store.Query, error) {
-	page, err := req.page()
-	return store.Query{Search: page.Search, After: page.After, Limit: page.Limit - 1}, err
-}
-
 // domainOfPath returns the domain that the path names.
 func (req *request) domainOfPath() (store.Domain, error) {
 	d, err := req.tenant.Domain(req.ctx(), req.pathValues["domain"])

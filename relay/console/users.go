@@ -52,9 +52,12 @@ func (req *request) addUser() (response, error) {
 		req.changed(Change{Action: AddUser, Domain: u.Domain, Username: u.Username, Object: u.Name})
 		return req.credentials(http.StatusCreated, req.T("credentials.added"), u, password), nil
 	}
+	if errors.Is(err, store.ErrLimit) {
+		err = &problem{code: "user-limit", status: http.StatusConflict, field: "name"}
+	}
 	p := req.problemOf(err)
 	if !req.asJSON && p.field == "name" {
-		return req.addUserPage(p.status, addData{d, key, name, req.T("problem.invalid.detail", p.args...)}), nil
+		return req.addUserPage(p.status, addData{d, key, name, req.T("problem."+p.code+".detail", p.args...)}), nil
 	}
 	return response{}, p
 }

@@ -94,19 +94,24 @@ func (s *Store) domain(ctx context.Context, tenant store.TenantID, name string) 
 	return d, err
 }
 
+// domainsWithConnection are the rows of a tenant's domains with their last connections,
+// which are read in the order of an index.
+const domainsWithConnection = ` FROM (SELECT d.tenant, d.name, d.sort_name, d.suspended, COALESCE(c.latest, ` + never + `) AS last_connection FROM {domains} AS d
+	LEFT JOIN (SELECT u.domain, MAX(u.last_connection) AS latest FROM {users} AS u WHERE u.tenant = ? GROUP BY u.domain) AS c ON c.domain = d.name
+	WHERE d.tenant = ?) AS l WHERE 0 = 0`
+
 // Domains implements [store.Store].
 func (s *Store) Domains(ctx context.Context, tenant store.TenantID, q store.Query) ([]store.Domain, store.Found, error) {
 	l := listing[store.Domain]{
 		s: s, q: q, key: "name",
-		plain: ` FROM {domains} AS l WHERE l.tenant = ?`,
-		args:  []any{string(tenant)},
+		plain: rowsOfList{` FROM {domains} AS l WHERE l.tenant = ?`, []any{string(tenant)}},
 		read:  `SELECT ` + domainColumns + ` FROM %s JOIN {domains} AS d ON d.name = k.entry AND d.tenant = k.owner`,
 		scan:  func(rows *sql.Rows) (store.Domain, error) { return scanDomain(rows) },
 		place: func(d store.Domain) cursor.Cursor { return placeOf(q, d.SortName, d.LastConnection, d.Name) },
 	}
 	l.rows = l.plain
 	if q.Order == store.ByConnection || q.Never || !q.ConnectedBefore.IsZero() {
-		l.rows = ` FROM (SELECT d.tenant, d.name, d.sort_name, d.suspended, ` + domainConnection + ` AS last_connection FROM {domains} AS d WHERE d.tenant = ?) AS l WHERE 0 = 0`
+		l.rows = rowsOfList{domainsWithConnection, []any{string(tenant), string(tenant)}}
 	}
 	list, found, err := l.list(ctx)
 	return list, found, failed("list domains", err)

@@ -16,13 +16,18 @@ import (
 type listing[E any] struct {
 	s     *Store
 	q     store.Query
-	rows  string // FROM ... AS l WHERE ...
-	plain string // rows without last_connection, if that is quicker
-	args  []any  // of rows and of plain
-	key   string // the column of the key
-	read  string // SELECT ... FROM %s ...; %s are the rows k of the page: owner and entry
+	rows  rowsOfList
+	plain rowsOfList // rows, if need be without last_connection, which is quicker
+	key   string     // the column of the key
+	read  string     // SELECT ... FROM %s ...; %s are the rows k of the page: owner and entry
 	scan  func(*sql.Rows) (E, error)
 	place func(E) cursor.Cursor
+}
+
+// rowsOfList is FROM ... AS l WHERE ..., with its arguments.
+type rowsOfList struct {
+	text string
+	args []any
 }
 
 // list reads one page and counts the entries. The page is chosen from an index that has
@@ -44,11 +49,11 @@ func (l *listing[E]) page(ctx context.Context, where string, args []any) (list [
 	if isBefore = isBefore && !isAfter; isBefore { // then read away from the cursor, and reverse what was read
 		from, desc = before, !desc
 	}
-	query, queryArgs := where, slices.Concat(l.args, args)
+	query, queryArgs := where, slices.Concat(l.rows.args, args)
 	if isAfter || isBefore {
 		query, queryArgs = where+l.beyond(desc), append(queryArgs, at(from)...)
 	}
-	keys := `(SELECT l.tenant AS owner, l.` + l.key + ` AS entry` + l.rows + query + l.order(desc) + ` LIMIT ?) AS k`
+	keys := `(SELECT l.tenant AS owner, l.` + l.key + ` AS entry` + l.rows.text + query + l.order(desc) + ` LIMIT ?) AS k`
 	list, err = selectAll(ctx, l.s, l.scan, fmt.Sprintf(l.read, keys), append(queryArgs, l.q.Size()+1)...)
 	if err != nil || len(list) == 0 {
 		return nil, found, err
@@ -57,11 +62,11 @@ func (l *listing[E]) page(ctx context.Context, where string, args []any) (list [
 	ahead, behind := len(list) > l.q.Size(), false
 	list = list[:min(len(list), l.q.Size())]
 	if isAfter || isBefore {
-		st, err := l.s.prepared(ctx, `SELECT 1`+l.rows+where+l.beyond(!desc)+` LIMIT 1`)
+		st, err := l.s.prepared(ctx, `SELECT 1`+l.rows.text+where+l.beyond(!desc)+` LIMIT 1`)
 		if err != nil {
 			return nil, found, err
 		}
-		if behind, err = exists(st.QueryRowContext(ctx, slices.Concat(l.args, args, at(l.place(list[0])))...)); err != nil {
+		if behind, err = exists(st.QueryRowContext(ctx, slices.Concat(l.rows.args, args, at(l.place(list[0])))...)); err != nil {
 			return nil, found, err
 		}
 	}
@@ -80,12 +85,12 @@ func (l *listing[E]) page(ctx context.Context, where string, args []any) (list [
 
 // count sets the counts of found.
 func (l *listing[E]) count(ctx context.Context, found *store.Found, where string, args []any) error {
-	count := func(to *int, rows, where string, args ...any) error {
-		st, err := l.s.prepared(ctx, `SELECT COUNT(*)`+rows+where)
+	count := func(to *int, rows rowsOfList, where string, args ...any) error {
+		st, err := l.s.prepared(ctx, `SELECT COUNT(*)`+rows.text+where)
 		if err != nil {
 			return err
 		}
-		return st.QueryRowContext(ctx, slices.Concat(l.args, args)...).Scan(to)
+		return st.QueryRowContext(ctx, slices.Concat(rows.args, args)...).Scan(to)
 	}
 	if err := count(&found.All, l.plain, ""); err != nil {
 		return err

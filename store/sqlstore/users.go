@@ -72,15 +72,13 @@ func (s *Store) user(ctx context.Context, tenant store.TenantID, username string
 func (s *Store) Users(ctx context.Context, tenant store.TenantID, domain string, q store.Query) ([]store.User, store.Found, error) {
 	l := listing[store.User]{
 		s: s, q: q, key: "username",
-		rows:  ` FROM {users} AS l WHERE l.tenant = ?`,
-		args:  []any{string(tenant)},
+		rows:  rowsOfList{` FROM {users} AS l WHERE l.tenant = ?`, []any{string(tenant)}},
 		read:  `SELECT ` + readColumns + ` FROM %s JOIN {users} AS u ON u.username = k.entry`,
 		scan:  func(rows *sql.Rows) (store.User, error) { return scanUser(rows.Scan) },
 		place: func(u store.User) cursor.Cursor { return placeOf(q, u.SortName, u.LastConnection, u.Username) },
 	}
 	if domain != "" {
-		l.rows += ` AND l.domain = ?`
-		l.args = append(l.args, domain)
+		l.rows = rowsOfList{l.rows.text + ` AND l.domain = ?`, []any{string(tenant), domain}}
 	}
 	l.plain = l.rows
 	list, found, err := l.list(ctx)
