@@ -130,7 +130,7 @@ func ExampleServer_onEvent() {
 	// Output:
 	// acme logged in over TLS 1.3
 	// accepted from shop@acme.example to bob@example.com
-	// refused: 550 Submission.From: domain other.example is not allowed, this user sends from acme.example only
+	// refused: 550 MAIL FROM: domain other.example is not allowed, this user sends from acme.example only
 }
 
 // Shutdown lets messages in progress finish, tells idle clients 421, and returns
