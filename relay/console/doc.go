@@ -58,6 +58,17 @@
 // A client that neither logs in nor tries to is not seen: after two minutes the page says
 // what to check.
 //
+// # Suppressions and webhooks
+//
+// [Handler].Suppressions adds the list of addresses that mail is not sent to. Each has a
+// page with the cause in plain words, the server's words, and whether it helps to remove
+// it. A file of the list has all of it; a visitor who may see the list may download it.
+//
+// [Handler].Webhooks adds the endpoints that events are sent to. A secret is in the one
+// response that made it, as a password is. A form that is sent twice adds one endpoint,
+// and makes one new secret. A test waits for the endpoint's answer, up to the Timeout of the
+// Sender (15 seconds), so the product's server must allow that long for a response.
+//
 // # JSON
 //
 // The same paths answer JSON to clients that send JSON or whose Accept header does
