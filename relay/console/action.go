@@ -20,6 +20,7 @@ const (
 	AddUser       Action = "add-user"
 	RenameUser    Action = "rename-user"
 	ResetPassword Action = "reset-password"
+	SendTest      Action = "send-test"    // send a test message in the name of a user
 	SuspendUser   Action = "suspend-user" // pause a user, and end that
 	DeleteUser    Action = "delete-user"
 )

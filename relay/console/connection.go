@@ -65,7 +65,7 @@ func (req *request) connectionOf(u store.User) (connection, error) {
 		c.State = usePaused
 	case len(c.Problems) > 0:
 		c.State = useRefused
-	case c.Sent != nil:
+	case c.Sent != nil && !c.At.IsZero():
 		c.State = useSent
 	}
 	return c, nil
@@ -93,14 +93,17 @@ func (req *request) readUse(c *connection, now time.Time) error {
 		since = earliest
 	}
 	sent, err := req.history().Activities(req.ctx(), store.ActivityFilter{
-		Username: c.User.Username, From: since, States: acceptedStates, Limit: 1,
+		Username: c.User.Username, From: since, States: acceptedStates, Limit: 10,
 	})
 	if err != nil {
 		return err
 	}
 	var sentAt time.Time
-	if len(sent.List) > 0 {
-		c.Sent, sentAt = &sent.List[0], sent.List[0].Received
+	for i := range sent.List {
+		if a := &sent.List[i]; a.From != testSender(c.User) { // a test message is none of the tool's
+			c.Sent, sentAt = a, a.Received
+			break
+		}
 	}
 	refused, err := req.refusals(c.User, since, 20)
 	for _, r := range refused {

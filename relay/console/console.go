@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/domains"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/limits"
@@ -60,6 +61,14 @@ type Handler struct {
 	// Limits, if set, has what is used of the limits of the tenant and its users. Each
 	// page shows a bar for each limit then.
 	Limits *limits.Limiter
+
+	// Server, if set, is the relay, through which visitors send test messages in the name
+	// of an SMTP user. With History the pages show what becomes of them.
+	Server *relay.Server
+
+	// TestRecipient returns the address that the form for a test message proposes: that
+	// of the visitor. Nil means none.
+	TestRecipient func(*http.Request) string
 
 	// Overlap, if it is positive, lets a visitor who resets a password choose that the
 	// old one works for this long as well, at most 30 days, while tools get the new one.

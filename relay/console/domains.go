@@ -24,6 +24,8 @@ func domainRoutes() []route {
 		{path: user + "/pause", part: Domains, action: SuspendUser, get: (*request).pauseUserForm, post: (*request).pauseUser, form: true, inputs: []input{{name: "reason"}}},
 		{path: user + "/resume", part: Domains, action: SuspendUser, post: (*request).resumeUser},
 		{path: user + "/end-overlap", part: Domains, action: ResetPassword, post: (*request).endOverlap},
+		{path: user + "/test", part: Domains, action: SendTest, get: (*request).testPage, post: (*request).sendTest, form: true, inputs: []input{{name: "to"}}},
+		{path: user + "/test/{mail}", part: Domains, action: ViewDomains, get: (*request).testSent},
 		{path: user + "/rename", part: Domains, action: RenameUser, get: (*request).renameForm, post: (*request).rename, form: true, inputs: []input{{name: "name"}}},
 		{path: user + "/reset", part: Domains, action: ResetPassword, get: (*request).resetForm, post: (*request).reset, form: true, inputs: []input{{"generation", number}, {"overlap", truth}}},
 		{path: user + "/delete", part: Domains, action: DeleteUser, get: (*request).deleteUserForm, post: (*request).deleteUser, form: true},

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/console"
 )
 
@@ -123,6 +124,7 @@ func TestOpenAPI(t *testing.T) {
 	f := newFixture(t)
 	f.complete()
 	a := loadAPI(t, f.console)
+	f.sends(func(*relay.Message) error { return nil })
 	u, _ := f.user(f.acme, "acme.example", "shop")
 	if !f.worksFor(u, "wrong") {
 		p, err := f.acme.ResetPassword(t.Context(), u.Username)
@@ -163,6 +165,10 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", user + "/end-overlap", `{}`, 200, nil},
 		{"POST", user + "/end-overlap", `{}`, 404, []as{header("Test-Tenant", "rival")}},
 		{"POST", user + "/reset", `{"overlap":true}`, 422, nil},
+		{"POST", user + "/test", `{"to":"bob@example.com"}`, 201, nil},
+		{"POST", user + "/test", `{"to":"bob"}`, 422, nil},
+		{"POST", user + "/test", `{"to":"bob@example.com"}`, 404, []as{header("Test-Tenant", "rival")}},
+		{"GET", user + "/test/{mail}", "", 404, nil}, // of another user
 		{"POST", user + "/rename", `{"name":"new"}`, 200, nil},
 		{"POST", user + "/rename", `{"name":""}`, 422, nil},
 		{"POST", user + "/rename", `{"name":"x"}`, 404, []as{header("Test-Tenant", "rival")}},

@@ -1,6 +1,10 @@
 package console_test
 
 import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -178,4 +182,54 @@ func TestUnusedUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.want(f.get(userPath(u)), 200, "more than 90 days")
+}
+
+// sends gives the console a relay whose messages go to forward.
+func (f *fixture) sends(forward func(*relay.Message) error) {
+	f.console.Server = &relay.Server{
+		Hostname: "relay.test", Credentials: f.credentials, Logger: slog.New(slog.DiscardHandler),
+		Forwarder: relay.ForwarderFunc(func(_ context.Context, m *relay.Message) error { return forward(m) }),
+	}
+	f.Cleanup(func() { f.console.Server.Close() })
+}
+
+// A test message has the form of its language, and the user's domain; a refusal is on
+// the form.
+func TestTestMessage(t *testing.T) {
+	f := newFixture(t)
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	path := userPath(u) + "/test"
+	f.want(f.get(path), http.StatusNotFound)
+	f.want(f.post(path, []string{"to", "bob@example.com"}), http.StatusNotFound)
+	var sent []string
+	var refuse error
+	f.sends(func(m *relay.Message) error {
+		if refuse != nil {
+			return refuse
+		}
+		body, err := io.ReadAll(m.Content())
+		sent = append(sent, m.From+" "+m.To[0].Address+"\n"+string(body))
+		return err
+	})
+	f.console.TestRecipient = func(*http.Request) string { return "me@acme.example" }
+	form := f.get(path, french)
+	f.want(form, 200, `value="me@acme.example"`, "test@acme.example", `data-gatepost-into="gatepost-test"`)
+	for _, to := range []string{"", "bob", "bob@example.com\r\nBcc: eve@example.com"} {
+		f.want(f.post(path, []string{"to", to, "key", "k"}), http.StatusUnprocessableEntity, "not a mail address", `aria-invalid="true"`)
+	}
+	r := f.post(path, []string{"to", " Bob <bob@example.com> ", "key", f.hidden(form, "key")}, french)
+	f.want(r, http.StatusSeeOther)
+	if len(sent) != 1 || !strings.HasPrefix(sent[0], "test@acme.example bob@example.com\n") || !strings.Contains(sent[0], "Subject: Message de test\r\n") || !strings.Contains(sent[0], "To: <bob@example.com>") {
+		t.Errorf("got %q, want one message to Bob", sent)
+	}
+	f.want(f.get(path+"/none"), 200, "Sent to the server…", `data-gatepost-live="`)
+	refuse = &relay.ReplyError{Code: 550, Enhanced: "5.7.1", Text: "the plan has no more messages"}
+	f.want(f.post(path, []string{"to", "bob@example.com", "key", "k"}), http.StatusUnprocessableEntity, "the plan has no more messages", `value="bob@example.com"`)
+	f.want(f.get(userPath(u)), 200, "Send a test message")
+	f.console.May = func(_ *http.Request, a console.Action) error {
+		if a == console.SendTest {
+			return errors.New("reader")
+		}
+		return nil
+	}
 }

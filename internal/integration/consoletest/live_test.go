@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/smtp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -48,6 +50,7 @@ func startFull(t *testing.T, script func(relaytest.Command) relaytest.Answer, ch
 		PortTLS:      portOf(t, r.AddrTLS),
 		History:      hist,
 	}
+	h.Server = r.Server
 	if change != nil {
 		change(h)
 	}
@@ -138,5 +141,53 @@ func TestConnectionIsShownLive(t *testing.T) {
 	}
 	if got := b.text("#gatepost-password"); got != shown.password {
 		t.Errorf("got the password %q, want %q", got, shown.password)
+	}
+}
+
+// A test message is sent from the page that shows a password, which stays, and its
+// delivery is shown as it happens. Without the script the same takes pages.
+func TestTestMessage(t *testing.T) {
+	refuse := func(c relaytest.Command) relaytest.Answer {
+		if strings.HasPrefix(c.Line, "RCPT TO:<nobody@") {
+			return relaytest.Answer{Text: "550 5.1.1 No such user here"}
+		}
+		return relaytest.Answer{}
+	}
+	me := func(h *console.Handler) {
+		h.TestRecipient = func(*http.Request) string { return "me@elsewhere.example" }
+	}
+	p, b := startFull(t, refuse, me), open(t, look{})
+	const status = `document.querySelector("#gatepost-test [role=status]")?.textContent`
+	shown := b.showPassword(p)
+	b.press("Send")
+	b.until(status + `?.includes("Delivered: 127.0.0.1 has taken the message")`)
+	b.accessible("delivered")
+	b.shoot("test-1-delivered")
+	if got := b.text("#gatepost-password"); got != shown.password {
+		t.Errorf("got the password %q, want %q", got, shown.password)
+	}
+	if focus := eval[string](b, `document.activeElement.id`); focus != "gatepost-test-title" {
+		t.Errorf("got the focus on %q, want gatepost-test-title", focus)
+	}
+	b.do(chromedp.Evaluate(`document.querySelector("[data-gatepost-unsaved] input").checked = true`, nil))
+
+	user := p.url + "domains/" + p.Domain + "/users/" + shown.username
+	b.goTo(user)
+	b.state("Waiting for the first connection…") // a test message is no connection
+	b.shoot("user-1-waiting")
+	b.follow("Send a test message", "Test message of WordPress")
+	b.fill("Send a test message to", "nobody@elsewhere.example")
+	b.press("Send")
+	b.until(status + `?.includes("Not delivered: 127.0.0.1 refused the message")`)
+	b.accessible("bounced")
+	b.shoot("test-2-bounced")
+
+	plain := open(t, look{noScript: true})
+	plain.goTo(user + "/test")
+	plain.heading("Test message of WordPress")
+	plain.press("Send")
+	plain.until(status + ` !== undefined`)
+	for !strings.Contains(eval[string](plain, status), "Delivered") {
+		plain.do(chromedp.Sleep(300*time.Millisecond), chromedp.Reload())
 	}
 }

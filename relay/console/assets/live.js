@@ -51,7 +51,16 @@
     later(part, state);
   }
 
-  const read = async (response) => new DOMParser().parseFromString(await response.text(), "text/html");
+  // Returns the page of a response. Its addresses are relative to it, and not to this page.
+  async function read(response) {
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    for (const name of ["href", "action", "data-gatepost-live"]) {
+      for (const element of page.querySelectorAll(`.gatepost [${name}]`)) {
+        element.setAttribute(name, new URL(element.getAttribute(name), response.url).href);
+      }
+    }
+    return page;
+  }
 
   // Takes over what has changed. The element with the role status stays, so that screen
   // readers announce its new text, and nothing else.
