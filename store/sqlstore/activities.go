@@ -135,8 +135,9 @@ func (s *Store) lookThrough(ctx context.Context, tenant store.TenantID, f *store
 		if err != nil {
 			return 0, end, err
 		}
-		and = conditions + ` AND (received > ? OR received = ? AND id >= ?) AND received >= ?`
-		args = append(append(args, more...), bound.received, bound.received, bound.id, bound.received)
+		and = conditions + ` AND (received > ? OR received = ? AND id >= ?)`
+		args[1] = max(from, bound.received) // SQLite uses one lower bound only
+		args = append(append(args, more...), bound.received, bound.received, bound.id)
 	}
 	limit = max(limit, scanned(f))
 	n, last := 0, end
