@@ -70,8 +70,8 @@ func (req *request) activity() (response, error) {
 }
 
 // searchTime is how long one page searches on. A call of the History looks at a bounded
-// number of activities, in about a tenth of this time.
-const searchTime = 40 * time.Millisecond
+// number of activities, often in less than this time.
+const searchTime = 20 * time.Millisecond
 
 // activitiesOf returns a page of activities. It goes on searching while the page is not
 // full, for a moment.

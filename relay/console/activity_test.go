@@ -195,7 +195,7 @@ func TestSearchFurther(t *testing.T) {
 	st := &short{History: f.console.History.Store, empty: 3}
 	f.console.History = &history.History{Store: st}
 	f.want(f.get("activity?search=bob"), 200, "bob@example.com")
-	st.empty, st.slow = 1000, 20*time.Millisecond
+	st.empty, st.slow = 1000, 10*time.Millisecond
 	f.want(f.get("activity?search=bob"), 200, "Nothing was found in the newest mail", "Search further back")
 }
 

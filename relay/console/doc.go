@@ -32,6 +32,13 @@
 // offer. Symfony Mailer before version 7.3 cannot require STARTTLS; it is safe if
 // the TLS port is offered.
 //
+// # Activity and statistics
+//
+// With [Handler].History, visitors see what became of each recipient of their mail and what
+// was refused, in plain words and in the words of the servers, and counts of a period
+// with a chart. Days are those of [Design].Location. With [Handler].Queue, they can have
+// mail that waits tried at once, and cancel it.
+//
 // # HTTP
 //
 // Responses forbid caching. Pages also forbid framing and content of other hosts,
