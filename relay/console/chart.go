@@ -146,8 +146,8 @@ func labels(bars []bar, width float64) (list []label) {
 	every := (len(bars) + maxLabels - 1) / maxLabels
 	for i := 0; i < len(bars); i += max(1, every) {
 		l := label{percent((float64(i) + 0.5) * width), bars[i].Text, "middle"}
-		if i == 0 && width < 12 {
-			l.X, l.Anchor = percent(0.1*width), "start"
+		if width < 12 { // the first one would be cut off
+			l.X, l.Anchor = percent((float64(i)+0.1)*width), "start"
 		}
 		list = append(list, l)
 	}

@@ -2,6 +2,8 @@ package consoletest_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -133,8 +135,8 @@ func TestActivityOnPaper(t *testing.T) {
 	p, b := newPast(t, nil), open(t, look{width: 800, height: 1000, dark: true})
 	for screen, path := range sorted(p.screens()) {
 		b.goTo(p.url + path)
-		b.do(emulation.SetEmulatedMedia().WithMedia("print"))
-		if seen := eval[string](b, `[...document.querySelectorAll(".gatepost button, .gatepost form, .gatepost nav.gatepost-tabs")].filter(e => e.checkVisibility()).map(e => e.outerHTML).join()`); seen != "" {
+		b.do(emulation.SetEmulatedMedia().WithMedia("print").WithFeatures([]*emulation.MediaFeature{{Name: "forced-colors", Value: "none"}}))
+		if seen := eval[string](b, `[...document.querySelectorAll(".gatepost button, .gatepost form, .gatepost nav.gatepost-tabs, .gatepost-indicators a, .gatepost-steps:not([open])")].filter(e => e.checkVisibility()).map(e => e.outerHTML).join()`); seen != "" {
 			t.Errorf("%s: got %s on paper, want nothing to click", screen, seen)
 		}
 		b.shoot("activity-print-" + screen)
@@ -142,6 +144,33 @@ func TestActivityOnPaper(t *testing.T) {
 		if strings.Contains(screen, "statistics") {
 			b.axe(screen+" with forced colours", "document")
 			b.shoot("activity-forced-" + screen)
+		}
+	}
+}
+
+// Inside a page with another style sheet, each screen is accessible.
+func TestActivityInHosts(t *testing.T) {
+	services.OnlyLong(t)
+	browser := open(t, look{})
+	for _, h := range hosts {
+		if h.name != "bootstrap" && h.name != "tailwind" && h.name != "pico" {
+			continue
+		}
+		for _, dark := range []bool{false, true} {
+			style := h.style(t)
+			p := newPast(t, func(w io.Writer, r *http.Request, c console.Page) error {
+				_, err := fmt.Fprintf(w, `<!doctype html><html lang="%s" %s><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>%s</title><style nonce="%s">%s</style>%s</head><body><main id="content" class="%s">%s</main></body></html>`,
+					c.Language, h.html(dark), c.Title, c.Nonce, style, c.Head, h.classes, c.Body)
+				return err
+			})
+			b := browser.in(t, look{dark: dark, width: 1000, height: 800})
+			for screen, path := range sorted(p.screens()) {
+				b.goTo(p.url + path)
+				b.until(`document.readyState === "complete" && document.querySelector(".gatepost h1")`)
+				b.axe(h.name+" "+screen, `document.querySelector(".gatepost")`)
+				b.shoot(fmt.Sprintf("activity-host-%s-%v-%s", h.name, dark, screen))
+			}
 		}
 	}
 }
