@@ -15,10 +15,19 @@ import (
 // TestGeneratedClient lints openapi.json, generates a TypeScript client from it, has the
 // compiler check a program that uses the client, and runs that program.
 func TestGeneratedClient(t *testing.T) {
-	p := start(t)
+	useClient(t, start(t), "client.mjs")
+}
+
+// As TestGeneratedClient, for webhooks and the suppression list.
+func TestGeneratedClientOfHooks(t *testing.T) { useClient(t, startHooks(t), "hooks.mjs") }
+
+// useClient lints the openapi.json of a console, generates a client and runs a program
+// that uses it.
+func useClient(t *testing.T, p product, program string) {
+	t.Helper()
 	dir := filepath.Dir(nodeModules(t))
 	files := map[string][]byte{"openapi.json": fetch(t, p.url+"openapi.json")}
-	for _, name := range []string{"client.mjs", "lint.mjs"} {
+	for _, name := range []string{program, "lint.mjs"} {
 		content, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
@@ -34,8 +43,8 @@ func TestGeneratedClient(t *testing.T) {
 	for _, command := range []string{
 		"lint.mjs",
 		"node_modules/openapi-typescript/bin/cli.js openapi.json --output schema.d.ts",
-		"node_modules/typescript/bin/tsc --noEmit --strict --checkJs --skipLibCheck --target es2022 --module nodenext client.mjs",
-		"client.mjs " + strings.TrimSuffix(p.url, "/"),
+		"node_modules/typescript/bin/tsc --noEmit --strict --checkJs --skipLibCheck --target es2022 --module nodenext " + program,
+		program + " " + strings.TrimSuffix(p.url, "/"),
 	} {
 		cmd := exec.CommandContext(t.Context(), node, strings.Split(command, " ")...)
 		cmd.Dir = dir
