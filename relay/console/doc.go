@@ -65,6 +65,11 @@
 // A client that neither logs in nor tries to is not seen: after two minutes the page says
 // what to check.
 //
+// With [Handler].Server a visitor sends a test message in the name of a user, without its
+// password, and sees its delivery step by step. A visitor who may pause a user ends only
+// pauses made here: a suspension by [credentials.Tenant.SuspendUser] with another reason
+// stays, and the pages say to contact support.
+//
 // # Suppressions and webhooks
 //
 // [Handler].Suppressions adds the list of addresses that mail is not sent to. Each has a
