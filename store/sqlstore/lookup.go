@@ -64,7 +64,8 @@ const separator = "\x1f"
 // long for three columns as SQLite takes to find the row.
 var selectJoined = `SELECT ` + strings.Join(append(strings.Split(plainColumns, ", "), domainSuspended, `hash`, `old_hash`), ` || '`+separator+`' || `) + ` FROM {users} AS u WHERE username = ?`
 
-// errSeparator means that a column contains the separator.
+// errSeparator means that a column contains the separator, so that lookupColumns has to
+// read the user.
 var errSeparator = errors.New("a column contains the separator")
 
 // lookupJoined is lookupColumns for SQLite, or returns errSeparator.
