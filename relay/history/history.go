@@ -71,7 +71,7 @@ const (
 	pace = time.Second
 
 	// batch is about how many events are applied at once. More of them take less time
-	// each, and keep writers of SQLite waiting for longer: about 30 ms.
+	// each, and keep writers of SQLite waiting for longer: these do for about 30 ms.
 	batch = 4000
 
 	// publishAtOnce is how many events Publish gets at once.
