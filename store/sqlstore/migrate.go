@@ -134,6 +134,7 @@ var needs = map[int]int{
 	11: 3, // adds columns with defaults, a table and indexes
 	12: 3, // adds tables
 	13: 3, // adds an index
+	14: 3, // adds an index
 }
 
 // isCurrent reports whether there is nothing to do. It only reads, so that a user
