@@ -174,3 +174,8 @@ func TestActivityInHosts(t *testing.T) {
 		}
 	}
 }
+
+// As TestGeneratedClient, for activity and statistics.
+func TestGeneratedClientOfActivity(t *testing.T) {
+	useClient(t, product{url: newPast(t, nil).url}, "activity.mjs")
+}

@@ -15,18 +15,18 @@ import (
 // TestGeneratedClient lints openapi.json, generates a TypeScript client from it, has the
 // compiler check a program that uses the client, and runs that program.
 func TestGeneratedClient(t *testing.T) {
-	generatedClient(t, start(t).url, "client.mjs")
+	useClient(t, start(t), "client.mjs")
 }
 
-// As TestGeneratedClient, for activity and statistics.
-func TestGeneratedActivityClient(t *testing.T) {
-	generatedClient(t, newPast(t, nil).url, "activity.mjs")
-}
+// As TestGeneratedClient, for webhooks and the suppression list.
+func TestGeneratedClientOfHooks(t *testing.T) { useClient(t, startHooks(t), "hooks.mjs") }
 
-func generatedClient(t *testing.T, url, program string) {
+// useClient lints the openapi.json of a console, generates a client and runs a program
+// that uses it.
+func useClient(t *testing.T, p product, program string) {
 	t.Helper()
 	dir := filepath.Dir(nodeModules(t))
-	files := map[string][]byte{"openapi.json": fetch(t, url+"openapi.json")}
+	files := map[string][]byte{"openapi.json": fetch(t, p.url+"openapi.json")}
 	for _, name := range []string{program, "lint.mjs"} {
 		content, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
@@ -44,7 +44,7 @@ func generatedClient(t *testing.T, url, program string) {
 		"lint.mjs",
 		"node_modules/openapi-typescript/bin/cli.js openapi.json --output schema.d.ts",
 		"node_modules/typescript/bin/tsc --noEmit --strict --checkJs --skipLibCheck --target es2022 --module nodenext " + program,
-		program + " " + strings.TrimSuffix(url, "/"),
+		program + " " + strings.TrimSuffix(p.url, "/"),
 	} {
 		cmd := exec.CommandContext(t.Context(), node, strings.Split(command, " ")...)
 		cmd.Dir = dir
