@@ -52,7 +52,7 @@ func TestTestMessage(t *testing.T) {
 		}
 	}
 	form.Set("to", "bob")
-	if page := post(t, acme, s.URL+"/test", form); !strings.Contains(page, "Not sent: malformed recipient") {
+	if page := post(t, acme, s.URL+"/test", form); !strings.Contains(page, "Not sent: the recipient is not an address") {
 		t.Errorf("a malformed address gets\n%s", page)
 	}
 	form.Set("to", "eve@example.com")
