@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -16,6 +17,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
+	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
@@ -26,11 +28,13 @@ type operation struct {
 	upstream *relaytest.Upstream
 	open     atomic.Bool
 	url      string // of the pages for operators
+	queue    *queue.Queue
+	tb       *testing.T
 }
 
 func operate(t *testing.T) *operation {
 	t.Helper()
-	o := &operation{Relay: relaytest.NewUnstartedRelay(t)}
+	o := &operation{Relay: relaytest.NewUnstartedRelay(t), tb: t}
 	o.upstream = &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
 		if c.Verb == "RCPT" && !o.open.Load() {
 			return relaytest.Answer{Text: "451 4.7.1 Greylisted, try again later"}
@@ -44,6 +48,7 @@ func operate(t *testing.T) *operation {
 	st := new(memory.Store)
 	q := &queue.Queue{Spool: st, Next: next, Hostname: "relay.example.net", Node: "relay1", Record: true,
 		Destination: func(to string) string { return to[strings.LastIndex(to, "@")+1:] }}
+	o.queue = q
 	hist := &history.History{Store: st}
 	o.Server.Forwarder = q
 	o.Start()
@@ -56,6 +61,20 @@ func operate(t *testing.T) *operation {
 	t.Cleanup(server.Close)
 	o.url = server.URL + "/ops/"
 	return o
+}
+
+// deferred waits until so many deliveries have been deferred.
+func (o *operation) deferred(n int) {
+	o.tb.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		list, err := o.queue.Spool.Deliveries(o.tb.Context(), store.Filter{State: store.StateWaiting, Reason: "Greylisted"}, store.Page{})
+		if err != nil || time.Now().After(end) {
+			o.tb.Fatalf("%d of %d deliveries were deferred: %v", len(list), n, err)
+		}
+		if len(list) == n {
+			return
+		}
+	}
 }
 
 // TestOperator acts as an operator does. Mail is refused for now; the operator sees what
@@ -171,4 +190,16 @@ func (o *operation) find(b *tab, see func(string)) {
 	b.follow("Search", "Results for “"+o.Username+"”")
 	b.until(`document.body.textContent.includes("acme.example")`)
 	see("found")
+}
+
+// As TestGeneratedClient, for the pages of operators, with two deliveries that wait.
+func TestGeneratedOperatorClient(t *testing.T) {
+	o := operate(t)
+	for _, to := range []string{"bob@one.example", "carol@two.example"} {
+		if err := o.Send("shop@acme.example", []string{to}, "From: shop@acme.example\n\nHello.\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.deferred(2)
+	useClient(t, product{url: o.url}, "operator.mjs")
 }
