@@ -95,8 +95,7 @@ type group struct {
 	Name   string
 	Others int // how many destinations the tenant has mail for, or tenants the destination
 	store.Backlog
-	State    suspensionState
-	sentOnly bool
+	State suspensionState
 }
 
 // groupsOf adds up the lanes of each destination, or of each tenant. Those with the most

@@ -29,7 +29,6 @@ type statisticsData struct {
 	Parts            []countOf // the domains of the tenant, or the users of a domain
 	Left             int       // how many parts are left out
 	ByUser           bool
-	pairs            []string // of the filter without a period
 }
 
 // A countOf is the count of a domain or a user.
