@@ -13,15 +13,33 @@ import (
 type ofActivity struct {
 	*request
 	store.Activity
+	key   string // of the advice; "" is none
+	here  bool   // the page is about the user
+	Aside bool   // the page must not be left: links open another tab
 }
 
 // Of returns the data for the templates about one activity.
-func (req *request) Of(a store.Activity) ofActivity { return ofActivity{req, a} }
+func (req *request) Of(a store.Activity) ofActivity {
+	return ofActivity{request: req, Activity: a, key: adviceOf(&a)}
+}
+
+// OfRefusal is Of for a refusal on a page about its user.
+func (req *request) OfRefusal(r refusal, aside bool) ofActivity {
+	return ofActivity{req, r.Activity, r.Key, true, aside}
+}
+
+// Advice returns what an activity means and what to do, or "".
+func (o ofActivity) Advice() string {
+	if o.key == "" {
+		return ""
+	}
+	return o.T(o.key, o.Both(o.Activity.Domain))
+}
 
 // AdviceLink returns where the visitor can do what the advice about a refusal says, or
 // nil.
 func (o ofActivity) AdviceLink() *link {
-	switch key := adviceOf(&o.Activity); key {
+	switch o.key {
 	case "advice.suppressed":
 		if to, ok := o.PartLink(Suppressions); ok {
 			return &link{o.T("advice.suppressions"), to}
@@ -31,6 +49,9 @@ func (o ofActivity) AdviceLink() *link {
 			return &link{o.T("advice.domain"), strings.TrimSuffix(to, "/") + "/" + domainPath(o.Activity.Domain)}
 		}
 	case "advice.password", "advice.no-tls", "advice.network", "advice.login":
+		if o.here {
+			return nil
+		}
 		if to := o.UserLink(store.User{Domain: o.Activity.Domain, Username: o.Activity.Username}); to != "" {
 			return &link{o.T("advice.user"), to}
 		}

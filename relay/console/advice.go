@@ -15,7 +15,8 @@ type cause struct {
 	field relay.Field
 	code  int    // a reply code, or its first digit
 	text  string // a part of the reason
-	key   string // of the text
+	key   string // of the text that says what to do
+	what  string // key of the headline of a login; "" is "use.login"
 }
 
 // refusals are what the relay refuses, see relay/reply.go and the packages that refuse:
@@ -23,15 +24,15 @@ type cause struct {
 var refusals = []cause{
 	{text: "is suspended", key: "advice.suspended"},
 
-	{field: relay.FieldAuth, code: 538, key: "advice.no-tls"},
-	{field: relay.FieldAuth, text: "no TLS", key: "advice.no-tls"},
-	{field: relay.FieldAuth, text: "wrong password", key: "advice.password"},
-	{field: relay.FieldAuth, text: "too many failed logins", key: "advice.password"},
-	{field: relay.FieldAuth, text: "network not allowed", key: "advice.network"},
+	{field: relay.FieldAuth, code: 538, key: "advice.no-tls", what: "use.no-tls"},
+	{field: relay.FieldAuth, text: "no TLS", key: "advice.no-tls", what: "use.no-tls"},
+	{field: relay.FieldAuth, text: "wrong password", key: "advice.password", what: "use.password"},
+	{field: relay.FieldAuth, text: "too many failed logins", key: "advice.logins", what: "use.busy"},
+	{field: relay.FieldAuth, text: "network not allowed", key: "advice.network", what: "use.network"},
 	{field: relay.FieldAuth, text: "authorization identity", key: "advice.identity"},
 	{field: relay.FieldAuth, text: "protocol error", key: "advice.mechanism"},
-	{field: relay.FieldAuth, text: "too many connections", key: "advice.connections"},
-	{field: relay.FieldAuth, text: "too many logins at once", key: "advice.logins"},
+	{field: relay.FieldAuth, text: "too many connections", key: "advice.connections", what: "use.busy"},
+	{field: relay.FieldAuth, text: "too many logins at once", key: "advice.logins", what: "use.busy"},
 	{field: relay.FieldAuth, text: "unavailable", key: "advice.later"},
 	{field: relay.FieldAuth, key: "advice.login"},
 
@@ -108,21 +109,22 @@ var replies = []struct {
 func adviceOf(a *store.Activity) string {
 	switch a.State {
 	case store.ActivityRejected:
-		return causeOf(a)
+		return causeOf(a).key
 	case store.ActivityDeferred, store.ActivitySoftBounced, store.ActivityHardBounced:
 		return replyOf(a.Reply)
 	}
 	return ""
 }
 
-func causeOf(a *store.Activity) string {
+// causeOf returns the kind of an activity that was rejected.
+func causeOf(a *store.Activity) cause {
 	text := a.Reason + "\n" + a.Reply.Text
 	for _, c := range refusals {
 		if (c.field == "" || string(c.field) == a.Field) && isCode(a.Reply.Code, c.code) && strings.Contains(text, c.text) {
-			return c.key
+			return c
 		}
 	}
-	return ""
+	return cause{}
 }
 
 func replyOf(r store.Reply) string {
@@ -149,11 +151,7 @@ func isCode(code, wanted int) bool {
 
 // AdviceOn returns what an activity means and what to do, or "".
 func (req *request) AdviceOn(a store.Activity) string {
-	key := adviceOf(&a)
-	if key == "" {
-		return ""
-	}
-	return req.T(key, req.Unicode(a.Domain))
+	return req.Of(a).Advice()
 }
 
 // Says returns what the server said, in its own words, or "".

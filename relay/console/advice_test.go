@@ -19,6 +19,7 @@ func TestAdvice(t *testing.T) {
 	}{
 		{"AUTH", 538, "no TLS; the password may have been sent in the clear, so reset it, from 192.0.2.0/24", "advice.no-tls"},
 		{"AUTH", 535, "wrong password, from 192.0.2.0/24", "advice.password"},
+		{"AUTH", 421, "too many failed logins, from 192.0.2.0/24", "advice.logins"},
 		{"AUTH", 535, "network not allowed", "advice.network"},
 		{"AUTH", 535, "the authorization identity is not the username", "advice.identity"},
 		{"AUTH", 454, "too many connections of the user", "advice.connections"},

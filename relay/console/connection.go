@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -108,10 +109,10 @@ func (req *request) readUse(c *connection, now time.Time) error {
 	refused, err := req.refusals(c.User, since, 20)
 	for _, r := range refused {
 		solved := sentAt
-		if r.Login {
+		if r.IsLogin() {
 			solved = c.At
 		}
-		if r.Last.After(solved) {
+		if r.Updated.After(solved) {
 			c.Problems = append(c.Problems, r)
 		}
 	}
@@ -131,16 +132,13 @@ var acceptedStates = []store.ActivityState{
 }
 
 // A refusal is a login or a message of a user that the relay refused, once or
-// several times within an hour.
+// several times within an hour. Times is 0 if it is not known how often since the
+// password was set.
 type refusal struct {
-	Code        string // names the texts
-	Login       bool
-	Times       int    // 0 if it is not known how often since the password was set
-	Network     string // from which a login came; empty if it is not known
-	From        string // the sender of a message
-	Recipient   string
-	Reason      string // in the words of the relay
-	First, Last time.Time
+	store.Activity
+	Key     string // of the advice
+	Network string // from which a login came; empty if it is not known
+	what    string // key of the headline
 }
 
 // refusals returns refusals of a user since a time, newest first. The same refusals of
@@ -155,50 +153,35 @@ func (req *request) refusals(u store.User, since time.Time, limit int) ([]refusa
 			list = append(list, refusalOf(u, a, since))
 		}
 	}
-	slices.SortStableFunc(list, func(a, b refusal) int { return b.Last.Compare(a.Last) })
+	slices.SortStableFunc(list, func(a, b refusal) int { return b.Updated.Compare(a.Updated) })
 	return list, err
 }
 
 // refusalOf explains an activity that was rejected.
 func refusalOf(u store.User, a store.Activity, since time.Time) refusal {
-	r := refusal{
-		Login: a.Field == string(relay.FieldAuth), Times: max(1, a.Times), From: a.From, Recipient: a.Recipient,
-		Reason: a.Reason, First: a.Received, Last: a.Updated,
-	}
+	c := causeOf(&a)
+	r := refusal{Activity: a, Key: c.key, what: c.what}
+	r.Times = max(1, a.Times)
 	if a.Received.Before(since) {
 		r.Times = 0
 	}
-	if !r.Login {
-		r.Code = messageProblem(a)
-		if a.Field == string(relay.FieldFrom) || a.Field == string(relay.FieldSender) {
-			r.From = a.Author
+	switch a.Field {
+	case string(relay.FieldFrom), string(relay.FieldSender):
+		r.From = a.Author
+	case string(relay.FieldAuth):
+		// The history adds the network to the cause of a login.
+		if at := strings.LastIndex(r.Reason, ", from "); at >= 0 {
+			r.Reason, r.Network = r.Reason[:at], r.Reason[at+len(", from "):]
 		}
-		return r
+		if r.Key == "advice.password" && usedBefore(u, r.Network) {
+			r.Key, r.what = "advice.old-password", "use.old-password"
+		}
 	}
-	// The history adds the network to the cause of a login.
-	if at := strings.LastIndex(r.Reason, ", from "); at >= 0 {
-		r.Reason, r.Network = r.Reason[:at], r.Reason[at+len(", from "):]
-	}
-	r.Code = loginProblem(u, r)
 	return r
 }
 
-// loginProblem names the cause of a refused login.
-func loginProblem(u store.User, r refusal) string {
-	switch {
-	case strings.HasPrefix(r.Reason, relay.CauseNoTLS.String()):
-		return "no-tls"
-	case r.Reason == relay.CauseWrongPassword.String() && usedBefore(u, r.Network):
-		return "old-password"
-	case r.Reason == relay.CauseWrongPassword.String():
-		return "wrong-password"
-	case r.Reason == relay.CauseNetwork.String():
-		return "network"
-	case r.Reason == relay.CauseBusy.String(), r.Reason == relay.CauseTooManyTries.String(), r.Reason == relay.CauseTooManyConns.String():
-		return "busy"
-	}
-	return "login"
-}
+// IsLogin reports whether a login was refused, not a message.
+func (r refusal) IsLogin() bool { return r.Field == string(relay.FieldAuth) }
 
 // usedBefore reports whether the last connection came from a network, and with an
 // earlier password. Such a tool probably still has the old one.
@@ -206,17 +189,6 @@ func usedBefore(u store.User, network string) bool {
 	prefix, err := netip.ParsePrefix(network)
 	return err == nil && u.Generation > 1 && !u.LastConnection.IsZero() && u.LastConnection.Before(u.PasswordSet) &&
 		prefix.Contains(u.LastConnectionFrom)
-}
-
-// messageProblem names the cause of a refused message.
-func messageProblem(a store.Activity) string {
-	switch {
-	case strings.Contains(a.Reason, "is not allowed, this user sends from "): // relay.ExactDomain
-		return "sender"
-	case strings.Contains(a.Reason, " is suspended: "):
-		return "suspended"
-	}
-	return "message"
 }
 
 // shortNetwork returns the network of an IPv4 address as people write it.
@@ -229,22 +201,14 @@ func shortNetwork(network string) string {
 
 // What returns a refusal in words.
 func (req *request) What(r refusal) string {
-	from := shortNetwork(r.Network)
-	if from == "" {
-		from = req.T("use.somewhere")
-	}
 	switch {
-	case r.Login:
-		return req.T("use."+r.Code, from)
-	case r.Code == "sender" && r.From == "":
+	case r.IsLogin():
+		from := cmp.Or(shortNetwork(r.Network), req.T("use.somewhere"))
+		return req.T(cmp.Or(r.what, "use.login"), from)
+	case r.From == "":
 		return req.T("use.message")
 	}
-	return req.T("use."+r.Code, r.From)
-}
-
-// Advice returns what a customer should do about a refusal.
-func (req *request) Advice(r refusal, u store.User) string {
-	return req.T("use."+r.Code+".advice", req.Both(u.Domain), r.Reason)
+	return req.T("use.sender", r.From)
 }
 
 func (req *request) connection() (response, error) {
@@ -257,7 +221,7 @@ func (req *request) connection() (response, error) {
 		template: "connection",
 		title:    req.T("use.title", u.Name),
 		data:     connectionData{User: u, Connection: c, Ports: req.h.ports()},
-		document: documentOfConnection(c),
+		document: req.documentOfConnection(c),
 	}, err
 }
 
@@ -281,24 +245,28 @@ type connectionDocument struct {
 }
 
 type refusalDocument struct {
-	Code      string    `json:"code"`
-	Reason    string    `json:"reason"`
-	Times     *int      `json:"times"`
-	Network   *string   `json:"network"`
-	From      *string   `json:"from"`
-	Recipient *string   `json:"recipient"`
-	First     time.Time `json:"first"`
-	Last      time.Time `json:"last"`
+	AdviceCode string    `json:"advice_code"`
+	Advice     string    `json:"advice"`
+	Reason     string    `json:"reason"`
+	Times      *int      `json:"times"`
+	Network    *string   `json:"network"`
+	From       *string   `json:"from"`
+	Recipient  *string   `json:"recipient"`
+	First      time.Time `json:"first"`
+	Last       time.Time `json:"last"`
 }
 
-func documentOfConnection(c connection) connectionDocument {
-	d := connectionDocument{State: c.State, LastConnection: nullable(c.At), Problems: documentsOf(c.Problems, documentOfRefusal)}
+func (req *request) documentOfConnection(c connection) connectionDocument {
+	d := connectionDocument{State: c.State, LastConnection: nullable(c.At), Problems: documentsOf(c.Problems, req.documentOfRefusal)}
 	if c.Sent != nil {
 		d.Message = &c.Sent.Mail
 	}
 	return d
 }
 
-func documentOfRefusal(r refusal) refusalDocument {
-	return refusalDocument{r.Code, r.Reason, nullable(r.Times), nullable(r.Network), nullable(r.From), nullable(r.Recipient), r.First, r.Last}
+func (req *request) documentOfRefusal(r refusal) refusalDocument {
+	return refusalDocument{
+		r.Key, req.OfRefusal(r, false).Advice(), r.Reason, nullable(r.Times), nullable(r.Network), nullable(r.From), nullable(r.Recipient),
+		r.Received, r.Updated,
+	}
 }

@@ -24,7 +24,6 @@ type userData struct {
 	Overlaps bool // the old password works as well
 	Sent     *store.Count
 	Refused  []refusal // newest first
-	Activity string    // address of what the user sent; empty if there is none
 }
 
 // Networks returns the networks that the user may log in from; empty means all.
@@ -70,18 +69,19 @@ func (req *request) readSent(d *userData) error {
 		return nil
 	}
 	now := time.Now()
-	stats, err := req.history().Statistics(req.ctx(), history.Last(sentDays, now, req.loc), d.User.Domain, d.User.Username)
-	if err != nil {
-		return err
+	if req.May(ViewStatistics) {
+		stats, err := req.history().Statistics(req.ctx(), history.Last(sentDays, now, req.loc), d.User.Domain, d.User.Username)
+		if err != nil {
+			return err
+		}
+		d.Sent = &stats.Total
 	}
-	d.Sent = &stats.Total
-	if d.Refused, err = req.refusals(d.User, now.AddDate(0, 0, -sentDays), 5); err != nil {
-		return err
+	if !req.May(ViewActivity) {
+		return nil
 	}
-	if to, ok := req.PartLink(Activity); ok {
-		d.Activity = to + query("username", d.User.Username)
-	}
-	return nil
+	list, err := req.refusals(d.User, now.AddDate(0, 0, -sentDays), 5)
+	d.Refused = list
+	return err
 }
 
 // Bounced returns how many recipients bounced.

@@ -128,15 +128,15 @@ func TestConnectionSaysWhatIsWrong(t *testing.T) {
 		want, advice string
 		code         string
 	}{
-		{login(relay.CauseNoTLS, 538), "Login without encryption from 203.0.113.x", "Switch encryption on", "no-tls"},
-		{login(relay.CauseWrongPassword, 535), "Wrong password from 203.0.113.x", "Copy the password", "wrong-password"},
-		{login(relay.CauseNetwork, 535), "Login from 203.0.113.x, which is not allowed", "reset the password", "network"},
-		{login(relay.CauseTooManyTries, 421), "Too many logins from 203.0.113.x", "wait a minute", "busy"},
-		{login(relay.CauseForeignIdentity, 535), "Login refused from 203.0.113.x", "the authorization identity is not the username", "login"},
+		{login(relay.CauseNoTLS, 538), "Login without encryption from 203.0.113.x", "Choose SSL/TLS or STARTTLS", "advice.no-tls"},
+		{login(relay.CauseWrongPassword, 535), "Wrong password from 203.0.113.x", "Copy the present one", "advice.password"},
+		{login(relay.CauseNetwork, 535), "Login from 203.0.113.x, which is not allowed", "reset the password", "advice.network"},
+		{login(relay.CauseTooManyTries, 421), "Too many logins from 203.0.113.x", "in a few minutes", "advice.logins"},
+		{login(relay.CauseForeignIdentity, 535), "Login refused from 203.0.113.x", "a second name beside the username", "advice.identity"},
 		{message(relay.FieldMailFrom, "x@other.example", "MAIL FROM: domain other.example is not allowed, this user sends from acme.example only"),
-			"Mail from x@other.example refused", "at acme.example only", "sender"},
-		{message(relay.FieldMailFrom, "x@acme.example", "the user is suspended: spam"), "is suspended", "spam", "suspended"},
-		{message(relay.FieldData, "x@acme.example", "the message holds a NUL byte"), "Mail refused", "NUL byte", "message"},
+			"Mail from x@other.example refused", "at acme.example only", "advice.sender-domain"},
+		{message(relay.FieldMailFrom, "x@acme.example", "the user is suspended: spam"), "Mail from x@acme.example refused", "550 the user is suspended: spam", "advice.suspended"},
+		{message(relay.FieldData, "x@acme.example", "the message holds a NUL byte"), "Mail from x@acme.example refused", "550 the message holds a NUL byte", "advice.content"},
 	} {
 		time.Sleep(2 * time.Millisecond) // the newest comes first
 		f.console.History.OnRelayEvent(test.event)
@@ -144,8 +144,8 @@ func TestConnectionSaysWhatIsWrong(t *testing.T) {
 		f.want(f.get(path), 200, test.want, test.advice, "gatepost-live-refused")
 		_, document := f.call(path, "", func(r *http.Request) { r.Method = http.MethodGet })
 		first := document["problems"].([]any)[0].(map[string]any)
-		if document["state"] != "refused" || first["code"] != test.code {
-			t.Errorf("got the state %v and the problem %v, want refused and %s", document["state"], first["code"], test.code)
+		if document["state"] != "refused" || first["advice_code"] != test.code {
+			t.Errorf("got the state %v and the problem %v, want refused and %s", document["state"], first["advice_code"], test.code)
 		}
 	}
 	f.want(f.get(userPath(u)), 200, "What was refused lately", "Refused before sending")
@@ -168,6 +168,27 @@ func TestOldPasswordStillUsed(t *testing.T) {
 		})
 		f.applyHistory()
 		f.want(f.get(userPath(u)+"/connection"), 200, want)
+	}
+	f.want(f.get(userPath(u)), 200, "Enter the new password in it.", "activity?username="+u.Username, "statistics?username="+u.Username, "state=rejected")
+}
+
+// A visitor who may see neither activity nor statistics sees none on the page of a user.
+func TestUserPageAsksMay(t *testing.T) {
+	f := newFixture(t)
+	f.keepHistory()
+	f.console.May = func(_ *http.Request, a console.Action) error {
+		if a == console.ViewActivity || a == console.ViewStatistics {
+			return errors.New("not for this visitor")
+		}
+		return nil
+	}
+	u, _ := f.user(f.acme, "acme.example", "shop")
+	page := f.get(userPath(u))
+	f.want(page, 200, "Settings for the tool")
+	for _, hidden := range []string{"Sent in the last 30 days", "activity?", "statistics?"} {
+		if strings.Contains(page.body, hidden) {
+			t.Errorf("got %q, want it only for visitors who may see it", hidden)
+		}
 	}
 }
 
