@@ -12,11 +12,11 @@ import (
 	"net/http"
 	"net/mail"
 	"strings"
-	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -131,49 +131,31 @@ func (req *request) testContent(from, to string) string {
 	return b.String()
 }
 
-// A step is something that happened to the test message.
-type step struct {
-	Text  string
-	Reply string // in the words of the server
-	At    time.Time
-	Next  time.Time // when it is tried again; zero if it is not
-
-	kind store.EventKind
-	host string
-}
-
 type sentData struct {
 	User  store.User
-	To    string
-	State string // as store.ActivityState has it; "unknown" before anything is known
-	Steps []step
 	Mail  string
+	Known bool              // something is known of the message
+	Copy  history.Recipient // if Known
 }
 
 // Live reports whether more will happen to the message.
-func (d sentData) Live() bool {
-	switch d.State {
-	case "unknown", "accepted", "pending", "deferred":
-		return true
-	}
-	return false
-}
+func (d sentData) Live() bool { return !d.Known || waits(d.Copy.State) }
 
 func (req *request) testSent() (response, error) {
 	u, err := req.userOfPath()
 	if err != nil {
 		return response{}, err
 	}
-	d := sentData{User: u, State: "unknown", Mail: req.pathValues["mail"]}
+	d := sentData{User: u, Mail: req.pathValues["mail"]}
 	if req.h.History != nil {
-		err = req.readSteps(&d)
+		err = req.readCopy(&d)
 	}
-	return response{template: "sent", title: req.T("test.title", u.Name), data: d, document: documentOfSent(d)}, err
+	return response{template: "sent", title: req.T("test.title", u.Name), data: d, document: req.documentOfSent(d)}, err
 }
 
-// readSteps reads what happened to the message. For a second or two after it was
+// readCopy reads what happened to the message. For a second or two after it was
 // accepted nothing is known.
-func (req *request) readSteps(d *sentData) error {
+func (req *request) readCopy(d *sentData) error {
 	page, err := req.history().Mail(req.ctx(), d.Mail, store.RecipientFilter{Limit: 1})
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -181,44 +163,11 @@ func (req *request) readSteps(d *sentData) error {
 	if err != nil || len(page.Recipients) == 0 {
 		return err
 	}
-	r := page.Recipients[0]
-	if r.Username != d.User.Username {
+	d.Known, d.Copy = true, page.Recipients[0]
+	if d.Copy.Username != d.User.Username {
 		return errNotFound
 	}
-	d.To, d.State = r.Recipient, r.State.String()
-	for _, e := range r.Events {
-		d.Steps = append(d.Steps, req.stepOf(e))
-	}
 	return nil
-}
-
-// stepOf returns an event in words.
-func (req *request) stepOf(e store.Event) step {
-	s := step{Reply: cmp.Or(e.Reply.String(), e.Reason), At: e.Time, Next: e.NextAttempt, kind: e.Kind, host: e.Reply.Host}
-	host := cmp.Or(e.Reply.Host, req.T("test.host"))
-	switch e.Kind {
-	case store.EventAccepted:
-		s.Text, s.Reply = req.T("test.accepted"), ""
-	case store.EventDelivered:
-		s.Text = req.T("test.delivered", host)
-	case store.EventDeferred:
-		s.Text = req.T("test.deferred", host)
-	case store.EventSoftBounced, store.EventHardBounced, store.EventLateSoftBounced, store.EventLateHardBounced:
-		s.Text = req.T("test.bounced", host)
-	case store.EventCanceled:
-		s.Text = req.T("test.canceled")
-	default:
-		s.Text = req.T("test.waiting")
-	}
-	return s
-}
-
-// Newest returns the last step.
-func (d sentData) Newest() *step {
-	if len(d.Steps) == 0 {
-		return nil
-	}
-	return &d.Steps[len(d.Steps)-1]
 }
 
 type testSentDocument struct {
@@ -226,21 +175,15 @@ type testSentDocument struct {
 }
 
 type testDocument struct {
-	ID    string         `json:"id"`
-	State string         `json:"state"`
-	Steps []stepDocument `json:"steps"`
+	ID     string          `json:"id"`
+	State  string          `json:"state"`
+	Events []eventDocument `json:"events"`
 }
 
-type stepDocument struct {
-	Kind  string     `json:"kind"`
-	Time  time.Time  `json:"time"`
-	Host  *string    `json:"host"`
-	Reply *string    `json:"reply"`
-	Next  *time.Time `json:"next_attempt"`
-}
-
-func documentOfSent(d sentData) testDocument {
-	return testDocument{d.Mail, d.State, documentsOf(d.Steps, func(s step) stepDocument {
-		return stepDocument{s.kind.String(), s.At, nullable(s.host), nullable(s.Reply), nullable(s.Next)}
-	})}
+func (req *request) documentOfSent(d sentData) testDocument {
+	state := "unknown"
+	if d.Known {
+		state = req.Pill(d.Copy.State).Name
+	}
+	return testDocument{d.Mail, state, documentsOf(d.Copy.Events, documentOfEvent)}
 }

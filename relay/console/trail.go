@@ -3,6 +3,7 @@ package console
 import (
 	"strings"
 
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -36,9 +37,19 @@ type trailEntry struct {
 	Says        string // the words of the server, or the reason
 }
 
-// Trail returns the events of a recipient. newest is the one that says what its state
-// is now.
-func (req *request) Trail(r shownRecipient) (list []trailEntry) {
+// A trail is the data of the template "trail".
+type trail struct {
+	*request
+	Entries []trailEntry
+	LeftOut int
+}
+
+// Trail returns what happened to a recipient.
+func (req *request) Trail(r history.Recipient) trail {
+	return trail{req, req.entries(r), r.LeftOut}
+}
+
+func (req *request) entries(r history.Recipient) (list []trailEntry) {
 	for i, e := range r.Events {
 		k := kinds[e.Kind]
 		entry := trailEntry{Event: e, Kind: k.kind, Shape: k.shape, Word: e.Kind.String(), Says: says(e.Reply, e.Reason)}

@@ -160,7 +160,7 @@ func TestTestMessage(t *testing.T) {
 	const status = `document.querySelector("#gatepost-test [role=status]")?.textContent`
 	shown := b.showPassword(p)
 	b.press("Send")
-	b.until(status + `?.includes("Delivered: 127.0.0.1 has taken the message")`)
+	b.until(status + `?.includes("Delivered. The recipient’s server has taken it.")`)
 	b.accessible("delivered")
 	b.shoot("test-1-delivered")
 	if got := b.text("#gatepost-password"); got != shown.password {
@@ -178,7 +178,7 @@ func TestTestMessage(t *testing.T) {
 	b.follow("Send a test message", "Test message of WordPress")
 	b.fill("Send a test message to", "nobody@elsewhere.example")
 	b.press("Send")
-	b.until(status + `?.includes("Not delivered: 127.0.0.1 refused the message")`)
+	b.until(status + `?.includes("Hard bounced. It cannot be delivered.") && document.querySelector("#gatepost-test").textContent.includes("550 5.1.1 No such user here")`)
 	b.accessible("bounced")
 	b.shoot("test-2-bounced")
 
