@@ -30,6 +30,11 @@ type Design struct {
 	// page with the logo and the title at the top.
 	Layout func(w io.Writer, r *http.Request, p Page) error
 
+	// NoTabs leaves out the links between the parts, for a Layout that has links of its
+	// own and marks that of Page.Part. False means that a page shows them if there are
+	// two parts or more.
+	NoTabs bool
+
 	// ContentSecurityPolicy returns the Content-Security-Policy header of a
 	// page, for a Layout that needs more than the default. The nonce is new for
 	// each request and is in Page.Nonce too. Nil means a policy that allows

@@ -90,7 +90,8 @@
 //
 // # Inside a page of your own
 //
-// Layout of [Design] puts the console into a page. The style sheet is below the
+// Layout of [Design] puts the console into a page. NoTabs leaves the links between the
+// parts to it. The style sheet is below the
 // class gatepost, and all classes, ids and data attributes begin with gatepost.
 // Rules of the page do not apply inside the console, except with !important, and
 // rules of the console do not apply outside it.

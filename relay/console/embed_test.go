@@ -2,6 +2,8 @@ package console_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -102,6 +104,25 @@ func TestTexts(t *testing.T) {
 	f.want(f.get("", header("Accept-Language", "ar")), 200, `dir="rtl"`)
 	f.want(f.get(""), 200, "<h1>Sites</h1>", "Add domain")
 	f.want(f.get("", french), 200, "<h1>Domaines</h1>")
+}
+
+// The links between the parts can be left to the Layout, which is told the part.
+func TestNoTabs(t *testing.T) {
+	f := newFixture(t)
+	f.complete()
+	f.want(f.get("webhooks"), 200, `<nav class="gatepost-tabs" aria-label="Sections">`)
+	f = newFixture(t)
+	f.complete()
+	f.console.Design.NoTabs = true
+	f.console.Design.Layout = func(w io.Writer, _ *http.Request, p console.Page) error {
+		_, err := fmt.Fprintf(w, "part=%s %s", p.Part, p.Body)
+		return err
+	}
+	page := f.get("webhooks")
+	f.want(page, 200, "part=webhooks ")
+	if strings.Contains(page.body, "gatepost-tabs") {
+		t.Errorf("got links between the parts with NoTabs, want none:\n%s", page.body)
+	}
 }
 
 // Language goes before Accept-Language.

@@ -56,8 +56,11 @@ type tab struct {
 }
 
 // Tabs returns the navigation between the parts that the visitor may see. A console
-// with one part has none.
+// with one part, or with NoTabs, has none.
 func (req *request) Tabs() []tab {
+	if req.site.design.NoTabs {
+		return nil
+	}
 	var tabs []tab
 	for _, p := range req.site.parts {
 		if to, ok := req.PartLink(p); ok {
