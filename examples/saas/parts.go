@@ -1,19 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
 	"database/sql"
-	"embed"
 	"errors"
-	"fmt"
-	"html/template"
 	"io"
-	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,10 +17,8 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
-	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/relay/smarthost"
-	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/sqlstore"
 )
 
@@ -132,55 +124,4 @@ func outbox(dir string) relay.ForwarderFunc {
 		}
 		return nil
 	}
-}
-
-//go:embed pages
-var files embed.FS
-
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"sum":  func(a, b int64) int64 { return a + b },
-	"rate": func(n, of int64) string { return fmt.Sprintf("%.1f%%", history.Rate(n, of)) },
-}).ParseFS(files, "pages/*.html"))
-
-// A view is what the templates show.
-type view struct {
-	Title      template.HTML
-	Page       string   // the name of the template
-	Session    *session // nil on the page to sign in
-	Usage      *usage   // nil if it is not known
-	Notice     notice
-	Data       any
-	Head, Body template.HTML // of the page, for the layout
-}
-
-// fail shows that there is no such page, or logs an error that is not the customer's.
-func (p *product) fail(w http.ResponseWriter, s *session, err error) {
-	if errors.Is(err, store.ErrNotFound) {
-		p.show(w, http.StatusNotFound, "error", view{Title: "Not found", Session: s, Data: "There is nothing here. It may have been removed, or it is too old."})
-		return
-	}
-	slog.Error("saas: a page failed", "error", err)
-	p.show(w, http.StatusInternalServerError, "error", view{Title: "That did not work", Session: s, Data: "Please try again in a minute."})
-}
-
-// show writes a page. Nothing but the style sheet may be loaded, and no site may put
-// the page into a frame.
-func (p *product) show(w http.ResponseWriter, status int, name string, v view) {
-	v.Page = name
-	var body, page bytes.Buffer
-	err := templates.ExecuteTemplate(&body, name+".html", v)
-	v.Body = template.HTML(body.String())
-	if err = errors.Join(err, templates.ExecuteTemplate(&page, "layout.html", v)); err != nil {
-		slog.Error("saas: a template failed", "error", err)
-		http.Error(w, "That did not work.", http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	page.WriteTo(w)
 }

@@ -83,7 +83,7 @@ func startSaas(t *testing.T, database string) *saas {
 		}
 	})
 	pages, signIn := regexp.MustCompile(`pages are at (\S+)/`), regexp.MustCompile(`Sign in as (\w+) with the password (\w+)`)
-	for lines := bufio.NewScanner(out); len(s.passwords) < 2; {
+	for lines := bufio.NewScanner(out); len(s.passwords) < 3; {
 		if !lines.Scan() {
 			t.Fatal("the program ends without its passwords")
 		}
@@ -182,14 +182,14 @@ func (a account) submit(from, to, subject string) error {
 	return w.Close()
 }
 
-// signIn signs a customer in.
-func (b *tab) signIn(s *saas, customer string) {
+// signIn signs a customer or an operator in.
+func (b *tab) signIn(s *saas, account, heading string) {
 	b.Helper()
 	b.goTo(s.url + "/")
 	b.heading("Sign in")
-	b.fill("Customer", customer)
-	b.fill("Password", s.passwords[customer])
-	b.follow("Sign in", "Activity")
+	b.fill("Account", account)
+	b.fill("Password", s.passwords[account])
+	b.follow("Sign in", heading)
 }
 
 // eventually loads a page again until a JavaScript expression is true.
@@ -220,39 +220,18 @@ func testSaas(t *testing.T, l look, database string) {
 		t.Helper()
 		if services.Long() {
 			b.accessible(screen)
-			b.shoot(fmt.Sprintf("saas-%d-%s", l.width, screen))
 		}
+		b.shoot(fmt.Sprintf("saas-%d-%s", l.width, screen))
 	}
 	b.goTo(s.url + "/")
 	b.heading("Sign in")
 	see("1-sign-in")
-	b.signIn(s, "acme")
+	b.signIn(s, "acme", "Activity")
 	see("2-empty")
-
-	b.follow("SMTP users", "Domains")
-	b.fill("Add a domain", "acme.example")
-	b.follow("Add domain", "acme.example")
-	b.follow("Add a user", "Add a user")
-	b.fill("Name", "Web shop")
-	b.follow("Save", "Set up Web shop")
-	see("3-password")
-	tool := b.account()
-
-	b.goTo(s.url + "/webhook")
-	b.fill("Address of your server", hooks.URL+"/mail")
-	b.press("Save")
-	b.until(`document.querySelector(".notice code")`)
-	see("4-webhook")
-	hooks.setSecret(b.text(".notice code"))
-	b.goTo(s.url + "/webhook")
-	if eval[bool](b, `document.body.textContent.includes("whsec_")`) {
-		t.Error("the secret is shown a second time")
-	}
-	b.press("Send a test event")
-	b.until(`document.querySelector(".notice")?.textContent.includes("your server answered 200")`)
-
+	tool := b.setUp(see)
+	b.receive(s, hooks, see)
 	b.tryMail(s, tool, see)
-	b.seeStatistics(s, see)
+	b.seeStatistics(see)
 	b.suppression(s, tool, see)
 	want := []string{
 		"webhook.test", "message.accepted bob@example.com", "message.delivered bob@example.com",
@@ -261,7 +240,49 @@ func testSaas(t *testing.T, l look, database string) {
 	if got, ok := hooks.wait(want...); !ok {
 		t.Errorf("the customer's server got %q, want at least %q", got, want)
 	}
-	b.asOther(s)
+	b.asOthers(s, see)
+}
+
+// setUp adds a domain, finds its DNS records, adds an SMTP user, and sends a test message
+// to the address that is proposed.
+func (b *tab) setUp(see func(string)) account {
+	b.Helper()
+	b.follow("Domains", "Domains")
+	b.fill("Add a domain", "acme.example")
+	b.follow("Add domain", "acme.example")
+	records := readRecords(b)
+	if !slices.ContainsFunc(records, func(r published) bool {
+		return strings.HasSuffix(r.name, "._domainkey.acme.example") && strings.HasPrefix(r.value, "v=DKIM1; ")
+	}) {
+		b.Errorf("the page of the domain has the records %v, want one for DKIM", records)
+	}
+	see("3-domain")
+	b.follow("Add a user", "Add a user")
+	b.fill("Name", "Web shop")
+	b.follow("Save", "Set up Web shop")
+	tool := b.account()
+	b.press("Send")
+	b.until(`document.querySelector("#gatepost-test [role=status]")?.textContent.includes("Delivered: 127.0.0.1 has taken the message")`)
+	see("4-password")
+	return tool
+}
+
+// receive adds a webhook and sends it a test.
+func (b *tab) receive(s *saas, hooks *receiver, see func(string)) {
+	b.Helper()
+	b.goTo(s.url + "/mail/webhooks")
+	b.follow("Add webhook", "Add a webhook")
+	b.fill("Address of your program", hooks.URL+"/mail")
+	b.follow("Add webhook", "The webhook’s secret")
+	see("5-secret")
+	hooks.setSecret(b.storeSecret())
+	b.follow("Done", b.host(hooks)+" On")
+	if eval[bool](b, `document.body.textContent.includes("whsec_")`) {
+		b.Error("the secret is shown a second time")
+	}
+	b.press("Send a test event")
+	b.until(`document.querySelector(".gatepost-tested")?.textContent.includes("The test worked")`)
+	see("6-webhook")
 }
 
 // tryMail sends three messages: one is delivered, one bounces and one is refused. It
@@ -277,80 +298,100 @@ func (b *tab) tryMail(s *saas, tool account, see func(string)) {
 	if err := tool.submit("shop@birch.example", "bob@example.com", ""); err == nil || !strings.HasPrefix(err.Error(), "550 ") {
 		b.Errorf("mail from another domain: got %v, want 550", err)
 	}
-	states := `["rejected", "hard bounced", "delivered"].every(s => [...document.querySelectorAll(".pill")].some(e => e.textContent === s))`
-	b.eventually(s.url+"/activity", states)
-	see("5-activity")
-	if got := b.text("main"); !strings.Contains(got, "Your <b>order</b>") || !strings.Contains(got, "CET") && !strings.Contains(got, "CEST") {
-		b.Errorf("the page lacks the subject or times in the customer's zone:\n%s", got)
+	b.eventually(s.url+"/mail/activity", `["Refused", "Hard bounced", "Delivered"].every(s => [...document.querySelectorAll(".gatepost-activities .gatepost-pill")].some(e => e.textContent.trim() === s))
+		&& document.body.textContent.includes("3 of 10,000 recipients this month")`)
+	see("7-activity")
+	if got := b.text("main"); !strings.Contains(got, "Your <b>order</b>") || !strings.Contains(got, "Times are in Europe/Paris.") {
+		b.Errorf("the page lacks the subject or the customer's time zone:\n%s", got)
 	}
-	b.goTo(s.url + "/activity?state=hard+bounced&q=UNKNOWN")
-	if n := eval[int](b, `document.querySelectorAll(".activities li").length`); n != 1 {
+	if got := b.text("header [aria-current]"); got != "Activity" {
+		b.Errorf("the navigation marks %q, want Activity", got)
+	}
+	b.goTo(s.url + "/mail/activity?state=hard_bounced&search=UNKNOWN")
+	if n := eval[int](b, `document.querySelectorAll(".gatepost-activities tbody tr").length`); n != 1 {
 		b.Errorf("the filter finds %d, want 1", n)
 	}
 	b.follow("unknown@example.com", "Your <b>order</b>")
-	see("6-message")
-	trail := b.text(".trail")
-	for _, want := range []string{"accepted", "hard bounced, attempt 1", "replied: 550 5.1.1 No such user"} {
-		if !strings.Contains(strings.ToLower(trail), strings.ToLower(want)) {
+	see("8-message")
+	trail := b.text(".gatepost-trail")
+	for _, want := range []string{"Accepted", "127.0.0.1", "550 5.1.1 No such user"} {
+		if !strings.Contains(trail, want) {
 			b.Errorf("the trail lacks %q:\n%s", want, trail)
 		}
 	}
 }
 
-func (b *tab) seeStatistics(s *saas, see func(string)) {
+func (b *tab) seeStatistics(see func(string)) {
 	b.Helper()
-	b.goTo(s.url + "/activity")
 	b.follow("Statistics", "Statistics")
-	see("7-statistics")
-	rows := eval[[]string](b, `[...document.querySelector("table").tBodies[0].rows].map(r => r.cells[0].textContent + " " + r.cells[1].textContent)`)
-	want := []string{"Accepted 2", "Delivered 1", "Soft bounced 0", "Hard bounced 1", "Canceled 0", "Rejected 1"}
+	see("9-statistics")
+	rows := b.indicators()
+	want := []string{"Recipients 3", "Delivered 2", "Soft bounced 0", "Hard bounced 1", "Refused 1"}
 	if !slices.Equal(rows, want) {
 		b.Errorf("the statistics are %q, want %q", rows, want)
 	}
+}
+
+// indicators returns the counts on the page of statistics.
+func (b *tab) indicators() []string {
+	b.Helper()
+	return eval[[]string](b, `[...document.querySelectorAll(".gatepost-indicators > div")].map(d =>
+		d.querySelector("dt").textContent.trim() + " " + (d.querySelector(".gatepost-quiet") ?? d.querySelector(".gatepost-figure")).textContent.replace(/[()]/g, ""))`)
 }
 
 // suppression finds the address that bounced on the list, finds that mail to it is refused, removes
 // it, and adds another.
 func (b *tab) suppression(s *saas, tool account, see func(string)) {
 	b.Helper()
-	const address = `[...document.querySelectorAll(".suppressions b")].some(e => e.textContent === `
-	b.eventually(s.url+"/suppressions", address+`"unknown@example.com")`)
-	see("8-suppressions")
+	b.eventually(s.url+"/mail/suppressions", `document.querySelector(".gatepost-suppressions")?.textContent.includes("unknown@example.com")`)
+	see("10-suppressions")
 	if err := tool.submit("shop@acme.example", "unknown@example.com", "Again"); err == nil || !strings.HasPrefix(err.Error(), "550 ") || !strings.Contains(err.Error(), "5.1.1 RCPT TO") {
 		b.Errorf("mail to an address on the list: got %v, want 550 5.1.1", err)
 	}
-	b.press("Remove")
-	b.until(`document.querySelector(".empty") && document.querySelector(".notice")`)
+	b.follow("unknown@example.com", "unknown@example.com")
+	b.follow("Remove from the list", "Suppression list")
+	b.press("Add an address")
 	b.fill("Address", "Carol@Example.net")
-	b.fill("Reason (senders see it)", "asked by phone")
-	b.press("Add")
-	b.until(address + `"carol@example.net")`)
+	b.fill("Reason", "asked by phone")
+	b.follow("Add to the list", "carol@example.net")
 	if err := tool.submit("shop@acme.example", "carol@example.net", "Hello"); err == nil || !strings.Contains(err.Error(), "asked by phone") {
 		b.Errorf("mail to an address that a person added: got %v, want the reason", err)
 	}
 }
 
-// asOther looks at everything as the other customer, who has nothing.
-func (b *tab) asOther(s *saas) {
+// asOthers looks at everything as the other customer, who has nothing, and at the queue as
+// an operator.
+func (b *tab) asOthers(s *saas, see func(string)) {
 	b.Helper()
-	b.goTo(s.url + "/activity?q=unknown")
-	message := eval[string](b, `document.querySelector(".activities a").href`)
+	b.goTo(s.url + "/mail/activity?search=unknown&state=hard_bounced")
+	message := eval[string](b, `document.querySelector(".gatepost-activities a").href`)
 	b.follow("Sign out", "Sign in")
 	b.goTo(message)
 	b.heading("Sign in")
-	b.signIn(s, "birch")
+	b.signIn(s, "birch", "Activity")
 	b.goTo(message)
 	b.heading("Not found")
+	b.goTo(s.url + "/operator/")
+	b.heading("No access")
 	for path, want := range map[string]string{
-		"/activity": "No mail yet.", "/suppressions": "No address is suppressed.", "/domains": "There are no domains yet.", "/users/": "There are no domains yet.", "/webhook": "Saving makes a new secret.", "/statistics?days=1": "Accepted",
+		"activity": "No mail yet.", "suppressions": "No address is on the list.", "": "There are no domains yet.", "webhooks": "There are no webhooks yet.",
+		"quota": "0 of 10,000 recipients this month",
 	} {
-		b.goTo(s.url + path)
+		b.goTo(s.url + "/mail/" + path)
 		if got := b.text("main"); !strings.Contains(got, want) || strings.Contains(got, "acme.example") || strings.Contains(got, "https://127") {
-			b.Errorf("the other customer sees on %s, want %q:\n%s", path, want, got)
+			b.Errorf("the other customer sees on %q, want %q:\n%s", path, want, got)
 		}
 	}
-	b.goTo(s.url + "/statistics")
-	if total := eval[int](b, `[...document.querySelectorAll("td")].reduce((sum, e) => sum + (parseFloat(e.textContent) || 0), 0)`); total != 0 {
-		b.Errorf("the other customer's statistics add up to %d, want 0", total)
+	b.goTo(s.url + "/mail/statistics")
+	for _, row := range b.indicators() {
+		if !strings.HasSuffix(row, " 0") {
+			b.Errorf("the other customer has the statistics %q, want 0", row)
+		}
 	}
+	b.follow("Sign out", "Sign in")
+	b.signIn(s, "operator", "Overview")
+	see("11-operator")
+	b.goTo(strings.ReplaceAll(message[:strings.IndexAny(message+"?", "?")], "/mail/activity/", "/operator/messages/"))
+	b.until(`document.body.textContent.includes("unknown@example.com")`)
+	b.follow("Queue", "Queue")
 }
