@@ -6,8 +6,8 @@
 //     process, on SQLite or PostgreSQL.
 //   - quickstart is a relay to try: it makes a certificate and a user, and prints a
 //     command that sends. With -upstream it queues mail across outages.
-//   - saas is a small product: two customers sign in, manage SMTP users, and see what
-//     became of their mail, with statistics, a webhook and a suppression list.
+//   - saas is a small product that embeds every part of the console: two customers sign
+//     in and manage all of their mail, and an operator sees the queue.
 //   - production takes its settings from the environment, uses PostgreSQL, and
 //     renews its certificate without a restart.
 //   - mta is a whole sending server on one machine: SQLite, DKIM signatures,
