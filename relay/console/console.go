@@ -51,6 +51,15 @@ type Handler struct {
 	// that there are no parts Activity and Statistics.
 	History *history.History
 
+	// Queue is the queue of the relay, or one with the same Spool. With it visitors can
+	// have mail of their tenant tried at once, and take it out of the queue. Nil means
+	// that they cannot.
+	Queue *queue.Queue
+
+	// Visitor returns the name of the visitor, for what the queue records of such an
+	// action. Nil or an empty name means "customer".
+	Visitor func(*http.Request) string
+
 	// Suppressions, if set, is the relay's list of addresses that each tenant does not
 	// send to. The console has screens for it then.
 	Suppressions *suppress.List
@@ -58,6 +67,7 @@ type Handler struct {
 	// Webhooks, if set, keeps the endpoints to which events of each tenant are sent.
 	// The console has screens for them then.
 	Webhooks *webhook.Manager
+
 	// Limits, if set, has what is used of the limits of the tenant and its users. Each
 	// page shows a bar for each limit then.
 	Limits *limits.Limiter
@@ -95,15 +105,6 @@ type Handler struct {
 	// OnChange, if set, is told of each change that a visitor has made, before the
 	// response is sent. The request says who the visitor is.
 	OnChange func(*http.Request, Change)
-
-	// Queue is the queue of the relay, or one with the same Spool. With it visitors can
-	// have mail of their tenant tried at once, and take it out of the queue. Nil means
-	// that they cannot.
-	Queue *queue.Queue
-
-	// Visitor returns the name of the visitor, for what the queue records of such an
-	// action. Nil or an empty name means "customer".
-	Visitor func(*http.Request) string
 
 	// Tools adds settings for tools to the page that shows a password, and changes the
 	// built-in ones. Its files have names such as myshop.txt and the form of those in
@@ -145,6 +146,9 @@ func (h *Handler) prepare() {
 	parts, err := h.chosen()
 	h.site.err = errors.Join(h.site.err, err)
 	h.site.choose(parts, h.routes())
+	if len(parts) > 1 {
+		h.site.product = "product.all"
+	}
 	h.site.prepare("gatepost console", h.TrustedOrigins)
 	h.tools, err = loadTools(h.Tools)
 	h.site.err = errors.Join(h.site.err, err)
