@@ -97,6 +97,16 @@ func (d *desk) do(method, path string, form url.Values, changes ...as) response 
 	return response{w, w.Body.String()}
 }
 
+// post sends a JSON object.
+func (d *desk) post(path, body string) response {
+	d.Helper()
+	r := httptest.NewRequest("POST", "https://product.example/ops/"+path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	d.handler.ServeHTTP(w, r)
+	return response{w, w.Body.String()}
+}
+
 // shows checks the status and parts of a page.
 func (d *desk) shows(r response, status int, parts ...string) {
 	d.Helper()
@@ -138,9 +148,11 @@ func TestOperatorPages(t *testing.T) {
 	for _, path := range []string{"deliveries/m9.00000", "deliveries/m4", "deliveries/m4.00001", "messages/nothing", "messages/%00", "deliveries/%ff.0", "nothing"} {
 		d.shows(d.do("GET", path, nil), 404, `href="./`, "Overview")
 	}
-	for _, path := range []string{"deliveries?tenant=%ff%00", "queue?destination=%ff&after=x", "search?search=%00%ff", "queue?after=3:one", "deliveries?state=none"} {
-		d.shows(d.do("GET", path, nil, french), map[bool]int{true: 303, false: 200}[strings.HasPrefix(path, "search")])
+	for _, path := range []string{"deliveries?tenant=%ff%00", "queue?destination=%ff&after=x", "deliveries?state=none"} {
+		d.shows(d.do("GET", path, nil, french), 422)
 	}
+	d.shows(d.do("GET", "search?search=%00%ff", nil, french), 303)
+	d.shows(d.do("GET", "queue?after=3:one", nil, french), 200)
 }
 
 // A user, a domain of two tenants and a message that was delivered are found.
@@ -192,6 +204,32 @@ func TestOperatorChanges(t *testing.T) {
 	if got := len(d.changes); got != 5 || d.changes[0] != (console.Change{Action: console.HoldQueue, Tenant: "acme", Object: "hold 2"}) {
 		t.Errorf("OnChange was told of %+v", d.changes)
 	}
+}
+
+// A field that is not understood is an error: without it, more would be selected.
+func TestOperatorRefusesFields(t *testing.T) {
+	d := newDesk(t)
+	long := strings.Repeat("x", 256)
+	for _, test := range []struct{ field, value string }{
+		{"state", "Held"}, {"state", `held\u0000`}, {"to", "any"}, {"said", long}, {"said", `451\u0000`}, {"message", long}, {"username", long},
+		{"recipient", long}, {"destination", long}, {"after", long}, {"tenant", "acme" + long}, {"delivery", "m1.00000" + long},
+	} {
+		body := `{"do":"cancel","tenant":"acme","` + test.field + `":"` + test.value + `"}`
+		r := d.post("change", body)
+		var problem struct{ Code, Field string }
+		if err := json.Unmarshal([]byte(r.body), &problem); err != nil || r.Code != 422 || problem.Code != "invalid" || problem.Field != test.field {
+			t.Errorf("%s: got status %d and %+v, want 422, invalid and %s", body, r.Code, problem, test.field)
+		}
+	}
+	for i := range 6 {
+		if id := fmt.Sprintf("m%d", i); d.state(id) != "waits" {
+			t.Errorf("%s: got %s, want it to wait", id, d.state(id))
+		}
+	}
+	for _, path := range []string{"deliveries?state=Held", "change?do=cancel&tenant=acme&state=Held", "queue?to=any", "pause?to=any&tenant=acme"} {
+		d.shows(d.do("GET", path, nil), 422)
+	}
+	d.shows(d.post("change", `{"do":"cancel","tenant":"acme","state":"","to":""}`), 200, `"done":3`)
 }
 
 // A destination and a tenant are paused with a reason, and resumed.

@@ -56,22 +56,28 @@ func (req *request) selection(v url.Values) (s selection, err error) {
 	if !req.May(action) {
 		return s, errNotAllowed
 	}
-	if key := cleaned(v.Get("delivery")); key != "" {
+	var key string
+	if err := req.fields(v, map[string]*string{"delivery": &key, "after": &s.queue.After}); err != nil {
+		return s, err
+	}
+	if key != "" {
 		l, err := req.deliveryOf(key)
 		if err != nil {
 			return s, err
 		}
 		s.one = &l
+		s.queue.After = ""
 		s.queue.Filter = store.Filter{Mail: l.Delivery.Mail}
 		s.fields, s.back = []string{"do", s.do, "delivery", key}, "deliveries/"+key
 		return s, nil
 	}
-	s.queue.Filter = req.filter(v)
+	if s.queue.Filter, err = req.filter(v); err != nil {
+		return s, err
+	}
 	s.queue.All = v.Get("all") == "true"
 	if s.queue.Filter == (store.Filter{}) && !s.queue.All {
 		return s, &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: "all", args: []string{req.T("op.reason.all")}}
 	}
-	s.queue.After = cleaned(v.Get("after"))
 	fields := fieldsOf(s.queue.Filter)
 	s.back = "deliveries" + query(fields...)
 	s.fields = append([]string{"do", s.do}, fields...)
@@ -229,7 +235,10 @@ type pauseData struct {
 
 // pauseTarget returns what is to be paused or resumed: a tenant, or else a destination.
 func (req *request) pauseTarget(v url.Values) (store.Filter, error) {
-	f := req.which(v)
+	f, err := req.which(v)
+	if err != nil {
+		return f, err
+	}
 	switch {
 	case f.Tenant != "" && toDestination(f), f.Tenant == "" && !toDestination(f):
 		return f, &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: "tenant", args: []string{req.T("op.reason.pause")}}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,20 +47,54 @@ func cleaned(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), 255)], "")
 }
 
+// maxField is how many bytes a field of a filter may have.
+const maxField = 255
+
+// fields copies fields of v into the texts of pairs. A text that the store cannot take
+// is an error: without a part of it, the filter would select more.
+func (req *request) fields(v url.Values, pairs map[string]*string) error {
+	for _, name := range slices.Sorted(maps.Keys(pairs)) {
+		text := strings.TrimSpace(v.Get(name))
+		if len(text) > maxField || text != cleaned(text) {
+			return req.invalid(name, req.T("op.reason.text", strconv.Itoa(maxField)))
+		}
+		*pairs[name] = text
+	}
+	return nil
+}
+
 // which returns the tenant and the destination that were asked for. A field "to" with
 // the value "all" asks for the destination without a name.
-func (req *request) which(v url.Values) store.Filter {
-	f := store.Filter{Tenant: store.TenantID(cleaned(v.Get("tenant"))), Destination: cleaned(v.Get("destination"))}
-	f.ToDestination = f.Destination != "" || v.Get("to") == "all"
-	return f
+func (req *request) which(v url.Values) (f store.Filter, err error) {
+	var tenant, to string
+	if err := req.fields(v, map[string]*string{"tenant": &tenant, "destination": &f.Destination, "to": &to}); err != nil {
+		return f, err
+	}
+	if to != "" && to != "all" {
+		return f, req.invalid("to", req.T("op.reason.to"))
+	}
+	f.Tenant, f.ToDestination = store.TenantID(tenant), f.Destination != "" || to == "all"
+	return f, nil
 }
 
 // filter returns the deliveries that were asked for. A username gives the tenant, and a
 // recipient the destination, so that less is read.
-func (req *request) filter(v url.Values) store.Filter {
-	f := req.which(v)
-	f.Mail, f.Username, f.Recipient, f.Reason = cleaned(v.Get("message")), cleaned(v.Get("username")), cleaned(v.Get("recipient")), cleaned(v.Get("said"))
-	f.State = deliveryStates[v.Get("state")]
+func (req *request) filter(v url.Values) (store.Filter, error) {
+	f, err := req.which(v)
+	if err != nil {
+		return f, err
+	}
+	var state string
+	err = req.fields(v, map[string]*string{
+		"message": &f.Mail, "username": &f.Username, "recipient": &f.Recipient, "said": &f.Reason, "state": &state,
+	})
+	if err != nil {
+		return f, err
+	}
+	var known bool
+	if f.State, known = deliveryStates[state]; !known && state != "" {
+		return f, req.invalid("state", req.T("op.reason.state"))
+	}
 	if f.Username != "" && f.Tenant == "" && req.op.Credentials != nil {
 		if u, err := req.op.Credentials.FindUser(req.ctx(), f.Username); err == nil {
 			f.Tenant = u.Tenant
@@ -67,7 +103,7 @@ func (req *request) filter(v url.Values) store.Filter {
 	if q := req.op.Queue; f.Recipient != "" && !f.ToDestination && q.Destination != nil {
 		f.Destination, f.ToDestination = q.Destination(f.Recipient), true
 	}
-	return f
+	return f, nil
 }
 
 // Fields returns the fields of a filter by their names, for hidden inputs and links.
@@ -102,7 +138,10 @@ func (req *request) deliveries() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	f := req.filter(req.r.URL.Query())
+	f, err := req.filter(req.r.URL.Query())
+	if err != nil {
+		return response{}, err
+	}
 	list, err := req.look(f, page)
 	if err != nil {
 		return response{}, err

@@ -149,7 +149,10 @@ func (req *request) lanes() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	f := req.which(req.r.URL.Query())
+	f, err := req.which(req.r.URL.Query())
+	if err != nil {
+		return response{}, err
+	}
 	list, counted, err := req.backlogs()
 	if err != nil {
 		return response{}, err
