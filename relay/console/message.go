@@ -197,7 +197,11 @@ func (req *request) ownMail() (s queue.Selection, err error) {
 	if _, err := req.h.History.Tenant(req.tenantID).Mail(req.ctx(), id, store.RecipientFilter{Limit: 1}); err != nil {
 		return s, err
 	}
-	s.Filter = store.Filter{Mail: id, Tenant: req.tenantID, Recipient: cleanText(req.inputs.Get("recipient"))}
+	recipient := req.inputs.Get("recipient")
+	if clean := cleanText(recipient); clean != recipient || clean == "" && req.inputs.Has("recipient") {
+		return s, req.invalid("recipient", req.T("reason.recipient")) // an empty one would select all
+	}
+	s.Filter = store.Filter{Mail: id, Tenant: req.tenantID, Recipient: recipient}
 	return s, nil
 }
 

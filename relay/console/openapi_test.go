@@ -272,3 +272,51 @@ func TestOpenAPIHasEveryRoute(t *testing.T) {
 	r := f.get("openapi.json")
 	f.want(r, 200, `"openapi": "3.1.0"`)
 }
+
+// A request that deletes, ends or selects something refuses a member that it does not
+// have, and names it. openapi.json says which do.
+func TestUnknownMember(t *testing.T) {
+	f := newFixture(t)
+	f.complete()
+	d := newDesk(t)
+	for _, path := range console.RoutePaths(f.console) {
+		f.strict(loadAPI(t, f.console), path, func(body string) response {
+			return f.send("POST", path[1:], "application/json", strings.NewReader(body), program)
+		})
+	}
+	for _, path := range []string{"/change", "/pause", "/resume"} {
+		f.strict(loadAPI(t, d.op), path, func(body string) response { return d.post(path[1:], body) })
+	}
+}
+
+// strict checks a POST to a path.
+func (f *fixture) strict(a api, path string, post func(body string) response) {
+	f.Helper()
+	if a.Paths[path]["post"] == nil {
+		return
+	}
+	var o struct {
+		RequestBody *struct {
+			Content map[string]struct{ Schema *schema }
+		}
+		Responses map[string]struct{ Description string }
+	}
+	if err := json.Unmarshal(a.Paths[path]["post"], &o); err != nil {
+		f.Fatal(err)
+	}
+	last := path[strings.LastIndex(path, "/")+1:]
+	want := !slices.Contains([]string{"", "suppressions", "add", "rename", "test", "check", "on", "off"}, last) && path != "/webhooks/{webhook}/change"
+	if o.RequestBody != nil {
+		allowed := o.RequestBody.Content["application/json"].Schema.AdditionalProperties
+		if got := allowed != nil && !*allowed; got != want {
+			f.Errorf("POST %s: additionalProperties is false: got %v, want %v", path, got, want)
+		}
+	}
+	if got := strings.Contains(o.Responses["400"].Description, "unknown-member"); got != want {
+		f.Errorf("POST %s: openapi.json has the problem unknown-member: got %v, want %v", path, got, want)
+	}
+	r := post(`{"recipients":"a@example.com"}`)
+	if got := r.Code == 400 && strings.Contains(r.body, `"code":"unknown-member"`) && strings.Contains(r.body, `"field":"recipients"`); got != want {
+		f.Errorf("POST %s: got status %d and %s, want unknown-member: %v", path, r.Code, r.body, want)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -92,7 +94,7 @@ func (req *request) answer(rt *route) (response, error) {
 	if !req.May(rt.postAction()) {
 		return response{}, errNotAllowed
 	}
-	if err := req.readInputs(rt.inputs); err != nil {
+	if err := req.readInputs(rt); err != nil {
 		return response{}, err
 	}
 	return rt.post(req)
@@ -105,7 +107,7 @@ const maxBody = 64 << 10
 
 // readInputs reads the fields of a form, or the members of a JSON object. An
 // empty body has none, whatever its type.
-func (req *request) readInputs(described []input) error {
+func (req *request) readInputs(rt *route) error {
 	req.inputs = make(url.Values)
 	body, err := io.ReadAll(http.MaxBytesReader(req.w, req.r.Body, maxBody))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
@@ -119,7 +121,7 @@ func (req *request) readInputs(described []input) error {
 	}
 	switch mediaType := contentType(req.r.Header); {
 	case req.asJSON && mediaType == "application/json":
-		return req.readJSON(body, described)
+		return req.readJSON(body, rt)
 	case !req.asJSON && mediaType == "application/x-www-form-urlencoded":
 		form, err := url.ParseQuery(string(body))
 		if err != nil {
@@ -131,13 +133,20 @@ func (req *request) readInputs(described []input) error {
 	return errMediaType
 }
 
-// readJSON reads the members that the route describes and ignores others.
-func (req *request) readJSON(body []byte, described []input) error {
+// readJSON reads the members that the route describes. It ignores another member, or
+// refuses it if the route is strict.
+func (req *request) readJSON(body []byte, rt *route) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		return errMalformed
 	}
-	for _, in := range described {
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if rt.strict() && !slices.ContainsFunc(rt.inputs, func(in input) bool { return in.name == name }) {
+			shown := mailtext.OneLineUTF8(name, 64)
+			return &problem{code: "unknown-member", status: http.StatusBadRequest, field: shown, args: []string{shown}}
+		}
+	}
+	for _, in := range rt.inputs {
 		raw, ok := members[in.name]
 		if !ok {
 			continue

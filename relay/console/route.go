@@ -40,6 +40,17 @@ func (rt *route) postAction() Action {
 	return rt.action
 }
 
+// strictActions are the actions of which a POST refuses members that it does not have.
+// It deletes, ends or selects something: with a typo in recipient, a request to cancel
+// one recipient would cancel all.
+var strictActions = []Action{
+	RetryMail, CancelMail, DeleteDomain, ChangeKey, DeleteUser, ResetPassword, SuspendUser, RemoveSuppression, RotateWebhook, DeleteWebhook,
+	ViewQueue, PauseQueue,
+}
+
+// strict reports whether a POST refuses members that it does not have.
+func (rt *route) strict() bool { return slices.Contains(strictActions, rt.postAction()) }
+
 // An input is a member of a JSON object that a route reads.
 type input struct {
 	name string
