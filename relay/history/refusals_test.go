@@ -142,6 +142,16 @@ func TestLoginRefused(t *testing.T) {
 	}
 }
 
+// A login of a program of the product has no address, so its reason names no network.
+func TestLoginRefusedWithoutAddress(t *testing.T) {
+	h, client := &History{Store: new(memory.Store)}, shop
+	client.Remote = netip.Addr{}
+	h.OnRelayEvent(&relay.LoginRefused{Client: client, Cause: relay.CauseWrongPassword, Code: 535})
+	if list := activities(t, h, store.ActivityFilter{}); len(list) != 1 || list[0].Reason != "wrong password" {
+		t.Errorf("got %+v, want one activity with the reason \"wrong password\"", list)
+	}
+}
+
 // A store may refuse texts that are too long. A function of the product that gives such
 // a reason does not keep the refusals of others from being recorded.
 func TestLongTexts(t *testing.T) {
