@@ -105,36 +105,36 @@ func startIn(t *testing.T, h host, dark bool, extra string, set ...func(*relayte
 		SMTPHost:     "localhost",
 		PortSTARTTLS: portOf(t, r.Addr),
 		PortTLS:      portOf(t, r.AddrTLS),
-		Design: console.Design{Layout: func(w io.Writer, r *http.Request, p console.Page) error {
-			_, err := fmt.Fprintf(w, `<!doctype html><html lang="%s" %s><head><meta charset="utf-8"><title>%s</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/host.css">%s</head>
-<body><nav><a href="/">Home</a> <a href="#menu">Menu</a> <a href="mailto:help@product.example">Help</a>
-<a href="/manual" target="_blank">Manual</a></nav><div id="menu" class="toast">The page's own</div>
-<main id="content" class="%s">%s</main></body></html>`, p.Language, h.html(dark), p.Title, p.Head, h.classes, p.Body)
-			return err
-		}},
+		Design:       console.Design{Layout: h.layout(t, dark, extra)},
 	}
 	for _, f := range set {
 		f(r, handler)
 	}
-	style := h.style(t) + extra
-	mux := http.NewServeMux()
-	mux.Handle("/admin/smtp/", http.StripPrefix("/admin/smtp", handler))
-	mux.HandleFunc("/host.css", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/css")
-		io.WriteString(w, style)
-	})
-	server := httptest.NewServer(mux)
+	server := httptest.NewServer(http.StripPrefix("/admin/smtp", handler))
 	t.Cleanup(server.Close)
 	return product{r, server.URL + "/admin/smtp/"}
+}
+
+// layout returns the page of a host, with extra rules.
+func (h host) layout(t *testing.T, dark bool, extra string) func(io.Writer, *http.Request, console.Page) error {
+	t.Helper()
+	style := h.style(t) + extra
+	return func(w io.Writer, _ *http.Request, p console.Page) error {
+		_, err := fmt.Fprintf(w, `<!doctype html><html lang="%s" %s><head><meta charset="utf-8"><title>%s</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style nonce="%s">%s</style>%s</head>
+<body><nav><a href="/">Home</a> <a href="#menu">Menu</a> <a href="mailto:help@product.example">Help</a>
+<a href="/manual" target="_blank">Manual</a></nav><div id="menu" class="toast">The page's own</div>
+<main id="content" class="%s">%s</main></body></html>`, p.Language, h.html(dark), p.Title, p.Nonce, style, p.Head, h.classes, p.Body)
+		return err
+	}
 }
 
 // TestHosts shows the console inside pages with common style sheets, in light and in
 // dark. axe-core must find no violation.
 func TestHosts(t *testing.T) {
 	services.OnlyLong(t)
-	browser := open(t, look{})
+	browser, all := open(t, look{}), newWhole(t)
 	for _, h := range hosts {
 		for _, dark := range []bool{false, true} {
 			name := h.name + " light"
@@ -153,6 +153,11 @@ func TestHosts(t *testing.T) {
 					b.shoot("host-" + strings.ReplaceAll(name, " ", "-") + "-" + screen)
 				}
 				b.walk(p, see)
+				if h.name == "bootstrap" || h.name == "tailwind" {
+					all.walk(b, startIn(t, h, dark, "", all.set), see)
+					o := operate(t, func(o *console.Operator) { o.Design.Layout = h.layout(t, dark, "") })
+					o.looksRight(b, strings.ReplaceAll("host-"+name, " ", "-"))
+				}
 			})
 		}
 	}
@@ -209,13 +214,14 @@ const computed = `document.activeElement.blur(), [...document.querySelectorAll("
 // the console inside each host with that inside a page without a style sheet.
 func TestHostsDoNotChangeTheConsole(t *testing.T) {
 	b := open(t, look{width: 1000})
-	wants := styles(t, b, host{"bare", css(""), noTheme, ""})
+	all := newWhole(t)
+	wants := styles(t, b, all, host{"bare", css(""), noTheme, ""})
 	for _, h := range hosts {
 		if h.name == "reset" || strings.HasSuffix(h.name, "only") {
 			continue // no rule that another host lacks
 		}
 		t.Run(h.name, func(t *testing.T) {
-			gots := styles(t, b, h)
+			gots := styles(t, b, all, h)
 			for _, screen := range slices.Sorted(maps.Keys(wants)) {
 				got, want := gots[screen], wants[screen]
 				if len(got) != len(want) {
@@ -235,14 +241,16 @@ func TestHostsDoNotChangeTheConsole(t *testing.T) {
 }
 
 // styles returns the computed styles on each screen.
-func styles(t *testing.T, b *tab, h host) map[string][]string {
+func styles(t *testing.T, b *tab, whole *wholeConsole, h host) map[string][]string {
 	t.Helper()
 	b = b.in(t, look{width: 1000})
 	all := make(map[string][]string)
-	b.walk(startIn(t, h, false, fixed), func(screen string) {
+	see := func(screen string) {
 		b.do(chromedp.Evaluate(`scrollTo(0, 0)`, nil), chromedp.MouseEvent(input.MouseMoved, 1, 1))
 		all[screen] = eval[[]string](b, computed)
-	})
+	}
+	b.walk(startIn(t, h, false, fixed), see)
+	whole.walk(b, startIn(t, h, false, fixed, whole.set), see)
 	return all
 }
 

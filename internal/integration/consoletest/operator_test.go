@@ -32,7 +32,7 @@ type operation struct {
 	tb       *testing.T
 }
 
-func operate(t *testing.T) *operation {
+func operate(t *testing.T, set ...func(*console.Operator)) *operation {
 	t.Helper()
 	o := &operation{Relay: relaytest.NewUnstartedRelay(t), tb: t}
 	o.upstream = &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
@@ -55,6 +55,9 @@ func operate(t *testing.T) *operation {
 	go q.Run(t.Context())
 	go hist.Run(t.Context())
 	op := &console.Operator{Queue: q, History: hist, Credentials: o.Credentials, By: func(*http.Request) (string, error) { return "alice", nil }}
+	for _, f := range set {
+		f(op)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/ops/", http.StripPrefix("/ops", op))
 	server := httptest.NewServer(mux)
