@@ -235,7 +235,7 @@ func (e *LoggedIn) attrs() []slog.Attr {
 func (e *LoginRefused) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String("session", e.Session), slog.String("tenant", string(e.Identity.Tenant)),
-		slog.String("username", e.Username), slog.String("remote", e.Remote.String()), slog.String("mechanism", e.Mechanism),
+		slog.String("username", e.Username), slog.String("remote", addrText(e.Remote)), slog.String("mechanism", e.Mechanism),
 		slog.String("cause", e.Cause.String()), slog.Int("code", e.Code), slog.String("reason", e.Reason),
 	}
 }
@@ -282,7 +282,16 @@ func (e *HandshakeFailed) attrs() []slog.Attr {
 
 func (c *Client) attrs() []slog.Attr {
 	return append(make([]slog.Attr, 0, 13), slog.String("session", c.Session), slog.String("tenant", string(c.Identity.Tenant)),
-		slog.String("username", c.Identity.Username), slog.String("remote", c.Remote.String()))
+		slog.String("username", c.Identity.Username), slog.String("remote", addrText(c.Remote)))
+}
+
+// addrText returns an address for the log, or "" if there is none: mail of Submit comes
+// over no connection.
+func addrText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // emit counts an event, logs it and calls OnEvent.

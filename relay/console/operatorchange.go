@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -187,7 +188,7 @@ func (req *request) changedPage(s selection, done, busy int, more bool, after st
 // before returns a number that the part of a change before has passed on.
 func (req *request) before(name string) int {
 	n, err := strconv.Atoi(cmp.Or(req.inputs.Get(name), "0"))
-	if err != nil || n < 0 || n > 1<<40 {
+	if err != nil || n < 0 || n > math.MaxInt32 {
 		return 0
 	}
 	return n

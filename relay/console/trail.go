@@ -1,6 +1,7 @@
 package console
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/gatepost-mail/gatepost/relay/history"
@@ -61,6 +62,9 @@ func (req *request) entries(r history.Recipient) (list []trailEntry) {
 			entry.Advice = req.AdviceOn(a)
 		}
 		entry.Next = i == len(r.Events)-1 && !e.NextAttempt.IsZero()
+		if e.Kind != store.EventAccepted && e.Kind != store.EventRefused && e.Kind != store.EventLoginRefused {
+			entry.Remote = netip.Addr{} // that of the client, who has no part in it
+		}
 		switch e.Kind {
 		case store.EventWaiting:
 			entry.Word, entry.Says = req.waitingFor(e.Reason)
