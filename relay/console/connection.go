@@ -84,9 +84,10 @@ func connectedAt(u store.User) time.Time {
 	return at
 }
 
-// readUse reads from the history what was sent and what was refused.
+// readUse reads from the history what was sent and what was refused, if the visitor may
+// see activity.
 func (req *request) readUse(c *connection, now time.Time) error {
-	if req.h.History == nil {
+	if !req.MayKnow() {
 		return nil
 	}
 	since := c.User.PasswordSet
@@ -119,8 +120,8 @@ func (req *request) readUse(c *connection, now time.Time) error {
 	return err
 }
 
-// MayKnow reports whether pages know what was sent and refused.
-func (req *request) MayKnow() bool { return req.h.History != nil }
+// MayKnow reports whether pages of users show what was sent and refused.
+func (req *request) MayKnow() bool { return req.h.History != nil && req.May(ViewActivity) }
 
 // history returns the history of the tenant.
 func (req *request) history() history.Tenant { return req.h.History.Tenant(req.tenantID) }

@@ -92,8 +92,8 @@ type Handler struct {
 	Parts []Part
 
 	// Elsewhere has the addresses of parts that another handler has. Links to these
-	// parts lead there. A link to a part that is neither in Parts nor here is left
-	// out.
+	// parts lead there, for visitors whom May lets see the part. A link to a part that
+	// is neither in Parts nor here is left out.
 	Elsewhere map[Part]string
 
 	// May returns an error if the visitor may not do something. It is asked for

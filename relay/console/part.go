@@ -95,9 +95,16 @@ func (req *request) PartLink(p Part) (to string, ok bool) {
 	return req.elsewhere(p)
 }
 
-// elsewhere returns the address of a part that another handler has.
+// views has the action that the first page of each part needs.
+var views = map[Part]Action{
+	Domains: ViewDomains, Activity: ViewActivity, Statistics: ViewStatistics, Quota: ViewQuota, Suppressions: ViewSuppressions,
+	Webhooks: ViewWebhooks,
+}
+
+// elsewhere returns the address of a part that another handler has, if the visitor may
+// see it.
 func (req *request) elsewhere(p Part) (to string, ok bool) {
-	if req.h == nil {
+	if req.h == nil || !req.May(views[p]) {
 		return "", false
 	}
 	to, ok = req.h.Elsewhere[p]

@@ -141,7 +141,12 @@ type sentData struct {
 // Live reports whether more will happen to the message.
 func (d sentData) Live() bool { return !d.Known || waits(d.Copy.State) }
 
+// testSent shows what became of a test message, to a visitor who may send one or see all
+// mail.
 func (req *request) testSent() (response, error) {
+	if !req.May(SendTest) && !req.May(ViewActivity) {
+		return response{}, errNotAllowed
+	}
 	u, err := req.userOfPath()
 	if err != nil {
 		return response{}, err
@@ -164,7 +169,7 @@ func (req *request) readCopy(d *sentData) error {
 		return err
 	}
 	d.Known, d.Copy = true, page.Recipients[0]
-	if d.Copy.Username != d.User.Username {
+	if d.Copy.Username != d.User.Username || d.Copy.From != testSender(d.User) {
 		return errNotFound
 	}
 	return nil
