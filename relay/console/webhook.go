@@ -68,9 +68,11 @@ func (req *request) changeWebhook() (response, error) {
 	if !ok {
 		return req.noKinds(f), nil
 	}
-	address, types := f.URL, f.Types
-	if address == shownURL(e.URL) || req.asJSON && !req.inputs.Has("url") {
-		address = e.URL // with its password
+	address, types := e.URL, f.Types
+	if !req.asJSON || req.inputs.Has("url") {
+		if address, ok = withPassword(f.URL, e.URL); !ok {
+			return req.refusedFor(f, "url", req.T("reason.masked"))
+		}
 	}
 	if req.asJSON && !req.inputs.Has("types") {
 		types = e.Types

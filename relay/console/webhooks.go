@@ -61,13 +61,36 @@ func (h hook) Host() string {
 	return h.ID
 }
 
-// shownURL returns a URL with "xxxxx" instead of its password.
+// mask is what [url.URL.Redacted] shows instead of a password.
+const mask = "xxxxx"
+
+// shownURL returns a URL with the mask instead of its password.
 func shownURL(text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.User == nil {
 		return text
 	}
 	return u.Redacted()
+}
+
+// withPassword returns a URL that was typed, with the present password if it has the
+// mask that pages show instead. ok is false if the mask is for another user or another
+// server, which must not get the password.
+func withPassword(typed, present string) (address string, ok bool) {
+	u, err := url.Parse(typed)
+	now, unread := url.Parse(present)
+	if err != nil || unread != nil {
+		return typed, true
+	}
+	sent, _ := u.User.Password()
+	if _, has := now.User.Password(); !has || sent != mask {
+		return typed, true
+	}
+	if u.User.Username() != now.User.Username() || u.Scheme != now.Scheme || u.Host != now.Host {
+		return "", false
+	}
+	u.User = now.User
+	return u.String(), true
 }
 
 type webhooksData struct {
@@ -201,12 +224,29 @@ func (req *request) refused(f hookForm, err error) (response, error) {
 	if !errors.As(err, &invalid) {
 		return response{}, err
 	}
-	p := &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: invalid.Field, args: []string{req.T("reason." + invalid.Field)}}
+	return req.refusedFor(f, invalid.Field, req.hookReason(invalid))
+}
+
+// hookReason returns why the Manager refused a value. Of the reasons that have no text
+// other languages show what the field needs, and the reason in English.
+func (req *request) hookReason(err *webhook.InvalidError) string {
+	switch {
+	case strings.HasPrefix(err.Reason, "the endpoint's URL "): // is none, or not one of HTTPS
+		return req.T("reason.url")
+	case req.lang.Code == defaultLanguage:
+		return err.Reason
+	}
+	return req.T("reason."+err.Field) + " (" + err.Reason + ")"
+}
+
+// refusedFor is refused for a field with a reason in the visitor's language.
+func (req *request) refusedFor(f hookForm, field, reason string) (response, error) {
+	p := &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: field, args: []string{reason}}
 	text := req.T("problem.invalid.detail", p.args...)
 	switch {
 	case req.asJSON:
 		return response{}, p
-	case invalid.Field == "types":
+	case field == "types":
 		f.KindError = text
 	default:
 		f.Error = text
