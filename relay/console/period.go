@@ -9,7 +9,7 @@ import (
 // A period is a span of days in the visitor's time zone. The zero period is all time.
 type period struct {
 	Name        string    // today, yesterday, 7, 30, custom; "" is all time
-	From, Until time.Time // From is included, Until is not
+	From, Until time.Time // From is included, Until is not; zero is without a bound
 	First, Last string    // of a custom period: its days, as in the query
 }
 
@@ -57,39 +57,33 @@ func days(n int, now time.Time, loc *time.Location) (from, until time.Time) {
 	return p.From, p.Until
 }
 
-// customPeriod returns the period from one day to another, both included. A day that is
-// missing is the other one's. The days may be in either order.
+// customPeriod returns the period from one day to another, both included, which may be in
+// either order. If a day is missing, the period has no beginning or no end.
 func (req *request) customPeriod(first, last string) (p period, err error) {
-	if first == "" {
-		first = last
+	for name, day := range map[string]string{"from": first, "until": last} {
+		if _, err := time.Parse(time.DateOnly, day); err != nil && day != "" {
+			return p, req.invalid(name, req.T("reason.day"))
+		}
 	}
-	if last == "" {
-		last = time.Now().In(req.loc).Format(time.DateOnly)
+	if first != "" && last != "" && last < first {
+		first, last = last, first
 	}
-	from, err := dayOf(first, 0, req.loc)
-	if err != nil {
-		return p, req.invalid("from", req.T("reason.day"))
+	p = period{Name: customPeriod, First: first, Last: last}
+	if first != "" {
+		p.From = dayOf(first, 0, req.loc)
 	}
-	until, err := dayOf(last, 0, req.loc)
-	if err != nil {
-		return p, req.invalid("until", req.T("reason.day"))
+	if last != "" {
+		p.Until = dayOf(last, 1, req.loc)
 	}
-	if until.Before(from) {
-		first, last, from = last, first, until
-	}
-	until, err = dayOf(last, 1, req.loc)
-	return period{customPeriod, from, until, first, last}, err
+	return p, nil
 }
 
 // dayOf returns the beginning of a day such as 2026-11-30, or of one that is so many
 // days later. A day of a change of clocks may begin at another time than midnight.
-func dayOf(text string, ahead int, loc *time.Location) (time.Time, error) {
-	day, err := time.Parse(time.DateOnly, text)
-	if err != nil {
-		return day, err
-	}
+func dayOf(text string, ahead int, loc *time.Location) time.Time {
+	day, _ := time.Parse(time.DateOnly, text) // the caller has checked it
 	noon := time.Date(day.Year(), day.Month(), day.Day()+ahead, 12, 0, 0, 0, loc)
-	return history.Last(1, noon, loc).From, nil
+	return history.Last(1, noon, loc).From
 }
 
 // Periods returns the options of the filter by period.

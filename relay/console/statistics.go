@@ -46,7 +46,7 @@ func (req *request) statistics() (response, error) {
 	}
 	d := statisticsData{Period: p, Domain: req.queriedDomain(), Username: req.queried("username")}
 	tenant := req.h.History.Tenant(req.tenantID)
-	asked := history.Period{From: p.From, Until: p.Until, Location: req.loc, Hourly: p.Name == "today" || p.Name == "yesterday" || p.First != "" && p.First == p.Last}
+	asked := history.Period{From: p.From, Until: p.Until.Truncate(time.Hour), Location: req.loc, Hourly: p.Name == "today" || p.Name == "yesterday" || p.First != "" && p.First == p.Last}
 	if d.Statistics, err = tenant.Statistics(req.ctx(), asked, d.Domain, d.Username); err != nil {
 		return response{}, err
 	}
@@ -68,11 +68,17 @@ func (req *request) statisticsPeriod() (period, error) {
 	if err != nil {
 		return p, err
 	}
-	if now := time.Now(); p.Until.After(now) { // of a custom period; the future has no counts
-		_, end := days(1, now, req.loc)
-		if p.Until = end; !p.From.Before(end) {
+	if now := time.Now(); p.Until.IsZero() || p.Until.After(now) { // the future has no counts
+		_, p.Until = days(1, now, req.loc)
+		if p.Name == customPeriod && p.Last == "" {
+			p.Last = now.In(req.loc).Format(time.DateOnly)
+		}
+		if !p.From.Before(p.Until) {
 			return p, req.invalid("from", req.T("reason.future"))
 		}
+	}
+	if p.First != "" && p.From.Unix() < 0 {
+		return p, req.invalid("from", req.T("reason.past"))
 	}
 	if p.Until.Sub(p.From) > (maxDays+1)*24*time.Hour {
 		return p, req.invalid("from", req.T("reason.days", strconv.Itoa(maxDays)))
@@ -158,7 +164,7 @@ func (req *request) ActivityOf(d statisticsData, state string) string {
 // ActivityOn is ActivityOf for one day of the period.
 func (req *request) ActivityOn(d statisticsData, b bar) string {
 	const layout = time.DateOnly
-	first, last := b.From.In(req.loc).Format(layout), b.Until.Add(-time.Second).In(req.loc).Format(layout)
+	first, last := b.From.Add(time.Hour-1).In(req.loc).Format(layout), b.Until.Add(-time.Second).In(req.loc).Format(layout)
 	return req.ActivityLink("from", first, "until", last, "domain", d.Domain, "username", d.Username)
 }
 
@@ -240,9 +246,10 @@ func (req *request) Rate(n, of int64) string {
 	return req.Percent(history.Rate(n, of))
 }
 
-// Span returns the days of a period in words.
+// Span returns the days of a period in words. The hour in UTC at which the first day is
+// counted from may be of the day before.
 func (req *request) Span(p history.Period) string {
-	first, last := req.Day(p.From), req.Day(p.Until.Add(-time.Second))
+	first, last := req.Day(p.From.Add(time.Hour-1)), req.Day(p.Until.Add(-time.Second))
 	if first == last {
 		return first
 	}
