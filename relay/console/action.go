@@ -33,7 +33,9 @@ type Change struct {
 	Username string // of the SMTP user; empty if the change is about none
 
 	// Object is what else was changed: the ID of a message, an address, the ID of an
-	// endpoint; of a user who was added or renamed it is the name.
+	// endpoint; of a user who was added or renamed it is the name. An [Operator] tells
+	// how many deliveries were changed and how they were selected, such as
+	// "hold 2 destination=one.example".
 	Object string
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay/queue"
@@ -68,12 +69,17 @@ func (req *request) selection(v url.Values) (s selection, err error) {
 		}
 		s.one = &l
 		s.queue.After = ""
-		s.queue.Filter = store.Filter{Mail: l.Delivery.Mail}
+		s.queue.Filter = store.Filter{Mail: l.Delivery.Mail, Tenant: l.Mail.Tenant}
 		s.fields, s.back = []string{"do", s.do, "delivery", key}, "deliveries/"+key
 		return s, nil
 	}
 	if s.queue.Filter, err = req.filter(v); err != nil {
 		return s, err
+	}
+	if f := &s.queue.Filter; f.Mail != "" && f.Tenant == "" {
+		if f.Tenant, err = req.tenantOf(f.Mail); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return s, err
+		}
 	}
 	s.queue.All = v.Get("all") == "true"
 	if s.queue.Filter == (store.Filter{}) && !s.queue.All {
@@ -149,13 +155,15 @@ func (req *request) change() (response, error) {
 	} else {
 		changed, err = req.changeAll(ctx, s, reason, bounce)
 	}
+	req.op.counts.changed()
+	if changed.Done > 0 { // also if an error has stopped the rest
+		req.tell(actionsOf[s.do], s.queue.Tenant, s.object(changed.Done))
+	}
 	more := err != nil && ctx.Err() != nil && req.ctx().Err() == nil
 	if err != nil && !more {
 		return response{}, err
 	}
-	req.op.counts.changed()
 	done, busy := req.before("done")+changed.Done, req.before("busy")+changed.Busy
-	req.tell(actionsOf[s.do], s.queue.Tenant, s.do+" "+strconv.Itoa(changed.Done))
 	if more {
 		s.fields = append(s.fields, "after", changed.After, "done", strconv.Itoa(done), "busy", strconv.Itoa(busy), "reason", reason)
 		if bounce {
@@ -163,6 +171,23 @@ func (req *request) change() (response, error) {
 		}
 	}
 	return req.changedPage(s, done, busy, more, changed.After)
+}
+
+// object says in one line what was done with how many deliveries, and how they were
+// selected, such as "hold 2 destination=one.example". Tenants are told apart from it.
+func (s selection) object(done int) string {
+	f := s.queue.Filter
+	if f.Tenant = ""; s.one != nil {
+		f.Recipient = s.one.Delivery.Recipient
+	}
+	words := []string{s.do, strconv.Itoa(done)}
+	for _, field := range hiddenOf(fieldsOf(f)...) {
+		if strings.ContainsFunc(field.Value, func(r rune) bool { return r <= ' ' || r == '"' || !strconv.IsPrint(r) }) {
+			field.Value = strconv.Quote(field.Value)
+		}
+		words = append(words, field.Name+"="+field.Value)
+	}
+	return strings.Join(words, " ")
 }
 
 // changedPage says what was changed.
