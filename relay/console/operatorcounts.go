@@ -16,12 +16,13 @@ import (
 // longer than a page may take, so pages show the last count and when it was made, and
 // at most one goroutine makes the next.
 type counts struct {
-	mu    sync.Mutex
-	list  []store.Backlog
-	at    time.Time     // when list was counted; zero if it never was
-	took  time.Duration // how long that took
-	stale bool          // a change was made since
-	busy  chan struct{} // closed when the goroutine that counts is done; nil if none does
+	mu      sync.Mutex
+	list    []store.Backlog
+	at      time.Time     // when list was counted; zero if it never was
+	took    time.Duration // how long that took
+	version int           // how many changes were made
+	counted int           // the version when the count of list began
+	busy    chan struct{} // closed when the goroutine that counts is done; nil if none does
 }
 
 const (
@@ -29,34 +30,54 @@ const (
 	countTime  = time.Minute           // how long a count may take
 )
 
-// get returns a count and when it was made.
-func (c *counts) get(ctx context.Context, count func(context.Context) ([]store.Backlog, error)) ([]store.Backlog, time.Time, error) {
+// A counter counts what waits.
+type counter func(context.Context) ([]store.Backlog, error)
+
+// get returns a count and when it was made. The count has each change that was made
+// before the call.
+func (c *counts) get(ctx context.Context, count counter) ([]store.Backlog, time.Time, error) {
 	c.mu.Lock()
-	fresh := !c.at.IsZero() && !c.stale && time.Since(c.at) < 10*c.took && c.took > quickCount
-	busy := c.busy
-	if !fresh && busy == nil {
-		busy = make(chan struct{})
-		c.busy = busy
-		go c.count(context.WithoutCancel(ctx), count, busy)
-	}
-	wait := !fresh && (c.at.IsZero() || c.stale || c.took <= quickCount)
+	wanted := c.version
 	c.mu.Unlock()
-	if wait {
-		select {
-		case <-busy:
-		case <-ctx.Done():
-			return nil, time.Time{}, ctx.Err()
+	for {
+		busy, wait := c.begin(ctx, count)
+		if wait {
+			select {
+			case <-busy:
+			case <-ctx.Done():
+				return nil, time.Time{}, ctx.Err()
+			}
+		}
+		c.mu.Lock()
+		list, at, old := c.list, c.at, c.counted < wanted
+		c.mu.Unlock()
+		switch {
+		case at.IsZero():
+			return nil, at, errUnread
+		case !old: // otherwise the count began before a change
+			return list, at, nil
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.at.IsZero() {
-		return nil, c.at, errUnread
-	}
-	return c.list, c.at, nil
 }
 
-func (c *counts) count(ctx context.Context, count func(context.Context) ([]store.Backlog, error), done chan struct{}) {
+// begin starts a goroutine that counts, if the last count is old and none counts yet.
+// If the caller must wait for that goroutine, begin returns true.
+func (c *counts) begin(ctx context.Context, count counter) (busy chan struct{}, wait bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stale := c.counted < c.version
+	if !c.at.IsZero() && !stale && time.Since(c.at) < 10*c.took && c.took > quickCount {
+		return nil, false
+	}
+	if c.busy == nil {
+		c.busy = make(chan struct{})
+		go c.count(context.WithoutCancel(ctx), count, c.version, c.busy)
+	}
+	return c.busy, c.at.IsZero() || stale || c.took <= quickCount
+}
+
+// count counts, and remembers that the count began at a version.
+func (c *counts) count(ctx context.Context, count counter, version int, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, countTime)
 	defer cancel()
 	defer close(done)
@@ -69,14 +90,14 @@ func (c *counts) count(ctx context.Context, count func(context.Context) ([]store
 		c.at = time.Time{}
 		return
 	}
-	c.list, c.at, c.took, c.stale = list, time.Now(), time.Since(began), false
+	c.list, c.at, c.took, c.counted = list, time.Now(), time.Since(began), version
 }
 
-// changed says that the last count is not true any more.
+// changed says that the last count is not true any more, nor is one under way.
 func (c *counts) changed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stale = true
+	c.version++
 }
 
 // backlogs returns how much waits in each lane, and when that was counted.
