@@ -254,8 +254,7 @@ type pauseData struct {
 	Name       string
 	Hidden     []hidden
 	Back       string
-	Reason     string
-	Error      string
+	Waits      string            // how many deliveries it pauses now, in words
 	Suspension *store.Suspension // to end; nil if there is none
 }
 
@@ -277,7 +276,12 @@ func (req *request) pauseForm() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
+	list, _, err := req.backlogs()
+	if err != nil {
+		return response{}, err
+	}
 	data := pauseData{Filter: f, Hidden: hiddenOf(fieldsOf(f)...), Back: "queue" + query(fieldsOf(f)...)}
+	data.Waits = req.Amount(sumOf(groupsOf(filterLanes(list, f), true)).Deliveries)
 	return response{template: "pause", title: req.T("op.pause."+kindOf(f), req.nameOf(f)), data: data}, nil
 }
 

@@ -93,3 +93,26 @@ func TestOperatorTellsOfAPart(t *testing.T) {
 		t.Errorf("OnChange was told of %+v, which did not happen", d.changes[1:])
 	}
 }
+
+// A destination is found however it is written, and the form says how much it has.
+func TestOperatorNormalizesDestinations(t *testing.T) {
+	d := newDesk(t)
+	d.put("u1", "acme", "eve@xn--bcher-kva.example")
+	d.put("u2", "acme", "eve@EU.Pool")
+	d.shows(d.do("GET", "pause?destination=One.Example", nil), 200, "wait now: <strong>4</strong>", `value="one.example"`)
+	d.shows(d.do("GET", "pause?destination=b%C3%BCcher.example.", nil), 200, "<strong>1</strong>", `value="xn--bcher-kva.example"`)
+	d.shows(d.do("GET", "pause?destination=EU.Pool", nil), 200, "<strong>1</strong>", `value="EU.Pool"`)
+	d.shows(d.do("GET", "pause?destination=ome.example", nil), 200, "<strong>0</strong>")
+	d.shows(d.do("GET", "pause?tenant=rival", nil), 200, "<strong>3</strong>")
+	d.shows(d.post("pause", `{"destination":"One.Example"}`), 204)
+	list, err := d.st.Suspensions(t.Context())
+	if err != nil || len(list) != 1 || list[0].Destination != "one.example" {
+		t.Errorf("got %+v, %v, want a suspension of one.example", list, err)
+	}
+	d.shows(d.post("resume", `{"destination":"ONE.example"}`), 204)
+	if err := d.st.Suspend(t.Context(), store.Suspension{Destination: "Two.Example", By: "bob", Since: received}); err != nil {
+		t.Fatal(err)
+	}
+	d.shows(d.post("resume", `{"destination":"Two.Example"}`), 204)
+	d.shows(d.post("change", `{"do":"hold","destination":"One.EXAMPLE"}`), 200, `"done":4`)
+}

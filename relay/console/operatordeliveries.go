@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -74,7 +75,27 @@ func (req *request) which(v url.Values) (f store.Filter, err error) {
 		return f, req.invalid("to", req.T("op.reason.to"))
 	}
 	f.Tenant, f.ToDestination = store.TenantID(tenant), f.Destination != "" || to == "all"
-	return f, nil
+	f.Destination, err = req.destinationOf(f.Destination)
+	return f, err
+}
+
+// destinationOf returns the destination of a name that a person typed. A domain may be
+// in any case and in Unicode. A name stays as it is if mail waits for it, or if it is
+// suspended: a Destination of the queue may return names of any kind.
+func (req *request) destinationOf(name string) (string, error) {
+	domain, err := credentials.NormalizeDomain(name)
+	if err != nil || domain == name {
+		return name, nil
+	}
+	suspended, err := req.suspended()
+	if err != nil {
+		return "", err
+	}
+	list, _, err := req.backlogs()
+	if _, known := suspended.destinations[name]; known || slices.ContainsFunc(list, func(b store.Backlog) bool { return b.Destination == name }) {
+		return name, err
+	}
+	return domain, err
 }
 
 // filter returns the deliveries that were asked for. A username gives the tenant, and a
