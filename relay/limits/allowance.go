@@ -50,6 +50,8 @@ const (
 type allowance struct {
 	reserving gate // held while the Store is asked
 
+	wanted time.Time // when a message last asked for the allowance; Limiter.mu guards it
+
 	mu     sync.Mutex
 	id     credentials.Identity
 	limit  Limit
@@ -119,6 +121,7 @@ func (l *Limiter) allowance(id credentials.Identity, limit Limit) *allowance {
 		a = &allowance{chunk: minChunk}
 		l.allowances[key] = a
 	}
+	a.wanted = time.Now() // so that forget leaves it
 	return a
 }
 

@@ -109,7 +109,7 @@ func (l *Limiter) keepAhead(ctx context.Context) {
 		ahead := a.grant.ID != "" && (now.Sub(a.used) < 5*time.Second && a.left < a.enough(a.limit)/2 ||
 			now.Sub(a.used) < idle && now.After(a.until.Add(-2*useMargin)))
 		unused := a.left > 0 && now.Sub(a.used) >= idle
-		old := a.left == 0 && now.Sub(a.used) >= forgetTime && now.Sub(a.reserved) >= forgetTime && !(l.OnNotice != nil && a.mayNotify())
+		old := a.old(l, now)
 		a.mu.Unlock()
 		switch {
 		case ahead:
@@ -117,10 +117,31 @@ func (l *Limiter) keepAhead(ctx context.Context) {
 		case unused:
 			a.giveBackUnused(ctx, l, idle)
 		case old:
-			l.mu.Lock()
-			delete(l.allowances, key)
-			l.mu.Unlock()
+			l.forget(key, a)
 		}
+	}
+}
+
+// old reports whether nothing is lost if the allowance is forgotten, unless a message has
+// asked for it lately. The caller must hold a.mu.
+func (a *allowance) old(l *Limiter, now time.Time) bool {
+	return a.left == 0 && now.Sub(a.used) >= forgetTime && now.Sub(a.reserved) >= forgetTime && !(l.OnNotice != nil && a.mayNotify())
+}
+
+// forget forgets an allowance if it is old. A message that has just asked for it may be
+// about to reserve: with a second allowance beside it, each would take what the other
+// holds for held elsewhere.
+func (l *Limiter) forget(key string, a *allowance) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(a.wanted) < forgetTime {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.old(l, now) {
+		delete(l.allowances, key)
 	}
 }
 
