@@ -158,26 +158,35 @@ func (s *Store) isCurrent(ctx context.Context, db execer, steps [][]string) (boo
 // apply runs the steps that the database does not have yet. The caller must hold
 // the lock of the dialect. The table of versions has a row for each step.
 func (s *Store) apply(ctx context.Context, db execer, steps [][]string) error {
+	for {
+		if done, err := s.applyNext(ctx, db, steps); done || err != nil {
+			return err
+		}
+	}
+}
+
+// applyNext runs the next step, as apply does. It reports whether there was none.
+func (s *Store) applyNext(ctx context.Context, db execer, steps [][]string) (done bool, err error) {
 	latest, err := s.sql(`SELECT COALESCE(MAX(version), 0) FROM {schema}`)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var version int
 	if err := db.QueryRowContext(ctx, latest).Scan(&version); err != nil {
-		return err
+		return false, err
 	}
-	for version < len(steps) {
-		for _, statement := range steps[version] {
-			if _, err := db.ExecContext(ctx, statement); err != nil && !s.isDone(err) {
-				return fmt.Errorf("version %d: %w", version+1, err)
-			}
-		}
-		version++
-		if err := s.record(ctx, db, version); err != nil {
-			return fmt.Errorf("version %d: %w", version, err)
+	if version >= len(steps) {
+		return true, nil
+	}
+	for _, statement := range steps[version] {
+		if _, err := db.ExecContext(ctx, statement); err != nil && !s.isDone(err) {
+			return false, fmt.Errorf("version %d: %w", version+1, err)
 		}
 	}
-	return nil
+	if err := s.record(ctx, db, version+1); err != nil {
+		return false, fmt.Errorf("version %d: %w", version+1, err)
+	}
+	return false, nil
 }
 
 // record adds a row to the table of versions.
@@ -278,27 +287,38 @@ func writeAhead(ctx context.Context, conn *sql.Conn) error {
 	}
 }
 
+// migratePostgres commits each step by itself, so that what one of them locks is not
+// locked while the next ones run. A step that ends in a deadlock is run again.
 func (s *Store) migratePostgres(ctx context.Context, conn *sql.Conn, steps [][]string) error {
 	create, err := s.sql(createSchema)
 	if err != nil {
 		return err
 	}
+	// Without the lock CREATE TABLE IF NOT EXISTS fails in one of two processes that
+	// run it at once.
+	key := fnv.New64a()
+	key.Write([]byte(create))
 	// Each statement must see what another process committed while this one waited
 	// for the lock.
 	opts := &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	return inTxOf(ctx, conn, opts, func(tx *sql.Tx) error {
-		// Without the lock CREATE TABLE IF NOT EXISTS fails in one of two
-		// processes that run it at once.
-		key := fnv.New64a()
-		key.Write([]byte(create))
-		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(key.Sum64())); err != nil {
+	for done := false; !done; {
+		err := s.write(ctx, func() error {
+			return inTxOf(ctx, conn, opts, func(tx *sql.Tx) error {
+				if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(key.Sum64())); err != nil {
+					return err
+				}
+				if _, err := tx.ExecContext(ctx, create); err != nil {
+					return err
+				}
+				done, err = s.applyNext(ctx, tx, steps)
+				return err
+			})
+		})
+		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, create); err != nil {
-			return err
-		}
-		return s.apply(ctx, tx, steps)
-	})
+	}
+	return nil
 }
 
 // checkPostgres checks that the database can store every name and that commits are

@@ -22,7 +22,7 @@ func TestMigrateSpoolOfVersion2(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			dsn := b.create(t)
 			db := b.openDB(t, dsn)
-			version2(t, db, b.dialect)
+			atVersion(t, db, b.dialect, 2)
 			const never = "9223372036854775807"
 			due := fmt.Sprint(now.UnixMicro())
 			addVersion2(t, db, b.dialect, "m1", due, 1)
@@ -72,14 +72,15 @@ func TestMigrateSpoolOfVersion2(t *testing.T) {
 	}
 }
 
-// version2 makes the tables of version 2.
-func version2(t *testing.T, db *sql.DB, dialect sqlstore.Dialect) {
+// atVersion makes the tables of a version.
+func atVersion(t *testing.T, db *sql.DB, dialect sqlstore.Dialect, version int) {
 	t.Helper()
 	statements := []string{"CREATE TABLE {schema} (version INTEGER NOT NULL PRIMARY KEY)"}
-	files, err := filepath.Glob("../../../store/sqlstore/migrations/" + strings.ToLower(dialect.String()) + "/000[12]_*.sql")
-	if err != nil || len(files) != 2 {
-		t.Fatalf("the migrations are %q, %v, want 2 files", files, err)
+	files, err := filepath.Glob("../../../store/sqlstore/migrations/" + strings.ToLower(dialect.String()) + "/*.sql")
+	if err != nil || len(files) < version {
+		t.Fatalf("the migrations are %q, %v, want at least %d files", files, err, version)
 	}
+	files = files[:version]
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -93,14 +94,24 @@ func version2(t *testing.T, db *sql.DB, dialect sqlstore.Dialect) {
 		}
 		statements = slices.Concat(statements, strings.Split(strings.Join(lines, ""), ";"))
 	}
-	statements = append(statements, "INSERT INTO {schema} (version) VALUES (1), (2)")
+	for i := range version {
+		statements = append(statements, fmt.Sprintf("INSERT INTO {schema} (version) VALUES (%d)", i+1))
+	}
+	tx, err := db.Begin() // some statements lock tables
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
 	for _, statement := range statements {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
-		if _, err := db.Exec(strings.NewReplacer("{", "gatepost_", "}", "").Replace(statement)); err != nil {
+		if _, err := tx.Exec(strings.NewReplacer("{", "gatepost_", "}", "").Replace(statement)); err != nil {
 			t.Fatalf("%s: %v", statement, err)
 		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,6 +1,10 @@
 -- Why a domain or a user may not send: suspended, empty if it may. Older programs
 -- do not read the columns, and their rows get the defaults.
 
+-- Look-ups read users, then domains: tables that are locked in another order would be
+-- a deadlock.
+LOCK TABLE {users}, {domains} IN ACCESS EXCLUSIVE MODE;
+
 ALTER TABLE {domains} ADD COLUMN suspended TEXT NOT NULL DEFAULT '';
 ALTER TABLE {users} ADD COLUMN suspended TEXT NOT NULL DEFAULT '';
 

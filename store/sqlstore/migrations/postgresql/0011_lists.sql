@@ -2,6 +2,9 @@
 -- rows that there are get their name in lower case, until the user is renamed. Older
 -- programs do not write the column. Their rows come first.
 
+-- As in 0008.
+LOCK TABLE {users}, {domains} IN ACCESS EXCLUSIVE MODE;
+
 ALTER TABLE {domains} ADD COLUMN sort_name TEXT NOT NULL DEFAULT '' COLLATE "C";
 UPDATE {domains} SET sort_name = name;
 CREATE INDEX {domains}_of_name ON {domains} (tenant, sort_name, name);
