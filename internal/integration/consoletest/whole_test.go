@@ -40,7 +40,10 @@ func newWhole(t *testing.T) *wholeConsole {
 		return []limits.Limit{{Scope: limits.PerTenant, Interval: limits.Monthly, Max: 10_000}, {Scope: limits.PerUser, Interval: limits.Daily, Max: 10}}, nil
 	}}
 	list := &suppress.List{Store: st}
-	if err := list.Add(t.Context(), "acme", "old@example.org", store.SuppressedByPerson, "asked us to stop"); err != nil {
+	since := time.Now().AddDate(0, 0, -3).UTC().Truncate(time.Second)
+	if _, err := st.Suppress(t.Context(), []store.Suppression{{
+		Tenant: "acme", Address: "old@example.org", Source: store.SuppressedByPerson, Reason: "asked us to stop", Since: since, Changed: since,
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	hooks := &webhook.Manager{
@@ -74,7 +77,7 @@ func (f *wholeConsole) screens() map[string]string {
 		"whole-04-test":         user + "/test",
 		"whole-05-sent":         user + "/test/p2",
 		"whole-06-pause":        user + "/pause",
-		"whole-07-activity":     "activity?username=" + f.user.Username + "&from=2020-01-01&until=2100-01-01",
+		"whole-07-activity":     "activity?search=your&username=" + f.user.Username + "&from=2020-01-01&until=2100-01-01",
 		"whole-08-message":      "activity/" + f.waits + "?n=1",
 		"whole-09-refusal":      "activity/" + f.refusal,
 		"whole-10-statistics":   "statistics?period=30&username=" + f.user.Username,
