@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -71,4 +72,16 @@ func (t Tenant) ResetPasswordOnce(ctx context.Context, username string, generati
 		return Password{}, fmt.Errorf("credentials: reset password of %s: %w", username, store.ErrConflict)
 	}
 	return t.reset(ctx, u)
+}
+
+// RotatePasswordOnce is [Tenant.RotatePassword] for the password of the given generation,
+// as [Tenant.ResetPasswordOnce] is of ResetPassword. If the user has another password by
+// now, the error is store.ErrConflict, also while the user has two.
+func (t Tenant) RotatePasswordOnce(ctx context.Context, username string, overlap time.Duration, generation int64) (Password, error) {
+	return t.rotate(ctx, username, overlap, func(u store.User) error {
+		if u.Generation != generation {
+			return store.ErrConflict
+		}
+		return nil
+	})
 }

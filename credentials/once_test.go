@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
@@ -114,6 +115,16 @@ func TestOnceUnderConcurrency(t *testing.T) {
 	if _, err := acme.ResetPasswordOnce(ctx, username, 1); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("second reset of generation 1: error is %v, want ErrConflict", err)
 	}
+	logsIn(t, m, username, winner)
+	// Generation 1 has been reset, so a rotation of it would replace a password that its
+	// caller has not seen.
+	if _, err := acme.RotatePasswordOnce(ctx, username, time.Hour, 1); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("rotation of generation 1: error is %v, want ErrConflict", err)
+	}
+	fresh := race(t, store.ErrConflict, func() (credentials.Password, error) {
+		return acme.RotatePasswordOnce(ctx, username, time.Hour, 2)
+	})
+	logsIn(t, m, username, fresh)
 	logsIn(t, m, username, winner)
 }
 

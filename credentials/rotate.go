@@ -40,6 +40,11 @@ var ErrOverlap = errors.New("credentials: the user has two passwords already: En
 // with the old one costs two hashes until the overlap ends, and so does a login with a
 // wrong one; otherwise each costs one.
 func (t Tenant) RotatePassword(ctx context.Context, username string, overlap time.Duration) (Password, error) {
+	return t.rotate(ctx, username, overlap, func(store.User) error { return nil })
+}
+
+// rotate is RotatePassword, if check returns nil for the user.
+func (t Tenant) rotate(ctx context.Context, username string, overlap time.Duration, check func(store.User) error) (Password, error) {
 	if overlap <= 0 || overlap > maxOverlap {
 		return Password{}, &InvalidError{Field: "overlap", Reason: "it must be longer than 0 and at most 30 days"}
 	}
@@ -49,6 +54,9 @@ func (t Tenant) RotatePassword(ctx context.Context, username string, overlap tim
 	u, stored, _, err := t.m.Store.Lookup(ctx, username)
 	if err == nil && u.Tenant != t.id {
 		err = store.ErrNotFound
+	}
+	if err == nil {
+		err = check(u)
 	}
 	if err == nil && overlaps(u) {
 		err = ErrOverlap

@@ -31,6 +31,7 @@ func calls(ctx context.Context, t credentials.Tenant, domain, username string) [
 		{"RenameUser", func() error { return t.RenameUser(ctx, username, "tool") }},
 		{"ResetPassword", func() error { _, err := t.ResetPassword(ctx, username); return err }},
 		{"ResetPasswordOnce", func() error { _, err := t.ResetPasswordOnce(ctx, username, 1); return err }},
+		{"RotatePasswordOnce", func() error { _, err := t.RotatePasswordOnce(ctx, username, time.Hour, 1); return err }},
 		{"DeleteUser", func() error { return t.DeleteUser(ctx, username) }},
 		{"DeleteDomain", func() error { return t.DeleteDomain(ctx, domain) }},
 	}

@@ -75,10 +75,8 @@ func (req *request) newPassword(u store.User) (password credentials.Password, er
 		if req.h.Overlap <= 0 {
 			return password, &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: "overlap", args: []string{req.T("reason.no-overlap")}}
 		}
-		// Of two rotations of one generation the second one finds two passwords, and
-		// gets ErrOverlap.
-		if once && generation != u.Generation {
-			return password, store.ErrConflict
+		if once {
+			return req.tenant.RotatePasswordOnce(req.ctx(), u.Username, req.h.Overlap, generation)
 		}
 		return req.tenant.RotatePassword(req.ctx(), u.Username, req.h.Overlap)
 	}
