@@ -2,6 +2,7 @@ package console
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -80,7 +81,7 @@ type Handler struct {
 	// of the visitor. Nil means none.
 	TestRecipient func(*http.Request) string
 
-	// Overlap, if it is positive, lets a visitor who resets a password choose that the
+	// Overlap, unless it is zero, lets a visitor who resets a password choose that the
 	// old one works for this long as well, at most 30 days, while tools get the new one.
 	// See [credentials.Tenant.RotatePassword].
 	Overlap time.Duration
@@ -171,6 +172,8 @@ func (h *Handler) missing() error {
 		return errors.New("console: Handler.Queue.Spool is required")
 	case h.PortSTARTTLS < 0 && h.PortTLS < 0:
 		return errors.New("console: Handler offers no port")
+	case h.Overlap < 0 || h.Overlap > 30*24*time.Hour:
+		return fmt.Errorf("console: Handler.Overlap is %v, want 0 to 30 days", h.Overlap)
 	}
 	return nil
 }

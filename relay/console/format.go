@@ -121,3 +121,21 @@ func (req *request) ISO(t time.Time) string { return t.In(req.loc).Format(time.R
 func (req *request) Exact(t time.Time) string {
 	return t.In(req.loc).Format("2006-01-02 15:04:05 MST")
 }
+
+// Length returns a span of time in days, hours or minutes: the largest of which it is a
+// whole number.
+func (req *request) Length(d time.Duration) string {
+	d = max(d.Round(time.Minute), time.Minute)
+	unit, name := time.Minute, "minute"
+	switch {
+	case d%(24*time.Hour) == 0:
+		unit, name = 24*time.Hour, "day"
+	case d%time.Hour == 0:
+		unit, name = time.Hour, "hour"
+	}
+	n := int64(d / unit)
+	if n > 1 {
+		name += "s"
+	}
+	return req.T("length."+name, req.Number(n))
+}

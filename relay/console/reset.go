@@ -12,28 +12,20 @@ import (
 
 type resetData struct {
 	User    store.User
-	Overlap int // hours for which the old password may work as well; 0 if that is not offered
+	Overlap string // how long the old password may work as well; "" if that is not offered
 }
 
 func (req *request) resetForm() (response, error) {
 	u, err := req.userOfPath()
 	data := resetData{User: u}
-	if !u.LastConnection.IsZero() && !overlaps(u) {
-		data.Overlap = int(req.h.Overlap.Round(time.Hour) / time.Hour)
+	if req.h.Overlap > 0 && !u.LastConnection.IsZero() && !overlaps(u) {
+		data.Overlap = req.Length(req.h.Overlap)
 	}
 	return response{template: "reset", title: req.T("reset.title", u.Name), data: data}, err
 }
 
 // overlaps reports whether the password before works as well.
 func overlaps(u store.User) bool { return u.OldUntil.After(time.Now()) }
-
-// Hours returns a time span in days, or in hours if it is no number of days.
-func (req *request) Hours(n int) string {
-	if n%24 == 0 {
-		return req.T("reset.days", strconv.Itoa(n/24))
-	}
-	return req.T("reset.hours", strconv.Itoa(n))
-}
 
 func (req *request) reset() (response, error) {
 	u, err := req.userOfPath()
