@@ -37,6 +37,12 @@ type Change struct {
 	// how many deliveries were changed and how they were selected, such as
 	// "hold 2 destination=one.example".
 	Object string
+
+	// Detail says what was done if the Action stands for several things: "rotate" or
+	// "use-txt" of ChangeKey; "pause" or "resume" of SuspendUser; "reset", "rotate" (the old password works on for a while) or
+	// "end-overlap" of ResetPassword; "change", "on" or "off" of ChangeWebhook; "rotate"
+	// or "end-old-secret" of RotateWebhook. Otherwise it is empty.
+	Detail string
 }
 
 // May reports whether the visitor may do something, for the buttons of the pages.

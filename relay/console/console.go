@@ -104,7 +104,8 @@ type Handler struct {
 	May func(*http.Request, Action) error
 
 	// OnChange, if set, is told of each change that a visitor has made, before the
-	// response is sent. The request says who the visitor is.
+	// response is sent. A request that has changed nothing, such as a form that is sent
+	// again, is not told. The request says who the visitor is.
 	OnChange func(*http.Request, Change)
 
 	// Tools adds settings for tools to the page that shows a password, and changes the

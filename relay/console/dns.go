@@ -164,13 +164,13 @@ func (req *request) checkDomain() (response, error) {
 }
 
 func (req *request) rotateKey() (response, error) {
-	return req.onDNS(Change{Action: ChangeKey, Object: "rotate"}, "key-rotated", func(name string) error {
+	return req.onDNS(Change{Action: ChangeKey, Detail: "rotate"}, "key-rotated", func(name string) error {
 		return req.h.Domains.Rotate(req.ctx(), req.tenantID, name)
 	})
 }
 
 func (req *request) useTXT() (response, error) {
-	return req.onDNS(Change{Action: ChangeKey, Object: "use-txt"}, "use-txt", func(name string) error {
+	return req.onDNS(Change{Action: ChangeKey, Detail: "use-txt"}, "use-txt", func(name string) error {
 		return req.h.Domains.UseTXT(req.ctx(), req.tenantID, name)
 	})
 }

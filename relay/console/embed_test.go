@@ -82,7 +82,7 @@ func TestOnChange(t *testing.T) {
 		{Action: console.AddDomain, Tenant: "acme", Domain: domain},
 		{Action: console.AddUser, Tenant: "acme", Domain: domain, Username: u.Username, Object: "shop"},
 		{Action: console.RenameUser, Tenant: "acme", Domain: domain, Username: u.Username, Object: "till"},
-		{Action: console.ResetPassword, Tenant: "acme", Domain: domain, Username: u.Username},
+		{Action: console.ResetPassword, Tenant: "acme", Domain: domain, Username: u.Username, Detail: "reset"},
 		{Action: console.DeleteUser, Tenant: "acme", Domain: domain, Username: u.Username},
 		{Action: console.DeleteDomain, Tenant: "acme", Domain: domain},
 	}

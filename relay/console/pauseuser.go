@@ -1,7 +1,6 @@
 package console
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"unicode"
@@ -74,7 +73,9 @@ func (req *request) pauseUser() (response, error) {
 		}
 		return response{}, p
 	}
-	req.changed(Change{Action: SuspendUser, Domain: u.Domain, Username: u.Username, Object: reason})
+	if u.Suspended != reason {
+		req.changed(Change{Action: SuspendUser, Domain: u.Domain, Username: u.Username, Object: reason, Detail: "pause"})
+	}
 	u.Suspended = reason
 	return response{location: userPath(u) + query("done", "user-paused"), document: documentOfUser(u)}, nil
 }
@@ -87,10 +88,12 @@ func (req *request) resumeUser() (response, error) {
 	if u.Suspended != "" && !isPaused(u) {
 		return response{}, &problem{code: "suspended", status: http.StatusConflict, args: []string{u.Name}, actions: []link{{req.T("back-to", u.Name), userPath(u)}}}
 	}
-	if err := req.tenant.ResumeUser(req.ctx(), u.Username); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return response{}, err
+	if u.Suspended != "" {
+		if err := req.tenant.ResumeUser(req.ctx(), u.Username); err != nil {
+			return response{}, err
+		}
+		req.changed(Change{Action: SuspendUser, Domain: u.Domain, Username: u.Username, Detail: "resume"})
 	}
-	req.changed(Change{Action: SuspendUser, Domain: u.Domain, Username: u.Username})
 	u.Suspended = ""
 	return response{location: userPath(u) + query("done", "user-resumed"), document: documentOfUser(u)}, nil
 }

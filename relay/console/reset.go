@@ -43,7 +43,11 @@ func (req *request) reset() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	req.changed(Change{Action: ResetPassword, Domain: u.Domain, Username: u.Username})
+	detail := "reset"
+	if req.inputs.Get("overlap") == "true" {
+		detail = "rotate"
+	}
+	req.changed(Change{Action: ResetPassword, Domain: u.Domain, Username: u.Username, Detail: detail})
 	// The reset has succeeded, so an error from here on is ignored: the password
 	// must be shown.
 	if now, err := req.tenant.User(req.ctx(), u.Username); err == nil {
@@ -91,7 +95,9 @@ func (req *request) endOverlap() (response, error) {
 	if err := req.tenant.EndOverlap(req.ctx(), u.Username); err != nil && !errors.Is(err, store.ErrConflict) {
 		return response{}, err
 	}
-	req.changed(Change{Action: ResetPassword, Domain: u.Domain, Username: u.Username})
+	if overlaps(u) {
+		req.changed(Change{Action: ResetPassword, Domain: u.Domain, Username: u.Username, Detail: "end-overlap"})
+	}
 	u.OldUntil = time.Time{}
 	return response{location: userPath(u) + query("done", "overlap-ended"), document: documentOfUser(u)}, nil
 }

@@ -1,8 +1,10 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -77,30 +79,38 @@ func (req *request) changeWebhook() (response, error) {
 	if req.asJSON && !req.inputs.Has("types") {
 		types = e.Types
 	}
+	before := e
 	e, err = req.h.Webhooks.Change(req.ctx(), req.tenantID, e.ID, address, types)
 	if err != nil {
 		return req.refused(f, req.noWebhook(err))
 	}
-	req.changed(Change{Action: ChangeWebhook, Object: e.ID})
+	if e.URL != before.URL || !slices.Equal(e.Types, before.Types) {
+		req.changed(Change{Action: ChangeWebhook, Object: e.ID, Detail: "change"})
+	}
 	return response{location: webhookPath(e.ID) + query("done", "webhook-changed"), document: documentOfWebhook(e)}, nil
 }
 
 func (req *request) switchWebhookOff() (response, error) {
-	reason := req.inputs.Get("reason")
-	if reason == "" {
-		reason = offByPerson
+	before, err := req.webhookOfPath()
+	if err != nil {
+		return response{}, err
 	}
-	e, err := req.h.Webhooks.SwitchOff(req.ctx(), req.tenantID, req.pathValues["webhook"], reason)
-	return req.switched(e, err, "webhook-off")
+	e, err := req.h.Webhooks.SwitchOff(req.ctx(), req.tenantID, before.ID, cmp.Or(req.inputs.Get("reason"), offByPerson))
+	return req.switched(e, err, "webhook-off", Change{Action: ChangeWebhook, Detail: "off"}, e.Off != before.Off)
 }
 
 func (req *request) switchWebhookOn() (response, error) {
-	e, err := req.h.Webhooks.SwitchOn(req.ctx(), req.tenantID, req.pathValues["webhook"])
-	return req.switched(e, err, "webhook-on")
+	before, err := req.webhookOfPath()
+	if err != nil {
+		return response{}, err
+	}
+	e, err := req.h.Webhooks.SwitchOn(req.ctx(), req.tenantID, before.ID)
+	return req.switched(e, err, "webhook-on", Change{Action: ChangeWebhook, Detail: "on"}, before.Off != "")
 }
 
-// switched returns the response after a change of an endpoint without a form.
-func (req *request) switched(e webhook.Entry, err error, done string) (response, error) {
+// switched returns the response after a request about an endpoint without a form. It
+// tells c if something was changed.
+func (req *request) switched(e webhook.Entry, err error, done string, c Change, changed bool) (response, error) {
 	var invalid *webhook.InvalidError
 	if errors.As(err, &invalid) {
 		err = &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: invalid.Field, args: []string{invalid.Reason}}
@@ -108,11 +118,10 @@ func (req *request) switched(e webhook.Entry, err error, done string) (response,
 	if err != nil {
 		return response{}, req.noWebhook(err)
 	}
-	action := ChangeWebhook
-	if done == "old-secret-ended" {
-		action = RotateWebhook
+	if changed {
+		c.Object = e.ID
+		req.changed(c)
 	}
-	req.changed(Change{Action: action, Object: e.ID})
 	return response{location: webhookPath(e.ID) + query("done", done), document: documentOfWebhook(e)}, nil
 }
 
@@ -120,12 +129,24 @@ func (req *request) switched(e webhook.Entry, err error, done string) (response,
 func (req *request) testWebhook() (response, error) {
 	id := req.pathValues["webhook"]
 	a, err := req.h.Webhooks.Test(req.ctx(), req.tenantID, id)
+	if err == nil {
+		req.changed(Change{Action: TestWebhook, Object: id})
+	}
 	return response{location: webhookPath(id) + query("tested", a.ID), document: documentOfAttempt(a)}, req.noWebhook(err)
 }
 
 func (req *request) rotateWebhookForm() (response, error) {
 	e, err := req.webhookOfPath()
 	return response{template: "webhook-rotate", title: req.T("webhook.rotate.title"), data: hook{Entry: e}}, err
+}
+
+// RotateLead says how long the old secret of an endpoint signs too.
+func (req *request) RotateLead() string {
+	overlap := cmp.Or(req.h.Webhooks.Overlap, 24*time.Hour) // as the Manager has it
+	if overlap < 0 {
+		return req.T("webhook.rotate.lead.at-once")
+	}
+	return req.T("webhook.rotate.lead", req.Length(overlap))
 }
 
 func (req *request) rotateWebhook() (response, error) {
@@ -150,13 +171,21 @@ func (req *request) rotateWebhook() (response, error) {
 	if err != nil {
 		return response{}, req.noWebhook(err)
 	}
-	req.changed(Change{Action: RotateWebhook, Object: e.ID})
-	return req.webhookSecret(http.StatusOK, "webhook.rotated", e, secret), nil
+	req.changed(Change{Action: RotateWebhook, Object: e.ID, Detail: "rotate"})
+	lead := "webhook.rotated"
+	if e.OldSecretUntil.IsZero() {
+		lead = "webhook.rotated.at-once"
+	}
+	return req.webhookSecret(http.StatusOK, lead, e, secret), nil
 }
 
 func (req *request) endOldSecret() (response, error) {
-	e, err := req.h.Webhooks.EndOverlap(req.ctx(), req.tenantID, req.pathValues["webhook"])
-	return req.switched(e, err, "old-secret-ended")
+	before, err := req.webhookOfPath()
+	if err != nil {
+		return response{}, err
+	}
+	e, err := req.h.Webhooks.EndOverlap(req.ctx(), req.tenantID, before.ID)
+	return req.switched(e, err, "old-secret-ended", Change{Action: RotateWebhook, Detail: "end-old-secret"}, !before.OldSecretUntil.IsZero())
 }
 
 func (req *request) deleteWebhookForm() (response, error) {
