@@ -148,7 +148,7 @@ func TestActivityFilters(t *testing.T) {
 		"search=order":                          {carol, eve, bob},
 		"state=problems":                        {carol, refused, eve},
 		"state=waiting":                         {carol},
-		"state=hard_bounced":                    {eve},
+		"state=hard-bounced":                    {eve},
 		"state=rejected":                        {refused},
 		"recipient=Bob@Example.com":             {bob},
 		"domain=ACME.example":                   {carol, refused, eve, bob},
@@ -257,7 +257,7 @@ func TestManyRecipients(t *testing.T) {
 	f.want(page, 200, `id="gatepost-recipient-49"`, "?from=50", ">Delivered</span> 119", ">Hard bounced</span> 1")
 	f.want(f.get("activity/m1?from=100"), 200, `id="gatepost-recipient-119"`, "First page")
 	f.want(f.get("activity/m1?n=77"), 200, `id="gatepost-recipient-50"`, "<section class=\"gatepost-recipient\" id=\"gatepost-recipient-77\">\n<details open>")
-	only := f.get("activity/m1?state=hard_bounced")
+	only := f.get("activity/m1?state=hard-bounced")
 	f.want(only, 200, `id="gatepost-recipient-7"`)
 	if strings.Contains(only.body, `id="gatepost-recipient-8"`) {
 		t.Error("got another recipient, want only the one that bounced")

@@ -129,7 +129,7 @@ func (req *request) documentOfRecipient(r history.Recipient) recipientDocument {
 }
 
 func documentOfEvent(e store.Event) eventDocument {
-	return eventDocument{kinds[e.Kind].name, e.Time, e.Attempt, nullable(e.NextAttempt), documentOfReply(e.Reply), e.Reason}
+	return eventDocument{nameOfKind(e.Kind), e.Time, e.Attempt, nullable(e.NextAttempt), documentOfReply(e.Reply), e.Reason}
 }
 
 func documentOfStates(counts map[store.ActivityState]int) []stateDocument {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -318,5 +319,21 @@ func (f *fixture) strict(a api, path string, post func(body string) response) {
 	r := post(`{"recipients":"a@example.com"}`)
 	if got := r.Code == 400 && strings.Contains(r.body, `"code":"unknown-member"`) && strings.Contains(r.body, `"field":"recipients"`); got != want {
 		f.Errorf("POST %s: got status %d and %s, want unknown-member: %v", path, r.Code, r.body, want)
+	}
+}
+
+// Names of states, kinds and actions are in kebab case. The types of webhook events are
+// those of their own payload.
+func TestOpenAPINames(t *testing.T) {
+	f := newFixture(t)
+	f.complete()
+	for _, h := range []http.Handler{f.console, newDesk(t).op} {
+		for _, list := range regexp.MustCompile(`"enum": \[[^\]]*\]`).FindAllString(serve(h, "GET", "/openapi.json", nil).body, -1) {
+			for _, name := range regexp.MustCompile(`"([^"]+)"[,\s]`).FindAllStringSubmatch(list, -1) {
+				if strings.ContainsAny(name[1], "_ ") && !strings.Contains(name[1], "message.") {
+					t.Errorf("got the name %q, want one in kebab case", name[1])
+				}
+			}
+		}
 	}
 }

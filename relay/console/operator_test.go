@@ -176,7 +176,7 @@ func TestOperatorFinds(t *testing.T) {
 	if _, err := d.op.History.Tenant("rival").Erase(t.Context(), "nobody@x.example"); err != nil { // applies the events
 		t.Fatal(err)
 	}
-	d.shows(d.do("GET", "messages/m3", nil), 200, "1 delivered", "Invoice", "mx.one.example said: 250 taken", "Accepted")
+	d.shows(d.do("GET", "messages/m3", nil), 200, "Delivered</span> 1", "Invoice", "mx.one.example said: 250 taken", "Accepted")
 }
 
 // A form asks first, with the number, and the change is made by its button.

@@ -199,8 +199,8 @@ func documentOfFound(d searchData) foundDocument {
 
 func documentOfMessageOfAll(d operatorMessageData, next string) messageOfAllDocument {
 	return messageOfAllDocument{d.ID, string(d.Tenant), documentsOf(d.Recipients, func(r history.Recipient) recipientOfDocument {
-		return recipientOfDocument{r.Recipient, activityKeys[r.State], r.Updated, strings.ToValidUTF8(cmp.Or(r.Reply.String(), r.Reason), "?"), documentsOf(r.Events, func(e store.Event) operatorEventDocument {
-			return operatorEventDocument{e.Kind.String(), e.Time, strings.ToValidUTF8(cmp.Or(e.Reply.String(), e.Reason), "?"), e.Reply.Host}
+		return recipientOfDocument{r.Recipient, nameOfState(r.State), r.Updated, strings.ToValidUTF8(cmp.Or(r.Reply.String(), r.Reason), "?"), documentsOf(r.Events, func(e store.Event) operatorEventDocument {
+			return operatorEventDocument{nameOfKind(e.Kind), e.Time, strings.ToValidUTF8(cmp.Or(e.Reply.String(), e.Reason), "?"), e.Reply.Host}
 		})}
 	}), documentsOf(d.Waiting, documentOfDelivery), nullable(next)}
 }

@@ -169,40 +169,11 @@ func (req *request) addHistory(data *operatorMessageData, page store.Page) (next
 	return next, nil
 }
 
-// activityKeys are the names of the states in texts and in JSON.
-var activityKeys = map[store.ActivityState]string{
-	store.ActivityRejected: "rejected", store.ActivityAccepted: "accepted", store.ActivityPending: "pending", store.ActivityDelivered: "delivered",
-	store.ActivityDeferred: "deferred", store.ActivitySoftBounced: "soft-bounced", store.ActivityHardBounced: "hard-bounced", store.ActivityCanceled: "canceled",
-}
-
-// OperatorState returns the state of a recipient for the template "pill".
-func (req *request) OperatorState(s store.ActivityState) domainState {
-	pill := "wait"
-	switch s {
-	case store.ActivityDelivered:
-		pill = "good"
-	case store.ActivityRejected, store.ActivitySoftBounced, store.ActivityHardBounced:
-		pill = "bad"
-	}
-	return domainState{pill, req.T("op.state." + activityKeys[s])}
-}
-
-// OperatorEvent says in words what an event tells.
-func (req *request) OperatorEvent(e store.Event) string {
-	key := "op.event." + strings.ReplaceAll(e.Kind.String(), " ", "-")
-	if _, ok := req.lang.Texts[key]; !ok {
-		return e.Kind.String()
-	}
-	return req.T(key)
-}
-
 // OperatorSaid returns what a server answered, and which, or else the reason.
 func (req *request) OperatorSaid(r store.Reply, reason string) string {
-	switch {
-	case r.Code == 0 || r.String() == "":
-		return reason
-	case r.Host == "":
-		return r.String()
+	said := says(r, reason)
+	if r.Host == "" || said == reason {
+		return said
 	}
-	return req.T("op.said", r.Host, r.String())
+	return req.T("op.said", r.Host, said)
 }

@@ -1,8 +1,6 @@
 package console
 
 import (
-	"strings"
-
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -99,10 +97,4 @@ func (req *request) TrailOf(events []store.Event, leftOut int) trailView {
 // OfMessage returns the data of the template "change-links" for a message.
 func (req *request) OfMessage(id string) view {
 	return view{req, "", struct{ Filter store.Filter }{store.Filter{Mail: id}}}
-}
-
-// StateOf returns how many recipients are in a state, for the template "op-states".
-func (req *request) StateOf(s messageState) domainState {
-	p := req.OperatorState(s.State)
-	return domainState{p.Pill, strings.Join([]string{req.Amount64(s.N), p.Text}, " ")}
 }

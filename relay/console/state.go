@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -22,8 +23,8 @@ var states = map[store.ActivityState]struct{ name, word, means, kind, shape stri
 	store.ActivityPending:     {"pending", "state.pending", "state.pending.means", "held", "pause"},
 	store.ActivityDelivered:   {"delivered", "state.delivered", "state.delivered.means", "good", "check"},
 	store.ActivityDeferred:    {"deferred", "state.deferred", "state.deferred.means", "held", "clock"},
-	store.ActivitySoftBounced: {"soft_bounced", "state.soft-bounced", "state.soft-bounced.means", "bad", "back"},
-	store.ActivityHardBounced: {"hard_bounced", "state.hard-bounced", "state.hard-bounced.means", "bad", "cross"},
+	store.ActivitySoftBounced: {"soft-bounced", "state.soft-bounced", "state.soft-bounced.means", "bad", "back"},
+	store.ActivityHardBounced: {"hard-bounced", "state.hard-bounced", "state.hard-bounced.means", "bad", "cross"},
 	store.ActivityCanceled:    {"canceled", "state.canceled", "state.canceled.means", "none", "dash"},
 }
 
@@ -50,12 +51,17 @@ func waits(s store.ActivityState) bool {
 	return s == store.ActivityAccepted || s == store.ActivityPending || s == store.ActivityDeferred
 }
 
+// nameOfState returns the name of a state in JSON. A state of a later version has a name
+// of the same form.
+func nameOfState(state store.ActivityState) string {
+	return cmp.Or(states[state].name, strings.ReplaceAll(state.String(), " ", "-"))
+}
+
 // Pill returns how a state is shown. A state of a later version is shown by its name.
 func (req *request) Pill(state store.ActivityState) pill {
 	s, ok := states[state]
 	if !ok {
-		name := state.String()
-		return pill{Name: strings.ReplaceAll(name, " ", "_"), Word: name, Kind: "none", Shape: "dot"}
+		return pill{Name: nameOfState(state), Word: state.String(), Kind: "none", Shape: "dot"}
 	}
 	return pill{s.name, req.T(s.word), req.T(s.means), s.kind, s.shape}
 }

@@ -182,8 +182,8 @@ func (req *request) indicators(d *statisticsData) []indicator {
 	list := []indicator{
 		{Label: req.T("statistics.recipients"), Value: req.Number(now.Accepted)},
 		{Label: req.T("statistics.delivered"), Value: req.Number(now.Delivered), State: "delivered"},
-		{Label: req.T("statistics.soft"), Value: req.Number(now.SoftBounced), State: "soft_bounced"},
-		{Label: req.T("statistics.hard"), Value: req.Number(now.HardBounced), State: "hard_bounced"},
+		{Label: req.T("statistics.soft"), Value: req.Number(now.SoftBounced), State: "soft-bounced"},
+		{Label: req.T("statistics.hard"), Value: req.Number(now.HardBounced), State: "hard-bounced"},
 		{Label: req.T("statistics.rejected"), Value: req.Number(now.Rejected), State: "rejected"},
 	}
 	list[0].Shape, list[0].Change = req.changeOf(now.Accepted, before.Accepted)

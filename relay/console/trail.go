@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -17,14 +18,28 @@ var kinds = map[store.EventKind]struct {
 	store.EventWaiting:         {"waiting", "event.waiting", "held", "pause", 0},
 	store.EventDeferred:        {"deferred", "event.deferred", "held", "clock", store.ActivityDeferred},
 	store.EventDelivered:       {"delivered", "event.delivered", "good", "check", 0},
-	store.EventSoftBounced:     {"soft_bounced", "event.soft-bounced", "bad", "back", store.ActivitySoftBounced},
-	store.EventHardBounced:     {"hard_bounced", "event.hard-bounced", "bad", "cross", store.ActivityHardBounced},
+	store.EventSoftBounced:     {"soft-bounced", "event.soft-bounced", "bad", "back", store.ActivitySoftBounced},
+	store.EventHardBounced:     {"hard-bounced", "event.hard-bounced", "bad", "cross", store.ActivityHardBounced},
 	store.EventCanceled:        {"canceled", "event.canceled", "none", "dash", 0},
-	store.EventLateSoftBounced: {"late_soft_bounced", "event.late-soft-bounced", "bad", "back", store.ActivitySoftBounced},
-	store.EventLateHardBounced: {"late_hard_bounced", "event.late-hard-bounced", "bad", "cross", store.ActivityHardBounced},
+	store.EventLateSoftBounced: {"late-soft-bounced", "event.late-soft-bounced", "bad", "back", store.ActivitySoftBounced},
+	store.EventLateHardBounced: {"late-hard-bounced", "event.late-hard-bounced", "bad", "cross", store.ActivityHardBounced},
 	store.EventRefused:         {"refused", "event.refused", "bad", "barred", 0},
-	store.EventLoginRefused:    {"login_refused", "event.refused", "bad", "barred", 0},
+	store.EventLoginRefused:    {"login-refused", "event.refused", "bad", "barred", 0},
 	store.EventReported:        {"reported", "event.reported", "held", "back", 0},
+}
+
+// nameOfKind returns the name of a kind of event in JSON. A kind of a later version has a
+// name of the same form.
+func nameOfKind(kind store.EventKind) string {
+	return cmp.Or(kinds[kind].name, strings.ReplaceAll(kind.String(), " ", "-"))
+}
+
+// EventWord returns what happened at an event.
+func (req *request) EventWord(kind store.EventKind) string {
+	if word := kinds[kind].word; word != "" {
+		return req.T(word)
+	}
+	return kind.String()
 }
 
 // A trailEntry is one event of the trail of a recipient, as the page shows it.
@@ -53,10 +68,7 @@ func (req *request) Trail(r history.Recipient) trail {
 func (req *request) entries(r history.Recipient) (list []trailEntry) {
 	for i, e := range r.Events {
 		k := kinds[e.Kind]
-		entry := trailEntry{Event: e, Kind: k.kind, Shape: k.shape, Word: e.Kind.String(), Says: says(e.Reply, e.Reason)}
-		if k.word != "" {
-			entry.Word = req.T(k.word)
-		}
+		entry := trailEntry{Event: e, Kind: k.kind, Shape: k.shape, Word: req.EventWord(e.Kind), Says: says(e.Reply, e.Reason)}
 		if k.state != 0 {
 			a := store.Activity{State: k.state, Reply: e.Reply, Reason: e.Reason, Domain: e.Domain}
 			entry.Advice = req.AdviceOn(a)

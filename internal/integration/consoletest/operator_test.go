@@ -186,7 +186,7 @@ func (o *operation) find(b *tab, see func(string)) {
 	b.goTo(o.url)
 	b.fill("Find a user, a domain or a message", id)
 	b.follow("Search", "Message "+id)
-	b.until(`document.body.textContent.includes("1 delivered") || (setTimeout(() => location.reload(), 500), false)`)
+	b.until(`document.body.textContent.includes("Delivered 1") || (setTimeout(() => location.reload(), 500), false)`)
 	see("message")
 	b.goTo(o.url)
 	b.fill("Find a user, a domain or a message", o.Username)

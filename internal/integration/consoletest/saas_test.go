@@ -307,7 +307,7 @@ func (b *tab) tryMail(s *saas, tool account, see func(string)) {
 	if got := b.text("header [aria-current]"); got != "Activity" {
 		b.Errorf("the navigation marks %q, want Activity", got)
 	}
-	b.goTo(s.url + "/mail/activity?state=hard_bounced&search=UNKNOWN")
+	b.goTo(s.url + "/mail/activity?state=hard-bounced&search=UNKNOWN")
 	if n := eval[int](b, `document.querySelectorAll(".gatepost-activities tbody tr").length`); n != 1 {
 		b.Errorf("the filter finds %d, want 1", n)
 	}
@@ -363,7 +363,7 @@ func (b *tab) suppression(s *saas, tool account, see func(string)) {
 // an operator.
 func (b *tab) asOthers(s *saas, see func(string)) {
 	b.Helper()
-	b.goTo(s.url + "/mail/activity?search=unknown&state=hard_bounced")
+	b.goTo(s.url + "/mail/activity?search=unknown&state=hard-bounced")
 	message := eval[string](b, `document.querySelector(".gatepost-activities a").href`)
 	b.follow("Sign out", "Sign in")
 	b.goTo(message)
