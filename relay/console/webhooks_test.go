@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -164,6 +165,13 @@ func TestWebhookTest(t *testing.T) {
 		if worked := strings.Contains(page.body, "The test worked"); worked != (status == "204") {
 			t.Errorf("%s: got worked %v", status, worked)
 		}
+	}
+	f.want(f.get("webhooks/w"), 200, ">On<") // tests alone do not count
+	f.console.Webhooks.OnAttempt(store.EndpointAttempt{Tenant: "acme", Endpoint: "w", ID: "~", At: time.Now().UTC().Truncate(time.Microsecond), Attempt: 1, Reason: "it failed"})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.console.Webhooks.Run(ended); err != nil { // it writes what waits
+		t.Fatal(err)
 	}
 	f.want(f.get("webhooks/w"), 200, "Requests have failed since", ">Failing<")
 	to.Close()

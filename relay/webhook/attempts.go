@@ -30,6 +30,10 @@ const (
 
 	// writeTime is how long writing may take.
 	writeTime = 10 * time.Second
+
+	// minFailed is how many requests for events must have failed before an endpoint is
+	// switched off, however long ago the first one was.
+	minFailed = 3
 )
 
 // attempts are the requests that wait to be written.
@@ -93,9 +97,10 @@ func (m *Manager) Attempts(ctx context.Context, tenant store.TenantID, id string
 }
 
 // Test sends a test event to an endpoint as [Sender.Test] does, also if it is switched
-// off, and keeps the request among the last ones. The request says what became of it;
-// the error is only about the Manager: [store.ErrNotFound] means that the tenant has no
-// such endpoint.
+// off, and keeps the request among the last ones, unless ctx ends before the answer. The
+// request says what became of it; the error is only about the Manager:
+// [store.ErrNotFound] means that the tenant has no such endpoint. A test that works ends
+// [Entry].Failing; one that fails does not count for it, nor for SwitchOffAfter.
 func (m *Manager) Test(ctx context.Context, tenant store.TenantID, id string) (store.EndpointAttempt, error) {
 	e, err := m.get(ctx, tenant, id)
 	if err != nil {
@@ -109,7 +114,11 @@ func (m *Manager) Test(ctx context.Context, tenant store.TenantID, id string) (s
 	if a.Tenant = tenant; a.Reason == "" && err != nil {
 		a.Reason = strings.TrimPrefix(err.Error(), "webhook: ")
 	}
-	m.keep(context.WithoutCancel(ctx), []store.EndpointAttempt{a})
+	if ctx.Err() == nil { // otherwise the caller has given up, which says nothing of the endpoint
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+		defer cancel()
+		m.keep(ctx, []store.EndpointAttempt{a})
+	}
 	return a, nil
 }
 
@@ -191,23 +200,33 @@ func (m *Manager) write(ctx context.Context, list []store.EndpointAttempt) error
 }
 
 // judge sets since when an endpoint fails, and switches it off if that is too long. It
-// writes only if that changes. If another caller has changed the endpoint meanwhile, the
-// next request tells.
+// writes only if that changes. If another caller changes the endpoint meanwhile, it reads
+// it again.
 func (m *Manager) judge(ctx context.Context, e store.Endpoint, list []store.EndpointAttempt) error {
-	failing := e.Failing
-	for _, a := range list {
-		if a.Reason == "" {
-			failing = time.Time{}
-		} else if failing.IsZero() {
-			failing = a.At
+	err := store.ErrConflict
+	for try := 0; try < tries && errors.Is(err, store.ErrConflict); try++ {
+		if try > 0 {
+			if e, err = m.get(ctx, e.Tenant, e.ID); err != nil {
+				break
+			}
+		}
+		err = m.judgeOnce(ctx, e, list)
+	}
+	if errors.Is(err, store.ErrNotFound) { // it was deleted
+		return nil
+	}
+	return err
+}
+
+func (m *Manager) judgeOnce(ctx context.Context, e store.Endpoint, list []store.EndpointAttempt) error {
+	failing, last := failingSince(e.Failing, list)
+	off := false
+	if e.Off == "" && !last.IsZero() {
+		var err error
+		if off, err = m.failsTooLong(ctx, &e, failing, last); err != nil {
+			return err
 		}
 	}
-	after := m.SwitchOffAfter
-	if after == 0 {
-		after = 5 * 24 * time.Hour
-	}
-	last := list[len(list)-1]
-	off := e.Off == "" && !failing.IsZero() && after > 0 && last.At.Sub(failing) >= after
 	if failing.Equal(e.Failing) && !off {
 		return nil
 	}
@@ -215,14 +234,50 @@ func (m *Manager) judge(ctx context.Context, e store.Endpoint, list []store.Endp
 		e.Off, e.OffSince = OffFailing, now()
 	}
 	err := m.Store.SetEndpoint(ctx, e)
-	if errors.Is(err, store.ErrConflict) {
-		return nil
-	}
 	if err == nil && off {
 		m.known.forget(e.Tenant)
 		m.switchedOff(ctx, e)
 	}
 	return err
+}
+
+// failingSince returns since when an endpoint fails after some more requests, and when the
+// last of them was made if it failed. A test that fails changes neither: it may be that
+// nothing else is sent for days, and then nothing else would end the failure.
+func failingSince(since time.Time, list []store.EndpointAttempt) (failing, last time.Time) {
+	failing = since
+	for _, a := range list {
+		switch {
+		case a.Reason == "":
+			failing, last = time.Time{}, time.Time{}
+		case a.Attempt > 0:
+			last = a.At
+			if failing.IsZero() {
+				failing = a.At
+			}
+		}
+	}
+	return failing, last
+}
+
+// failsTooLong reports whether an endpoint that fails is to be switched off: after
+// SwitchOffAfter, if at least minFailed requests have failed in that time.
+func (m *Manager) failsTooLong(ctx context.Context, e *store.Endpoint, failing, last time.Time) (bool, error) {
+	after := m.SwitchOffAfter
+	if after == 0 {
+		after = 5 * 24 * time.Hour
+	}
+	if after < 0 || last.Sub(failing) < after {
+		return false, nil
+	}
+	list, err := m.Store.ListEndpointAttempts(ctx, e.Tenant, e.ID, keepAttempts)
+	failed := 0
+	for _, a := range list {
+		if a.Attempt > 0 && a.Reason != "" && !a.At.Before(failing) {
+			failed++
+		}
+	}
+	return failed >= minFailed, err
 }
 
 // OnGone switches an endpoint off that has answered 410. It is for [Sender].OnGone.

@@ -51,7 +51,8 @@ type Manager struct {
 	Overlap time.Duration
 
 	// SwitchOffAfter is how long all requests to an endpoint may fail until it is
-	// switched off, at the next failure. Zero means 5 days, less than zero means never.
+	// switched off, at the next failure, if at least 3 have failed. Tests do not count.
+	// Zero means 5 days, less than zero means never.
 	SwitchOffAfter time.Duration
 
 	// OnSwitchedOff, if set, is told that the Manager has switched an endpoint off:
@@ -84,7 +85,8 @@ type Entry struct {
 	OffSince time.Time
 
 	// Failing is when the first of the requests failed since the last one that did
-	// not; zero if the last one did not fail. It is some seconds late.
+	// not; zero if the last one did not fail. It is some seconds late. Tests that fail
+	// do not count.
 	Failing time.Time
 
 	SecretSet time.Time // when the newest secret was made

@@ -362,7 +362,7 @@ func TestManagerTest(t *testing.T) {
 		if tried, err := m.Attempts(t.Context(), "acme", e.ID); err != nil || len(tried) != 1 || tried[0] != a {
 			t.Errorf("Attempts = %+v, %v", tried, err)
 		}
-		if is, _ := m.Get(t.Context(), "acme", e.ID); is.Off != "we move it" || is.Failing.IsZero() {
+		if is, _ := m.Get(t.Context(), "acme", e.ID); is.Off != "we move it" || !is.Failing.IsZero() {
 			t.Errorf("after the test: %+v", is)
 		}
 	})

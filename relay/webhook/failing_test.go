@@ -1,0 +1,146 @@
+package webhook_test
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatepost-mail/gatepost/relay/webhook"
+	"github.com/gatepost-mail/gatepost/store"
+)
+
+// shows checks since when an endpoint fails, and why it is off.
+func shows(t *testing.T, m *webhook.Manager, id string, failing bool, off string) {
+	t.Helper()
+	if e, err := m.Get(t.Context(), "acme", id); err != nil || e.Failing.IsZero() == failing || e.Off != off {
+		t.Errorf("got failing since %v, off %q, %v, want failing %v, off %q", e.Failing, e.Off, err, failing, off)
+	}
+}
+
+// Tests that fail do not make an endpoint fail, nor switch it off; one that works ends it.
+func TestTestsDoNotCount(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
+		t := h.t
+		status := new(atomic.Int64)
+		h.web.answer = func(*http.Request) *http.Response { return answer(int(status.Load())) }
+		h.start()
+		e, _ := add(t, m, "https://shop.example")
+		tests := func() {
+			if _, err := m.Test(t.Context(), "acme", e.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		status.Store(500)
+		for range 6 {
+			tests()
+			wait(24 * time.Hour)
+		}
+		shows(t, m, e.ID, false, "")
+		h.publish(event(1, store.EventDelivered))
+		wait(2 * time.Second)
+		shows(t, m, e.ID, true, "")
+		status.Store(200)
+		tests()
+		shows(t, m, e.ID, false, "")
+	})
+}
+
+// Two requests that fail within six days are too few to switch an endpoint off.
+func TestFewFailures(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
+		t := h.t
+		e, _ := add(t, m, "https://shop.example")
+		for i, wantOff := range []string{"", "", webhook.OffFailing} {
+			a := store.EndpointAttempt{Tenant: "acme", Endpoint: e.ID, ID: string(rune('a' + i)), At: time.Now().UTC(), Attempt: 1, Reason: "it failed"}
+			m.OnAttempt(a)
+			wait(6 * 24 * time.Hour)
+			shows(t, m, e.ID, true, wantOff)
+		}
+	})
+}
+
+// A test whose caller gives up says nothing of the endpoint and is not kept.
+func TestTestGivenUp(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
+		t := h.t
+		h.web.answer = func(*http.Request) *http.Response { return nil } // it is slow
+		h.start()
+		e, _ := add(t, m, "https://shop.example")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if a, err := m.Test(ctx, "acme", e.ID); err != nil || a.Reason == "" {
+			t.Errorf("Test = %+v, %v, want a request that failed", a, err)
+		}
+		if list, err := m.Attempts(t.Context(), "acme", e.ID); err != nil || len(list) != 0 {
+			t.Errorf("Attempts = %+v, %v, want none", list, err)
+		}
+	})
+}
+
+// A hanging store adds no attempts.
+type hanging struct{ *counted }
+
+func (hanging) AddEndpointAttempts(ctx context.Context, _ []store.EndpointAttempt, _ int) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Test returns although the Store hangs.
+func TestTestReturns(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, st *counted) {
+		t := h.t
+		h.start()
+		e, _ := add(t, m, "https://shop.example")
+		m = &webhook.Manager{Store: hanging{st}, Sender: h.Sender, Secret: sealing, Logger: quiet}
+		began := time.Now()
+		if a, err := m.Test(t.Context(), "acme", e.ID); err != nil || a.Status != 204 {
+			t.Errorf("Test = %+v, %v", a, err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("Test took %v", took)
+		}
+	})
+}
+
+// A rivalled store lets another caller change an endpoint just before the next change.
+type rivalled struct {
+	*counted
+	before func()
+}
+
+func (r *rivalled) SetEndpoint(ctx context.Context, e store.Endpoint) error {
+	if f := r.before; f != nil {
+		r.before = nil
+		f()
+	}
+	return r.counted.SetEndpoint(ctx, e)
+}
+
+// A failure counts although another caller changes the endpoint meanwhile.
+func TestFailureDuringChange(t *testing.T) {
+	managed(t, func(h *hooks, other *webhook.Manager, st *counted) {
+		t := h.t
+		h.web.answer = func(*http.Request) *http.Response { return answer(500) }
+		h.start()
+		e, _ := add(t, other, "https://shop.example")
+		r := &rivalled{counted: st}
+		m := &webhook.Manager{Store: r, Sender: h.Sender, Secret: sealing, Logger: quiet}
+		m.OnAttempt(store.EndpointAttempt{Tenant: "acme", Endpoint: e.ID, ID: "a", At: time.Now().UTC(), Attempt: 1, Reason: "it failed"})
+		r.before = func() {
+			if _, err := other.Change(t.Context(), "acme", e.ID, "https://shop.example", []string{"message.*"}); err != nil {
+				t.Error(err)
+			}
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := m.Run(ended); err != nil {
+			t.Fatal(err)
+		}
+		shows(t, other, e.ID, true, "")
+		if is, _ := other.Get(t.Context(), "acme", e.ID); len(is.Types) != 1 {
+			t.Errorf("the change is lost: %+v", is)
+		}
+	})
+}
