@@ -127,7 +127,7 @@ func TestActivity(t *testing.T) {
 	f.some()
 	page := f.get("activity")
 	f.want(page, 200, "Delivered", "Hard bounced", "Deferred", "Refused", "Your &lt;order&gt;", "The address does not exist",
-		"asked to try again later", "The next try is at", "This user sends from addresses at acme.example only", "12 times", "shop@other.example")
+		"asked to try again later", "Next attempt: ", "This user sends from addresses at acme.example only", "12 times", "shop@other.example")
 	if got, want := recipients(page), []string{"carol@example.net", "No recipient yet", "eve@example.net", "bob@example.com"}; !slices.Equal(got, want) {
 		t.Errorf("got the recipients %q, want %q", got, want)
 	}

@@ -7,10 +7,10 @@ import (
 
 // The templates of an Operator call the exported methods of this file.
 
-// maxShown is how many bytes of a text of others are shown.
+// maxShown is how many bytes pages show of a text that a server or a client wrote.
 const maxShown = 500
 
-// Readable returns a text that others wrote, as one line that can be shown.
+// Readable returns a text that a server or a client wrote, as one line that can be shown.
 func (req *request) Readable(s string) string { return isolate(mailtext.OneLineUTF8(s, maxShown)) }
 
 // Amount64 is Amount for an int.
