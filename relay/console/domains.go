@@ -41,6 +41,7 @@ type listing struct {
 	Previous  string // address of the page before
 	First     string // address of the first page
 	All       string // address of the list without a search
+	Limit     string // the parameter limit
 
 	// Only of domains and users.
 	Count                string // how many entries match, in words
@@ -53,13 +54,21 @@ type listing struct {
 // searchFrom is the number of entries from which a list has a search field.
 const searchFrom = 10
 
+// shownLimit returns the parameter limit for links; "" stands for the default.
+func shownLimit(n int) string {
+	if n == pageSize {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
 func newListing(label string, page store.Page, entries int, next string) listing {
-	l := listing{Label: label, Search: page.Search, MaySearch: page.Search != "" || page.After != "" || entries >= searchFrom}
+	l := listing{Label: label, Search: page.Search, MaySearch: page.Search != "" || page.After != "" || entries >= searchFrom, Limit: shownLimit(page.Limit - 1)}
 	if next != "" {
-		l.Next = query("search", page.Search, "after", next)
+		l.Next = query("search", page.Search, "limit", l.Limit, "after", next)
 	}
 	if page.After != "" {
-		l.First = query("search", page.Search)
+		l.First = query("search", page.Search, "limit", l.Limit)
 	}
 	if page.Search != "" {
 		l.All = query()

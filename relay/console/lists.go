@@ -50,9 +50,12 @@ func (req *request) newQueryListing(label string, q store.Query, found store.Fou
 		if sort == sorts[0] {
 			sort = ""
 		}
-		return query("search", q.Search, "sort", sort, "never", never, place, cursor)
+		return query("search", q.Search, "sort", sort, "never", never, "limit", shownLimit(q.Limit), place, cursor)
 	}
-	l := listing{Label: label, Search: q.Search, Sort: sort, MaySearch: q.Search != "" || q.Never || found.All >= searchFrom}
+	l := listing{
+		Label: label, Search: q.Search, Sort: sort, Limit: shownLimit(q.Limit), Filtered: q.Never,
+		MaySearch: q.Search != "" || q.Never || found.All >= searchFrom,
+	}
 	if l.Sort == sorts[0] {
 		l.Sort = ""
 	}
@@ -71,7 +74,7 @@ func (req *request) newQueryListing(label string, q store.Query, found store.Fou
 	if l.MaySearch {
 		l.Never = to(sort, "true", "after", "")
 		if q.Never {
-			l.Filtered, l.Never = true, to(sort, "", "after", "")
+			l.Never = to(sort, "", "after", "")
 		}
 	}
 	if q.Search != "" || q.Never {

@@ -55,6 +55,9 @@ func (req *request) message() (response, error) {
 	}
 	document := mailDocument{id, documentsOf(page.Recipients, req.documentOfRecipient), documentOfStates(states), nullable(page.Next)}
 	data, err := req.messageData(tenant, page, states, n)
+	if f.From > 0 {
+		data.Back = query("state", data.State, "limit", req.queried("limit"))
+	}
 	return response{template: "message", title: req.subjectOf(&data.First), data: data, document: document}, err
 }
 
@@ -131,10 +134,7 @@ func (req *request) messageData(tenant history.Tenant, page history.MailPage, st
 		d.Recipients = append(d.Recipients, shownRecipient{r, all <= 3 || r.N == n})
 	}
 	if page.Next > 0 {
-		d.More = query("from", strconv.Itoa(page.Next), "state", d.State)
-	}
-	if len(page.Recipients) == 0 || page.Recipients[0].N > 0 {
-		d.Back = query("state", d.State)
+		d.More = query("from", strconv.Itoa(page.Next), "state", d.State, "limit", req.queried("limit"))
 	}
 	if d.First, err = req.firstOf(tenant, page); err != nil {
 		return d, err

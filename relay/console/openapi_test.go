@@ -257,6 +257,9 @@ func TestOpenAPIHasEveryRoute(t *testing.T) {
 	f.complete()
 	a := loadAPI(t, f.console)
 	for _, path := range console.RoutePaths(f.console) {
+		if strings.HasSuffix(path, ".csv") {
+			continue // a file, which is not JSON
+		}
 		r := f.send("PROPFIND", strings.NewReplacer("{domain}", "acme.example", "{username}", "x").Replace(path[1:]), "", nil, program)
 		f.want(r, http.StatusMethodNotAllowed, `"code":"method"`)
 		for _, method := range []string{"GET", "POST"} {

@@ -102,7 +102,7 @@ func (req *request) fail(err error) {
 	}
 	actions := p.actions
 	if len(actions) == 0 && p != errForbidden {
-		actions = []link{{req.T(cmp.Or(req.site.home, "domains")), ""}}
+		actions = []link{{req.T(cmp.Or(req.site.home, req.site.start())), ""}}
 	}
 	req.sendPage(response{status: p.status, template: "problem", title: title, data: struct {
 		Detail  string

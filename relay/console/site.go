@@ -70,6 +70,14 @@ func (s *site) choose(parts []Part, all []route) {
 	}
 }
 
+// start returns the part that the address of the handler is of, as a text.
+func (s *site) start() string {
+	if len(s.parts) == 0 || slices.Contains(s.parts, Domains) {
+		return string(Domains)
+	}
+	return string(s.parts[0])
+}
+
 func (s *site) serve(w http.ResponseWriter, r *http.Request, req *request) {
 	if a, ok := s.assets[r.URL.Path]; ok {
 		a.serve(w, r)

@@ -25,7 +25,7 @@ func suppressionRoutes() []route {
 	return []route{
 		{path: "/suppressions", part: Suppressions, action: ViewSuppressions, first: true, get: (*request).suppressions,
 			adds: AddSuppression, post: (*request).addSuppression, inputs: []input{{name: "address"}, {name: "reason"}}},
-		{path: "/suppressions.csv", part: Suppressions, action: ViewSuppressions, get: (*request).suppressionsFile, form: true},
+		{path: "/suppressions.csv", part: Suppressions, action: ViewSuppressions, get: (*request).suppressionsFile},
 		{path: one, part: Suppressions, action: ViewSuppressions, get: (*request).suppression},
 		{path: one + "/remove", part: Suppressions, action: RemoveSuppression, post: (*request).removeSuppression},
 	}
@@ -122,10 +122,10 @@ func (d *suppressionsData) keepSource(page store.Page, next string) {
 	}
 	d.MaySearch, d.All = true, "?"
 	if next != "" {
-		d.Next = query("search", page.Search, "source", d.Source, "after", next)
+		d.Next = query("search", page.Search, "source", d.Source, "limit", d.Limit, "after", next)
 	}
 	if page.After != "" {
-		d.First = query("search", page.Search, "source", d.Source)
+		d.First = query("search", page.Search, "source", d.Source, "limit", d.Limit)
 	}
 }
 
