@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -32,6 +33,58 @@ var destinationPromises = []spoolPromise{
 			}
 		},
 	},
+	{
+		name:  "Race/OfADestination",
+		words: "each method is atomic and safe for concurrent use",
+		check: func(t *spooler) {
+			const tenants = 4
+			for i := range tenants {
+				m := newMail(fmt.Sprintf("m%d", i))
+				m.Tenant = store.TenantID(m.ID)
+				t.putAs(m, newDeliveries(1), "x")
+			}
+			var reading atomic.Int32
+			reading.Store(2)
+			t.race(func(st store.Spool, racer int) error {
+				if racer >= 4 {
+					return nil
+				}
+				if racer >= 2 { // lease, and give back
+					for reading.Load() > 0 {
+						if err := t.giveBack(st); err != nil {
+							return err
+						}
+					}
+					return nil
+				}
+				defer reading.Add(-1)
+				for range 10 * rounds {
+					list, err := st.Deliveries(t.Context(), store.Filter{Destination: "example.net"}, store.Page{})
+					if err == nil && len(list) != tenants {
+						err = fmt.Errorf("got %d deliveries to the destination, want %d", len(list), tenants)
+					}
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	},
+}
+
+// giveBack leases what is due and settles it to be tried again at once.
+func (t *spooler) giveBack(st store.Spool) error {
+	leased, err := st.Lease(t.Context(), store.LeaseRequest{Node: node, Now: soon, Limit: 9})
+	if err != nil || len(leased) == 0 {
+		return err
+	}
+	var outcomes []store.Outcome
+	for _, l := range leased {
+		outcomes = append(outcomes, later(l.Delivery, due))
+	}
+	_, err = st.Settle(t.Context(), outcomes)
+	return err
 }
 
 // crowd puts two mails of each of 60 tenants, in turns. Each has deliveries to two

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
@@ -53,6 +54,11 @@ func init() {
 			make:  func(s store.Spool) store.Spool { return oldFilter{s} },
 			name:  "Deliveries/Filters",
 			words: "Deliveries lists the deliveries that match the filter",
+		},
+		"a list of a destination reads what waits, then what is leased": {
+			make:  func(s store.Spool) store.Spool { return inTwoSteps{s} },
+			name:  "Race/OfADestination",
+			words: "each method is atomic",
 		},
 		"the ID is all that is compared": {
 			make:  func(s store.Spool) store.Spool { return anyTwin{s} },
@@ -260,6 +266,26 @@ type oldFilter struct{ store.Spool }
 func (s oldFilter) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
 	f.State, f.Reason, f.Since, f.Until = 0, "", time.Time{}, time.Time{}
 	return s.Spool.Deliveries(ctx, f, page)
+}
+
+// inTwoSteps misses what is given back between the steps.
+type inTwoSteps struct{ store.Spool }
+
+func (s inTwoSteps) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
+	if f.Destination == "" || f.State != 0 {
+		return s.Spool.Deliveries(ctx, f, page)
+	}
+	var all []store.Leased
+	for _, f.State = range []store.State{store.StateWaiting, store.StateLeased, store.StateHeld} {
+		list, err := s.Spool.Deliveries(ctx, f, page)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+		time.Sleep(time.Millisecond)
+	}
+	slices.SortFunc(all, func(a, b store.Leased) int { return strings.Compare(a.Delivery.Key(), b.Delivery.Key()) })
+	return all[:min(len(all), page.Size())], nil
 }
 
 type anyTwin struct{ store.Spool }

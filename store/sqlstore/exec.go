@@ -133,6 +133,27 @@ func (s *Store) reading(ctx context.Context, f func(on func(*sql.Stmt) *sql.Stmt
 	})
 }
 
+// inSnapshot runs f in a transaction that only reads, and whose statements all see the
+// commits that its first one sees.
+func (s *Store) inSnapshot(ctx context.Context, f func(tx) error) error {
+	opts := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
+	if s.dialect == SQLite {
+		opts.Isolation = sql.LevelDefault // as for inTx
+	}
+	t, err := s.db.BeginTx(ctx, opts)
+	if err != nil {
+		return err
+	}
+	defer t.Rollback() // does nothing after Commit
+	if err := (tx{t, s}).planAnew(ctx); err != nil {
+		return err
+	}
+	if err := f(tx{t, s}); err != nil {
+		return err
+	}
+	return t.Commit()
+}
+
 func (t tx) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
 	text, err := t.s.sql(query)
 	if err != nil {

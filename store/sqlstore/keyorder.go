@@ -70,12 +70,19 @@ func union(parts []part, mail string, n, limit int) (query string, args []any) {
 func suffix(i int) string { return string(rune('a'+i/26)) + string(rune('a'+i%26)) }
 
 // inLists returns the first deliveries after a key that are in the lists of a filter. If
-// there may be more, next is the key to go on with. A filter without a tenant that
-// has more than listsAtOnce lanes is read in several statements: a delivery that a
-// node gives back between them may be missed.
+// there may be more, next is the key to go on with. It reads in one snapshot, so that
+// no delivery is missed that moves to another list.
 func (s *Store) inLists(ctx context.Context, f store.Filter, after string, limit int) (found []store.Leased, next string, err error) {
+	err = s.inSnapshot(ctx, func(tx tx) error {
+		found, next, err = tx.inLists(ctx, f, after, limit)
+		return err
+	})
+	return found, next, err
+}
+
+func (t tx) inLists(ctx context.Context, f store.Filter, after string, limit int) (found []store.Leased, next string, err error) {
 	mail, n := firstAfter(after)
-	parts, bound, err := s.partsOf(ctx, f, mail, n)
+	parts, bound, err := t.partsOf(ctx, f, mail, n)
 	if err != nil || len(parts) == 0 {
 		return nil, "", err
 	}
@@ -87,7 +94,7 @@ func (s *Store) inLists(ctx context.Context, f store.Filter, after string, limit
 	}
 	query = `SELECT ` + leasedColumns + ` FROM (SELECT mail, n FROM (` + query + `) AS u` + where + ` ORDER BY mail, n LIMIT ?) AS k
 		JOIN {deliveries} AS d ON d.mail = k.mail AND d.n = k.n LEFT JOIN {deliveries} AS m ON m.mail = d.mail AND m.n = 0 ORDER BY d.mail, d.n`
-	found, err = selectAll(ctx, s, scanLeased, query, append(args, limit)...)
+	found, err = selectIn(ctx, t, scanLeased, query, append(args, limit)...)
 	if len(found) == limit {
 		return found, found[limit-1].Delivery.Key(), err
 	}
@@ -96,11 +103,11 @@ func (s *Store) inLists(ctx context.Context, f store.Filter, after string, limit
 
 // partsOf returns what is to be read for a filter. If bound is not empty, the parts have
 // all deliveries of the filter only for mails before it.
-func (s *Store) partsOf(ctx context.Context, f store.Filter, mail string, n int) (parts []part, bound string, err error) {
+func (t tx) partsOf(ctx context.Context, f store.Filter, mail string, n int) (parts []part, bound string, err error) {
 	least, greatest := laneRange(f)
 	const inLanes = ` AND lane >= ? AND lane <= ?`
 	if f.State == 0 || f.State == store.StateWaiting {
-		lanes, until, err := s.firstLanes(ctx, f, mail, n)
+		lanes, until, err := t.firstLanes(ctx, f, mail, n)
 		if err != nil {
 			return nil, "", err
 		}
@@ -126,13 +133,14 @@ func (s *Store) partsOf(ctx context.Context, f store.Filter, mail string, n int)
 // firstLanes returns up to listsAtOnce lanes of a destination: those whose first
 // delivery after a key comes first. If there are others, theirs do not come before
 // bound.
-func (s *Store) firstLanes(ctx context.Context, f store.Filter, mail string, n int) (lanes []string, bound string, err error) {
+func (t tx) firstLanes(ctx context.Context, f store.Filter, mail string, n int) (lanes []string, bound string, err error) {
 	least, greatest := laneRange(f)
 	if least == greatest {
 		return []string{least}, "", nil
 	}
 	for after := least; ; {
-		page, err := s.listPage(ctx, after, greatest)
+		query, args := t.s.listQuery(after, greatest)
+		page, err := selectIn(ctx, t, scanList, query, args...)
 		if err != nil {
 			return nil, "", err
 		}
@@ -147,7 +155,7 @@ func (s *Store) firstLanes(ctx context.Context, f store.Filter, mail string, n i
 	if len(lanes) <= listsAtOnce {
 		return lanes, "", nil
 	}
-	heads, err := s.headsAfter(ctx, lanes, mail, n)
+	heads, err := t.headsAfter(ctx, lanes, mail, n)
 	if err != nil || len(heads) <= listsAtOnce {
 		return namesOf(heads), "", err
 	}
@@ -166,7 +174,7 @@ func namesOf(heads []head) (lanes []string) {
 
 // headsAfter returns the heads of lanes, the first mail first. A lane without one is
 // left out.
-func (s *Store) headsAfter(ctx context.Context, lanes []string, mail string, n int) (heads []head, err error) {
+func (t tx) headsAfter(ctx context.Context, lanes []string, mail string, n int) (heads []head, err error) {
 	for chunk := range slices.Chunk(lanes, listsAtOnce) {
 		var queries []string
 		var args []any
@@ -174,7 +182,7 @@ func (s *Store) headsAfter(ctx context.Context, lanes []string, mail string, n i
 			queries = append(queries, `SELECT * FROM (SELECT list, mail FROM {deliveries} WHERE list = ? AND list >= '`+lanePrefix+`'`+afterKey+` ORDER BY mail, n LIMIT 1) AS s`+suffix(i))
 			args = append(args, lane, mail, mail, n, mail)
 		}
-		some, err := selectAll(ctx, s, func(rows *sql.Rows) (h head, err error) { return h, rows.Scan(&h.lane, &h.mail) }, strings.Join(queries, ` UNION ALL `), args...)
+		some, err := selectIn(ctx, t, func(rows *sql.Rows) (h head, err error) { return h, rows.Scan(&h.lane, &h.mail) }, strings.Join(queries, ` UNION ALL `), args...)
 		if err != nil {
 			return nil, err
 		}

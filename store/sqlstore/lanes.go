@@ -88,13 +88,7 @@ const (
 
 // listPage returns the first lists between after and end, at most listsPage.
 func (s *Store) listPage(ctx context.Context, after, end string) (page []list, err error) {
-	query, args := selectLists, []any{after, end, end}
-	switch s.dialect {
-	case Postgres:
-		query = selectListsPostgres
-	case MySQL:
-		query, args = selectListsMySQL, args[:2]
-	}
+	query, args := s.listQuery(after, end)
 	st, err := s.prepared(ctx, query)
 	if err != nil {
 		return nil, err
@@ -106,15 +100,30 @@ func (s *Store) listPage(ctx context.Context, after, end string) (page []list, e
 			return err
 		}
 		return scanAll(rows, func(rows *sql.Rows) error {
-			var l list
-			var micro int64
-			err := rows.Scan(&l.name, &micro)
-			l.next = time.UnixMicro(micro)
+			l, err := scanList(rows)
 			page = append(page, l)
 			return err
 		})
 	})
 	return page, err
+}
+
+// listQuery returns the query of listPage.
+func (s *Store) listQuery(after, end string) (query string, args []any) {
+	switch s.dialect {
+	case Postgres:
+		return selectListsPostgres, []any{after, end, end}
+	case MySQL:
+		return selectListsMySQL, []any{after, end}
+	}
+	return selectLists, []any{after, end, end}
+}
+
+func scanList(rows *sql.Rows) (l list, err error) {
+	var micro int64
+	err = rows.Scan(&l.name, &micro)
+	l.next = time.UnixMicro(micro)
+	return l, err
 }
 
 // A key names a delivery.

@@ -200,6 +200,24 @@ func selectAll[T any](ctx context.Context, s *Store, scan func(*sql.Rows) (T, er
 	if err != nil {
 		return nil, err
 	}
+	return collect(rows, scan)
+}
+
+// selectIn is selectAll in a transaction.
+func selectIn[T any](ctx context.Context, t tx, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	text, err := t.s.sql(query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows, scan)
+}
+
+// collect returns what scan reads of each row.
+func collect[T any](rows *sql.Rows, scan func(*sql.Rows) (T, error)) (all []T, err error) {
 	err = scanAll(rows, func(rows *sql.Rows) error {
 		one, err := scan(rows)
 		all = append(all, one)
