@@ -144,7 +144,9 @@ func (req *request) activityFilter() (f activityFilter, err error) {
 }
 
 // queried returns a value of the query, without what a database refuses.
-func (req *request) queried(name string) string { return cleanText(req.r.URL.Query().Get(name)) }
+func (req *request) queried(name string) string {
+	return cleanText(req.r.URL.Query().Get(name), maxQuery)
+}
 
 // invalid returns the problem of a value of the query, which leads back to the part.
 func (req *request) invalid(field, why string) *problem {

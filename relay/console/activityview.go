@@ -82,14 +82,6 @@ type counted struct {
 // Counted returns the data for the template "count".
 func (req *request) Counted(c store.Count) counted { return counted{req, c} }
 
-// A shownTime is a time for the template "time".
-type shownTime struct{ ISO, Exact, Text string }
-
-// At returns a time for the template "time", to the second.
-func (req *request) At(t time.Time) shownTime {
-	return shownTime{req.ISO(t), req.Exact(t), req.Time(t)}
-}
-
 // Ahead returns a time that is soon, such as "06:14" of today.
 func (req *request) Ahead(t time.Time) string {
 	local := t.In(req.loc)

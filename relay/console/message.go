@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/gatepost-mail/gatepost/relay/history"
@@ -198,7 +197,7 @@ func (req *request) ownMail() (s queue.Selection, err error) {
 		return s, err
 	}
 	recipient := req.inputs.Get("recipient")
-	if clean := cleanText(recipient); clean != recipient || clean == "" && req.inputs.Has("recipient") {
+	if clean := cleanText(recipient, maxQuery); clean != recipient || clean == "" && req.inputs.Has("recipient") {
 		return s, req.invalid("recipient", req.T("reason.recipient")) // an empty one would select all
 	}
 	s.Filter = store.Filter{Mail: id, Tenant: req.tenantID, Recipient: recipient}
@@ -280,9 +279,3 @@ func (req *request) Mail(id string, more ...string) string {
 
 // Waits reports whether a recipient may be in the queue.
 func (req *request) Waits(a store.Activity) bool { return waits(a.State) && !a.Erased }
-
-// Lately reports whether something has just been changed, so that history may not show
-// it yet.
-func (req *request) Lately() bool {
-	return slices.Contains([]string{string(RetryMail), string(CancelMail)}, req.queried("done"))
-}

@@ -110,7 +110,7 @@ func (req *request) changePage(status int, s selection, data changeData) (respon
 		if err != nil {
 			return response{}, err
 		}
-		data.Count = req.Amount(n)
+		data.Count = req.Number(n)
 		if !exact {
 			data.Count = req.T("op.change.more-than", data.Count)
 		}
@@ -139,7 +139,7 @@ func (req *request) change() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	reason, bounce := cleaned(req.inputs.Get("reason")), req.inputs.Get("bounce") == "true"
+	reason, bounce := req.why(), req.inputs.Get("bounce") == "true"
 	if s.do == "cancel" && bounce && reason == "" {
 		p := &problem{code: "invalid", status: http.StatusUnprocessableEntity, field: "reason", args: []string{req.T("op.reason.bounce")}}
 		if req.asJSON {
@@ -192,9 +192,9 @@ func (s selection) object(done int) string {
 
 // changedPage says what was changed.
 func (req *request) changedPage(s selection, done, busy int, more bool, after string) (response, error) {
-	data := changeData{Do: s.do, Back: s.back, Done: req.Amount(int64(done)), Part: more}
+	data := changeData{Do: s.do, Back: s.back, Done: req.Number(int64(done)), Part: more}
 	if busy > 0 {
-		data.Busy = req.Amount(int64(busy))
+		data.Busy = req.Number(int64(busy))
 	}
 	if more {
 		data.Hidden = hiddenOf(s.fields...)
@@ -208,6 +208,11 @@ func (req *request) changedPage(s selection, done, busy int, more bool, after st
 		template: "changed", title: req.T("op.changed.title." + s.do), data: data,
 		document: changedDocument{done, busy, nullable(after)},
 	}, nil
+}
+
+// why returns the reason for a change.
+func (req *request) why() string {
+	return cleanText(strings.TrimSpace(req.inputs.Get("reason")), maxField)
 }
 
 // before returns a number that the part of a change before has passed on.
@@ -281,7 +286,7 @@ func (req *request) pauseForm() (response, error) {
 		return response{}, err
 	}
 	data := pauseData{Filter: f, Hidden: hiddenOf(fieldsOf(f)...), Back: "queue" + query(fieldsOf(f)...)}
-	data.Waits = req.Amount(sumOf(groupsOf(filterLanes(list, f), true)).Deliveries)
+	data.Waits = req.Number(sumOf(groupsOf(filterLanes(list, f), true)).Deliveries)
 	return response{template: "pause", title: req.T("op.pause."+kindOf(f), req.nameOf(f)), data: data}, nil
 }
 
@@ -304,7 +309,7 @@ func (req *request) pause() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	s := store.Suspension{Tenant: f.Tenant, Destination: f.Destination, Reason: cleaned(req.inputs.Get("reason"))}
+	s := store.Suspension{Tenant: f.Tenant, Destination: f.Destination, Reason: req.why()}
 	if err := req.admin.Suspend(req.ctx(), s); err != nil {
 		return response{}, err
 	}

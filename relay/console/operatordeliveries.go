@@ -42,12 +42,6 @@ func toText(f store.Filter) string {
 	return ""
 }
 
-// cleaned returns what the store can take of a text that a visitor has sent.
-func cleaned(s string) string {
-	s, _, _ = strings.Cut(strings.ToValidUTF8(strings.TrimSpace(s), ""), "\x00")
-	return strings.ToValidUTF8(s[:min(len(s), 255)], "")
-}
-
 // maxField is how many bytes a field of a filter may have.
 const maxField = 255
 
@@ -56,7 +50,7 @@ const maxField = 255
 func (req *request) fields(v url.Values, pairs map[string]*string) error {
 	for _, name := range slices.Sorted(maps.Keys(pairs)) {
 		text := strings.TrimSpace(v.Get(name))
-		if len(text) > maxField || text != cleaned(text) {
+		if text != cleanText(text, maxField) {
 			return req.invalid(name, req.T("op.reason.text", strconv.Itoa(maxField)))
 		}
 		*pairs[name] = text
@@ -251,7 +245,7 @@ func (req *request) delivery() (response, error) {
 
 // deliveryOf returns the delivery of a key.
 func (req *request) deliveryOf(key string) (store.Leased, error) {
-	mail, number, _ := strings.Cut(cleaned(key), ".")
+	mail, number, _ := strings.Cut(cleanText(key, maxField), ".")
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 0 || mail == "" {
 		return store.Leased{}, errNotFound

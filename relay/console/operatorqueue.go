@@ -2,7 +2,6 @@ package console
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -109,7 +108,7 @@ func (req *request) Brake(b relay.Brake) string {
 	if b.Limit == 0 && b.Kind == relay.BrakeConnections {
 		key = "op.brake.slots"
 	}
-	return req.T(key, req.Destination(b.Site), req.Amount(int64(b.Limit)))
+	return req.T(key, req.Destination(b.Site), req.Number(int64(b.Limit)))
 }
 
 // Destination returns the name of a destination; the empty one has all mail.
@@ -118,17 +117,6 @@ func (req *request) Destination(name string) string {
 		return req.T("op.destination.all")
 	}
 	return req.Unicode(name)
-}
-
-// Amount returns a number with a mark between thousands.
-func (req *request) Amount(n int64) string {
-	if n < 0 {
-		return "-" + req.Amount(-n)
-	}
-	if n < 1000 {
-		return fmt.Sprint(n)
-	}
-	return req.Amount(n/1000) + req.T("op.thousands") + fmt.Sprintf("%03d", n%1000)
 }
 
 type lanesData struct {

@@ -23,7 +23,7 @@ type searchData struct {
 // searchAll finds what has exactly this name: a username, a domain or the ID of a
 // message. A page with one message leads to it.
 func (req *request) searchAll() (response, error) {
-	data := searchData{Search: strings.Trim(cleaned(req.r.URL.Query().Get("search")), "<>")}
+	data := searchData{Search: strings.Trim(strings.TrimSpace(req.queried("search")), "<>")}
 	if data.Search == "" && !req.asJSON {
 		return response{location: "?"}, nil // the overview
 	}

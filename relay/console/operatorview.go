@@ -13,9 +13,6 @@ const maxShown = 500
 // Readable returns a text that a server or a client wrote, as one line that can be shown.
 func (req *request) Readable(s string) string { return isolate(mailtext.OneLineUTF8(s, maxShown)) }
 
-// Amount64 is Amount for an int.
-func (req *request) Amount64(n int) string { return req.Amount(int64(n)) }
-
 // SuspensionName returns the tenant or the destination of a suspension.
 func (req *request) SuspensionName(s store.Suspension) string {
 	if s.Tenant != "" {

@@ -179,14 +179,17 @@ func (req *request) page() (store.Page, error) {
 				args: []string{req.T("reason.limit", strconv.Itoa(maxPageSize))}}
 		}
 	}
-	return store.Page{After: cleanText(q.Get("after")), Limit: limit + 1, Search: strings.TrimSpace(cleanText(q.Get("search")))}, nil
+	return store.Page{After: cleanText(q.Get("after"), maxQuery), Limit: limit + 1, Search: strings.TrimSpace(cleanText(q.Get("search"), maxQuery))}, nil
 }
 
-// cleanText returns a text of a query of at most 1024 bytes. Some databases return an
-// error for bytes that are not text.
-func cleanText(s string) string {
+// maxQuery is how many bytes of a text of a query are used.
+const maxQuery = 1024
+
+// cleanText returns what the store can take of a text, at most limit bytes. Some
+// databases return an error for bytes that are not text.
+func cleanText(s string, limit int) string {
 	s, _, _ = strings.Cut(strings.ToValidUTF8(s, ""), "\x00")
-	return strings.ToValidUTF8(s[:min(len(s), 1024)], "")
+	return strings.ToValidUTF8(s[:min(len(s), limit)], "")
 }
 
 // trimPage removes the additional entry of [request.page]. It returns the key

@@ -178,6 +178,13 @@ func (req *request) Exactly(t time.Time) moment {
 	return m
 }
 
+// At returns a time whose day and time of day pages show, to the second.
+func (req *request) At(t time.Time) moment {
+	m := req.Moment(t)
+	m.Relative = req.Time(t)
+	return m
+}
+
 // Stamp returns a time for a hidden field, exactly.
 func (req *request) Stamp(t time.Time) string { return t.Format(time.RFC3339Nano) }
 
