@@ -46,7 +46,7 @@ func TestNoFirstPageOfOne(t *testing.T) {
 	bob, eve := sent(store.EventAccepted, "m1", "bob@example.com", time.Hour), sent(store.EventAccepted, "m1", "eve@example.net", time.Hour)
 	eve.N = 1
 	f.happened(bob, eve, after(eve, store.EventHardBounced, time.Second, gone))
-	page := f.get("activity/m1?state=hard_bounced")
+	page := f.get("activity/m1?state=hard-bounced")
 	f.want(page, 200, "eve@example.net")
 	if strings.Contains(page.body, "First page") {
 		t.Error("got a link to the first page, want none")
