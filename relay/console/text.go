@@ -166,8 +166,8 @@ func (req *request) Moment(t time.Time) moment {
 	t = t.In(req.loc)
 	return moment{
 		Relative: req.relative(time.Since(t), t),
-		Exact:    t.Format("2006-01-02 15:04:05 MST"),
-		ISO:      t.Format(time.RFC3339),
+		Exact:    req.Exact(t),
+		ISO:      req.ISO(t),
 	}
 }
 
