@@ -134,6 +134,12 @@ func (p *past) fill(t *testing.T, users []store.User) {
 		add(wp, "p5", n, to, "Minutes of the meeting", 4*time.Minute, kinds, replies...)
 	}
 	add(wp, "p6", 0, "jan@example.com", "", 10*time.Second, nil)
+	add(wp, "p7", 0, "me@example.org", "Test message", 7*time.Hour, []store.EventKind{store.EventDeferred, store.EventDelivered}, full, taken)
+	for i := range events {
+		if events[i].Mail == "p7" {
+			events[i].From, events[i].Author = "test@"+wp.Domain, "test@"+wp.Domain
+		}
+	}
 	p.waits = "p5"
 	for i, refused := range []store.Event{
 		{Kind: store.EventRefused, Field: "MAIL FROM", From: "info@other.example", Times: 340, Reply: store.Reply{Code: 550, Text: "MAIL FROM: domain other.example is not allowed, this user sends from mycompany.com only"}},

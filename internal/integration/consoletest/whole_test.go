@@ -75,7 +75,7 @@ func (f *wholeConsole) screens() map[string]string {
 		"whole-02-user":         user,
 		"whole-03-connection":   user + "/connection",
 		"whole-04-test":         user + "/test",
-		"whole-05-sent":         user + "/test/p2",
+		"whole-05-sent":         user + "/test/p7",
 		"whole-06-pause":        user + "/pause",
 		"whole-07-activity":     "activity?search=your&username=" + f.user.Username + "&from=2020-01-01&until=2100-01-01",
 		"whole-08-message":      "activity/" + f.waits + "?n=1",
