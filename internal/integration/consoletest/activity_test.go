@@ -97,7 +97,7 @@ func TestActivity(t *testing.T) {
 	b.press("Try now")
 	b.until(`document.querySelector("[data-gatepost-notice]")?.textContent.includes("It is being tried now")`)
 	path := eval[string](b, `location.pathname`)
-	b.eventually(strings.TrimSuffix(m.url, "/")+path, `document.querySelector(".gatepost-trail").textContent.includes("try 2")`)
+	b.eventually(strings.TrimSuffix(m.url, "/")+path, `document.querySelector(".gatepost-trail").textContent.includes("attempt 2")`)
 	b.follow("Cancel", "Cancel sending?")
 	b.do(chromedp.Focus("button.gatepost-danger", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter))
 	b.until(`document.querySelector("[data-gatepost-notice]")?.textContent.includes("Sending was canceled")`)
