@@ -1,11 +1,15 @@
 package credentials
 
 import (
+	"cmp"
+	"context"
 	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 // maxFolded is the maximum length of a folded text in bytes, as stores take it.
@@ -32,6 +36,56 @@ func fold(text string) string {
 		end--
 	}
 	return text[:end]
+}
+
+// users lists users. It first sets the SortName of those that have none, if the list
+// depends on it: programs that knew no SortName have added them.
+func (t Tenant) users(ctx context.Context, domain string, q store.Query) ([]store.User, store.Found, error) {
+	if q.Search != "" {
+		if err := t.setSortNames(ctx, domain); err != nil {
+			return nil, store.Found{}, err
+		}
+	}
+	users, found, err := t.m.Store.Users(ctx, t.id, domain, q)
+	if err != nil || q.Order != store.ByName || len(missingSortNames(users)) == 0 {
+		return users, found, err
+	}
+	if err := t.setSortNames(ctx, domain); err != nil {
+		return nil, store.Found{}, err
+	}
+	return t.m.Store.Users(ctx, t.id, domain, q)
+}
+
+// setSortNames sets the SortName of all users of a domain that have none. They are the
+// first ones by name. The first page has one user, because mostly there are none.
+func (t Tenant) setSortNames(ctx context.Context, domain string) error {
+	last := ""
+	for limit := 1; ; limit = 500 {
+		users, _, err := t.m.Store.Users(ctx, t.id, domain, store.Query{Limit: limit})
+		if err != nil {
+			return err
+		}
+		missing := missingSortNames(users)
+		if len(missing) == 0 || users[0].Username == last {
+			return nil
+		}
+		last = users[0].Username
+		if err := t.m.Store.SetSortNames(ctx, t.id, missing); err != nil {
+			return err
+		}
+	}
+}
+
+// missingSortNames returns the folded names of users without a SortName, by username. A
+// name of which nothing is left is sorted by the username.
+func missingSortNames(users []store.User) map[string]string {
+	missing := make(map[string]string)
+	for _, u := range users {
+		if u.SortName == "" {
+			missing[u.Username] = cmp.Or(fold(u.Name), u.Username)
+		}
+	}
+	return missing
 }
 
 // letters replaces lower-case letters that Unicode does not take apart.

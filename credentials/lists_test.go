@@ -3,6 +3,7 @@ package credentials_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,35 @@ func TestListsFold(t *testing.T) {
 		}
 		if !slices.Equal(got, want) || found.Matching != len(want) || found.All != 11 {
 			t.Errorf("Users(%+v): got %q and %+v, want %q", query, got, found, want)
+		}
+	}
+}
+
+// Users that older programs have added have no SortName: lists give them one.
+func TestListsFoldUsersOfOlderPrograms(t *testing.T) {
+	for query, want := range map[store.Query][]string{
+		{}:                         {"billing", "Büro", "Büro 2", "\u0301", "Straße"},
+		{Search: "Büro"}:           {"Büro", "Büro 2"},
+		{Search: "buro"}:           {"Büro", "Büro 2"},
+		{Search: "Straße"}:         {"Straße"},
+		{Search: "b", Limit: 1}:    {"billing"},
+		{Search: "2", Limit: 1000}: {"Büro 2", "\u0301"}, // and older2
+	} {
+		f := newFixture(t)
+		for i, name := range []string{"Büro", "Straße", "\u0301", "Büro 2"} {
+			u := store.User{Tenant: "acme", Domain: domain, Username: fmt.Sprint("older", i), Name: name, Generation: 1}
+			must(t, f.Store.AddUser(t.Context(), u, "hash", 0))
+		}
+		for range 2 {
+			list, _, err := f.acme.Users(t.Context(), domain, query)
+			must(t, err)
+			var got []string
+			for _, u := range list {
+				got = append(got, u.Name)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("Users(%+v): got %q, want %q", query, got, want)
+			}
 		}
 	}
 }

@@ -198,7 +198,7 @@ func (t Tenant) Users(ctx context.Context, domain string, q store.Query) ([]stor
 		return nil, store.Found{}, err
 	}
 	q.Search = fold(q.Search)
-	users, found, err := t.m.Store.Users(ctx, t.id, domain, q)
+	users, found, err := t.users(ctx, domain, q)
 	if err != nil {
 		return nil, store.Found{}, fmt.Errorf("credentials: list users of %s: %w", cmp.Or(domain, "all domains"), err)
 	}

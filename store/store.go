@@ -204,6 +204,11 @@ type Store interface {
 	// may be the same as the old ones. ErrNotFound: the tenant has no such user.
 	RenameUser(ctx context.Context, tenant TenantID, username, name, sortName string) error
 
+	// SetSortNames sets the SortName of users of the tenant, by username, and changes
+	// nothing else. It leaves out users that have a SortName or do not exist. It is for
+	// users that a program added which knew no SortName.
+	SetSortNames(ctx context.Context, tenant TenantID, sortNames map[string]string) error
+
 	// SuspendUser sets the user's Suspended to reason, and changes nothing else. An
 	// empty reason ends the suspension. The reason may be the same as before.
 	// ErrNotFound: the tenant has no such user.

@@ -25,6 +25,7 @@ func TestCasesAreTheContract(t *testing.T) {
 		"Found is what a list says about itself beside the entries of one page.",
 		"Next and Previous are for [Query].After and [Query].Before.",
 		"A Store keeps domains and users.",
+		"It is for users that a program added which knew no SortName.",
 		"Callers pass valid UTF-8 without U+0000.",
 		"It is for logins: no other method returns a hash, and every other read except DomainsNamed names a tenant.",
 	})

@@ -125,6 +125,7 @@ func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 		"SuspendDomain":  func() error { return t.SuspendDomain(ctx, acme, acmeDomain, suspended) },
 		"SuspendUser":    func() error { return t.SuspendUser(ctx, acme, "u1", suspended) },
 		"RenameUser":     func() error { return t.RenameUser(ctx, acme, "u1", "renamed", "") },
+		"SetSortNames":   func() error { return t.SetSortNames(ctx, acme, map[string]string{"u1": "u1"}) },
 		"RotatePassword": func() error { return t.RotatePassword(ctx, acme, "u2", 1, "x", day, day) },
 		"SetNetworks":    func() error { return t.SetNetworks(ctx, acme, "u1", networks(1)) },
 		"EndOverlap":     func() error { return t.EndOverlap(ctx, acme, "u2", 1) },

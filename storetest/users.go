@@ -155,6 +155,26 @@ var userPromises = []promise{
 		},
 	},
 	{
+		name: "SetSortNames/Missing",
+		words: "SetSortNames sets the SortName of users of the tenant, by username, and changes nothing else. " +
+			"It leaves out users that have a SortName or do not exist.",
+		check: func(t *tester) {
+			t.fill([]string{"u1", "u2", "u3"}, []string{"r1"})
+			t.ok(t.RenameUser(t.Context(), acme, "u2", "Two", "two"), "RenameUser")
+			names := map[string]string{"u1": "one", "u2": "other", "r1": "theirs", "nobody": "none"}
+			t.ok(t.SetSortNames(t.Context(), acme, names), "SetSortNames")
+			t.ok(t.SetSortNames(t.Context(), acme, nil), "SetSortNames of none")
+			one, two := newUser(acme, acmeDomain, "u1"), newUser(acme, acmeDomain, "u2")
+			one.SortName, two.Name, two.SortName = "one", "Two", "two"
+			for _, u := range []store.User{one, two, newUser(acme, acmeDomain, "u3"), newUser(rival, rivalDomain, "r1")} {
+				t.holds(u, hashOf(u.Username))
+			}
+			if got, want := t.usernames(store.Query{}), []string{"u3", "u1", "u2"}; !slices.Equal(got, want) {
+				t.Errorf("Users after SetSortNames: got %q, want %q", got, want)
+			}
+		},
+	},
+	{
 		name:  "DeleteUser/ThatOne",
 		words: "DeleteUser removes the user. ErrNotFound: the tenant has no such user.",
 		check: func(t *tester) {

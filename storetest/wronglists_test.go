@@ -50,6 +50,11 @@ func init() {
 			name:  "RenameUser/NameOnly",
 			words: "RenameUser changes the user's Name and SortName and nothing else.",
 		},
+		"sort names are overwritten": {
+			make:  func(s store.Store) store.Store { return sortsAgain{s} },
+			name:  "SetSortNames/Missing",
+			words: "It leaves out users that have a SortName",
+		},
 		"users who never connected are last": {
 			make:  func(s store.Store) store.Store { return neverLast{s} },
 			name:  "List/ByConnection",

@@ -115,3 +115,16 @@ func (s suspendsUnknown) SuspendDomain(ctx context.Context, tenant store.TenantI
 	s.Store.SuspendDomain(ctx, tenant, name, reason)
 	return ctx.Err()
 }
+
+type sortsAgain struct{ store.Store }
+
+func (s sortsAgain) SetSortNames(ctx context.Context, tenant store.TenantID, sortNames map[string]string) error {
+	for username, sortName := range sortNames {
+		if u, err := s.User(ctx, tenant, username); err == nil {
+			if err := s.Store.RenameUser(ctx, tenant, username, u.Name, sortName); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -250,6 +250,21 @@ func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username,
 	})
 }
 
+// SetSortNames implements [store.Store].
+func (s *Store) SetSortNames(ctx context.Context, tenant store.TenantID, sortNames map[string]string) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	for username, sortName := range sortNames {
+		if u, ok := s.users[username]; ok && u.Tenant == tenant && u.SortName == "" {
+			u.SortName = sortName
+			s.users[username] = u
+		}
+	}
+	return nil
+}
+
 // SuspendUser implements [store.Store].
 func (s *Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string) error {
 	return s.change(ctx, tenant, username, func(u *user) error {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -115,6 +116,22 @@ func (s *Store) RenameUser(ctx context.Context, tenant store.TenantID, username,
 			return u.Name == name && u.SortName == sortName, err
 		})
 	return failed("rename user", err)
+}
+
+// SetSortNames implements [store.Store].
+func (s *Store) SetSortNames(ctx context.Context, tenant store.TenantID, sortNames map[string]string) error {
+	if err := fitsLong(slices.Collect(maps.Values(sortNames))...); err != nil {
+		return failed("set sort names", err)
+	}
+	usernames := slices.Sorted(maps.Keys(sortNames)) // so two transactions lock rows in the same order
+	return failed("set sort names", s.inTx(ctx, func(tx tx) error {
+		for _, username := range usernames {
+			if _, err := tx.exec(ctx, `UPDATE {users} SET sort_name = ? WHERE username = ? AND tenant = ? AND sort_name = ''`, sortNames[username], username, string(tenant)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // SuspendUser implements [store.Store].

@@ -1,6 +1,6 @@
--- Lists are sorted by sort_name, in which package credentials has folded the name: the
--- rows that there are get their name in lower case, until the user is renamed. Older
--- programs do not write the column. Their rows come first.
+-- Lists are sorted by sort_name, in which package credentials has folded the name. Users
+-- that there are, and those that older programs add, have none and come first, until
+-- package credentials lists them.
 --
 -- As in 0001 each statement can be run again.
 
@@ -10,7 +10,6 @@ ALTER TABLE {domains} ADD INDEX of_name (tenant, sort_name, name);
 ALTER TABLE {domains} DROP INDEX of_tenant;
 
 ALTER TABLE {users} ADD COLUMN sort_name VARBINARY(1024) NOT NULL DEFAULT '';
-UPDATE {users} SET sort_name = LOWER(CONVERT(name USING utf8mb4)) WHERE sort_name = '';
 ALTER TABLE {users} ADD INDEX of_name (tenant, domain, sort_name, username);
 ALTER TABLE {users} ADD INDEX of_connection (tenant, domain, last_connection, username);
 ALTER TABLE {users} DROP INDEX of_domain;

@@ -1,6 +1,6 @@
--- Lists are sorted by sort_name, in which package credentials has folded the name: the
--- rows that there are get their name in lower case, until the user is renamed. Older
--- programs do not write the column. Their rows come first.
+-- Lists are sorted by sort_name, in which package credentials has folded the name. Users
+-- that there are, and those that older programs add, have none and come first, until
+-- package credentials lists them.
 
 -- As in 0008.
 LOCK TABLE {users}, {domains} IN ACCESS EXCLUSIVE MODE;
@@ -11,7 +11,6 @@ CREATE INDEX {domains}_of_name ON {domains} (tenant, sort_name, name);
 DROP INDEX {domains}_of_tenant;
 
 ALTER TABLE {users} ADD COLUMN sort_name TEXT NOT NULL DEFAULT '' COLLATE "C";
-UPDATE {users} SET sort_name = lower(name COLLATE "C");
 CREATE INDEX {users}_of_name ON {users} (tenant, domain, sort_name, username);
 CREATE INDEX {users}_of_connection ON {users} (tenant, domain, last_connection, username);
 DROP INDEX {users}_of_domain;

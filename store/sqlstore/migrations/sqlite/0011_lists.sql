@@ -1,6 +1,6 @@
--- Lists are sorted by sort_name, in which package credentials has folded the name: the
--- rows that there are get their name in lower case, until the user is renamed. Older
--- programs do not write the column. Their rows come first.
+-- Lists are sorted by sort_name, in which package credentials has folded the name. Users
+-- that there are, and those that older programs add, have none and come first, until
+-- package credentials lists them.
 
 ALTER TABLE {domains} ADD COLUMN sort_name TEXT NOT NULL DEFAULT '' COLLATE BINARY;
 UPDATE {domains} SET sort_name = name;
@@ -8,7 +8,6 @@ CREATE INDEX {domains}_of_name ON {domains} (tenant, sort_name, name);
 DROP INDEX {domains}_of_tenant;
 
 ALTER TABLE {users} ADD COLUMN sort_name TEXT NOT NULL DEFAULT '' COLLATE BINARY;
-UPDATE {users} SET sort_name = lower(name);
 CREATE INDEX {users}_of_name ON {users} (tenant, domain, sort_name, username);
 CREATE INDEX {users}_of_connection ON {users} (tenant, domain, last_connection, username);
 DROP INDEX {users}_of_domain;
