@@ -86,6 +86,9 @@ func (p *past) fill(t *testing.T, users []store.User) {
 			Kind: store.EventAccepted, Time: now.Add(-ago), Received: now.Add(-ago), Tenant: "acme", Domain: u.Domain, Username: u.Username, Mail: mail, N: n,
 			From: "info@" + u.Domain, Author: "info@" + u.Domain, Recipient: to, Subject: subject, MessageID: "<" + mail + "@" + u.Domain + ">", Size: 18_400,
 		}
+		if mail == "p2" {
+			e.From = "test@" + u.Domain // so that it has the page of a test message
+		}
 		events = append(events, e)
 		for i, kind := range kinds {
 			e.Kind, e.Time, e.Attempt = kind, e.Time.Add(time.Duration(1+60*i)*time.Second), i+1
