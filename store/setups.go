@@ -62,7 +62,9 @@ type Setups interface {
 	SetupsOf(ctx context.Context, tenant TenantID, domains []string) ([]Setup, error)
 
 	// OpenSetups returns setups of a tenant that do not hold their domain or have another
-	// State than settled: at most limit of them, in no order. Zero and less: none.
+	// State than settled: at most limit of them. Those that hold their domain come first,
+	// by State in alphabetical order, if States have only letters from a to z. The rest is
+	// in no order. Zero and less: none.
 	OpenSetups(ctx context.Context, tenant TenantID, settled string, limit int) ([]Setup, error)
 
 	// SetSetup adds or changes a setup. Version is the one that it has, 0 if there

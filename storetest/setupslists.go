@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -49,7 +50,7 @@ var setupListPromises = []setupsPromise{
 	},
 	{
 		name:  "Open/States",
-		words: "OpenSetups returns setups of a tenant that do not hold their domain or have another State than settled: at most limit of them, in no order.",
+		words: "OpenSetups returns setups of a tenant that do not hold their domain or have another State than settled: at most limit of them.",
 		check: func(t *setupper) {
 			waits, failing, fine := t.set(newSetup(acme, "a.example")), t.set(newSetup(acme, "b.example")), t.set(newSetup(acme, "c.example"))
 			t.set(newSetup(rival, "d.example"))
@@ -62,6 +63,29 @@ var setupListPromises = []setupsPromise{
 			t.lists("OpenSetups, 2", open(2), waits, failing)
 			if list, err := t.OpenSetups(t.Context(), acme, "verified", 1); err != nil || len(list) != 1 || list[0] != waits && list[0] != failing {
 				t.Errorf("OpenSetups, 1: got %+v, %v, want one of %+v and %+v", list, err, waits, failing)
+			}
+		},
+	},
+	{
+		name:  "Open/HoldersFirst",
+		words: "Those that hold their domain come first, by State in alphabetical order, if States have only letters from a to z. The rest is in no order.",
+		check: func(t *setupper) {
+			for i := range 20 {
+				t.set(newSetup(acme, fmt.Sprintf("m%d.example", i)))
+			}
+			hold := func(domain, state string) store.Setup {
+				s := t.set(newSetup(acme, domain))
+				s.State, s.Holds = state, true
+				return t.set(s)
+			}
+			failing, first, failed, last := hold("a.example", "failing"), hold("b.example", "broken"), hold("z.example", "failed"), hold("c.example", "z")
+			for _, s := range []store.Setups{t.Setups, t.second()} {
+				for limit, want := range [][]store.Setup{1: {first}, 2: {first, failed}, 3: {first, failed, failing}, 10: {first, failed, failing, last}} {
+					got, err := s.OpenSetups(t.Context(), acme, "verified", limit)
+					if err != nil || want != nil && (len(got) != limit || !slices.Equal(got[:len(want)], want)) {
+						t.Errorf("OpenSetups, %d:\n got %+v, %v\nwant %+v first", limit, got, err, want)
+					}
+				}
 			}
 		},
 	},

@@ -90,6 +90,11 @@ var wrongSetups = map[string]struct {
 		name:  "Open/States",
 		words: "have another State than settled",
 	},
+	"what waits hides what fails": {
+		make:  func(s store.Setups) store.Setups { return waitsFirst{s} },
+		name:  "Open/HoldersFirst",
+		words: "Those that hold their domain come first",
+	},
 	"no limit means all": {
 		make:  func(s store.Setups) store.Setups { return openAll{s} },
 		name:  "Open/NoLimit",
@@ -123,6 +128,14 @@ type hidesFailing struct{ store.Setups }
 func (s hidesFailing) OpenSetups(ctx context.Context, tenant store.TenantID, settled string, limit int) ([]store.Setup, error) {
 	list, err := s.Setups.OpenSetups(ctx, tenant, settled, limit)
 	return slices.DeleteFunc(list, func(su store.Setup) bool { return su.Holds }), err
+}
+
+type waitsFirst struct{ store.Setups }
+
+func (s waitsFirst) OpenSetups(ctx context.Context, tenant store.TenantID, settled string, limit int) ([]store.Setup, error) {
+	list, err := s.Setups.OpenSetups(ctx, tenant, settled, 1000)
+	slices.Reverse(list)
+	return list[:min(len(list), max(limit, 0))], err
 }
 
 type openAll struct{ store.Setups }

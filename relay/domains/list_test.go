@@ -63,6 +63,35 @@ func TestLists(t *testing.T) {
 	})
 }
 
+// Domains that wait, and those that were deleted, do not hide one that failed.
+func TestNotVerifiedOfMany(t *testing.T) {
+	bubble(t, func(t *testing.T, f *fixture) {
+		remove := f.publish(f.add(acme, "z.example"))
+		sleep(2 * time.Minute)
+		for i := range 20 {
+			f.add(acme, fmt.Sprintf("new%02d.example", i))
+			gone := fmt.Sprintf("gone%02d.example", i)
+			f.add(acme, gone)
+			if err := f.creds.Tenant(acme).DeleteDomain(t.Context(), gone); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 5 { // they come in no order
+			if list, err := f.NotVerified(t.Context(), acme, 10); err != nil || len(list) != 10 {
+				t.Errorf("got %d domains, %v, want 10", len(list), err)
+			}
+		}
+		remove()
+		sleep(100 * time.Hour)
+		for range 5 {
+			list, err := f.NotVerified(t.Context(), acme, 10)
+			if err != nil || len(list) != 10 || !strings.HasPrefix(named(list), "z.example failed, new") {
+				t.Errorf("got %s, %v, want 10 with the one that failed first", named(list), err)
+			}
+		}
+	})
+}
+
 func (f *fixture) expectNotVerified(want string) {
 	f.Helper()
 	list, err := f.NotVerified(f.Context(), acme, 10)

@@ -1,9 +1,9 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -58,16 +58,28 @@ func (s *Store) SetupsOf(ctx context.Context, tenant store.TenantID, domains []s
 	for _, d := range domains {
 		wanted[d] = true
 	}
-	return s.setups.list(ctx, math.MaxInt, func(su *store.Setup) bool { return su.Tenant == tenant && wanted[su.Domain] })
+	return s.setups.list(ctx, func(su *store.Setup) bool { return su.Tenant == tenant && wanted[su.Domain] })
 }
 
 // OpenSetups implements [store.Setups].
 func (s *Store) OpenSetups(ctx context.Context, tenant store.TenantID, settled string, limit int) ([]store.Setup, error) {
-	return s.setups.list(ctx, limit, func(su *store.Setup) bool { return su.Tenant == tenant && !(su.Holds && su.State == settled) })
+	list, err := s.setups.list(ctx, func(su *store.Setup) bool { return su.Tenant == tenant && !(su.Holds && su.State == settled) })
+	slices.SortFunc(list, func(a, b store.Setup) int {
+		switch {
+		case a.Holds && b.Holds:
+			return cmp.Compare(a.State, b.State)
+		case a.Holds:
+			return -1
+		case b.Holds:
+			return 1
+		}
+		return 0
+	})
+	return list[:min(len(list), max(limit, 0))], err
 }
 
-// list returns at most limit of the setups that match.
-func (p *setups) list(ctx context.Context, limit int, match func(*store.Setup) bool) ([]store.Setup, error) {
+// list returns the setups that match.
+func (p *setups) list(ctx context.Context, match func(*store.Setup) bool) ([]store.Setup, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -75,7 +87,7 @@ func (p *setups) list(ctx context.Context, limit int, match func(*store.Setup) b
 	}
 	var list []store.Setup
 	for _, su := range p.all {
-		if len(list) < limit && match(&su) {
+		if match(&su) {
 			list = append(list, su)
 		}
 	}

@@ -57,11 +57,11 @@ func (s *Store) OpenSetups(ctx context.Context, tenant store.TenantID, settled s
 	if limit <= 0 {
 		return nil, failed("list setups", ctx.Err())
 	}
-	list, err := selectAll(ctx, s, scanSetup, setupColumns+` WHERE tenant = ? AND holds = 0 LIMIT ?`, string(tenant), limit)
+	list, err := selectAll(ctx, s, scanSetup, setupColumns+` WHERE tenant = ? AND holds = 1 AND state <> ? ORDER BY state LIMIT ?`, string(tenant), settled, limit)
 	if err != nil || len(list) == limit {
 		return list, failed("list setups", err)
 	}
-	more, err := selectAll(ctx, s, scanSetup, setupColumns+` WHERE tenant = ? AND holds = 1 AND state <> ? LIMIT ?`, string(tenant), settled, limit-len(list))
+	more, err := selectAll(ctx, s, scanSetup, setupColumns+` WHERE tenant = ? AND holds = 0 LIMIT ?`, string(tenant), limit-len(list))
 	return append(list, more...), failed("list setups", err)
 }
 
