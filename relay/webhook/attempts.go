@@ -89,7 +89,7 @@ func (m *Manager) OnAttempt(a store.EndpointAttempt) { m.attempts.add(a) }
 // Attempts returns the last requests to an endpoint, at most 50, the newest first. Those
 // of the last second may be missing, longer if the Store is slow, and a crash loses them.
 func (m *Manager) Attempts(ctx context.Context, tenant store.TenantID, id string) ([]store.EndpointAttempt, error) {
-	if err := m.ready(); err != nil {
+	if err := m.readyFor(tenant); err != nil {
 		return nil, err
 	}
 	list, err := m.Store.ListEndpointAttempts(ctx, tenant, id, keepAttempts)

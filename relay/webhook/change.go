@@ -24,6 +24,9 @@ func (m *Manager) Add(ctx context.Context, tenant store.TenantID, url string, ty
 // the tenant has an endpoint of this ID, the error is [store.ErrTaken]: so a caller that
 // did not get the answer can call again without adding a second endpoint. Its secret is
 // lost, and Rotate makes another. An empty ID is made here.
+//
+// Use an ID only once: events that wait for an endpoint that was deleted go to a new one of
+// its ID.
 func (m *Manager) AddOnce(ctx context.Context, tenant store.TenantID, id, url string, types []string) (Entry, credentials.Password, error) {
 	e := store.Endpoint{Tenant: tenant, ID: id, Created: now()}
 	if id == "" {
@@ -32,7 +35,7 @@ func (m *Manager) AddOnce(ctx context.Context, tenant store.TenantID, id, url st
 		return Entry{}, credentials.Password{}, &InvalidError{"id", "use 1 to 64 letters, digits, - and _"}
 	}
 	secret := NewSecret()
-	err := m.ready()
+	err := m.readyFor(tenant)
 	if err == nil {
 		err = m.fill(&e, url, types, &sealed{Keys: []sealedKey{{Secret: secret.Reveal(), Made: e.Created}}})
 	}
@@ -193,7 +196,7 @@ func (m *Manager) EndOverlap(ctx context.Context, tenant store.TenantID, id stri
 // Delete removes an endpoint. Events that wait for it are given up.
 // [store.ErrNotFound]: the tenant has no such endpoint.
 func (m *Manager) Delete(ctx context.Context, tenant store.TenantID, id string) error {
-	err := m.ready()
+	err := m.readyFor(tenant)
 	if err == nil {
 		err = m.Store.DropEndpoint(ctx, tenant, id)
 	}

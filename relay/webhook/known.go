@@ -91,9 +91,10 @@ func (k *known) put(tenants []store.TenantID, lists map[store.TenantID][]Endpoin
 // process counts at once. The caller must not change the list.
 //
 // An endpoint that was sealed with another Secret is returned without a URL: its events
-// wait in the queue.
+// wait in the queue. An empty tenant has none, without an error: that would stop the
+// events of all tenants.
 func (m *Manager) Endpoints(ctx context.Context, tenant store.TenantID) ([]Endpoint, error) {
-	if err := m.ready(); err != nil {
+	if err := m.ready(); err != nil || tenant == "" {
 		return nil, err
 	}
 	list, tenants, changes := m.known.get(tenant)

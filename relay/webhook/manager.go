@@ -27,6 +27,7 @@ import (
 // Set the fields, then use its methods; they may be called from several goroutines. The
 // fields must not be changed after that. A Manager must not be copied. Any number of
 // Managers in any number of processes may share a Store; their settings must be the same.
+// A call with an empty tenant is an error, except Endpoints, which returns none.
 type Manager struct {
 	// Store keeps the endpoints. Required.
 	Store store.Endpoints
@@ -108,7 +109,7 @@ var ErrLimit = errors.New("webhook: the tenant has as many endpoints as are allo
 // An InvalidError says why a value is not allowed, in words that may be shown to the
 // tenant.
 type InvalidError struct {
-	Field  string // "url", "types" or "reason"
+	Field  string // "url", "types", "reason" or "id"
 	Reason string
 }
 
@@ -119,6 +120,21 @@ const (
 	maxTypes = 1000 // bytes of all types, with a space between them
 	maxOff   = 1000 // bytes of the reason
 )
+
+// errNoTenant is an error of the caller's: an empty tenant would be that of all callers
+// that forgot theirs.
+var errNoTenant = errors.New("webhook: no tenant: the ID is empty")
+
+// readyFor is ready, for a method that works for one tenant.
+func (m *Manager) readyFor(tenant store.TenantID) error {
+	if err := m.ready(); err != nil {
+		return err
+	}
+	if tenant == "" {
+		return errNoTenant
+	}
+	return nil
+}
 
 // ready prepares the Manager on its first use.
 func (m *Manager) ready() error {
@@ -179,7 +195,7 @@ func (m *Manager) Get(ctx context.Context, tenant store.TenantID, id string) (En
 }
 
 func (m *Manager) read(ctx context.Context, tenant store.TenantID) ([]store.Endpoint, error) {
-	if err := m.ready(); err != nil {
+	if err := m.readyFor(tenant); err != nil {
 		return nil, err
 	}
 	return m.Store.ListEndpoints(ctx, []store.TenantID{tenant})

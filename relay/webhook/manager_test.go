@@ -226,6 +226,34 @@ func TestManagerRefuses(t *testing.T) {
 	})
 }
 
+// An empty tenant is the mistake of a caller, and is refused. It has no endpoints.
+func TestManagerNoTenant(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
+		t := h.t
+		_, _, added := m.Add(t.Context(), "", "https://shop.example", nil)
+		_, _, rotated := m.Rotate(t.Context(), "", "a")
+		for name, err := range map[string]error{
+			"Add": added, "Rotate": rotated,
+			"List":       second(m.List(t.Context(), "")),
+			"Get":        second(m.Get(t.Context(), "", "a")),
+			"Change":     second(m.Change(t.Context(), "", "a", "https://shop.example", nil)),
+			"SwitchOff":  second(m.SwitchOff(t.Context(), "", "a", "why")),
+			"SwitchOn":   second(m.SwitchOn(t.Context(), "", "a")),
+			"EndOverlap": second(m.EndOverlap(t.Context(), "", "a")),
+			"Delete":     m.Delete(t.Context(), "", "a"),
+			"Test":       second(m.Test(t.Context(), "", "a")),
+			"Attempts":   second(m.Attempts(t.Context(), "", "a")),
+		} {
+			if err == nil || !strings.HasSuffix(err.Error(), "no tenant: the ID is empty") {
+				t.Errorf("%s: got error %v", name, err)
+			}
+		}
+		if list, err := m.Endpoints(t.Context(), ""); err != nil || len(list) != 0 { // Publish would fail for all
+			t.Errorf("Endpoints: got %v, %v, want none", list, err)
+		}
+	})
+}
+
 func second[T any](_ T, err error) error { return err }
 
 // A tenant never has more endpoints than it may have, however many calls come at once.
