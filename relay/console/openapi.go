@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"path"
@@ -44,10 +45,27 @@ func openAPI(title string, parts []Part, routes []route) []byte {
 			}
 		}
 	}
+	all.prune()
 	all.Info["title"] = title
 	document["info"] = mustMarshal(all.Info)
 	document["paths"], document["components"] = mustMarshal(all.Paths), mustMarshal(all.Components)
 	return mustMarshal(document)
+}
+
+// prune removes the schemas that nothing refers to, such as one of base.json that only
+// some parts use.
+func (f apiFile) prune() {
+	schemas := f.Components["schemas"]
+	for removed := true; removed; {
+		removed = false
+		text := append(mustMarshal(f.Paths), mustMarshal(f.Components)...)
+		for name := range schemas {
+			if !bytes.Contains(text, []byte(`"#/components/schemas/`+name+`"`)) {
+				delete(schemas, name)
+				removed = true
+			}
+		}
+	}
 }
 
 func decode(name string, to any) { mustUnmarshal(read(path.Join("openapi", name+".json")), to) }

@@ -340,3 +340,17 @@ func TestOpenAPINames(t *testing.T) {
 		}
 	}
 }
+
+// openapi.json has no schema that it does not use.
+func TestOpenAPIHasNoUnusedSchema(t *testing.T) {
+	f := newFixture(t)
+	f.complete()
+	for _, h := range []http.Handler{f.console, newDesk(t).op} {
+		raw := serve(h, "GET", "/openapi.json", nil).body
+		for name := range loadAPI(t, h).Components.Schemas {
+			if !strings.Contains(raw, `"#/components/schemas/`+name+`"`) {
+				t.Errorf("got the schema %s, to which nothing refers", name)
+			}
+		}
+	}
+}
