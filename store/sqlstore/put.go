@@ -19,10 +19,20 @@ var _ store.Spool = (*Store)(nil)
 // reader sees it until the mail is there.
 func (s *Store) Put(ctx context.Context, m store.Mail, deliveries []store.Delivery, body io.Reader, events ...store.Event) error {
 	err := s.put(ctx, m, deliveries, body, events)
-	if s.isFull(err) {
+	if s.isFull(err) && !s.mayHave(ctx, m.ID) {
 		err = fmt.Errorf("%w: %w", store.ErrFull, err)
 	}
 	return failed("put", err)
+}
+
+// mayHave reports whether a mail is there, kept by another call, or cannot be looked for.
+func (s *Store) mayHave(ctx context.Context, mail string) bool {
+	st, err := s.prepared(ctx, `SELECT 1 FROM {deliveries} WHERE mail = ? AND n = 0`)
+	if err != nil {
+		return true
+	}
+	has, err := exists(st.QueryRowContext(ctx, mail))
+	return has || err != nil
 }
 
 // maxInline is the size of a content that is kept in its mail's row. SQLite
@@ -51,7 +61,8 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 			return err
 		}
 	} else if err := s.upload(ctx, op.upload, m, content); err != nil {
-		return errors.Join(err, s.discard(ctx, op.upload))
+		s.tryDiscard(ctx, op.upload)
+		return err
 	}
 	op.digest = spools.Digest(&m, deliveries, content.Sum)
 	op.first = append(op.first, op.digest, op.content)
@@ -62,7 +73,7 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 	s.catalog.note(waitingIn(&m, deliveries)) // after an error too: the outcome may be unknown
 	s.checkpoint(ctx)
 	if op.upload != "" && (err != nil || op.skipped) {
-		err = errors.Join(err, s.discard(ctx, op.upload))
+		s.tryDiscard(ctx, op.upload)
 	}
 	return err
 }

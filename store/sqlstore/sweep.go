@@ -42,6 +42,13 @@ func (s *Store) discard(ctx context.Context, name string) error {
 	return err
 }
 
+// tryDiscard logs if discard fails: that says nothing about what became of the mail.
+func (s *Store) tryDiscard(ctx context.Context, name string) {
+	if err := s.discard(ctx, name); err != nil {
+		slog.WarnContext(ctx, "sqlstore: a content without a mail can't be removed, trying again in a day", "error", failed("discard", err))
+	}
+}
+
 // An upload that began sweepAge ago and has no mail was left by a crash. They
 // are looked for every sweepEvery.
 const (
