@@ -208,8 +208,8 @@ func TestWebhooksMay(t *testing.T) {
 // The page of an endpoint says why the Manager has switched it off.
 func TestWebhookGone(t *testing.T) {
 	f := newFixture(t)
-	f.withWebhooks()
-	f.console.Webhooks.OnGone("acme", "w")
+	to := f.withWebhooks()
+	f.console.Webhooks.OnGone("acme", webhook.Endpoint{ID: "w", URL: to.URL + "/mail"})
 	f.want(f.get("webhooks/w"), 200, "your server answered “410 Gone”")
 	e := must(f.store.(store.Endpoints).ListEndpoints(t.Context(), []store.TenantID{"acme"}))[0]
 	e.Off, e.OffSince = webhook.OffFailing, time.Now().UTC()

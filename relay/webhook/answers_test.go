@@ -121,11 +121,13 @@ func TestGone(t *testing.T) {
 	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
 		h.web.answer = func(*http.Request) *http.Response { return answer(410) }
 		var gone []string
-		h.OnGone = func(tenant store.TenantID, endpoint string) { gone = append(gone, string(tenant)+" "+endpoint) }
+		h.OnGone = func(tenant store.TenantID, e webhook.Endpoint) {
+			gone = append(gone, string(tenant)+" "+e.ID+" "+e.URL)
+		}
 		h.start()
 		h.publish(event(1, store.EventDelivered))
 		wait(time.Minute)
-		if fmt.Sprint(gone) != "[acme shop]" {
+		if fmt.Sprint(gone) != "[acme shop https://shop.example/hook]" {
 			t.Errorf("OnGone was told %q", gone)
 		}
 		if got := h.events.String(); got != "given up shop@acme: webhook: the endpoint answered 410 Gone\n" {

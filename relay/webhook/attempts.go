@@ -280,14 +280,19 @@ func (m *Manager) failsTooLong(ctx context.Context, e *store.Endpoint, failing, 
 	return failed >= minFailed, err
 }
 
-// OnGone switches an endpoint off that has answered 410. It is for [Sender].OnGone.
-func (m *Manager) OnGone(tenant store.TenantID, id string) {
+// OnGone switches an endpoint off that has answered 410, unless it has another URL by
+// now. It is for [Sender].OnGone.
+func (m *Manager) OnGone(tenant store.TenantID, gone Endpoint) {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTime)
 	defer cancel()
 	var done store.Endpoint
-	_, err := m.change(ctx, "switch off endpoint", tenant, id, func(e *store.Endpoint) error {
+	_, err := m.change(ctx, "switch off endpoint", tenant, gone.ID, func(e *store.Endpoint) error {
 		done = store.Endpoint{}
-		if e.Off == "" {
+		k, err := m.open(e)
+		if err != nil {
+			return err
+		}
+		if e.Off == "" && k.URL == gone.URL {
 			e.Off, e.OffSince = OffGone, now()
 			done = *e
 		}
@@ -296,7 +301,7 @@ func (m *Manager) OnGone(tenant store.TenantID, id string) {
 	switch {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		m.logger().Warn("webhook: an endpoint that answered 410 cannot be switched off, its next answer tries again",
-			"tenant", tenant, "endpoint", id, "error", err)
+			"tenant", tenant, "endpoint", gone.ID, "error", err)
 	case err == nil && done.ID != "":
 		m.switchedOff(ctx, done)
 	}

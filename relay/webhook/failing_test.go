@@ -144,3 +144,36 @@ func TestFailureDuringChange(t *testing.T) {
 		}
 	})
 }
+
+// A 410 of the URL that an endpoint had before does not switch it off: another process
+// may use that for some seconds more.
+func TestManagerGoneBefore(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, st *counted) {
+		t := h.t
+		h.web.answer = func(r *http.Request) *http.Response {
+			if r.URL.Host == "old.example" {
+				return answer(410)
+			}
+			return answer(200)
+		}
+		h.start()
+		e, _ := add(t, m, "https://old.example")
+		if _, err := m.Endpoints(t.Context(), "acme"); err != nil { // now it is remembered
+			t.Fatal(err)
+		}
+		other := &webhook.Manager{Store: st, Sender: h.Sender, Secret: sealing}
+		if _, err := other.Change(t.Context(), "acme", e.ID, "https://new.example", nil); err != nil {
+			t.Fatal(err)
+		}
+		h.publish(event(1, store.EventDelivered))
+		wait(6 * time.Second)
+		h.publish(event(2, store.EventDelivered))
+		wait(time.Second)
+		if list := h.web.got(); len(list) != 2 || list[0].url != "https://old.example" || list[1].url != "https://new.example" {
+			t.Errorf("requests: %+v", list)
+		}
+		if is, err := m.Get(t.Context(), "acme", e.ID); err != nil || is.Off != "" {
+			t.Errorf("after a 410 of the old URL: %+v, %v", is, err)
+		}
+	})
+}

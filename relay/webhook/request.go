@@ -81,7 +81,7 @@ func (s *Sender) forward(ctx context.Context, m *relay.Message) error {
 			m.OnDelivered(relay.NextHop{Host: resp.Request.URL.Hostname(), Reply: resp.Status})
 		}
 		if resp.StatusCode == http.StatusGone && s.OnGone != nil {
-			s.OnGone(tenant, id)
+			s.OnGone(tenant, list[i])
 		}
 		return err
 	}

@@ -42,8 +42,9 @@ type Sender struct {
 
 	// OnGone, if set, is told that an endpoint answered 410: it wants no more
 	// events. It is called for each such answer, from many goroutines at once. Until
-	// Endpoints leaves the endpoint out, it is sent the next events too.
-	OnGone func(tenant store.TenantID, endpoint string)
+	// Endpoints leaves the endpoint out, it is sent the next events too. e is as
+	// Endpoints returned it before the request: its URL may have been changed since.
+	OnGone func(tenant store.TenantID, e Endpoint)
 
 	// OnAttempt, if set, is told of each request of the queue. It is called from many
 	// goroutines at once, and the endpoint's next events wait for it.
