@@ -111,6 +111,7 @@ func (b *tab) sendAndSee(p product, shown account, see func(string)) {
 func (b *tab) details(shown account, see func(string)) {
 	b.Helper()
 	b.follow("View details", "WordPress")
+	b.press("Other port")
 	body := b.text("main")
 	for _, part := range []string{shown.username, shown.server, shown.port, "STARTTLS", "SSL/TLS", "Created", "Password set", "127.0.0.1"} {
 		if !strings.Contains(body, part) {
