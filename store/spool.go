@@ -167,7 +167,7 @@ type Suspension struct {
 type Depth struct {
 	Deliveries int64     // recipients not settled, including held ones
 	Held       int64     // of these, held
-	Oldest     time.Time // when the oldest mail was received; zero if there is none
+	Oldest     time.Time // when the oldest mail by ID was received; zero if there is none
 }
 
 // A Backlog is how much of a [Spool] belongs to a lane.
@@ -176,7 +176,7 @@ type Backlog struct {
 	Deliveries int64     // recipients not settled
 	Leased     int64     // of these, leased by a node
 	Held       int64     // of these, held
-	Oldest     time.Time // when the oldest mail of these was received
+	Oldest     time.Time // when the oldest mail of these, by ID, was received
 }
 
 // ErrFull means that a Spool has no room for what it was given: the disk is
@@ -314,11 +314,13 @@ type Spool interface {
 	// their keys. page.After is a Delivery's Key. page.Search is not used.
 	Deliveries(ctx context.Context, f Filter, page Page) ([]Leased, error)
 
-	// Depth returns how much the spool holds.
+	// Depth returns how much the spool holds. Oldest is the Received of the mail with
+	// the least ID: IDs of relay.NewID sort by time.
 	Depth(ctx context.Context) (Depth, error)
 
 	// Backlogs returns how much the spool holds of each lane, in the order of
-	// destinations and then tenants.
+	// destinations and then tenants. The Oldest of each is that of its mail with the
+	// least ID.
 	Backlogs(ctx context.Context) ([]Backlog, error)
 }
 

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -115,6 +116,30 @@ var filterPromises = []spoolPromise{
 				{Lane: store.Lane{Destination: "example.net", Tenant: acme}, Deliveries: 3, Leased: 1, Held: 1, Oldest: day},
 				{Lane: store.Lane{Destination: "two.example", Tenant: rival}, Deliveries: 1, Oldest: day.Add(time.Hour)},
 			}
+			if !slices.Equal(got, want) {
+				t.Errorf("Backlogs:\n got %+v\nwant %+v", got, want)
+			}
+		},
+	},
+	{
+		name: "Backlogs/Oldest",
+		words: "Oldest is the Received of the mail with the least ID: IDs of relay.NewID sort by time. " +
+			"The Oldest of each is that of its mail with the least ID.",
+		check: func(t *spooler) {
+			for i := range 3 { // the mail with the least ID is the last that was received
+				m := newMail(fmt.Sprintf("m%d", i))
+				m.Received = day.Add(-time.Duration(i) * time.Hour)
+				d := newDeliveries(1)
+				d[0].Held = i == 1
+				if i == 2 {
+					d[0].Node = node
+				}
+				t.putAs(m, d, "x")
+			}
+			t.deep(store.Depth{Deliveries: 3, Held: 1, Oldest: day})
+			got, err := t.Backlogs(t.Context())
+			t.ok(err, "Backlogs")
+			want := []store.Backlog{{Lane: store.Lane{Destination: "example.net", Tenant: acme}, Deliveries: 3, Leased: 1, Held: 1, Oldest: day}}
 			if !slices.Equal(got, want) {
 				t.Errorf("Backlogs:\n got %+v\nwant %+v", got, want)
 			}

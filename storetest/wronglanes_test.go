@@ -60,6 +60,11 @@ func init() {
 			name:  "Race/OfADestination",
 			words: "each method is atomic",
 		},
+		"the oldest mail is the one that was received first": {
+			make:  func(s store.Spool) store.Spool { return oldestByTime{s} },
+			name:  "Backlogs/Oldest",
+			words: "Oldest is the Received of the mail with the least ID",
+		},
 		"the ID is all that is compared": {
 			make:  func(s store.Spool) store.Spool { return anyTwin{s} },
 			name:  "Put/AnotherMail",
@@ -286,6 +291,22 @@ func (s inTwoSteps) Deliveries(ctx context.Context, f store.Filter, page store.P
 	}
 	slices.SortFunc(all, func(a, b store.Leased) int { return strings.Compare(a.Delivery.Key(), b.Delivery.Key()) })
 	return all[:min(len(all), page.Size())], nil
+}
+
+type oldestByTime struct{ store.Spool }
+
+func (s oldestByTime) Depth(ctx context.Context) (store.Depth, error) {
+	depth, err := s.Spool.Depth(ctx)
+	if err != nil {
+		return depth, err
+	}
+	list, err := s.Deliveries(ctx, store.Filter{}, store.Page{})
+	for _, l := range list {
+		if l.Mail.Received.Before(depth.Oldest) {
+			depth.Oldest = l.Mail.Received
+		}
+	}
+	return depth, err
 }
 
 type anyTwin struct{ store.Spool }

@@ -49,9 +49,10 @@ func (s *Store) Depth(ctx context.Context) (store.Depth, error) {
 	}
 	defer s.spool.mu.Unlock()
 	depth := store.Depth{Deliveries: int64(s.spool.count), Held: int64(s.spool.held)}
-	for _, m := range s.spool.mails {
-		if depth.Oldest.IsZero() || m.Received.Before(depth.Oldest) {
-			depth.Oldest = m.Received
+	least := ""
+	for id, m := range s.spool.mails {
+		if least == "" || id < least {
+			least, depth.Oldest = id, m.Received
 		}
 	}
 	return depth, nil
@@ -63,7 +64,7 @@ func (s *Store) Backlogs(ctx context.Context) ([]store.Backlog, error) {
 		return nil, err
 	}
 	defer s.spool.mu.Unlock()
-	lanes := make(map[store.Lane]store.Backlog)
+	lanes, least := make(map[store.Lane]store.Backlog), make(map[store.Lane]string)
 	for m, d := range s.spool.all() {
 		b, ok := lanes[d.lane]
 		b.Lane = d.lane
@@ -74,8 +75,8 @@ func (s *Store) Backlogs(ctx context.Context) ([]store.Backlog, error) {
 		case store.StateHeld:
 			b.Held++
 		}
-		if !ok || m.Received.Before(b.Oldest) {
-			b.Oldest = m.Received
+		if !ok || d.Mail < least[d.lane] {
+			b.Oldest, least[d.lane] = m.Received, d.Mail
 		}
 		lanes[d.lane] = b
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -119,7 +118,7 @@ func (s *Store) Backlogs(ctx context.Context) ([]store.Backlog, error) {
 
 // selectBacklogs counts each kind of lists for itself, since each is a part of an index.
 // The oldest mail is the one with the least ID.
-const selectBacklogs = `SELECT b.state, b.lane, b.deliveries, m.received FROM (
+const selectBacklogs = `SELECT b.state, b.lane, b.deliveries, b.mail, m.received FROM (
 		SELECT 1 AS state, list AS lane, COUNT(*) AS deliveries, MIN(mail) AS mail FROM {deliveries}
 			WHERE list >= '` + lanePrefix + `' AND list < '` + laneEnd + `' GROUP BY list
 		UNION ALL SELECT 1, lane, COUNT(*), MIN(mail) FROM {deliveries} WHERE list >= '` + deathsPrefix + `' GROUP BY lane
@@ -132,26 +131,37 @@ func (s *Store) backlogs(ctx context.Context) ([]store.Backlog, error) {
 	if err != nil {
 		return nil, err
 	}
-	lanes := make(map[store.Lane]store.Backlog, len(parts))
+	lanes := make(map[store.Lane]backlog, len(parts))
 	for _, p := range parts {
 		b, ok := lanes[p.Lane]
-		if !ok || p.Oldest.Before(b.Oldest) {
-			b.Lane, b.Oldest = p.Lane, p.Oldest
+		if !ok || p.least < b.least {
+			b.Lane, b.least, b.Oldest = p.Lane, p.least, p.Oldest
 		}
 		b.Deliveries, b.Leased, b.Held = b.Deliveries+p.Deliveries, b.Leased+p.Leased, b.Held+p.Held
 		lanes[p.Lane] = b
 	}
-	return slices.SortedFunc(maps.Values(lanes), func(a, b store.Backlog) int {
+	list := make([]store.Backlog, 0, len(lanes))
+	for _, b := range lanes {
+		list = append(list, b.Backlog)
+	}
+	slices.SortFunc(list, func(a, b store.Backlog) int {
 		return cmp.Or(cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Tenant, b.Tenant))
-	}), nil
+	})
+	return list, nil
+}
+
+// A backlog has the ID of its oldest mail.
+type backlog struct {
+	store.Backlog
+	least string
 }
 
 // scanBacklog reads the part of a backlog that is in one state.
-func scanBacklog(rows *sql.Rows) (b store.Backlog, err error) {
+func scanBacklog(rows *sql.Rows) (b backlog, err error) {
 	var state store.State
 	var lane string
 	var oldest sql.NullInt64
-	err = rows.Scan(&state, &lane, &b.Deliveries, &oldest)
+	err = rows.Scan(&state, &lane, &b.Deliveries, &b.least, &oldest)
 	b.Lane = laneOf(lane)
 	if oldest.Valid {
 		b.Oldest = time.UnixMicro(oldest.Int64).UTC()
