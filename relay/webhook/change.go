@@ -110,6 +110,9 @@ func (m *Manager) Change(ctx context.Context, tenant store.TenantID, id, url str
 		if err != nil {
 			return err
 		}
+		if url != k.URL {
+			e.Failing = time.Time{} // what failed was the URL of before
+		}
 		return m.fill(e, url, types, &k)
 	})
 }

@@ -61,6 +61,24 @@ func TestFewFailures(t *testing.T) {
 	})
 }
 
+// What failed at one URL says nothing of another one.
+func TestChangeBeginsAnew(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
+		t := h.t
+		h.web.answer = func(*http.Request) *http.Response { return answer(500) }
+		h.start()
+		e, _ := add(t, m, "https://shop.example")
+		h.publish(event(1, store.EventDelivered))
+		wait(2 * time.Second)
+		for _, url := range []string{"https://shop.example", "https://other.example"} {
+			if _, err := m.Change(t.Context(), "acme", e.ID, url, nil); err != nil {
+				t.Fatal(err)
+			}
+			shows(t, m, e.ID, url == "https://shop.example", "")
+		}
+	})
+}
+
 // A test whose caller gives up says nothing of the endpoint and is not kept.
 func TestTestGivenUp(t *testing.T) {
 	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
