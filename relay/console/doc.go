@@ -1,6 +1,9 @@
-// Package console serves web pages on which your customers manage the domains and
-// SMTP users of the relay. It is an [http.Handler] that you mount in your own
-// administration, at any path:
+// Package console serves the web pages of the relay. On those of a [Handler] your
+// customers manage domains and SMTP users, and see whether their tools connect, which
+// DNS record is missing, what became of their mail, and how much of a limit is left. On
+// those of an [Operator] the people who run the relay see and change the mail of all
+// tenants. Both are an [http.Handler] that you mount in your own administration, at any
+// path:
 //
 //	h := &console.Handler{
 //		Credentials: creds, // the Manager of the relay
@@ -10,6 +13,9 @@
 //		},
 //	}
 //	mux.Handle("/smtp/", http.StripPrefix("/smtp", h))
+//
+// Further fields add screens: see [Part] and the sections below. docs/console.md has
+// pictures of them.
 //
 // A visitor sees and changes only what belongs to the tenant that the Tenant
 // function returns. Domains and users of other tenants get the same answer as ones
@@ -31,6 +37,12 @@
 // password without TLS, even if an attacker removes STARTTLS from the server's
 // offer. Symfony Mailer before version 7.3 cannot require STARTTLS; it is safe if
 // the TLS port is offered.
+//
+// # DNS records and limits
+//
+// With [Handler].Domains, the page of a domain has the DNS records that its owner
+// publishes, what was found instead, and what to do. With [Handler].Limits, each page
+// has a bar for each limit, with words.
 //
 // # Activity and statistics
 //
@@ -91,8 +103,8 @@
 // # Inside a page of your own
 //
 // Layout of [Design] puts the console into a page. NoTabs leaves the links between the
-// parts to it. The style sheet is below the
-// class gatepost, and all classes, ids and data attributes begin with gatepost.
+// parts to it. The style sheet is below the class gatepost, and all classes, ids and
+// data attributes begin with gatepost.
 // Rules of the page do not apply inside the console, except with !important, and
 // rules of the console do not apply outside it.
 //
@@ -106,6 +118,7 @@
 //	--gatepost-accent, --gatepost-on-accent    buttons, and the text on them
 //	--gatepost-danger, --gatepost-on-danger    buttons that delete; marks of errors
 //	--gatepost-danger-text                     errors, links that delete (text colour)
+//	--gatepost-good, --gatepost-wait           marks of what works, of what waits or is nearly used up
 //	--gatepost-link                            links (text colour)
 //	--gatepost-text, --gatepost-quiet          text, less important text
 //	--gatepost-line, --gatepost-edge           lines, edges of fields and buttons
