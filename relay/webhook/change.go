@@ -111,7 +111,7 @@ func (m *Manager) Change(ctx context.Context, tenant store.TenantID, id, url str
 			return err
 		}
 		if url != k.URL {
-			e.Failing = time.Time{} // what failed was the URL of before
+			e.Failing = time.Time{} // the earlier URL failed, not this one
 		}
 		return m.fill(e, url, types, &k)
 	})

@@ -61,8 +61,8 @@ func TestFewFailures(t *testing.T) {
 	})
 }
 
-// What failed at one URL says nothing of another one.
-func TestChangeBeginsAnew(t *testing.T) {
+// Another URL of an endpoint has not failed yet.
+func TestChangeOfURL(t *testing.T) {
 	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
 		t := h.t
 		h.web.answer = func(*http.Request) *http.Response { return answer(500) }
@@ -79,7 +79,7 @@ func TestChangeBeginsAnew(t *testing.T) {
 	})
 }
 
-// A test whose caller gives up says nothing of the endpoint and is not kept.
+// A test is not kept if its caller gives up, and it does not count as a failure.
 func TestTestGivenUp(t *testing.T) {
 	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
 		t := h.t
