@@ -111,7 +111,7 @@ func TestActivity(t *testing.T) {
 	b.clickOn(`document.querySelectorAll(".gatepost-indicators a")[3]`)
 	b.until(`document.querySelectorAll(".gatepost-activities tbody tr").length === 1 && ` + state("unknown@example.com", "Hard bounced"))
 	b.goTo(m.url + "domains/" + m.Domain + "/users/" + m.Username)
-	b.press("What was refused")
+	b.press("All refusals")
 	b.until(`document.querySelectorAll(".gatepost-activities tbody tr").length === 1 && ` + state("another domain", "Refused"))
 }
 
