@@ -180,7 +180,7 @@ func snippets(t *testing.T, r *relaytest.Relay, starttls, tls int) map[string]sn
 		t.Fatal(err)
 	}
 	all := make(map[string]snippet)
-	for _, found := range regexp.MustCompile(`(?s)<pre id="gatepost-(\w+)"[^>]*>(.*?)</pre>`).FindAllStringSubmatch(w.Body.String(), -1) {
+	for _, found := range regexp.MustCompile(`(?s)<pre id="gatepost-(?:tool-)?(\w+)"[^>]*>(.*?)</pre>`).FindAllStringSubmatch(w.Body.String(), -1) {
 		all[found[1]] = snippet{found[1], html.UnescapeString(found[2]), "hello@" + r.Domain, password[1], certificate}
 	}
 	return all
