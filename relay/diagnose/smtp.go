@@ -105,13 +105,12 @@ func (c *checker) broken(err error) result {
 
 // auth logs in, with PLAIN if that is offered, and otherwise with LOGIN (RFC 4954).
 func (c *checker) auth(context.Context) result {
-	if c.Password.Reveal() == "" {
-		return result{detail: "No password is entered.", advice: "Enter the password that was shown when the user was made. If it is lost, reset it and enter the new one."}
-	}
 	offered := strings.Fields(c.extensions["AUTH"])
 	var r reply
 	var err error
-	switch {
+	switch usable := slices.Contains(offered, "PLAIN") || slices.Contains(offered, "LOGIN"); {
+	case usable && c.Password.Reveal() == "":
+		return result{detail: "No password is entered.", advice: "Enter the password that was shown when the user was made. If it is lost, reset it and enter the new one."}
 	case slices.Contains(offered, "PLAIN"):
 		r, err = c.command("AUTH PLAIN " + encode("\x00"+c.Username+"\x00"+c.Password.Reveal()))
 	case slices.Contains(offered, "LOGIN"):
