@@ -74,7 +74,7 @@ func TestActivity(t *testing.T) {
 	m, b := startMailer(t), open(t, look{})
 	a := account{server: "localhost", port: strconv.Itoa(portOf(t, m.Addr)), username: m.Username, password: m.Password}
 	b.goTo(m.url + "activity")
-	b.until(`document.querySelector(".gatepost-empty").textContent.includes("No mail yet")`)
+	b.until(`document.querySelector(".gatepost-empty")?.textContent.includes("No mail yet")`)
 	for _, to := range []string{"bob@example.com", "unknown@example.com", "later@example.com"} {
 		if err := a.submit("shop@"+m.Domain, to, "Hello "+to); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestActivity(t *testing.T) {
 	b.eventually(m.url+"activity", state("bob@example.com", "Delivered")+" && "+state("unknown@example.com", "Hard bounced")+" && "+
 		state("later@example.com", "Deferred")+" && "+state("another domain", "Refused"))
 	b.follow("unknown@example.com", "Hello unknown@example.com")
-	b.until(`document.querySelector(".gatepost-trail").textContent.includes("The address does not exist")`)
+	b.until(`document.querySelector(".gatepost-trail")?.textContent.includes("The address does not exist")`)
 	b.follow("Activity", "Activity")
 
 	b.follow("later@example.com", "Hello later@example.com")
@@ -97,17 +97,17 @@ func TestActivity(t *testing.T) {
 	b.press("Try now")
 	b.until(`document.querySelector("[data-gatepost-notice]")?.textContent.includes("It is being tried now")`)
 	path := eval[string](b, `location.pathname`)
-	b.eventually(strings.TrimSuffix(m.url, "/")+path, `document.querySelector(".gatepost-trail").textContent.includes("attempt 2")`)
+	b.eventually(strings.TrimSuffix(m.url, "/")+path, `document.querySelector(".gatepost-trail")?.textContent.includes("attempt 2")`)
 	b.follow("Cancel", "Cancel sending?")
 	b.do(chromedp.Focus("button.gatepost-danger", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter))
 	b.until(`document.querySelector("[data-gatepost-notice]")?.textContent.includes("Sending was canceled")`)
-	b.eventually(strings.TrimSuffix(m.url, "/")+path, `document.querySelector(".gatepost-pill").textContent === "Canceled"`)
+	b.eventually(strings.TrimSuffix(m.url, "/")+path, `document.querySelector(".gatepost-pill")?.textContent === "Canceled"`)
 	if got := len(m.up.Received()); got != before {
 		t.Errorf("got %d messages at the server after canceling, want %d", got, before)
 	}
 
 	b.goTo(m.url + "statistics?period=today")
-	b.until(`document.querySelector(".gatepost-indicators").textContent.includes("33.3%")`) // one of three
+	b.until(`document.querySelector(".gatepost-indicators")?.textContent.includes("33.3%")`) // one of three
 	b.clickOn(`document.querySelectorAll(".gatepost-indicators a")[3]`)
 	b.until(`document.querySelectorAll(".gatepost-activities tbody tr").length === 1 && ` + state("unknown@example.com", "Hard bounced"))
 	b.goTo(m.url + "domains/" + m.Domain + "/users/" + m.Username)

@@ -178,7 +178,7 @@ func TestTestMessage(t *testing.T) {
 	b.follow("Send a test message", "Test message of WordPress")
 	b.fill("Send a test message to", "nobody@elsewhere.example")
 	b.press("Send")
-	b.until(status + `?.includes("Hard bounced. It cannot be delivered.") && document.querySelector("#gatepost-test").textContent.includes("550 5.1.1 No such user here")`)
+	b.until(status + `?.includes("Hard bounced. It cannot be delivered.") && document.querySelector("#gatepost-test")?.textContent.includes("550 5.1.1 No such user here")`)
 	b.accessible("bounced")
 	b.shoot("test-2-bounced")
 

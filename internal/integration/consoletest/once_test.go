@@ -57,7 +57,7 @@ func TestCopyButtons(t *testing.T) {
 	}
 	b.follow("Done", p.Domain)
 	b.click(`[data-gatepost-copy="gatepost-` + shown.username + `"]`)
-	b.until(`document.querySelector("[data-gatepost-status]").textContent === "Copied: username of WordPress"`)
+	b.until(`document.querySelector("[data-gatepost-status]")?.textContent === "Copied: username of WordPress"`)
 	if got := eval[string](b, `navigator.clipboard.readText()`); got != shown.username {
 		t.Errorf("in the list: got %q on the clipboard, want %q", got, shown.username)
 	}
@@ -72,7 +72,7 @@ func TestCopyWithoutClipboardAPI(t *testing.T) {
 	for _, id := range eval[[]string](b, `[...document.querySelectorAll("[data-gatepost-secret]")].map(e => e.id)`) {
 		b.do(chromedp.Evaluate(`Clipboard.prototype.writeText.call(navigator.clipboard, "nothing")`, nil))
 		b.click(`[data-gatepost-copy="` + id + `"]`)
-		b.until(`document.querySelector("[data-gatepost-status]").textContent === "Copied: " + document.querySelector('[data-gatepost-copy="` + id + `"]').dataset.gatepostLabel`)
+		b.until(`document.querySelector("[data-gatepost-status]")?.textContent === "Copied: " + document.querySelector('[data-gatepost-copy="` + id + `"]').dataset.gatepostLabel`)
 		want := eval[string](b, `document.getElementById(`+quote(id)+`).textContent`)
 		if got := eval[string](b, `navigator.clipboard.readText()`); got != want {
 			t.Errorf("%s: got %q on the clipboard, want %q", id, got, want)

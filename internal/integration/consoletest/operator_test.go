@@ -154,7 +154,7 @@ func (o *operation) acts(b *tab, name string) {
 
 	b.goTo(o.url + "deliveries?destination=one.example")
 	b.follow("Hold", "Hold this mail?")
-	b.until(`document.querySelector("strong").textContent === "2"`)
+	b.until(`document.querySelector("strong")?.textContent === "2"`)
 	see("hold")
 	b.fill("Reason", "is it spam?")
 	b.do(chromedp.KeyEvent(kb.Enter))
