@@ -64,7 +64,7 @@ func (p *product) operatorPages() *console.Operator {
 // audit logs who changed what. Changes have no passwords and no secrets.
 func (p *product) audit(r *http.Request, c console.Change) {
 	slog.Info("saas: a visitor changed something", "by", p.visitor(r).Name, "from", r.RemoteAddr,
-		"action", c.Action, "customer", c.Tenant, "domain", c.Domain, "username", c.Username, "object", c.Object)
+		"action", c.Action, "customer", c.Tenant, "domain", c.Domain, "username", c.Username, "object", c.Object, "detail", c.Detail)
 }
 
 // design puts the console into the product's own page, with the visitor's times. The
