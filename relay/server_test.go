@@ -239,7 +239,6 @@ func TestRevokedSessions(t *testing.T) {
 		t.Run(test.name+" on another node, before MAIL", func(t *testing.T) {
 			r := relaytest.NewRelay(t)
 			c := login(t, r)
-			c.deliver()
 			if err := test.revoke(other(r), r); err != nil {
 				t.Fatal(err)
 			}

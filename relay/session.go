@@ -21,9 +21,10 @@ type session struct {
 	failed int  // number of failed logins
 	looked bool // a user was looked up that sent its username before TLS
 
-	mu       sync.Mutex
-	identity credentials.Identity // the zero Identity before login
-	tx       *transaction
+	mu        sync.Mutex
+	identity  credentials.Identity // the zero Identity before login
+	tx        *transaction
+	validated time.Time // when the login was last found valid for a message
 }
 
 // client describes the session to an event or a policy function.
@@ -85,7 +86,7 @@ func (s *session) begin(arg string) (refusal reply) {
 func (s *session) newTransaction(cmd mailCommand) *transaction {
 	return &transaction{
 		srv: s.srv, ctx: s.srv.ctx, client: s.client(s.user()), tls: s.conn.tlsVersion(), with: protocol(cmd.options.UTF8, s.conn.secure),
-		emit: s.emit, revoked: s.revoked,
+		emit: s.emit, revoked: s.revoked, validated: s.lastValidated(),
 		from: cmd.from, size: cmd.size, options: cmd.options, started: time.Now(),
 		began: make(chan struct{}), ended: make(chan struct{}),
 	}
@@ -163,6 +164,19 @@ func (s *session) setTransaction(tx *transaction) {
 	s.tx = tx
 	s.mu.Unlock()
 	s.conn.beginTransaction(tx)
+}
+
+// setValidated keeps when a message found the login valid, for the MAIL of the next.
+func (s *session) setValidated(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.validated = t
+}
+
+func (s *session) lastValidated() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.validated
 }
 
 func (s *session) current() *transaction {

@@ -65,6 +65,7 @@ func (s *session) receiveMessage(tx *transaction, r io.Reader) reply {
 	if refusal != (reply{}) {
 		return refusal
 	}
+	s.setValidated(tx.validated)
 	return replyAccepted(id)
 }
 

@@ -130,6 +130,56 @@ func TestResetOnAnotherNodeEndsAnIdleSession(t *testing.T) {
 	})
 }
 
+// The look-up for one message also serves the MAIL of a message that follows at once.
+// After a reset on another node such a message is refused at its end.
+func TestMailAtOnceAfterAMessage(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		after time.Duration
+		reset bool
+		want  [3]string // the replies to MAIL, to DATA and to the data
+		reads int
+	}{
+		{"at once", 0, false, [3]string{"250", "354", "250"}, 1},
+		{"at once after a reset", 0, true, [3]string{"250", "354", "421 4.7.0"}, 1},
+		{"later", time.Second, false, [3]string{"250", "354", "250"}, 2},
+		{"later after a reset", time.Second, true, [3]string{"421 4.7.0"}, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			inStore(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient, s *watchedStore) {
+				c.begin()
+				if got := c.cmd(hello + "."); !strings.HasPrefix(got, "250") {
+					t.Fatalf("the first message: %s", got)
+				}
+				if tc.reset {
+					other := &credentials.Manager{Store: s.Store, Cost: r.Credentials.Cost}
+					if _, err := other.Tenant(r.Tenant).ResetPassword(t.Context(), r.Username); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(tc.after)
+				reads := 0
+				s.onLookup.Store(new(func(context.Context) { reads++ }))
+				for i, lines := range []string{"MAIL FROM:<shop@acme.example>", "RCPT TO:<bob@example.com>\r\nDATA", hello + "."} {
+					if tc.want[i] == "" {
+						break
+					}
+					got := c.cmd(lines)
+					if i == 1 {
+						got = c.reply()
+					}
+					if !strings.HasPrefix(got, tc.want[i]) {
+						t.Errorf("got the reply %q to %.20q, want %q", got, lines, tc.want[i])
+					}
+				}
+				if reads != tc.reads {
+					t.Errorf("the message took %d look-ups, want %d", reads, tc.reads)
+				}
+			})
+		})
+	}
+}
+
 // A panic in the store ends the session, also while it is idle.
 func TestPanicInStoreWhileIdle(t *testing.T) {
 	inStore(t, func(t *testing.T, r *relaytest.Relay, c *pipeClient, s *watchedStore) {

@@ -22,6 +22,8 @@ type transaction struct {
 	emit    func(Event)
 	revoked func() // is told that the login does not hold any more; nil for Submit
 
+	validated time.Time // when the login was last found valid
+
 	from        string
 	to          []Recipient
 	known       map[string]struct{} // the addresses in to
@@ -73,13 +75,20 @@ func (tx *transaction) addresses() []string {
 	return to
 }
 
+// recentlyValidated is how old the look-up for a session's last message may be to serve
+// the MAIL of the next one too. MAIL is checked so that a client learns early that it may
+// not send. No message is accepted without a look-up of its own, see submit.
+const recentlyValidated = 20 * time.Millisecond
+
 // open decides whether the transaction may begin. It checks the sender's domain
 // now, so that a misconfigured tool fails before it sends data.
 func (tx *transaction) open() reply {
 	ctx, cancel := tx.context(lookupTimeout)
 	defer cancel()
-	if refusal := tx.stillValid(ctx); refusal != (reply{}) {
-		return refusal
+	if time.Since(tx.validated) > recentlyValidated {
+		if refusal := tx.stillValid(ctx); refusal != (reply{}) {
+			return refusal
+		}
 	}
 	if refusal := tx.checkUser(ctx); refusal != (reply{}) || tx.from == "" {
 		return refusal
@@ -89,8 +98,12 @@ func (tx *transaction) open() reply {
 
 // stillValid checks the login, which a reset or a deletion ends.
 func (tx *transaction) stillValid(ctx context.Context) reply {
+	began := time.Now()
 	refusal := tx.srv.stillValid(ctx, tx.client)
-	if refusal == replyRevoked && tx.revoked != nil {
+	switch {
+	case refusal == (reply{}):
+		tx.validated = began
+	case refusal == replyRevoked && tx.revoked != nil:
 		tx.revoked()
 	}
 	return refusal

@@ -61,8 +61,9 @@ func (s *Store) lookupColumns(ctx context.Context, username string, hash, old *s
 const separator = "\x1f"
 
 // selectJoined selects all columns of a look-up as one. A driver of SQLite takes about as
-// long for three columns as SQLite takes to find the row.
-var selectJoined = `SELECT ` + strings.Join(append(strings.Split(plainColumns, ", "), domainSuspended, `hash`, `old_hash`), ` || '`+separator+`' || `) + ` FROM {users} AS u WHERE username = ?`
+// long for three columns as SQLite takes to find the row. Without a name, the column has the
+// whole expression as its name, which a driver copies at each call.
+var selectJoined = `SELECT ` + strings.Join(append(strings.Split(plainColumns, ", "), domainSuspended, `hash`, `old_hash`), ` || '`+separator+`' || `) + ` AS joined FROM {users} AS u WHERE username = ?`
 
 // errSeparator means that a column contains the separator, so that lookupColumns has to
 // read the user.
