@@ -22,16 +22,34 @@ func (s *Store) Apply(ctx context.Context, records []string, c store.Changes) er
 
 // A change is what Apply does in its transaction.
 type change struct {
-	records, activities, counts, usages []statement
-	was                                 []*store.ActivityChange
-	grants                              map[int64][][]any // see takeFromGrants
+	records, fresh, activities, counts, usages []statement
+	was                                        []*store.ActivityChange
+	grants                                     map[int64][][]any // see takeFromGrants
 }
 
 func (s *Store) applyChanges(ctx context.Context, records []string, c store.Changes) error {
+	err := s.applyOnce(ctx, records, c, beginsActivity)
+	if s.isDuplicate(err) {
+		none := func(*store.ActivityChange) bool { return false }
+		err = s.applyOnce(ctx, records, c, none)
+	}
+	return err
+}
+
+// beginsActivity reports whether a change has what only the first event of an activity
+// has, so that most likely no event of it was applied before.
+func beginsActivity(a *store.ActivityChange) bool {
+	return a.Size > 0 && a.State != store.ActivityRejected && a.Was == 0 && a.TrailWas == 0
+}
+
+// applyOnce applies changes. If an activity is there for which fresh reports true, it
+// returns the error of a duplicate. A plain INSERT takes a tenth (PostgreSQL, MariaDB) to a
+// quarter (SQLite) less time than one that changes the row if it is there.
+func (s *Store) applyOnce(ctx context.Context, records []string, c store.Changes, fresh func(*store.ActivityChange) bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	ch, err := s.planChange(ctx, records, c)
+	ch, err := s.planChange(ctx, records, c, fresh)
 	if err != nil {
 		return err
 	}
@@ -52,6 +70,9 @@ func (s *Store) applyChanges(ctx context.Context, records []string, c store.Chan
 		if err := tx.planOnce(ctx); err != nil {
 			return err
 		}
+		if _, err := tx.run(ctx, ch.fresh); err != nil {
+			return err
+		}
 		if _, err := tx.run(ctx, ch.activities); err != nil {
 			return err
 		}
@@ -67,7 +88,7 @@ func (s *Store) applyChanges(ctx context.Context, records []string, c store.Chan
 
 // planChange prepares the statements. Rows are in the order of their keys, so that
 // two transactions lock them in the same order.
-func (s *Store) planChange(ctx context.Context, records []string, c store.Changes) (ch *change, err error) {
+func (s *Store) planChange(ctx context.Context, records []string, c store.Changes, isFresh func(*store.ActivityChange) bool) (ch *change, err error) {
 	ch = new(change)
 	var keys [][]any
 	records = slices.Sorted(slices.Values(records))
@@ -81,9 +102,15 @@ func (s *Store) planChange(ctx context.Context, records []string, c store.Change
 	if err != nil {
 		return nil, err
 	}
+	var fresh, others []*store.ActivityChange
 	for _, a := range activities {
 		if a.Was != 0 || a.TrailWas != 0 {
 			ch.was = append(ch.was, a)
+		}
+		if isFresh(a) {
+			fresh = append(fresh, a)
+		} else {
+			others = append(others, a)
 		}
 	}
 	counts, err := sortedCounts(c.Counts)
@@ -97,9 +124,14 @@ func (s *Store) planChange(ctx context.Context, records []string, c store.Change
 	ch.grants = grants
 	return ch, errors.Join(
 		s.plan(ctx, &ch.records, deleteMails, keys),
-		s.planEach(ctx, &ch.activities, s.upsertActivities(), len(activities), func(args []any, i int) []any { return activityRow(args, &activities[i].Activity) }),
+		s.planActivities(ctx, &ch.fresh, s.insertActivities(), fresh),
+		s.planActivities(ctx, &ch.activities, s.upsertActivities(), others),
 		s.planEach(ctx, &ch.counts, s.upsertCounts(), len(counts), func(args []any, i int) []any { return countRow(args, counts[i]) }),
 		s.plan(ctx, &ch.usages, s.upsertUsages(), usages))
+}
+
+func (s *Store) planActivities(ctx context.Context, to *[]statement, q rowsQuery, list []*store.ActivityChange) error {
+	return s.planEach(ctx, to, q, len(list), func(args []any, i int) []any { return activityRow(args, &list[i].Activity) })
 }
 
 // sortedChanges checks changes and returns them in the order of their keys. It returns
@@ -289,6 +321,16 @@ const updateCount = `
 	accepted = a.accepted + excluded.accepted, delivered = a.delivered + excluded.delivered, deferred = a.deferred + excluded.deferred,
 	soft = a.soft + excluded.soft, hard = a.hard + excluded.hard, rejected = a.rejected + excluded.rejected,
 	canceled = a.canceled + excluded.canceled, bytes = a.bytes + excluded.bytes`
+
+// insertActivities adds activities, none of which may be there. With OR FAIL, SQLite
+// keeps no copy of what the statement changes to undo it: the transaction is undone.
+func (s *Store) insertActivities() rowsQuery {
+	or := ""
+	if s.dialect == SQLite {
+		or = "OR FAIL "
+	}
+	return rowsQuery{`INSERT ` + or + `INTO {activities} (` + activityColumns + `, trail) VALUES ...`, tuple(28), ", ", false}
+}
 
 // upsertActivities adds activities or changes those that are there.
 func (s *Store) upsertActivities() rowsQuery {
