@@ -145,7 +145,7 @@ func (m *Manager) lookup(ctx context.Context, a *attempt) (u store.User, err err
 	var hash, old string
 	err = store.ErrNotFound
 	if plausible(a.username) {
-		u, hash, old, err = m.Store.Lookup(ctx, a.username)
+		u, hash, old, err = m.reads.lookup(ctx, m.Store, a.username)
 	}
 	switch {
 	case err == nil:

@@ -28,8 +28,9 @@ func IdentityOf(u store.User) Identity {
 
 // Validate returns nil if the identity is still valid and may send. It returns
 // [ErrRevoked] if any node has reset the password or deleted the user or its domain,
-// and a [*SuspendedError] if the user or its domain is suspended. It reads the store
-// once. Any other error is a failure of the store.
+// and a [*SuspendedError] if the user or its domain is suspended. It reads the
+// store, after the call began; calls for one user at the same time share a read. Any
+// other error is a failure of the store.
 func (m *Manager) Validate(ctx context.Context, id Identity) error {
 	u, err := m.current(ctx, id)
 	if err != nil {
@@ -53,7 +54,7 @@ func (m *Manager) current(ctx context.Context, id Identity) (store.User, error) 
 	if !plausible(id.Username) {
 		return store.User{}, ErrRevoked
 	}
-	u, _, _, err := m.Store.Lookup(ctx, id.Username)
+	u, _, _, err := m.reads.lookup(ctx, m.Store, id.Username)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return store.User{}, ErrRevoked

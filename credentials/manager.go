@@ -63,6 +63,7 @@ type Manager struct {
 	limits   rateLimits
 
 	queue hashQueue
+	reads sharedReads
 
 	work   atomic.Int64 // sum of Cost.work of all hashes, for tests
 	onHash func()       // called before each hash of a login, if set; for tests
