@@ -1,6 +1,6 @@
 // Package mailtext holds the rules for text in mail that several packages
 // share: ASCII, host names and domains, enhanced status codes, and text of
-// other programs that is made safe to show.
+// other programs that is clipped and made safe to show.
 package mailtext
 
 import (
@@ -56,11 +56,20 @@ func oneLine(s string, limit int, allowed func(rune) bool) string {
 	if len(s) <= limit {
 		return s
 	}
-	end := limit - len("...")
-	for end > 0 && !utf8.RuneStart(s[end]) {
+	return Clip(s, limit-len("...")) + "..."
+}
+
+// Clip returns s, or its beginning if s has more than limit bytes. It cuts no UTF-8
+// character in two, so that valid text stays valid. Other bytes stay as they are.
+func Clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	end := limit
+	for end > max(0, limit-utf8.UTFMax) && !utf8.RuneStart(s[end]) {
 		end--
 	}
-	return s[:end] + "..."
+	return s[:end]
 }
 
 // IsEnhancedCode reports whether s is an enhanced status code such as "5.1.1"

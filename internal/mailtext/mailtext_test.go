@@ -61,6 +61,47 @@ func FuzzOneLine(f *testing.F) {
 	})
 }
 
+func TestClip(t *testing.T) {
+	for _, test := range []struct {
+		in    string
+		limit int
+		want  string
+	}{
+		{"", 0, ""},
+		{"abc", 3, "abc"},
+		{"abc", 2, "ab"},
+		{"abc", 0, ""},
+		{"aé", 3, "aé"},
+		{"aé", 2, "a"},
+		{"é", 1, ""},
+		{"a📮", 4, "a"},
+		{"a📮b", 5, "a📮"},
+		{"caf\xe9", 4, "caf\xe9"},
+		{"caf\xe9 au lait", 6, "caf\xe9 a"},
+		{strings.Repeat("\xe9", 20), 10, strings.Repeat("\xe9", 10)},
+		{strings.Repeat("\x80", 20), 10, strings.Repeat("\x80", 6)},
+	} {
+		if got := Clip(test.in, test.limit); got != test.want {
+			t.Errorf("Clip(%q, %d): got %q, want %q", test.in, test.limit, got, test.want)
+		}
+	}
+}
+
+func FuzzClip(f *testing.F) {
+	f.Add("Grüße 📮", 8)
+	f.Add("\x80\x80\x80\x80\x80\x80", 5)
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		limit &= 0xff
+		got := Clip(s, limit)
+		if !strings.HasPrefix(s, got) || len(got) > limit || len(got) < min(len(s), limit-utf8.UTFMax) {
+			t.Errorf("Clip(%q, %d): got %q", s, limit, got)
+		}
+		if utf8.ValidString(s) && !utf8.ValidString(got) {
+			t.Errorf("Clip(%q, %d): got %q, which ends within a character", s, limit, got)
+		}
+	})
+}
+
 func TestEnhancedCode(t *testing.T) {
 	for _, test := range []struct {
 		text           string

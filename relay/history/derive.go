@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -396,18 +396,8 @@ func network(a netip.Addr) string {
 	return p.String()
 }
 
-// clip returns at most 1,024 bytes of a text: as much as each store takes. It cuts
-// no UTF-8 character in two.
-func clip(s string) string {
-	n := 1024
-	if len(s) <= n {
-		return s
-	}
-	for n > 1020 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
-}
+// clip returns at most 1,024 bytes of a text: as much as each store takes.
+func clip(s string) string { return mailtext.Clip(s, 1024) }
 
 // clipTexts clips what others may have written. A store may refuse longer texts, and
 // then everything that is recorded together with them.

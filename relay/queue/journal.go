@@ -1,9 +1,9 @@
 package queue
 
 import (
-	"strings"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -27,9 +27,9 @@ func (q *Queue) accepted(m *store.Mail, ds []store.Delivery, msg *relay.Message)
 	events := make([]store.Event, 0, len(ds))
 	for i := range ds {
 		e := q.eventOf(store.EventAccepted, m, &ds[i])
-		e.Author, e.MessageID = clip(msg.Author, maxField), clip(msg.MessageID, maxField)
+		e.Author, e.MessageID = mailtext.Clip(msg.Author, maxField), mailtext.Clip(msg.MessageID, maxField)
 		if !q.NoSubjects {
-			e.Subject = clip(msg.Subject, maxSubject)
+			e.Subject = mailtext.Clip(msg.Subject, maxSubject)
 		}
 		e.Attempt, e.Grants = 0, msg.Grants
 		events = append(events, e)
@@ -45,13 +45,6 @@ const (
 	maxField   = 1024
 	maxSubject = 255
 )
-
-func clip(s string, size int) string {
-	if len(s) <= size {
-		return s
-	}
-	return strings.ToValidUTF8(s[:size], "")
-}
 
 // journaled returns what is recorded of an event about a delivery, as it was before
 // the outcome. It returns the zero Event if nothing is.
