@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -105,96 +104,6 @@ func (a *Admin) Release(ctx context.Context, s Selection) (Changed, error) {
 	})
 }
 
-// Cancel removes deliveries that wait or are held. With bounce their senders are
-// told the reason, as when a server refuses a message; the deliveries are held
-// first, and stay held if the bounce can't be kept.
-func (a *Admin) Cancel(ctx context.Context, s Selection, reason string, bounce bool) (Changed, error) {
-	reason = safe(reason)
-	if !bounce {
-		return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
-			return removed(&l.Delivery), &Canceled{Subject: a.subject(l), Reason: reason, By: a.by()}, true
-		})
-	}
-	return a.selected(ctx, s, func(list []store.Leased) (all Changed, err error) {
-		for len(list) > 0 && err == nil {
-			n := 1 // the deliveries of one mail follow each other
-			for n < len(list) && list[n].Delivery.Mail == list[0].Delivery.Mail {
-				n++
-			}
-			var changed Changed
-			changed, err = a.bounce(ctx, list[:n], reason)
-			all.Done, all.Busy = all.Done+changed.Done, all.Busy+changed.Busy
-			list = list[n:]
-		}
-		return all, err
-	})
-}
-
-// Suspend suspends a tenant, or a destination if s has no Tenant: its mail stays in the
-// Spool, is not tried and not given up, and does not age. Nodes notice within seconds;
-// attempts under way go on. It replaces a suspension of the relay's own.
-func (a *Admin) Suspend(ctx context.Context, s store.Suspension) error {
-	return a.suspension(ctx, s, func(now time.Time, old store.Suspension) error {
-		s.By, s.Since, s.Version = a.by(), now, old.Version
-		if old.By != "" {
-			s.Since = old.Since
-		}
-		s.Until, s.Tried, s.Failures = time.Time{}, time.Time{}, 0
-		if err := a.Queue.Spool.Suspend(ctx, s); err != nil {
-			return err
-		}
-		a.Queue.emit(&Suspended{Tenant: s.Tenant, Destination: s.Destination, Reason: s.Reason, By: s.By})
-		return nil
-	})
-}
-
-// Resume ends the suspension of a tenant, or of a destination if s has no Tenant. It
-// ends suspensions by any person and by the relay. It first records for the mail that
-// waited how long that was: if it fails then, the mail stays suspended, and Resume can
-// be repeated. [store.ErrNotFound]: there is no such suspension.
-func (a *Admin) Resume(ctx context.Context, s store.Suspension) error {
-	return a.suspension(ctx, s, func(now time.Time, old store.Suspension) error {
-		if old.Version == 0 {
-			return store.ErrNotFound
-		}
-		if err := a.rested(ctx, old, now); err != nil {
-			return err
-		}
-		if err := a.Queue.Spool.Resume(ctx, old); err != nil {
-			return err
-		}
-		a.Queue.emit(&Resumed{Tenant: s.Tenant, Destination: s.Destination, By: a.by()})
-		a.Queue.noticed()
-		return nil
-	})
-}
-
-// Suspensions lists the tenants and destinations that are suspended, by a person or
-// by the relay because no server was reached.
-func (a *Admin) Suspensions(ctx context.Context) ([]store.Suspension, error) {
-	return a.Queue.Spool.Suspensions(ctx)
-}
-
-// suspension calls f with the suspension that there is, again if it changes at the
-// same time.
-func (a *Admin) suspension(ctx context.Context, s store.Suspension, f func(now time.Time, old store.Suspension) error) error {
-	for try := 1; ; try++ {
-		list, err := a.Queue.Spool.Suspensions(ctx)
-		if err != nil {
-			return err
-		}
-		var old store.Suspension
-		for _, other := range list {
-			if other.Tenant == s.Tenant && (s.Tenant != "" || other.Destination == s.Destination) {
-				old = other
-			}
-		}
-		if err := f(a.Queue.now(), old); !errors.Is(err, store.ErrConflict) || try == 10 {
-			return err
-		}
-	}
-}
-
 // change settles the selected deliveries as plan says; those for which ok is false
 // stay as they are.
 func (a *Admin) change(ctx context.Context, s Selection, plan func(*store.Leased) (o store.Outcome, e Event, ok bool)) (Changed, error) {
@@ -278,111 +187,6 @@ func (a *Admin) each(ctx context.Context, f store.Filter, after string, do func(
 	}
 }
 
-// bounce cancels deliveries of one mail, and tells the sender.
-func (a *Admin) bounce(ctx context.Context, list []store.Leased, reason string) (Changed, error) {
-	q := a.Queue
-	heldBefore := make(map[int]bool)
-	for i := range list {
-		heldBefore[list[i].Delivery.N] = list[i].Delivery.Held
-	}
-	list, busy, err := a.stop(ctx, list, "cancelled: "+reason)
-	if err != nil || len(list) == 0 {
-		return Changed{Busy: busy}, err
-	}
-	p := newParcel(&list[0].Mail)
-	p.mail.ID, p.jobs = list[0].Delivery.Mail, 1
-	j := &job{parcel: p, lane: store.Lane{Tenant: p.mail.Tenant}}
-	q.dispatcher.holdClaimed([]*job{j})
-	defer q.dispatcher.forget(j)
-	ends := make([]end, len(list))
-	events := make([]Event, len(list))
-	for i := range list {
-		ends[i] = end{
-			delivery: &list[i].Delivery, outcome: removed(&list[i].Delivery), notice: FailureNotice, byName: true,
-			err: &relay.ReplyError{Code: 554, Enhanced: "5.7.1", Text: "cancelled: " + reason},
-		}
-		events[i] = &Canceled{Subject: a.subject(&list[i]), Reason: reason, By: a.by()}
-	}
-	notices := q.notify(ctx, p, ends)
-	outcomes := make([]store.Outcome, len(ends))
-	for i := range ends {
-		if ends[i].event != nil { // set by postpone
-			err := errors.New("queue: the bounce can't be kept, so the deliveries are held and not cancelled")
-			return Changed{Busy: busy}, errors.Join(err, a.leftHeld(ctx, list, heldBefore))
-		}
-		outcomes[i] = ends[i].outcome
-		outcomes[i].Event = q.journaled(&p.mail, ends[i].delivery, events[i])
-	}
-	changed, err := a.settle(ctx, outcomes, events)
-	changed.Busy += busy
-	if err == nil && len(notices) > 0 {
-		q.sendNotices(context.WithoutCancel(ctx), notices, q.recordOnce)
-	}
-	return changed, err
-}
-
-// leftHeld records that deliveries are held now that were not held before.
-func (a *Admin) leftHeld(ctx context.Context, list []store.Leased, before map[int]bool) error {
-	var outcomes []store.Outcome
-	var events []Event
-	for i := range list {
-		l := &list[i]
-		if before[l.Delivery.N] {
-			continue
-		}
-		o, e := asIs(&l.Delivery), &Held{Subject: a.subject(l), Reason: l.Delivery.Reason, By: a.by()}
-		o.Event = a.Queue.journaled(&l.Mail, &l.Delivery, e)
-		outcomes, events = append(outcomes, o), append(events, e)
-	}
-	_, err := a.settle(ctx, outcomes, events)
-	return err
-}
-
-// stop holds deliveries of one mail, so that no node leases them, and returns those
-// that it has held, as they are now. busy is how many nodes had leased already.
-func (a *Admin) stop(ctx context.Context, list []store.Leased, reason string) (held []store.Leased, busy int, err error) {
-	ours := make(map[int]bool)
-	var outcomes []store.Outcome
-	for i := range list {
-		o := asIs(&list[i].Delivery)
-		if !o.Held {
-			o = a.Queue.hold(o, reason)
-		}
-		o.Reason = reason
-		outcomes = append(outcomes, o)
-		ours[o.N] = true
-	}
-	lost, err := a.Queue.recordOnce(ctx, outcomes)
-	if err != nil {
-		return nil, 0, err
-	}
-	for key := range lost {
-		delete(ours, key.n)
-	}
-	// A mail may have far more deliveries than these.
-	first, last := list[0].Delivery, list[len(list)-1].Delivery
-	first.N--
-	filter, page := store.Filter{Mail: last.Mail, State: store.StateHeld}, store.Page{Limit: leaseBatch}
-	if first.N >= 0 {
-		page.After = first.Key()
-	}
-	for {
-		some, err := a.Queue.Spool.Deliveries(ctx, filter, page)
-		if err != nil {
-			return nil, 0, err
-		}
-		for _, l := range some {
-			if ours[l.Delivery.N] {
-				held = append(held, l)
-			}
-		}
-		if len(some) < page.Limit || some[len(some)-1].Delivery.N >= last.N {
-			return held, len(lost), nil
-		}
-		page.After = some[len(some)-1].Delivery.Key()
-	}
-}
-
 func (a *Admin) subject(l *store.Leased) Subject { return subject(&l.Mail, l.Delivery.Recipient) }
 
 func (a *Admin) by() string {
@@ -397,9 +201,4 @@ func asIs(d *store.Delivery) store.Outcome {
 	o := untouched(d)
 	o.Attempts = d.Attempts
 	return o
-}
-
-// removed is the outcome that removes a delivery.
-func removed(d *store.Delivery) store.Outcome {
-	return store.Outcome{Mail: d.Mail, N: d.N, Lease: d.Lease, Done: true}
 }
