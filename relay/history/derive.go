@@ -2,10 +2,6 @@ package history
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/binary"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -14,71 +10,10 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// This file has all rules that make activities and counts of events. The result does
-// not depend on the order in which events are applied, nor on which of them are
-// applied together.
-
-// phase returns how far an event brings a recipient. The event with the greatest phase
-// decides the state; within one phase the latest does. So the clocks of nodes may
-// differ.
-func phase(k store.EventKind) int64 {
-	switch k {
-	case store.EventAccepted, store.EventRefused, store.EventLoginRefused:
-		return 1
-	case store.EventWaiting, store.EventDeferred:
-		return phaseWait
-	case store.EventDelivered, store.EventSoftBounced, store.EventHardBounced, store.EventCanceled:
-		return phaseEnd
-	case store.EventLateSoftBounced, store.EventLateHardBounced:
-		return phaseLate
-	}
-	return phaseNote
-}
-
-const (
-	phaseWait = 2
-	phaseEnd  = 4
-	phaseLate = 5
-	phaseNote = 6 // only the trail has it
-)
-
-// orderOf returns the Order of the state that an event leads to; 0 if it leads to
-// none. Events of one recipient and kind that happened in the same microsecond have
-// the same: clocks that differ can make two attempts look so. Then the later attempt
-// decides. Two events of one attempt differ in nothing that a state has, or the lease of
-// the first had ended; then the first of them that is applied decides.
-func orderOf(e *store.Event) int64 {
-	p := phase(e.Kind)
-	if p == phaseNote {
-		return 0
-	}
-	return p<<60 | max(0, e.Time.UnixMicro())&(1<<56-1)<<4 | int64(e.Kind)&15
-}
-
-func phaseOf(order int64) int64 { return order >> 60 }
-
-// stateOf returns the state that an event leads to; 0 if it leads to none.
-func stateOf(k store.EventKind) store.ActivityState {
-	switch k {
-	case store.EventAccepted:
-		return store.ActivityAccepted
-	case store.EventWaiting:
-		return store.ActivityPending
-	case store.EventDeferred:
-		return store.ActivityDeferred
-	case store.EventDelivered:
-		return store.ActivityDelivered
-	case store.EventSoftBounced, store.EventLateSoftBounced:
-		return store.ActivitySoftBounced
-	case store.EventHardBounced, store.EventLateHardBounced:
-		return store.ActivityHardBounced
-	case store.EventCanceled:
-		return store.ActivityCanceled
-	case store.EventRefused, store.EventLoginRefused:
-		return store.ActivityRejected
-	}
-	return 0
-}
+// The files derive*.go have all rules that make activities and counts of events. The
+// result does not depend on the order in which events are applied, nor on which of them
+// are applied together. derivestate.go decides which event gives an activity its state,
+// and deriverefusals.go which refusals are one activity.
 
 // An activityKey names an activity.
 type activityKey struct {
@@ -225,18 +160,6 @@ func (d *deriver) event(e *store.Event) {
 	r.order = max(r.order, orderOf(e))
 }
 
-// become gives an activity the state that an event leads to, unless it has a state of
-// a greater order.
-func become(a *store.Activity, e *store.Event) {
-	order := orderOf(e)
-	if order == 0 || order < a.Order || order == a.Order && e.Attempt <= a.Attempt {
-		return
-	}
-	a.State, a.Order, a.Updated, a.Attempt = stateOf(e.Kind), order, e.Time, e.Attempt
-	a.Reply = store.Reply{Code: e.Reply.Code, Enhanced: clip(e.Reply.Enhanced), Text: clip(e.Reply.Text), Host: clip(e.Reply.Host)}
-	a.Field, a.Reason, a.NextAttempt = clip(e.Field), clip(e.Reason), e.NextAttempt
-}
-
 // fill fills in what an activity has empty.
 func fill(a *store.Activity, e *store.Event) {
 	for _, f := range []struct {
@@ -323,77 +246,6 @@ func (d *deriver) hour(e *store.Event) *store.Count {
 		d.counts[key] = c
 	}
 	return c
-}
-
-func isRefusal(k store.EventKind) bool {
-	return k == store.EventRefused || k == store.EventLoginRefused
-}
-
-// refusal adds a refusal. The same refusals within an hour are one activity. A refused
-// login counts for no recipient.
-func (d *deriver) refusal(e *store.Event) {
-	times := max(1, e.Times)
-	if e.Kind == store.EventRefused {
-		d.hour(e).Rejected += int64(times)
-	}
-	_, c := d.recipient(activityKey{e.Tenant, refusalID(e), 0})
-	a := &c.Activity
-	if e.Field != fieldOmitted {
-		fill(a, e)
-	} else if a.Received.IsZero() || e.Received.Before(a.Received) {
-		a.Received = receivedOf(e)
-	}
-	a.Times += times
-	if from := network(e.Remote); e.Kind == store.EventLoginRefused && from != "" {
-		seen := *e
-		seen.Reason += ", from " + from
-		e = &seen
-	}
-	become(a, e)
-}
-
-// fieldOmitted is the Field of refusals beyond MaxRefusals. They are one activity an
-// hour and tenant, and count for the user.
-const fieldOmitted = "omitted"
-
-// idEncoding is that of relay.NewID, so that the IDs of refusals look and sort as those
-// of mails.
-var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
-
-// refusalID returns the Mail of the activity that a refusal belongs to. It is the same
-// for refusals of the same hour that a person would call the same.
-func refusalID(e *store.Event) string {
-	hash := sha256.New()
-	part := func(s string) {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
-		hash.Write(n[:])
-		hash.Write([]byte(s))
-	}
-	part(string(e.Tenant))
-	part(e.Field)
-	if e.Field != fieldOmitted {
-		for _, s := range []string{e.Domain, e.Username, e.From, e.Recipient, e.Reply.Enhanced, e.Reason, network(e.Remote)} {
-			part(s)
-		}
-		part(string(binary.BigEndian.AppendUint64(nil, uint64(e.Reply.Code))))
-	}
-	hour := receivedOf(e).UTC().Truncate(time.Hour)
-	id := binary.BigEndian.AppendUint64(nil, uint64(hour.UnixMilli())<<16)
-	return idEncoding.EncodeToString(hash.Sum(id[:6])[:16])
-}
-
-// network returns the /24 or /64 of an address, as text; "" if there is none.
-func network(a netip.Addr) string {
-	bits := 64
-	if a = a.Unmap(); a.Is4() {
-		bits = 24
-	}
-	p, err := a.Prefix(bits)
-	if err != nil || !p.IsValid() {
-		return ""
-	}
-	return p.String()
 }
 
 // clip returns at most 1,024 bytes of a text: as much as each store takes.

@@ -4,45 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
-
-var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
-
-// A life makes the events of one recipient.
-type life struct {
-	base   store.Event
-	events []store.Event
-}
-
-func newLife(mail string, n int) *life {
-	return &life{base: store.Event{
-		Received: noon, Tenant: "acme", Domain: "acme.example", Username: "u1", Mail: mail, N: n,
-		From: "shop@acme.example", Author: "shop@acme.example", Recipient: fmt.Sprintf("bob%d@example.com", n),
-		Subject: "Your order", MessageID: "<1@acme.example>", Size: 100,
-	}}
-}
-
-// then adds an event, so many milliseconds after the message was accepted.
-func (l *life) then(kind store.EventKind, ms int) *life {
-	e := l.base
-	e.Kind, e.Time = kind, noon.Add(time.Duration(ms)*time.Millisecond)
-	e.Attempt = len(l.events)
-	e.Reply = store.Reply{Code: 200 + int(kind), Text: fmt.Sprintf("reply to %d at %d", kind, ms), Host: "mx.example.com"}
-	e.Reason = fmt.Sprintf("reason of %d at %d", kind, ms)
-	if kind == store.EventDeferred {
-		e.NextAttempt = e.Time.Add(time.Duration(e.Attempt) * time.Minute)
-	}
-	l.events = append(l.events, e)
-	return l
-}
 
 // result is all that a test compares.
 type result struct {
@@ -189,53 +157,6 @@ func compare(t *testing.T, what string, got, want result) {
 	}
 }
 
-// someLife makes the events of a recipient that may have happened, on nodes whose
-// clocks differ. No two happen in the same microsecond: TestSameTime is about those.
-func someLife(r *rand.Rand, mail string, n int) []store.Event {
-	events := someEvents(r, mail, n)
-	for i := range events {
-		events[i].Time = events[i].Time.Add(time.Duration(i) * time.Microsecond)
-	}
-	return events
-}
-
-// someEvents makes the events of someLife, each at a full millisecond.
-func someEvents(r *rand.Rand, mail string, n int) []store.Event {
-	l := newLife(mail, n)
-	l.base.Tenant = []store.TenantID{"acme", "globex"}[r.IntN(2)]
-	l.base.Username = []string{"u1", "u2"}[r.IntN(2)]
-	l.base.Received = noon.Add(time.Duration(r.IntN(3)) * 40 * time.Minute)
-	l.then(store.EventAccepted, r.IntN(1000))
-	for range r.IntN(4) {
-		l.then([]store.EventKind{store.EventWaiting, store.EventDeferred}[r.IntN(2)], 1000*len(l.events)+r.IntN(3000))
-	}
-	ends := []store.EventKind{store.EventDelivered, store.EventDelivered, store.EventDelivered, store.EventSoftBounced, store.EventHardBounced, store.EventCanceled}
-	if r.IntN(5) == 0 {
-		return l.events
-	}
-	l.then(ends[r.IntN(len(ends))], 3000+r.IntN(9000))
-	for range r.IntN(3) {
-		l.then([]store.EventKind{store.EventLateSoftBounced, store.EventLateHardBounced, store.EventReported}[r.IntN(3)], 5000+r.IntN(90000))
-	}
-	return l.events
-}
-
-// someRefusals makes refusals, some of which are the same.
-func someRefusals(r *rand.Rand) (events []store.Event) {
-	for i := range r.IntN(8) {
-		e := newLife("", r.IntN(2)).base
-		e.Kind, e.Mail, e.N = []store.EventKind{store.EventRefused, store.EventLoginRefused}[r.IntN(2)], "", 0
-		e.Field = []string{"RCPT TO", "AUTH", fieldOmitted}[r.IntN(3)]
-		e.Reply.Code, e.Reason = 550+r.IntN(2), "no"
-		e.Remote = netip.MustParseAddr("192.0.2.1")
-		e.Received = noon.Add(time.Duration(r.IntN(100)) * time.Minute)
-		e.Time = e.Received.Add(time.Duration(1+i) * time.Microsecond)
-		e.Times = r.IntN(4)
-		events = append(events, e)
-	}
-	return events
-}
-
 // Any order and any batches of the same events give the same activities and counts.
 // In the end each count is the number of activities with that state.
 func TestAnyOrder(t *testing.T) {
@@ -344,50 +265,6 @@ func TestSameTimeOfAttempts(t *testing.T) {
 			}
 		}
 	}
-}
-
-// The trail has what each event said, in the order in which it happened, also if it
-// was applied in another order.
-func TestTrail(t *testing.T) {
-	l := newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDeferred, 5).then(store.EventDelivered, 3).then(store.EventLateHardBounced, 90)
-	l.events[0].Remote = netip.MustParseAddr("2001:db8::7")
-	h := &History{Store: new(memory.Store)}
-	for _, e := range slices.Backward(l.events) {
-		if err := h.Store.Record(t.Context(), []store.Event{e}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := h.step(t.Context(), batch); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got := only(t, h, "m1")
-	if got.Trail != "" || len(got.Events) != len(l.events) {
-		t.Fatalf("%d events, trail %q", len(got.Events), got.Trail)
-	}
-	for i, e := range got.Events {
-		if e.ID == "" {
-			t.Errorf("event %d has no ID", i)
-		}
-		e.ID = ""
-		if e != l.events[i] {
-			t.Errorf("event %d is\n%+v, want\n%+v", i, e, l.events[i])
-		}
-	}
-}
-
-// No trail makes the decoder panic, or take much memory.
-func FuzzTrail(f *testing.F) {
-	e := newLife("m1", 0).then(store.EventDelivered, 1).events[0]
-	f.Add(string(appendEntry(nil, appendEvent(nil, &e))))
-	f.Add("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
-	f.Add("\x03\x01\xff\xff")
-	f.Fuzz(func(t *testing.T, trail string) {
-		events, leftOut := eventsOf(&store.Activity{Trail: trail})
-		again, same := eventsOf(&store.Activity{Trail: shorten(trail)})
-		if leftOut < 0 || leftOut != same || !slices.Equal(events, again) {
-			t.Errorf("%d events, %d left out, after shortening %d, %d", len(events), leftOut, len(again), same)
-		}
-	})
 }
 
 func BenchmarkDerive(b *testing.B) {
