@@ -24,7 +24,21 @@ func (t Tenant) SuspendUser(ctx context.Context, username, reason string) error 
 	if err != nil {
 		return err
 	}
-	return t.suspendUser(ctx, username, reason)
+	return t.suspendUser(ctx, username, reason, nil)
+}
+
+// ReplaceSuspension is [Tenant.SuspendUser] for a user whose Suspended is seen, or
+// [Tenant.ResumeUser] for it if the reason is empty. If the Suspended is another by
+// now, the error is store.ErrConflict and nothing changes. So a caller who may end
+// some suspensions does not end another one that is set meanwhile.
+func (t Tenant) ReplaceSuspension(ctx context.Context, username, seen, reason string) error {
+	if reason != "" {
+		var err error
+		if reason, err = cleanReason(reason); err != nil {
+			return err
+		}
+	}
+	return t.suspendUser(ctx, username, reason, &seen)
 }
 
 func cleanReason(reason string) (string, error) {
@@ -38,15 +52,22 @@ func cleanReason(reason string) (string, error) {
 // ResumeUser ends the suspension of a user, if there is one. A suspension of its
 // domain stays.
 func (t Tenant) ResumeUser(ctx context.Context, username string) error {
-	return t.suspendUser(ctx, username, "")
+	return t.suspendUser(ctx, username, "", nil)
 }
 
-func (t Tenant) suspendUser(ctx context.Context, username, reason string) error {
+// suspendUser sets why a user is suspended. If seen is not nil, that must be the
+// reason until then.
+func (t Tenant) suspendUser(ctx context.Context, username, reason string, seen *string) error {
 	u, err := t.User(ctx, username)
 	if err != nil {
 		return err
 	}
-	if err := t.m.Store.SuspendUser(ctx, t.id, username, reason); err != nil {
+	if seen != nil && u.Suspended != *seen {
+		err = store.ErrConflict
+	} else {
+		err = t.m.Store.SuspendUser(ctx, t.id, username, reason, seen)
+	}
+	if err != nil {
 		return fmt.Errorf("credentials: suspend user %s: %w", username, err)
 	}
 	t.m.emit(suspension(t.id, u.Domain, username, reason))

@@ -76,6 +76,34 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
+// ReplaceSuspension leaves a suspension that its caller has not seen.
+func TestReplaceSuspension(t *testing.T) {
+	f := newFixture(t)
+	ctx, name := t.Context(), f.user.Username
+	var events []credentials.Event
+	f.OnEvent = func(e credentials.Event) { events = append(events, e) }
+	wantError(t, f.acme.ReplaceSuspension(ctx, name, "abuse", "paused"), store.ErrConflict)
+	must(t, f.acme.ReplaceSuspension(ctx, name, "", " paused "))
+	wantError(t, f.acme.ReplaceSuspension(ctx, name, "", "unpaid"), store.ErrConflict)
+	wantError(t, f.acme.ReplaceSuspension(ctx, name, "a\x00b", ""), store.ErrConflict)
+	wantError(t, f.Tenant("rival").ReplaceSuspension(ctx, name, "paused", ""), store.ErrNotFound)
+	if err := f.acme.ReplaceSuspension(ctx, name, "paused", "\u00fcberf\u00e4llig"); !isInvalid(err) {
+		t.Errorf("a reason beyond ASCII: got %v, want an InvalidError", err)
+	}
+	u, err := f.acme.User(ctx, name)
+	if err != nil || u.Suspended != "paused" {
+		t.Errorf("got the reason %q and the error %v, want %q", u.Suspended, err, "paused")
+	}
+	must(t, f.acme.ReplaceSuspension(ctx, name, "paused", ""))
+	want := []credentials.Event{
+		&credentials.Suspended{Tenant: "acme", Domain: domain, Username: name, Reason: "paused"},
+		&credentials.Resumed{Tenant: "acme", Domain: domain, Username: name},
+	}
+	if !reflect.DeepEqual(events, want) {
+		t.Errorf("OnEvent got\n%v, want\n%v", events, want)
+	}
+}
+
 func TestSuspendOfOthers(t *testing.T) {
 	f := newFixture(t)
 	rival := f.Tenant("rival")

@@ -131,8 +131,8 @@ var (
 	// users, as the caller allows.
 	ErrLimit = errors.New("store: limit reached")
 
-	// ErrConflict means that the password was changed after the generation that
-	// the caller knows.
+	// ErrConflict means that the password or the suspension was changed after the
+	// caller has read it.
 	ErrConflict = errors.New("store: changed by another caller")
 )
 
@@ -210,9 +210,11 @@ type Store interface {
 	SetSortNames(ctx context.Context, tenant TenantID, sortNames map[string]string) error
 
 	// SuspendUser sets the user's Suspended to reason, and changes nothing else. An
-	// empty reason ends the suspension. The reason may be the same as before.
+	// empty reason ends the suspension. The reason may be the same as before. If
+	// several callers pass the same seen and other reasons, exactly one call succeeds.
+	// ErrConflict: seen is not nil, and the user's Suspended is not *seen.
 	// ErrNotFound: the tenant has no such user.
-	SuspendUser(ctx context.Context, tenant TenantID, username, reason string) error
+	SuspendUser(ctx context.Context, tenant TenantID, username, reason string, seen *string) error
 
 	// SetNetworks sets the user's Networks, at most 100, in the given order, and
 	// changes nothing else. An empty list is read as nil. ErrNotFound: the tenant has

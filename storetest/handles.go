@@ -40,7 +40,7 @@ var handlePromises = []promise{
 			u.Generation, u.OldUntil, u.OldConnection = 4, time.Time{}, time.Time{}
 			other.holds(u, "second hash")
 
-			other.ok(other.SuspendUser(t.Context(), acme, "u1", suspended), "SuspendUser")
+			other.ok(other.SuspendUser(t.Context(), acme, "u1", suspended, nil), "SuspendUser")
 			u.Suspended = suspended
 			t.holds(u, "second hash")
 
@@ -123,7 +123,7 @@ func (t *tester) everyCall(ctx context.Context) map[string]func() error {
 			return err
 		},
 		"SuspendDomain":  func() error { return t.SuspendDomain(ctx, acme, acmeDomain, suspended) },
-		"SuspendUser":    func() error { return t.SuspendUser(ctx, acme, "u1", suspended) },
+		"SuspendUser":    func() error { return t.SuspendUser(ctx, acme, "u1", suspended, nil) },
 		"RenameUser":     func() error { return t.RenameUser(ctx, acme, "u1", "renamed", "") },
 		"SetSortNames":   func() error { return t.SetSortNames(ctx, acme, map[string]string{"u1": "u1"}) },
 		"RotatePassword": func() error { return t.RotatePassword(ctx, acme, "u2", 1, "x", day, day) },

@@ -189,7 +189,7 @@ var listPromises = []promise{
 				t.addConnected(fmt.Sprintf("%02d", i), at)
 			}
 			for _, key := range []string{"01", "03", "04"} {
-				t.ok(t.SuspendUser(t.Context(), acme, key, suspended), "SuspendUser")
+				t.ok(t.SuspendUser(t.Context(), acme, key, suspended, nil), "SuspendUser")
 				t.ok(t.SuspendDomain(t.Context(), lister, key, suspended), "SuspendDomain")
 			}
 			for _, c := range []struct {

@@ -74,6 +74,22 @@ var racePromises = []promise{
 		},
 	},
 	{
+		name:  "Race/Suspensions",
+		words: "If several callers pass the same seen and other reasons, exactly one call succeeds.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			u := newUser(acme, acmeDomain, "u1")
+			reason := func(round, racer int) string { return fmt.Sprintf("reason %d of round %d", racer, round) }
+			for i := range rounds {
+				won := t.race(store.ErrConflict, func(st store.Store, racer int) error {
+					return st.SuspendUser(t.Context(), acme, "u1", reason(i, racer), &u.Suspended)
+				})
+				u.Suspended = reason(i, t.exactlyOne(won, "SuspendUser"))
+				t.holds(u, hashOf("u1"))
+			}
+		},
+	},
+	{
 		name:  "Race/AddAndDeleteUser",
 		words: "Methods are safe for concurrent use.",
 		check: func(t *tester) {
@@ -230,7 +246,7 @@ var racePromises = []promise{
 					case 3:
 						return st.AddUser(t.Context(), newUser(acme, acmeDomain, fmt.Sprint("other ", i)), "x", 0)
 					case 4:
-						return st.SuspendUser(t.Context(), acme, "u1", u.Suspended)
+						return st.SuspendUser(t.Context(), acme, "u1", u.Suspended, nil)
 					default:
 						_, _, _, err := st.Lookup(t.Context(), "u1")
 						return err

@@ -147,7 +147,7 @@ func (t *tester) gone(u store.User) {
 	t.fails(t.RotatePassword(ctx, u.Tenant, u.Username, u.Generation, "x", day, day), store.ErrNotFound, "RotatePassword(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.EndOverlap(ctx, u.Tenant, u.Username, u.Generation), store.ErrNotFound, "EndOverlap(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.SetNetworks(ctx, u.Tenant, u.Username, nil), store.ErrNotFound, "SetNetworks(%q, %q)", u.Tenant, u.Username)
-	t.fails(t.SuspendUser(ctx, u.Tenant, u.Username, "x"), store.ErrNotFound, "SuspendUser(%q, %q)", u.Tenant, u.Username)
+	t.fails(t.SuspendUser(ctx, u.Tenant, u.Username, "x", nil), store.ErrNotFound, "SuspendUser(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.DeleteUser(ctx, u.Tenant, u.Username), store.ErrNotFound, "DeleteUser(%q, %q)", u.Tenant, u.Username)
 	t.fails(t.RecordLogin(ctx, u.Username, 1, day, addr4), store.ErrNotFound, "RecordLogin(%q)", u.Username)
 }

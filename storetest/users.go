@@ -219,7 +219,7 @@ var userPromises = []promise{
 			t.fails(t.RotatePassword(ctx, rival, "u1", 1, "x", day, day), store.ErrNotFound, "RotatePassword of another tenant")
 			t.fails(t.EndOverlap(ctx, rival, "u1", 1), store.ErrNotFound, "EndOverlap of another tenant")
 			t.fails(t.DeleteUser(ctx, rival, "u1"), store.ErrNotFound, "DeleteUser of another tenant")
-			t.fails(t.SuspendUser(ctx, rival, "u1", suspended), store.ErrNotFound, "SuspendUser of another tenant")
+			t.fails(t.SuspendUser(ctx, rival, "u1", suspended, nil), store.ErrNotFound, "SuspendUser of another tenant")
 			t.fails(t.SuspendDomain(ctx, rival, acmeDomain, suspended), store.ErrNotFound, "SuspendDomain of another tenant")
 			t.fails(t.DeleteDomain(ctx, rival, acmeDomain), store.ErrNotFound, "DeleteDomain of another tenant")
 			t.holds(u, hashOf("u1"))

@@ -20,7 +20,7 @@ var userSuspensionPromises = []promise{
 			u.LastConnection, u.LastConnectionFrom = day, addr4
 			t.ok(t.RecordLogin(t.Context(), "u1", 1, day, addr4), "RecordLogin")
 			for _, reason := range []string{suspended, "abuse", "", strings.Repeat("🦄", 256)} {
-				t.ok(t.SuspendUser(t.Context(), acme, "u1", reason), "SuspendUser, reason %q", reason)
+				t.ok(t.SuspendUser(t.Context(), acme, "u1", reason, nil), "SuspendUser, reason %q", reason)
 				u.Suspended = reason
 				t.holds(u, hashOf("u1"))
 			}
@@ -39,13 +39,33 @@ var userSuspensionPromises = []promise{
 			t.fill([]string{"u1"}, nil)
 			u := newUser(acme, acmeDomain, "u1")
 			for _, reason := range []string{"", suspended, suspended} {
-				t.ok(t.SuspendUser(t.Context(), acme, "u1", reason), "SuspendUser, reason %q", reason)
+				t.ok(t.SuspendUser(t.Context(), acme, "u1", reason, nil), "SuspendUser, reason %q", reason)
 				u.Suspended = reason
 				t.holds(u, hashOf("u1"))
 			}
 			for _, reason := range []string{suspended, suspended, "", ""} {
 				t.ok(t.SuspendDomain(t.Context(), acme, acmeDomain, reason), "SuspendDomain, reason %q", reason)
 				u.DomainSuspended = reason
+				t.holds(u, hashOf("u1"))
+			}
+		},
+	},
+	{
+		name:  "SuspendUser/Conflict",
+		words: "ErrConflict: seen is not nil, and the user's Suspended is not *seen.",
+		check: func(t *tester) {
+			t.fill([]string{"u1"}, nil)
+			u := newUser(acme, acmeDomain, "u1")
+			for _, reason := range []string{"abuse", "abuse", suspended, ""} {
+				for _, other := range []string{"", "Abuse", "abuse ", suspended} {
+					if other != u.Suspended {
+						err := t.SuspendUser(t.Context(), acme, "u1", reason, &other)
+						t.fails(err, store.ErrConflict, "SuspendUser, reason %q for %q, seen %q", reason, u.Suspended, other)
+						t.holds(u, hashOf("u1"))
+					}
+				}
+				t.ok(t.SuspendUser(t.Context(), acme, "u1", reason, &u.Suspended), "SuspendUser, reason %q for %q, as seen", reason, u.Suspended)
+				u.Suspended = reason
 				t.holds(u, hashOf("u1"))
 			}
 		},
@@ -59,8 +79,10 @@ var userSuspensionPromises = []promise{
 				tenant   store.TenantID
 				username string
 			}{{acme, "nobody"}, {acme, ""}, {acme, acmeDomain}, {rival, "u1"}} {
-				err := t.SuspendUser(t.Context(), c.tenant, c.username, suspended)
+				err := t.SuspendUser(t.Context(), c.tenant, c.username, suspended, nil)
 				t.fails(err, store.ErrNotFound, "SuspendUser(%q, %q)", c.tenant, c.username)
+				err = t.SuspendUser(t.Context(), c.tenant, c.username, suspended, new("abuse"))
+				t.fails(err, store.ErrNotFound, "SuspendUser(%q, %q), seen another reason", c.tenant, c.username)
 			}
 			t.holds(newUser(acme, acmeDomain, "u1"), hashOf("u1"))
 		},
@@ -74,7 +96,7 @@ var userSuspensionPromises = []promise{
 			t.ok(t.AddDomain(t.Context(), store.Domain{Tenant: rival, Name: acmeDomain, Created: day, Claim: true}, 0), "AddDomain of a claim")
 			theirs := t.addUser(rival, acmeDomain, "r2")
 			u := newUser(acme, acmeDomain, "u1")
-			t.ok(t.SuspendUser(t.Context(), acme, "u1", "abuse"), "SuspendUser")
+			t.ok(t.SuspendUser(t.Context(), acme, "u1", "abuse", nil), "SuspendUser")
 			u.Suspended = "abuse"
 			late := newUser(acme, acmeDomain, "u2")
 			for i, reason := range []string{suspended, "moved", ""} {

@@ -35,6 +35,16 @@ func init() {
 			name:  "SuspendUser/NotFound",
 			words: "the tenant has no such user",
 		},
+		"a suspension looks before it writes": {
+			make:  func(s store.Store) store.Store { return looksFirst{s} },
+			name:  "Race/Suspensions",
+			words: "exactly one call succeeds",
+		},
+		"a suspension replaces one that the caller has not seen": {
+			make:  func(s store.Store) store.Store { return suspendsUnseen{s} },
+			name:  "SuspendUser/Conflict",
+			words: "the user's Suspended is not *seen",
+		},
 		"an unknown domain is suspended": {
 			make:  func(s store.Store) store.Store { return suspendsUnknown{s} },
 			name:  "SuspendDomain/NotFound",
@@ -50,7 +60,7 @@ type suspendsEach struct{ store.Store }
 func (s suspendsEach) SuspendDomain(ctx context.Context, tenant store.TenantID, name, reason string) error {
 	users, _, err := s.Users(ctx, tenant, name, store.Query{Limit: 1 << 30})
 	for _, u := range users {
-		if err := s.SuspendUser(ctx, tenant, u.Username, reason); err != nil {
+		if err := s.SuspendUser(ctx, tenant, u.Username, reason, nil); err != nil {
 			return err
 		}
 	}
@@ -79,16 +89,16 @@ func (s copiesSuspension) Lookup(ctx context.Context, username string) (store.Us
 
 type countsSuspensions struct{ store.Store }
 
-func (s countsSuspensions) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string) error {
+func (s countsSuspensions) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string, seen *string) error {
 	if u, err := s.User(ctx, tenant, username); err == nil && u.Suspended == reason {
 		return store.ErrNotFound
 	}
-	return s.Store.SuspendUser(ctx, tenant, username, reason)
+	return s.Store.SuspendUser(ctx, tenant, username, reason, seen)
 }
 
 type suspendsByReset struct{ store.Store }
 
-func (s suspendsByReset) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string) error {
+func (s suspendsByReset) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string, seen *string) error {
 	u, err := s.User(ctx, tenant, username)
 	if err != nil {
 		return err
@@ -96,17 +106,37 @@ func (s suspendsByReset) SuspendUser(ctx context.Context, tenant store.TenantID,
 	if err := s.SetPassword(ctx, tenant, username, u.Generation, "", u.PasswordSet); err != nil {
 		return err
 	}
-	return s.Store.SuspendUser(ctx, tenant, username, reason)
+	return s.Store.SuspendUser(ctx, tenant, username, reason, seen)
 }
 
 type suspendsAny struct{ store.Store }
 
-func (s suspendsAny) SuspendUser(ctx context.Context, _ store.TenantID, username, reason string) error {
+func (s suspendsAny) SuspendUser(ctx context.Context, _ store.TenantID, username, reason string, seen *string) error {
 	u, _, _, err := s.Lookup(ctx, username)
 	if err != nil {
 		return err
 	}
-	return s.Store.SuspendUser(ctx, u.Tenant, username, reason)
+	return s.Store.SuspendUser(ctx, u.Tenant, username, reason, seen)
+}
+
+type suspendsUnseen struct{ store.Store }
+
+func (s suspendsUnseen) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string, _ *string) error {
+	return s.Store.SuspendUser(ctx, tenant, username, reason, nil)
+}
+
+type looksFirst struct{ store.Store }
+
+func (s looksFirst) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string, seen *string) error {
+	u, err := s.User(ctx, tenant, username)
+	if err != nil {
+		return err
+	}
+	if seen != nil && u.Suspended != *seen {
+		return store.ErrConflict
+	}
+	time.Sleep(time.Millisecond)
+	return s.Store.SuspendUser(ctx, tenant, username, reason, nil)
 }
 
 type suspendsUnknown struct{ store.Store }

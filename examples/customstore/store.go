@@ -229,10 +229,13 @@ func (s Store) RenameUser(ctx context.Context, tenant store.TenantID, username, 
 	})
 }
 
-func (s Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string) error {
+func (s Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string, seen *string) error {
 	return s.change(ctx, username, func(r *record) error {
 		if r.User.Tenant != tenant {
 			return store.ErrNotFound
+		}
+		if seen != nil && r.User.Suspended != *seen {
+			return store.ErrConflict
 		}
 		r.User.Suspended = reason
 		return nil

@@ -80,7 +80,7 @@
 // With [Handler].Server a visitor sends a test message in the name of a user, without its
 // password, and sees its delivery step by step. A visitor who may pause a user ends only
 // pauses made here: a suspension by [credentials.Tenant.SuspendUser] with another reason
-// stays, and the pages say to contact support.
+// stays, even if it is set at the same time, and the pages say to contact support.
 //
 // # Suppressions and webhooks
 //

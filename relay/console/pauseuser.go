@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"unicode"
@@ -55,47 +56,47 @@ func (req *request) pauseUserPage(status int, data pauseUserData) response {
 }
 
 func (req *request) pauseUser() (response, error) {
-	u, err := req.userOfPath()
-	if err != nil {
-		return response{}, err
-	}
-	if u.Suspended != "" && !isPaused(u) {
-		return response{}, &problem{code: "suspended", status: http.StatusConflict, args: []string{u.Name}, actions: []link{{req.T("back-to", u.Name), userPath(u)}}}
-	}
 	reason, typed := pausedHere, req.inputs.Get("reason")
 	if given := inASCII(typed); given != "" {
 		reason += ": " + given
 	}
-	if err := req.tenant.SuspendUser(req.ctx(), u.Username, reason); err != nil {
+	u, err := req.setPause(reason, "pause")
+	if err != nil {
 		p := req.problemOf(err)
 		if !req.asJSON && p.field == "reason" {
 			return req.pauseUserPage(p.status, pauseUserData{u, typed, req.T("problem.invalid.detail", p.args...)}), nil
 		}
 		return response{}, p
 	}
-	if u.Suspended != reason {
-		req.changed(Change{Action: SuspendUser, Domain: u.Domain, Username: u.Username, Object: reason, Detail: "pause"})
-	}
-	u.Suspended = reason
 	return response{location: userPath(u) + query("done", "user-paused"), document: documentOfUser(u)}, nil
 }
 
 func (req *request) resumeUser() (response, error) {
+	u, err := req.setPause("", "resume")
+	return response{location: userPath(u) + query("done", "user-resumed"), document: documentOfUser(u)}, err
+}
+
+// setPause pauses the user of the path, or ends the pause if the reason is empty. It
+// returns the user as it is then. A suspension by the operator stays, also one that is
+// set at the same time.
+func (req *request) setPause(reason, detail string) (store.User, error) {
 	u, err := req.userOfPath()
-	if err != nil {
-		return response{}, err
+	if err != nil || u.Suspended == reason {
+		return u, err
 	}
 	if u.Suspended != "" && !isPaused(u) {
-		return response{}, &problem{code: "suspended", status: http.StatusConflict, args: []string{u.Name}, actions: []link{{req.T("back-to", u.Name), userPath(u)}}}
+		return u, &problem{code: "suspended", status: http.StatusConflict, args: []string{u.Name}, actions: []link{{req.T("back-to", u.Name), userPath(u)}}}
 	}
-	if u.Suspended != "" {
-		if err := req.tenant.ResumeUser(req.ctx(), u.Username); err != nil {
-			return response{}, err
-		}
-		req.changed(Change{Action: SuspendUser, Domain: u.Domain, Username: u.Username, Detail: "resume"})
+	err = req.tenant.ReplaceSuspension(req.ctx(), u.Username, u.Suspended, reason)
+	if errors.Is(err, store.ErrConflict) {
+		return req.setPause(reason, detail) // another caller has changed it: look again
 	}
-	u.Suspended = ""
-	return response{location: userPath(u) + query("done", "user-resumed"), document: documentOfUser(u)}, nil
+	if err != nil {
+		return u, err
+	}
+	u.Suspended = reason
+	req.changed(Change{Action: SuspendUser, Domain: u.Domain, Username: u.Username, Object: reason, Detail: detail})
+	return u, nil
 }
 
 // inASCII returns a text without accents, for SMTP replies. Other characters beyond

@@ -72,6 +72,35 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// suspendsFirst is a store on which an operator suspends a user just before a tenant
+// pauses it or ends its pause.
+type suspendsFirst struct{ store.Store }
+
+func (s suspendsFirst) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string, seen *string) error {
+	if err := s.Store.SuspendUser(ctx, tenant, username, "spam was reported", nil); err != nil {
+		return err
+	}
+	return s.Store.SuspendUser(ctx, tenant, username, reason, seen)
+}
+
+// A suspension by the operator stays if a customer pauses the user, or ends its pause, at
+// the same time.
+func TestPauseWhileSuspended(t *testing.T) {
+	for _, what := range []string{"/pause", "/resume"} {
+		f := newFixture(t)
+		u, _ := f.user(f.acme, "acme.example", "shop")
+		if what == "/resume" {
+			f.want(f.post(userPath(u)+"/pause", nil), http.StatusSeeOther)
+		}
+		told := f.told()
+		f.credentials.Store = suspendsFirst{f.store}
+		f.want(f.post(userPath(u)+what, nil), http.StatusConflict, "suspended by the operator")
+		if got := must(f.acme.User(t.Context(), u.Username)).Suspended; got != "spam was reported" || len(*told) > 0 {
+			t.Errorf("%s: got the reason %q and the changes %q, want the reason of the operator and no change", what, got, *told)
+		}
+	}
+}
+
 // With Overlap the old password may work on, once for one form, and ends when a tool
 // has used the new one.
 func TestResetWithOverlap(t *testing.T) {

@@ -100,8 +100,11 @@ func (s *Store) SetSortNames(ctx context.Context, tenant store.TenantID, sortNam
 }
 
 // SuspendUser implements [store.Store].
-func (s *Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string) error {
+func (s *Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string, seen *string) error {
 	return s.change(ctx, tenant, username, func(u *user) error {
+		if seen != nil && u.Suspended != *seen {
+			return store.ErrConflict
+		}
 		u.Suspended = reason
 		return nil
 	})

@@ -135,16 +135,21 @@ func (s *Store) SetSortNames(ctx context.Context, tenant store.TenantID, sortNam
 }
 
 // SuspendUser implements [store.Store].
-func (s *Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string) error {
+func (s *Store) SuspendUser(ctx context.Context, tenant store.TenantID, username, reason string, seen *string) error {
 	if err := fitsLong(reason); err != nil {
 		return failed("suspend user", err)
 	}
+	query, args := `UPDATE {users} SET suspended = ? WHERE username = ? AND tenant = ?`, []any{reason, username, string(tenant)}
+	if seen != nil {
+		query, args = query+` AND suspended = ?`, append(args, *seen)
+	}
 	err := s.change(
-		func() (int64, error) {
-			return s.exec(ctx, `UPDATE {users} SET suspended = ? WHERE username = ? AND tenant = ?`, reason, username, string(tenant))
-		},
+		func() (int64, error) { return s.exec(ctx, query, args...) },
 		func() (bool, error) {
 			u, err := s.user(ctx, tenant, username)
+			if err == nil && seen != nil && u.Suspended != *seen {
+				err = store.ErrConflict
+			}
 			return u.Suspended == reason, err
 		})
 	return failed("suspend user", err)
