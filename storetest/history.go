@@ -40,6 +40,7 @@ func historyPromises() []historyPromise {
 		recordPromises,
 		applyPromises,
 		activityPromises,
+		recipientPromises,
 		countPromises,
 		historyHandlePromises,
 	)

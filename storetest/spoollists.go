@@ -192,3 +192,6 @@ func (t *spooler) fill() (keys []string) {
 	}
 	return keys
 }
+
+// defaultLimit is the size of a page whose Limit is zero or less.
+var defaultLimit = store.Query{}.Size()
