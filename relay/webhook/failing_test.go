@@ -2,7 +2,9 @@ package webhook_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +19,95 @@ func shows(t *testing.T, m *webhook.Manager, id string, failing bool, off string
 	if e, err := m.Get(t.Context(), "acme", id); err != nil || e.Failing.IsZero() == failing || e.Off != off {
 		t.Errorf("got failing since %v, off %q, %v, want failing %v, off %q", e.Failing, e.Off, err, failing, off)
 	}
+}
+
+// 410 switches an endpoint off, once, and the others get their events.
+func TestManagerGone(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
+		t := h.t
+		var told []string
+		m.OnSwitchedOff = func(_ context.Context, tenant store.TenantID, e webhook.Entry) {
+			told = append(told, fmt.Sprint(tenant, " ", e.URL, " ", e.Off))
+		}
+		h.web.answer = func(r *http.Request) *http.Response {
+			if r.URL.Host == "gone.example" {
+				return answer(410)
+			}
+			return answer(200)
+		}
+		h.start()
+		gone, _ := add(t, m, "https://gone.example")
+		add(t, m, "https://shop.example")
+		for i := range 3 {
+			h.publish(event(i, store.EventDelivered))
+			wait(time.Second)
+		}
+		if want := []string{"acme https://gone.example " + webhook.OffGone}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+		if n := len(h.web.got()); n != 4 {
+			t.Errorf("%d requests, want 4", n)
+		}
+		if e, err := m.SwitchOn(t.Context(), "acme", gone.ID); err != nil || e.Off != "" || !e.OffSince.IsZero() {
+			t.Errorf("SwitchOn = %+v, %v", e, err)
+		}
+		h.publish(event(9, store.EventDelivered))
+		wait(time.Second)
+		if n := len(h.web.got()); n != 6 {
+			t.Errorf("%d requests after SwitchOn, want 6", n)
+		}
+	})
+}
+
+// An endpoint shows since when it fails, and is switched off after days.
+func TestManagerFailing(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
+		t := h.t
+		status := new(atomic.Int64)
+		h.web.answer = func(*http.Request) *http.Response { return answer(int(status.Load())) }
+		h.start()
+		e, _ := add(t, m, "https://shop.example")
+		failing := func() time.Time {
+			e, err := m.Get(t.Context(), "acme", e.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e.Failing
+		}
+		status.Store(500)
+		began := time.Now()
+		h.publish(event(1, store.EventDelivered))
+		wait(time.Hour)
+		if got := failing(); !got.Equal(began.Truncate(time.Microsecond)) {
+			t.Errorf("failing since %v, want %v", got, began)
+		}
+		status.Store(200)
+		wait(3 * time.Hour)
+		if got := failing(); !got.IsZero() {
+			t.Errorf("failing since %v after a success", got)
+		}
+		status.Store(500)
+		h.publish(event(2, store.EventDelivered))
+		wait(4 * 24 * time.Hour)
+		h.publish(event(3, store.EventDelivered))
+		wait(23 * time.Hour)
+		if is, _ := m.Get(t.Context(), "acme", e.ID); is.Off != "" {
+			t.Errorf("switched off too early: %+v", is)
+		}
+		wait(6 * time.Hour)
+		if is, _ := m.Get(t.Context(), "acme", e.ID); is.Off != webhook.OffFailing {
+			t.Errorf("not switched off: %+v", is)
+		}
+		sent := len(h.web.got())
+		wait(24 * time.Hour)
+		if n := len(h.web.got()); n != sent {
+			t.Errorf("%d requests after it was switched off", n-sent)
+		}
+		tried, _ := m.Attempts(t.Context(), "acme", e.ID)
+		if a := tried[0]; a.Status != 500 || a.Reason != "the endpoint answered 500 Internal Server Error" || a.Attempt < 5 {
+			t.Errorf("the last request is %+v", a)
+		}
+	})
 }
 
 // Tests that fail do not make an endpoint fail, nor switch it off; one that works ends it.

@@ -1,76 +1,18 @@
 package webhook_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/webhook"
 	"github.com/gatepost-mail/gatepost/store"
-	"github.com/gatepost-mail/gatepost/store/memory"
 )
-
-var sealing = credentials.NewPassword("0123456789abcdef0123456789abcdef")
-
-// A counted store counts the calls that list endpoints.
-type counted struct {
-	*memory.Store
-	lists atomic.Int64
-	fails atomic.Bool
-}
-
-func (c *counted) ListEndpoints(ctx context.Context, tenants []store.TenantID) ([]store.Endpoint, error) {
-	c.lists.Add(1)
-	if c.fails.Load() {
-		return nil, errors.New("the store fails")
-	}
-	return c.Store.ListEndpoints(ctx, tenants)
-}
-
-// managed runs a test in a bubble with a Manager that is wired to a Sender.
-func managed(t *testing.T, test func(h *hooks, m *webhook.Manager, st *counted)) {
-	bubble(t, nil, func(h *hooks) {
-		st := &counted{Store: new(memory.Store)}
-		m := &webhook.Manager{Store: st, Sender: h.Sender, Secret: sealing, Logger: quiet}
-		h.Sender.Endpoints, h.OnGone, h.OnAttempt = m.Endpoints, m.OnGone, m.OnAttempt
-		ctx, cancel := context.WithCancel(h.t.Context())
-		done := make(chan error, 1)
-		go func() { done <- m.Run(ctx) }()
-		test(h, m, st)
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Manager.Run = %v", err)
-		}
-	})
-}
-
-// add adds an endpoint, which has to work.
-func add(t *testing.T, m *webhook.Manager, url string, types ...string) (webhook.Entry, string) {
-	t.Helper()
-	e, secret, err := m.Add(t.Context(), "acme", url, types)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e, secret.Reveal()
-}
-
-// signed returns how many of the secrets have signed a request.
-func signed(g got, secrets ...string) (n int) {
-	for _, secret := range secrets {
-		if verify(g.header, []byte(g.body), secret, g.at) == nil {
-			n++
-		}
-	}
-	return n
-}
 
 // A tenant adds an endpoint, gets events that are signed with its secret, and sees the
 // last requests. Two secrets sign while they overlap.
@@ -184,191 +126,6 @@ func TestManagerWrongSecret(t *testing.T) {
 	})
 }
 
-// What a tenant may not do.
-func TestManagerRefuses(t *testing.T) {
-	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
-		t := h.t
-		var invalid *webhook.InvalidError
-		for _, url := range []string{"", "shop.example", "http://shop.example", "https://127.0.0.1/", "https://" + strings.Repeat("a", 3000) + ".example"} {
-			if _, _, err := m.Add(t.Context(), "acme", url, nil); !errors.As(err, &invalid) || invalid.Field != "url" {
-				t.Errorf("Add(%.50q): got error %v", url, err)
-			}
-		}
-		for _, kind := range []string{"*", "a b", "message.", "", strings.Repeat("a", 1001)} {
-			if _, _, err := m.Add(t.Context(), "acme", "https://shop.example", []string{kind}); !errors.As(err, &invalid) || invalid.Field != "types" {
-				t.Errorf("Add with the type %.50q: got error %v", kind, err)
-			}
-		}
-		if _, _, err := m.AddOnce(t.Context(), "acme", "a b", "https://shop.example", nil); !errors.As(err, &invalid) || invalid.Field != "id" {
-			t.Errorf("AddOnce with a bad ID: got error %v", err)
-		}
-		if _, _, err := m.AddOnce(t.Context(), "acme", "a", "https://shop.example", nil); err != nil {
-			t.Error(err)
-		}
-		if _, _, err := m.AddOnce(t.Context(), "acme", "a", "https://shop.example", nil); !errors.Is(err, store.ErrTaken) {
-			t.Errorf("AddOnce again: got error %v", err)
-		}
-		if _, err := m.SwitchOff(t.Context(), "acme", "a", " \n"); !errors.As(err, &invalid) || invalid.Field != "reason" {
-			t.Errorf("SwitchOff without a reason: got error %v", err)
-		}
-		for name, err := range map[string]error{
-			"Get":       second(m.Get(t.Context(), "rival", "a")),
-			"Change":    second(m.Change(t.Context(), "rival", "a", "https://shop.example", nil)),
-			"SwitchOff": second(m.SwitchOff(t.Context(), "rival", "a", "why")),
-			"SwitchOn":  second(m.SwitchOn(t.Context(), "rival", "a")),
-			"Delete":    m.Delete(t.Context(), "rival", "a"),
-			"Test":      second(m.Test(t.Context(), "rival", "a")),
-		} {
-			if !errors.Is(err, store.ErrNotFound) {
-				t.Errorf("%s of another tenant's endpoint: got error %v", name, err)
-			}
-		}
-	})
-}
-
-// An empty tenant is the mistake of a caller, and is refused. It has no endpoints.
-func TestManagerNoTenant(t *testing.T) {
-	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
-		t := h.t
-		_, _, added := m.Add(t.Context(), "", "https://shop.example", nil)
-		_, _, rotated := m.Rotate(t.Context(), "", "a")
-		for name, err := range map[string]error{
-			"Add": added, "Rotate": rotated,
-			"List":       second(m.List(t.Context(), "")),
-			"Get":        second(m.Get(t.Context(), "", "a")),
-			"Change":     second(m.Change(t.Context(), "", "a", "https://shop.example", nil)),
-			"SwitchOff":  second(m.SwitchOff(t.Context(), "", "a", "why")),
-			"SwitchOn":   second(m.SwitchOn(t.Context(), "", "a")),
-			"EndOverlap": second(m.EndOverlap(t.Context(), "", "a")),
-			"Delete":     m.Delete(t.Context(), "", "a"),
-			"Test":       second(m.Test(t.Context(), "", "a")),
-			"Attempts":   second(m.Attempts(t.Context(), "", "a")),
-		} {
-			if err == nil || !strings.HasSuffix(err.Error(), "no tenant: the ID is empty") {
-				t.Errorf("%s: got error %v", name, err)
-			}
-		}
-		if list, err := m.Endpoints(t.Context(), ""); err != nil || len(list) != 0 { // Publish would fail for all
-			t.Errorf("Endpoints: got %v, %v, want none", list, err)
-		}
-	})
-}
-
-func second[T any](_ T, err error) error { return err }
-
-// A tenant never has more endpoints than it may have, however many calls come at once.
-func TestManagerLimit(t *testing.T) {
-	st := new(memory.Store)
-	var wg sync.WaitGroup
-	var added, refused atomic.Int64
-	for range 40 {
-		m := &webhook.Manager{Store: st, Sender: new(webhook.Sender), Max: 7}
-		wg.Go(func() {
-			switch _, _, err := m.Add(t.Context(), "acme", "https://shop.example", nil); {
-			case err == nil:
-				added.Add(1)
-			case errors.Is(err, webhook.ErrLimit):
-				refused.Add(1)
-			default:
-				t.Errorf("Add: %v", err)
-			}
-		})
-	}
-	wg.Wait()
-	if added.Load() != 7 || refused.Load() != 33 {
-		t.Errorf("%d added and %d refused, want 7 and 33", added.Load(), refused.Load())
-	}
-}
-
-// 410 switches an endpoint off, once, and the others get their events.
-func TestManagerGone(t *testing.T) {
-	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
-		t := h.t
-		var told []string
-		m.OnSwitchedOff = func(_ context.Context, tenant store.TenantID, e webhook.Entry) {
-			told = append(told, fmt.Sprint(tenant, " ", e.URL, " ", e.Off))
-		}
-		h.web.answer = func(r *http.Request) *http.Response {
-			if r.URL.Host == "gone.example" {
-				return answer(410)
-			}
-			return answer(200)
-		}
-		h.start()
-		gone, _ := add(t, m, "https://gone.example")
-		add(t, m, "https://shop.example")
-		for i := range 3 {
-			h.publish(event(i, store.EventDelivered))
-			wait(time.Second)
-		}
-		if want := []string{"acme https://gone.example " + webhook.OffGone}; !slices.Equal(told, want) {
-			t.Errorf("told %q, want %q", told, want)
-		}
-		if n := len(h.web.got()); n != 4 {
-			t.Errorf("%d requests, want 4", n)
-		}
-		if e, err := m.SwitchOn(t.Context(), "acme", gone.ID); err != nil || e.Off != "" || !e.OffSince.IsZero() {
-			t.Errorf("SwitchOn = %+v, %v", e, err)
-		}
-		h.publish(event(9, store.EventDelivered))
-		wait(time.Second)
-		if n := len(h.web.got()); n != 6 {
-			t.Errorf("%d requests after SwitchOn, want 6", n)
-		}
-	})
-}
-
-// An endpoint shows since when it fails, and is switched off after days.
-func TestManagerFailing(t *testing.T) {
-	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
-		t := h.t
-		status := new(atomic.Int64)
-		h.web.answer = func(*http.Request) *http.Response { return answer(int(status.Load())) }
-		h.start()
-		e, _ := add(t, m, "https://shop.example")
-		failing := func() time.Time {
-			e, err := m.Get(t.Context(), "acme", e.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return e.Failing
-		}
-		status.Store(500)
-		began := time.Now()
-		h.publish(event(1, store.EventDelivered))
-		wait(time.Hour)
-		if got := failing(); !got.Equal(began.Truncate(time.Microsecond)) {
-			t.Errorf("failing since %v, want %v", got, began)
-		}
-		status.Store(200)
-		wait(3 * time.Hour)
-		if got := failing(); !got.IsZero() {
-			t.Errorf("failing since %v after a success", got)
-		}
-		status.Store(500)
-		h.publish(event(2, store.EventDelivered))
-		wait(4 * 24 * time.Hour)
-		h.publish(event(3, store.EventDelivered))
-		wait(23 * time.Hour)
-		if is, _ := m.Get(t.Context(), "acme", e.ID); is.Off != "" {
-			t.Errorf("switched off too early: %+v", is)
-		}
-		wait(6 * time.Hour)
-		if is, _ := m.Get(t.Context(), "acme", e.ID); is.Off != webhook.OffFailing {
-			t.Errorf("not switched off: %+v", is)
-		}
-		sent := len(h.web.got())
-		wait(24 * time.Hour)
-		if n := len(h.web.got()); n != sent {
-			t.Errorf("%d requests after it was switched off", n-sent)
-		}
-		tried, _ := m.Attempts(t.Context(), "acme", e.ID)
-		if a := tried[0]; a.Status != 500 || a.Reason != "the endpoint answered 500 Internal Server Error" || a.Attempt < 5 {
-			t.Errorf("the last request is %+v", a)
-		}
-	})
-}
-
 // A test shows what became of it, also of an endpoint that is switched off, and is one
 // of the last requests at once.
 func TestManagerTest(t *testing.T) {
@@ -448,16 +205,4 @@ func TestManagerReads(t *testing.T) {
 			t.Error("Publish worked although the Store fails")
 		}
 	})
-}
-
-func TestManagerFields(t *testing.T) {
-	for want, m := range map[string]*webhook.Manager{
-		"webhook: Manager.Store is required":                        {Sender: new(webhook.Sender)},
-		"webhook: Manager.Sender is required":                       {Store: new(memory.Store)},
-		"webhook: Manager.Secret has 3 bytes, it needs at least 32": {Store: new(memory.Store), Sender: new(webhook.Sender), Secret: credentials.NewPassword("abc")},
-	} {
-		if _, err := m.Endpoints(t.Context(), "acme"); err == nil || err.Error() != want {
-			t.Errorf("got error %v, want %s", err, want)
-		}
-	}
 }
