@@ -191,6 +191,7 @@ func stalls() map[string]*relaytest.Upstream {
 
 // The context is honoured at every step, by its deadline and by its end.
 func TestContext(t *testing.T) {
+	t.Parallel()
 	content := strings.Repeat(strings.Repeat("x", 78)+"\r\n", 200_000)
 	for at, up := range stalls() {
 		t.Run(at, func(t *testing.T) {
@@ -200,10 +201,10 @@ func TestContext(t *testing.T) {
 				f.Username = up.Username
 			}
 			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(time.Second, cancel)
+			time.AfterFunc(2*time.Second, cancel)
 			checkEnded(t, f, ctx, context.Canceled, content, at)
 
-			ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			checkEnded(t, f, ctx, context.DeadlineExceeded, content, at)
 			if n := len(up.Received()); n != 0 {
@@ -243,19 +244,19 @@ func TestTimeout(t *testing.T) {
 			t.Parallel()
 			f := start(t, up)
 			f.Username = up.Username
-			f.Timeout, f.EndTimeout = 200*time.Millisecond, 300*time.Millisecond
+			f.Timeout, f.EndTimeout = 500*time.Millisecond, 700*time.Millisecond
 			begin := time.Now()
 			err := forward(t, f, message(hello, "b@example.com"))
-			if d := time.Since(begin); d < 200*time.Millisecond || d > 5*time.Second {
+			if d := time.Since(begin); d < 500*time.Millisecond || d > 5*time.Second {
 				t.Errorf("took %v", d)
 			}
 			switch at {
 			case "RSET":
 				wantRefused(t, err, "b@example.com")
 			case relaytest.Content, relaytest.EndOfData:
-				wantTemporary(t, err, "127.0.0.1: end of data: no answer within 300ms", "unknown")
+				wantTemporary(t, err, "127.0.0.1: end of data: no answer within 700ms", "unknown")
 			default:
-				wantTemporary(t, err, "127.0.0.1: "+at+": no answer within 200ms")
+				wantTemporary(t, err, "127.0.0.1: "+at+": no answer within 500ms")
 			}
 		})
 	}
@@ -263,10 +264,11 @@ func TestTimeout(t *testing.T) {
 
 // A slow upstream is not a dead one: the time is for a step, not for the whole.
 func TestSlowUpstream(t *testing.T) {
+	t.Parallel()
 	up := &relaytest.Upstream{Script: func(relaytest.Command) relaytest.Answer {
-		return relaytest.Answer{Wait: 150 * time.Millisecond}
+		return relaytest.Answer{Wait: 300 * time.Millisecond}
 	}}
 	f := start(t, up)
-	f.Timeout = 800 * time.Millisecond
+	f.Timeout = 1600 * time.Millisecond
 	mustForward(t, f, message(hello, "b@example.com"))
 }

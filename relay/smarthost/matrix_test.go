@@ -20,6 +20,7 @@ import (
 // answers at a step, on a first and on a kept connection, and what becomes of the
 // message.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	doc, err := os.ReadFile("../../docs/delivery.md")
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +92,7 @@ func playCell(t *testing.T, kept bool, step, answer string) string {
 	f := start(t, up)
 	f.Username, f.Password = "relay", credentials.NewPassword(secret)
 	if answer == "silence" {
-		f.Timeout, f.EndTimeout = time.Second, time.Second
+		f.Timeout, f.EndTimeout = 2*time.Second, 2*time.Second
 	}
 	outcomes := make(chan string, 10)
 	q := &queue.Queue{

@@ -42,6 +42,7 @@ func atRate(n int, refused *int) func(relaytest.Command) relaytest.Answer {
 // An upstream that takes 50 messages a second gets them at that rate with MaxRate,
 // and within three times that time without.
 func TestRateOfTheUpstream(t *testing.T) {
+	t.Parallel()
 	const n, rate = 200, 50
 	for _, set := range []float64{0, 0.95 * rate} {
 		t.Run(fmt.Sprint(set), func(t *testing.T) {
@@ -160,6 +161,7 @@ func TestBusyMailboxIsNotTheSite(t *testing.T) {
 // Behind the queue no attempt fails for the rate of the upstream, and nothing is
 // deferred.
 func TestRateBehindTheQueue(t *testing.T) {
+	t.Parallel()
 	const n, rate = 60, 20
 	refused := 0
 	up := &relaytest.Upstream{Script: atRate(rate, &refused)}

@@ -51,6 +51,7 @@ func TestOnReached(t *testing.T) {
 // After a pause that the upstream has asked for, the second message does not wait
 // until the upstream has taken the content of the first.
 func TestMessageAfterAPauseDoesNotWaitForAContent(t *testing.T) {
+	t.Parallel()
 	var turnAway atomic.Bool
 	turnAway.Store(true)
 	hold, held := make(chan struct{}), make(chan struct{})

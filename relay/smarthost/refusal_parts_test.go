@@ -15,6 +15,7 @@ import (
 // only the recipients of the second are tried again. One that was refused at RCPT keeps
 // its answer.
 func TestRefusalOfMailOfASecondTransaction(t *testing.T) {
+	t.Parallel()
 	for _, reply := range []string{"550 5.7.1 blocked", "554 5.0.0 failed", "554 failed"} {
 		t.Run(reply, func(t *testing.T) {
 			t.Parallel()
@@ -81,6 +82,7 @@ func TestRefusalOfMailOfASecondTransaction(t *testing.T) {
 // A recipient that is refused here, and not by the upstream, does not count as mail that
 // the upstream has accepted.
 func TestRefusalHereIsNoAcceptance(t *testing.T) {
+	t.Parallel()
 	up := &relaytest.Upstream{Extensions: without("SMTPUTF8"), Script: on("MAIL FROM:<a@", relaytest.Answer{Text: "550 5.7.1 blocked"})}
 	b := runBehind(t, start(t, up))
 	b.send(t, 1, "one", "a@example.org")

@@ -87,6 +87,7 @@ func (b *behind) next(t *testing.T) (string, queue.Event) {
 // A refusal before MAIL is about this server: the message waits, the destination is
 // suspended, and the log has an error.
 func TestRefusalBeforeMailBouncesNothing(t *testing.T) {
+	t.Parallel()
 	for _, at := range []string{relaytest.Greeting, "EHLO", "STARTTLS", "AUTH"} {
 		for _, reply := range []string{"554 5.7.1 your address is blocked", "550 go away", "535 5.7.8 bad credentials"} {
 			t.Run(at+" "+reply, func(t *testing.T) {
@@ -120,6 +121,7 @@ func TestRefusalBeforeMailBouncesNothing(t *testing.T) {
 // A refusal of MAIL that may be about this relay bounces a message only after other mail
 // was accepted, and one that is about the sender bounces it at once.
 func TestRefusalOfMailThatMayMeanUs(t *testing.T) {
+	t.Parallel()
 	for reply, want := range map[string]string{
 		"550 5.7.1 blocked":                       "Deferred",
 		"554 5.7.1 your account is closed":        "Deferred",
@@ -170,6 +172,7 @@ func TestRefusalOfMailThatMayMeanUs(t *testing.T) {
 // When an upstream begins to refuse every tenant, no message bounces, and all are
 // delivered once it accepts them again.
 func TestFirstMessagesBeforeTheSuspensionDoNotBounce(t *testing.T) {
+	t.Parallel()
 	var blocked atomic.Bool
 	blocked.Store(true)
 	up := &relaytest.Upstream{Script: func(c relaytest.Command) relaytest.Answer {
@@ -201,9 +204,11 @@ func TestFirstMessagesBeforeTheSuspensionDoNotBounce(t *testing.T) {
 // One transaction and one attempt serve all recipients of a message at a destination, from
 // memory and from the spool, at the first attempt and at later ones.
 func TestOneAttemptForAllRecipients(t *testing.T) {
+	t.Parallel()
 	const n = 50
 	for _, memory := range []int64{0, -1} {
 		t.Run(fmt.Sprint("memory ", memory), func(t *testing.T) {
+			t.Parallel()
 			rec := &recorder{}
 			var refused atomic.Bool
 			rec.then = func(c relaytest.Command) relaytest.Answer {
