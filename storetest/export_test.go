@@ -1,5 +1,10 @@
 package storetest
 
+import "time"
+
+// SetOtherProcess sets how long Lease/OtherProcess waits.
+func SetOtherProcess(d time.Duration) { otherProcess = d }
+
 // HistoryCases returns the names of the cases of RunHistory.
 func HistoryCases() (names []string) {
 	for _, p := range historyPromises() {

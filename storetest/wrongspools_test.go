@@ -146,6 +146,7 @@ func TestWrongSpool(t *testing.T) {
 	if !ok {
 		t.Skip("only TestSpoolMistakes runs this")
 	}
+	storetest.SetOtherProcess(time.Second)
 	storetest.RunSpool(t, func(*testing.T) func() store.Spool {
 		right := new(memory.Store)
 		return func() store.Spool { return m.make(right) }
