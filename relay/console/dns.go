@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -100,19 +101,13 @@ func (r record) Pill() string {
 	return "wait"
 }
 
-// A domainState is the state of a domain in a list.
-type domainState struct{ Pill, Text string }
-
-func (req *request) domainState(s domains.State) domainState {
-	pill := map[domains.State]string{domains.Verified: "good", domains.Failing: "bad", domains.Failed: "bad"}[s]
-	if pill == "" {
-		pill = "wait"
-	}
-	return domainState{pill, req.T("domain.state." + string(s))}
+func (req *request) domainState(s domains.State) pill {
+	kind := map[domains.State]string{domains.Verified: "good", domains.Failing: "bad", domains.Failed: "bad"}[s]
+	return pill{Kind: cmp.Or(kind, "wait"), Word: req.T("domain.state." + string(s))}
 }
 
 // DomainState returns the state of a domain for the template "pill".
-func (req *request) DomainState(d *dnsData) domainState { return req.domainState(d.State) }
+func (req *request) DomainState(d *dnsData) pill { return req.domainState(d.State) }
 
 // states returns the states of the domains of a list by their names; nil without a
 // Manager of domains.
@@ -140,7 +135,7 @@ const maxAttention = 20
 // An attention is a domain that does not send, or soon will not.
 type attention struct {
 	Name  string
-	State domainState
+	State pill
 }
 
 // attention returns the domains that need attention.

@@ -89,7 +89,7 @@ type domainsData struct {
 }
 
 // State returns the state of a domain for the template "pill".
-func (d domainsData) State(req view, name string) domainState { return req.domainState(d.States[name]) }
+func (d domainsData) State(req view, name string) pill { return req.domainState(d.States[name]) }
 
 func (req *request) domains() (response, error) {
 	return req.domainsWith(http.StatusOK, "", "")

@@ -187,10 +187,10 @@ func (req *request) look(f store.Filter, page store.Page) ([]store.Leased, error
 	return list, err
 }
 
-// Pill returns the state of a delivery for the template "pill".
-func (req *request) DeliveryPill(d store.Delivery) domainState {
+// DeliveryPill returns the state of a delivery for the template "pill".
+func (req *request) DeliveryPill(d store.Delivery) pill {
 	name := stateName(d.State())
-	return domainState{map[string]string{"waiting": "wait", "sending": "good", "held": "bad"}[name], req.T("op.delivery." + name)}
+	return pill{Kind: map[string]string{"waiting": "wait", "sending": "good", "held": "bad"}[name], Word: req.T("op.delivery." + name)}
 }
 
 // Delivery returns the address of the page of a delivery.

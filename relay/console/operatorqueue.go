@@ -42,9 +42,9 @@ func stateOf(s store.Suspension) suspensionState {
 	return unreachableState
 }
 
-// Pill returns the state for the template "pill".
-func (req *request) SuspensionPill(s suspensionState) domainState {
-	return domainState{"bad", req.T("op.suspension." + string(s))}
+// SuspensionPill returns the state for the template "pill".
+func (req *request) SuspensionPill(s suspensionState) pill {
+	return pill{Kind: "bad", Word: req.T("op.suspension." + string(s))}
 }
 
 func (req *request) overview() (response, error) {

@@ -7,13 +7,14 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A pill is how pages show the state of a recipient: a word, a shape and a colour.
+// A pill is how pages show a state: a word, a colour and a shape. Only states of
+// recipients have a Name, a Means and a Shape.
 type pill struct {
 	Name  string // in JSON and in addresses
 	Word  string
 	Means string // one sentence
-	Kind  string // the colour: good, held, bad or none
-	Shape string // of the template "shape"
+	Kind  string // the colour: good, held, wait, bad or none
+	Shape string // of the template "shape"; "" is a dot
 }
 
 // states has the names, the texts and the looks of all states.

@@ -125,14 +125,14 @@ func (req *request) webhooks() (response, error) {
 }
 
 // HookState returns the state of an endpoint, for the template "pill".
-func (req *request) HookState(e webhook.Entry) domainState {
+func (req *request) HookState(e webhook.Entry) pill {
 	switch {
 	case e.Off != "":
-		return domainState{"bad", req.T("webhook.state.off")}
+		return pill{Kind: "bad", Word: req.T("webhook.state.off")}
 	case !e.Failing.IsZero():
-		return domainState{"bad", req.T("webhook.state.failing")}
+		return pill{Kind: "bad", Word: req.T("webhook.state.failing")}
 	}
-	return domainState{"good", req.T("webhook.state.on")}
+	return pill{Kind: "good", Word: req.T("webhook.state.on")}
 }
 
 // Kinds returns which events an endpoint gets, in a few words.
