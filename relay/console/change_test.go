@@ -30,6 +30,7 @@ func (f *fixture) told() *[]string {
 func TestChangesAreTold(t *testing.T) {
 	f := newFixture(t)
 	f.withWebhooks()
+	f.withSuppressions()
 	f.sends(func(*relay.Message) error { return nil })
 	f.console.Overlap = time.Hour
 	told := f.told()
@@ -41,6 +42,12 @@ func TestChangesAreTold(t *testing.T) {
 		}
 	}
 	at := userPath(u)
+	do(at+"/rename", "name", " shop ")
+	do(at+"/rename", "name", "till")
+	do(at+"/rename", "name", "till")
+	do("suppressions", "address", "dave@example.net", "reason", "left")
+	do("suppressions", "address", "Dave@example.net", "reason", " left ")
+	do("suppressions", "address", "dave@example.net", "reason", "moved")
 	do(at + "/resume")
 	do(at+"/pause", "reason", "closed")
 	do(at+"/pause", "reason", "closed")
@@ -66,6 +73,7 @@ func TestChangesAreTold(t *testing.T) {
 	do("webhooks/w/change", "url", "https://crm.example/", "which", "all")
 	do("webhooks/w/change", "url", "https://crm.example/", "which", "all")
 	want := []string{
+		"rename-user  till", "add-suppression  dave@example.net", "add-suppression  dave@example.net",
 		"suspend-user pause paused by its owner: closed", "suspend-user resume ", "reset-password reset ", "reset-password rotate ",
 		"reset-password end-overlap ", "change-webhook off w", "change-webhook on w", "test-webhook  w", "rotate-webhook rotate w",
 		"rotate-webhook end-old-secret w", "change-webhook change w",

@@ -131,11 +131,14 @@ func (d *suppressionsData) keepSource(page store.Page, next string) {
 
 func (req *request) addSuppression() (response, error) {
 	form := suppressionForm{Address: strings.TrimSpace(req.inputs.Get("address")), Reason: req.inputs.Get("reason")}
+	begun := time.Now().Truncate(time.Microsecond) // as a Store keeps times
 	err := req.h.Suppressions.Add(req.ctx(), req.tenantID, form.Address, store.SuppressedByPerson, form.Reason)
 	if err == nil {
 		var su store.Suppression
 		if su, err = req.h.Suppressions.Get(req.ctx(), req.tenantID, form.Address); err == nil {
-			req.changed(Change{Action: AddSuppression, Object: su.Address})
+			if !su.Changed.Before(begun) {
+				req.changed(Change{Action: AddSuppression, Object: su.Address})
+			}
 			return response{status: http.StatusCreated, location: suppressionPath(su.Address) + query("done", "suppressed"), document: documentOfSuppression(su)}, nil
 		}
 	}

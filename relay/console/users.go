@@ -97,7 +97,7 @@ func (req *request) rename() (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	name := req.inputs.Get("name")
+	before, name := u.Name, req.inputs.Get("name")
 	err = req.tenant.RenameUser(req.ctx(), u.Username, name)
 	if err == nil {
 		// The rename has succeeded, so an error from here on is ignored.
@@ -105,7 +105,9 @@ func (req *request) rename() (response, error) {
 		if now, err := req.tenant.User(req.ctx(), u.Username); err == nil {
 			u = now
 		}
-		req.changed(Change{Action: RenameUser, Domain: u.Domain, Username: u.Username, Object: u.Name})
+		if u.Name != before {
+			req.changed(Change{Action: RenameUser, Domain: u.Domain, Username: u.Username, Object: u.Name})
+		}
 		return response{location: domainPath(u.Domain) + query("done", "renamed"), document: documentOfUser(u)}, nil
 	}
 	p := req.problemOf(err)

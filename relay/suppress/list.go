@@ -90,7 +90,8 @@ var (
 // Add adds an address, or changes why it is on the list. source is
 // [store.SuppressedByPerson] or [store.SuppressedByComplaint]. The tenant's clients are
 // told the reason. The address stays until it is removed: no delivery and no time
-// removes it. [ErrAddress]: addr is not an address.
+// removes it. If it is on the list for the same reason already, Add writes nothing.
+// [ErrAddress]: addr is not an address.
 func (l *List) Add(ctx context.Context, tenant store.TenantID, addr string, source store.SuppressionSource, reason string) error {
 	folded, ok := fold(addr)
 	switch {
@@ -101,17 +102,21 @@ func (l *List) Add(ctx context.Context, tenant store.TenantID, addr string, sour
 	case source != store.SuppressedByPerson && source != store.SuppressedByComplaint:
 		return fmt.Errorf("suppress: the source %d is not one that can be added: use store.SuppressedByPerson or store.SuppressedByComplaint", source)
 	}
-	_, err := l.change(ctx, []key{{tenant, folded}}, func(su *store.Suppression) (bool, error) {
-		since := su.Since
+	k := key{tenant, folded}
+	_, err := l.change(ctx, []key{k}, func(su *store.Suppression) (bool, error) {
+		was, since := *su, su.Since
 		if !su.Suppresses(now()) {
 			since = now()
 		}
 		*su = store.Suppression{
 			Tenant: tenant, Address: folded, Source: source, Since: since, Reason: mailtext.OneLineUTF8(reason, maxReason),
-			Cleared: su.Cleared, Version: su.Version,
+			Cleared: su.Cleared, Changed: su.Changed, Version: su.Version,
 		}
-		return true, nil
+		return *su != was, nil
 	})
+	if err == nil {
+		l.memory.add(k) // also if another process has added it
+	}
 	return wrap("add", err)
 }
 

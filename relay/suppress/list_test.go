@@ -260,6 +260,30 @@ func TestStoreFails(t *testing.T) {
 	l.refused("bob@example.net", "carol@example.net")
 }
 
+// Add writes what changes: the reason, but not the same one again.
+func TestSameReasonAgain(t *testing.T) {
+	l := newList(t)
+	get := func() store.Suppression {
+		su, err := l.Get(t.Context(), "acme", "bob@example.net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return su
+	}
+	l.add("acme", "bob@example.net")
+	first := get()
+	l.add("acme", "Bob@example.net")
+	if again := get(); again != first {
+		t.Errorf("after the same reason: got %+v, want %+v", again, first)
+	}
+	if err := l.Add(t.Context(), "acme", "bob@example.net", store.SuppressedByPerson, "moved"); err != nil {
+		t.Fatal(err)
+	}
+	if now := get(); now.Reason != "moved" || now.Version != first.Version+1 || !now.Since.Equal(first.Since) {
+		t.Errorf("after another reason: got %+v, want version %d with it", now, first.Version+1)
+	}
+}
+
 // overtaken is a Store in which another caller is faster, three times.
 type overtaken struct {
 	store.Suppressions
@@ -269,7 +293,9 @@ type overtaken struct {
 func (s *overtaken) Suppress(ctx context.Context, list []store.Suppression) ([]store.Suppression, error) {
 	if s.left > 0 {
 		s.left--
-		if lost, err := s.Suppressions.Suppress(ctx, list); err != nil || len(lost) > 0 {
+		faster := slices.Clone(list)
+		faster[0].Reason = fmt.Sprint("case ", s.left)
+		if lost, err := s.Suppressions.Suppress(ctx, faster); err != nil || len(lost) > 0 {
 			return lost, err
 		}
 	}
