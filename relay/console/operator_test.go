@@ -179,6 +179,27 @@ func TestOperatorFinds(t *testing.T) {
 	d.shows(d.do("GET", "messages/m3", nil), 200, "Delivered</span> 1", "Invoice", "mx.one.example said: 250 taken", "Accepted")
 }
 
+// An operator reads what a server answered, without the advice for customers.
+func TestOperatorTrail(t *testing.T) {
+	d := newDesk(t)
+	list, err := d.st.Deliveries(t.Context(), store.Filter{Mail: "m3"}, store.Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := store.Event{Kind: store.EventHardBounced, Mail: "m3", Tenant: "rival", Time: received.Add(time.Minute), Received: received, Recipient: "r3@one.example", Reply: store.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user", Host: "mx.one.example"}}
+	if _, err := d.st.Settle(t.Context(), []store.Outcome{{Mail: "m3", Lease: list[0].Delivery.Lease, Done: true, Event: e}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.op.History.Tenant("rival").Erase(t.Context(), "nobody@x.example"); err != nil { // applies the events
+		t.Fatal(err)
+	}
+	page := d.do("GET", "messages/m3", nil)
+	d.shows(page, 200, `class="gatepost-trail"`, `<q translate="no">550 5.1.1 no such user</q>`)
+	if strings.Contains(page.body, "Look for a typo") {
+		t.Errorf("got the advice for customers:\n%s", page.body)
+	}
+}
+
 // A form asks first, with the number, and the change is made by its button.
 func TestOperatorChanges(t *testing.T) {
 	d := newDesk(t)

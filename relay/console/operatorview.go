@@ -79,18 +79,6 @@ func (d deliveriesData) Open() bool {
 	return f.State != 0 || f.Username != "" || f.Recipient != "" || f.Reason != "" || f == (store.Filter{})
 }
 
-// A trailView is the data of the template "op-trail".
-type trailView struct {
-	*request
-	Events  []store.Event
-	LeftOut int
-}
-
-// TrailOf returns the data of the template "op-trail".
-func (req *request) TrailOf(events []store.Event, leftOut int) trailView {
-	return trailView{req, events, leftOut}
-}
-
 // OfMessage returns the data of the template "change-links" for a message.
 func (req *request) OfMessage(id string) view {
 	return view{req, "", struct{ Filter store.Filter }{store.Filter{Mail: id}}}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -61,19 +60,19 @@ type trail struct {
 }
 
 // Trail returns what happened to a recipient.
-func (req *request) Trail(r history.Recipient) trail {
-	return trail{req, req.entries(r), r.LeftOut}
+func (req *request) Trail(events []store.Event, leftOut int) trail {
+	return trail{req, req.entries(events), leftOut}
 }
 
-func (req *request) entries(r history.Recipient) (list []trailEntry) {
-	for i, e := range r.Events {
+func (req *request) entries(events []store.Event) (list []trailEntry) {
+	for i, e := range events {
 		k := kinds[e.Kind]
 		entry := trailEntry{Event: e, Kind: k.kind, Shape: k.shape, Word: req.EventWord(e.Kind), Says: says(e.Reply, e.Reason)}
-		if k.state != 0 {
+		if k.state != 0 && req.op == nil { // the advice is for customers
 			a := store.Activity{State: k.state, Reply: e.Reply, Reason: e.Reason, Domain: e.Domain}
 			entry.Advice = req.AdviceOn(a)
 		}
-		entry.Next = i == len(r.Events)-1 && !e.NextAttempt.IsZero()
+		entry.Next = i == len(events)-1 && !e.NextAttempt.IsZero()
 		if e.Kind != store.EventAccepted && e.Kind != store.EventRefused && e.Kind != store.EventLoginRefused {
 			entry.Remote = netip.Addr{} // that of the client, who has no part in it
 		}
