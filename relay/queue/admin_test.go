@@ -142,6 +142,7 @@ func TestAdminRetry(t *testing.T) {
 }
 
 func TestAdminHoldAndRelease(t *testing.T) {
+	t.Parallel()
 	adminBench(t, func(b *bench, a *queue.Admin) {
 		all := queue.Selection{All: true}
 		changes(b.T, "Hold", queue.Changed{Done: 2, Busy: 1}, func() (queue.Changed, error) { return a.Hold(b.Context(), acmeTo("one.example"), "looks odd") })
@@ -211,6 +212,7 @@ func TestAdminCancelWithoutRoomForTheBounce(t *testing.T) {
 }
 
 func TestAdminSuspendAndResume(t *testing.T) {
+	t.Parallel()
 	for name, s := range map[string]store.Suspension{"destination": {Destination: "four.example", Reason: "they asked"}, "tenant": {Tenant: "fourth", Reason: "unpaid"}} {
 		t.Run(name, func(t *testing.T) {
 			adminBench(t, func(b *bench, a *queue.Admin) {

@@ -34,6 +34,7 @@ func (b *bench) waited(since time.Time, to string) time.Duration {
 // A message of a tenant that has nothing else waiting doesn't wait for the many of
 // another, from memory or from the spool, before or after a restart.
 func TestTenantsTakeTurns(t *testing.T) {
+	t.Parallel()
 	const ahead = 10_000
 	for _, memory := range []int64{0, -1} {
 		for _, dest := range []func(string) string{nil, domainOf} {

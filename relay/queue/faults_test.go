@@ -262,6 +262,7 @@ func TestRunEndsDuringALease(t *testing.T) {
 // If a bounce can't be kept, the other server is not asked again and again, and the
 // message is not forgotten.
 func TestBounceThatCanNeverBeKept(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		retry       func(int) time.Duration
 		least, most int // tries

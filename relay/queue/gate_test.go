@@ -70,6 +70,7 @@ func (s *busySite) forward(_ context.Context, m *relay.Message) error {
 // Of thousands of destinations that share one busy site, one asks Next again when a slot
 // gets free, and not all.
 func TestManyDestinationsShareABusySite(t *testing.T) {
+	t.Parallel()
 	const n = 5000
 	for _, c := range []struct {
 		name  string

@@ -10,6 +10,7 @@ import (
 // While a person keeps mail from being tried, it does not age: neither towards the
 // notice of a delay, nor towards being given up.
 func TestTimeThatAPersonTakesDoesNotAge(t *testing.T) {
+	t.Parallel()
 	all := queue.Selection{All: true}
 	for name, stop := range map[string]func(b *bench, a *queue.Admin) (goOn func() error){
 		"held": func(b *bench, a *queue.Admin) func() error {

@@ -59,6 +59,7 @@ func (s *countingSpool) Settle(ctx context.Context, outcomes []store.Outcome) ([
 // Two nodes send one probe at a time, mail of another tenant is delivered as usual,
 // and all is given up in time.
 func TestDestinationThatIsDownForDays(t *testing.T) {
+	t.Parallel()
 	const n = 2000
 	var probes, most, probing atomic.Int64
 	var spool *countingSpool
@@ -194,6 +195,7 @@ func TestSuspensionsAreShared(t *testing.T) {
 // A destination, or a tenant, that a person has suspended is not tried, not probed
 // and not given up. After the end of that its mail goes out.
 func TestSuspendedByAPerson(t *testing.T) {
+	t.Parallel()
 	for name, s := range map[string]store.Suspension{
 		"a destination": {Destination: "example.com", By: "alice"}, "a tenant": {Tenant: "acme", By: "alice"},
 	} {
