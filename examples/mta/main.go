@@ -102,7 +102,7 @@ func run(ctx context.Context, set settings, out *mx.Forwarder, log *slog.Logger)
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{cert}},
 		Logger:      log,
 	}
-	return set.Serve(ctx, srv, q, log)
+	return set.Serve(ctx, srv, log, q.Run)
 }
 
 func openDatabase(file string) (*sql.DB, error) {

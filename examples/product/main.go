@@ -80,11 +80,13 @@ func run(ctx context.Context) error {
 	return serve(ctx, srv, q)
 }
 
-// serve serves until ctx ends or a port fails. Then messages in progress finish.
+// serve serves until ctx ends, a port fails or the delivery ends. Then messages in
+// progress finish. The delivery ends with an error if another process has the same
+// Node: with several replicas, give each a Node of its own, such as its host name.
 func serve(ctx context.Context, srv *relay.Server, q *queue.Queue) error {
 	delivering, endDelivery := context.WithCancel(context.Background())
 	delivered := make(chan error, 1)
-	go func() { delivered <- q.Run(delivering) }()
+	go func() { delivered <- q.Run(delivering); close(delivered) }()
 	ended := make(chan error, 3)
 	go func() { ended <- srv.ListenAndServe(":587") }()
 	go func() { ended <- srv.ListenAndServeTLS(":465") }()
@@ -92,6 +94,7 @@ func serve(ctx context.Context, srv *relay.Server, q *queue.Queue) error {
 	var err error
 	select {
 	case err = <-ended:
+	case err = <-delivered:
 	case <-ctx.Done():
 	}
 	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -48,7 +48,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -169,18 +168,8 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	p := assemble(set, db, st, cert, machine, log)
 	defer p.upstream.Close()
 
-	working, stop := context.WithCancel(context.Background()) // ends after the server
-	var workers sync.WaitGroup
-	defer workers.Wait()
-	defer stop()
-	start := func(run func(context.Context) error) {
-		workers.Go(func() {
-			if err := run(working); err != nil {
-				log.Error(err.Error())
-			}
-		})
-	}
-	if err := p.startParts(ctx, start); err != nil {
+	work, err := p.addParts(ctx)
+	if err != nil {
 		return err
 	}
 	if set.listenMetrics != "" {
@@ -198,7 +187,7 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 		}
 		defer pages.Close()
 	}
-	return set.Serve(ctx, p.srv, p.queue, log)
+	return set.Serve(ctx, p.srv, log, work...)
 }
 
 // openDatabase opens the database and brings its tables up to date.
@@ -256,28 +245,28 @@ func assemble(set settings, db *sql.DB, st *sqlstore.Store, cert *certificate, m
 	return p
 }
 
-// startParts starts what works beside the server.
-func (p *program) startParts(ctx context.Context, start func(func(context.Context) error)) error {
+// addParts adds the parts that the settings want. It returns what works beside the server.
+func (p *program) addParts(ctx context.Context) ([]func(context.Context) error, error) {
+	work := []func(context.Context) error{p.queue.Run, p.hist.Run}
 	if p.set.webhookURL != "" {
 		hooks, err := p.addWebhooks(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		start(hooks.Run)
+		work = append(work, hooks.Run)
 	}
-	start(p.hist.Run)
 	if p.set.monthlyLimit > 0 {
 		p.srv.Forwarder, p.srv.AllowUser = p.lim, p.lim.AllowUser
-		start(p.lim.Run)
+		work = append(work, p.lim.Run)
 	}
 	if p.set.zone != "" {
 		dom, err := p.addDomains()
 		if err != nil {
-			return fmt.Errorf("GATEPOST_ZONE_KEY: %w", err)
+			return nil, fmt.Errorf("GATEPOST_ZONE_KEY: %w", err)
 		}
-		start(dom.Run)
+		work = append(work, dom.Run)
 	}
-	return nil
+	return work, nil
 }
 
 // addWebhooks sends the events to the product. They wait in tables of their own.

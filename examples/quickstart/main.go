@@ -125,12 +125,12 @@ func run(ctx context.Context) error {
 	return serve(ctx, srv, pages, ports, deliver)
 }
 
-// serve serves the ports until ctx ends or one of them fails. Then it lets the messages
-// in progress finish, and ends the delivery.
+// serve serves the ports until ctx ends, one of them fails or the delivery ends. Then it
+// lets the messages in progress finish, and ends the delivery.
 func serve(ctx context.Context, srv *relay.Server, pages *http.Server, ports []net.Listener, deliver func(context.Context) error) error {
 	delivering, endDelivery := context.WithCancel(context.Background())
 	delivered := make(chan error, 1)
-	go func() { delivered <- deliver(delivering) }()
+	go func() { delivered <- deliver(delivering); close(delivered) }()
 	ended := make(chan error, 3)
 	go func() { ended <- srv.Serve(ports[0]) }()
 	go func() { ended <- srv.ServeTLS(ports[1]) }()
@@ -138,6 +138,7 @@ func serve(ctx context.Context, srv *relay.Server, pages *http.Server, ports []n
 	var err error
 	select {
 	case err = <-ended:
+	case err = <-delivered:
 	case <-ctx.Done():
 	}
 	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)

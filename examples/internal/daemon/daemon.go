@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
-	"github.com/gatepost-mail/gatepost/relay/queue"
 )
 
 // Settings are those of every relay.
@@ -86,10 +85,10 @@ func Main[S any](source string, read func(*Env) S, run func(ctx context.Context,
 	}
 }
 
-// Serve takes mail until ctx ends, and delivers what is in the queue. It
-// returns when messages in progress have finished, at most after the timeout, and
-// the queue has stopped.
-func (s Settings) Serve(ctx context.Context, srv *relay.Server, q *queue.Queue, log *slog.Logger) error {
+// Serve takes mail until ctx ends or a function of work does. Work delivers what is in the
+// queue, and what else goes on beside the server. Serve returns when messages in progress
+// have finished, at most after the timeout, and all work has ended.
+func (s Settings) Serve(ctx context.Context, srv *relay.Server, log *slog.Logger, work ...func(context.Context) error) error {
 	starttls, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		return fmt.Errorf("GATEPOST_LISTEN: %w", err)
@@ -102,20 +101,30 @@ func (s Settings) Serve(ctx context.Context, srv *relay.Server, q *queue.Queue, 
 	defer implicit.Close()
 	log.Info("listening", "STARTTLS", starttls.Addr().String(), "TLS", implicit.Addr().String())
 
-	delivering, endDelivery := context.WithCancel(context.Background())
-	delivered := make(chan error, 1)
-	go func() { delivered <- q.Run(delivering) }()
+	working, endWork := context.WithCancel(context.Background())
+	defer endWork()
+	worked := make(chan error, len(work))
+	for _, run := range work {
+		go func() { worked <- run(working) }()
+	}
+	left := len(work)
 	ended := make(chan error, 2)
 	go func() { ended <- srv.Serve(starttls) }()
 	go func() { ended <- srv.ServeTLS(implicit) }()
 	select {
 	case err = <-ended:
+	case err = <-worked: // such as a queue whose node has another process
+		left--
+		err = errors.Join(err, s.shutDown(srv))
 	case <-ctx.Done():
 		err = s.shutDown(srv)
 	}
 	srv.Close()
-	endDelivery() // no more mail comes in
-	return errors.Join(err, <-delivered)
+	endWork() // no more mail comes in
+	for ; left > 0; left-- {
+		err = errors.Join(err, <-worked)
+	}
+	return err
 }
 
 // shutDown lets messages in progress finish. A message that is cut off was not
