@@ -97,7 +97,7 @@ func run(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
-	return p.serve(ctx, ports, web, p.queue.Run, p.history.Run, p.limits.Run, p.domains.Run, p.sender.Run, p.webhooks.Run)
+	return p.serve(ctx, ports, web, p.queue.Run, p.history.Run, p.limits.Run, p.domains.Run, p.runWebhooks)
 }
 
 // A product is the relay and the web pages.
@@ -160,6 +160,21 @@ func (p *product) wire(st, requests database, next relay.Forwarder) {
 		AllowRecipient: p.suppressions.AllowRecipient,
 		OnEvent:        p.history.OnRelayEvent,
 	}
+}
+
+// runWebhooks sends webhooks until ctx ends. Then it keeps the last requests, for the pages.
+func (p *product) runWebhooks(ctx context.Context) error {
+	sending, stopSending := context.WithCancel(ctx)
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	kept := make(chan error, 1)
+	go func() {
+		defer stopSending()
+		kept <- p.webhooks.Run(keeping)
+	}()
+	err := p.sender.Run(sending)
+	stopKeeping()
+	return errors.Join(err, <-kept)
 }
 
 // serve serves SMTP and the pages, and runs what works in the background, until ctx ends.
