@@ -36,6 +36,36 @@ func TestReadmePrograms(t *testing.T) {
 	}
 }
 
+// Code in docs/ after a comment that names a file is a part of that file, which compiles.
+func TestDocumentsCode(t *testing.T) {
+	documents, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)<!-- (\\S+\\.go) -->\n```go\n(.*?)```")
+	blocks := 0
+	for _, document := range documents {
+		content, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range block.FindAllStringSubmatch(string(content), -1) {
+			blocks++
+			source, err := os.ReadFile(m[1])
+			if err != nil {
+				t.Errorf("%s: %v", document, err)
+			} else if !strings.Contains(withoutIndents(string(source)), withoutIndents("\n"+m[2])) {
+				t.Errorf("%s has code that is not in %s:\n%s", document, m[1], m[2])
+			}
+		}
+	}
+	if blocks < 2 {
+		t.Errorf("found %d pieces of code, want at least 2", blocks)
+	}
+}
+
+func withoutIndents(s string) string { return regexp.MustCompile(`\n[ \t]+`).ReplaceAllString(s, "\n") }
+
 // A relative link in a document leads to a file of the repository.
 func TestLinks(t *testing.T) {
 	documents, err := filepath.Glob("*.md")

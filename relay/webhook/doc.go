@@ -12,7 +12,7 @@
 //	if err := spool.Migrate(ctx); err != nil { … }
 //
 //	hooks := &webhook.Sender{
-//		Queue:     queue.Queue{Spool: spool, Node: hostname}, // Node as in the relay's queue
+//		Queue:     queue.Queue{Spool: spool, Node: node}, // node: another name in each process
 //		Endpoints: product.Endpoints,
 //	}
 //	go hooks.Run(ctx)

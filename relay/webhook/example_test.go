@@ -50,7 +50,7 @@ func ExampleSender() {
 
 		// For this example only: the customer's server is on this machine.
 		AllowHTTP: true,
-		AllowAddr: func(a netip.Addr) bool { return a.IsLoopback() },
+		AllowAddr: netip.Addr.IsLoopback,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

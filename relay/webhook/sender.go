@@ -25,13 +25,21 @@ import (
 // changed after the first call of a method. Any number of Senders, in any number of
 // processes, may share a Spool. Methods are safe for concurrent use.
 type Sender struct {
-	// Queue keeps the events. Its Spool is required and must be another one than
-	// that of the relay's queue. Next, Destination and Bounce must be nil. Workers
-	// of zero means 256: raise it if hundreds of endpoints may hang at the same
-	// time. A nil Retry means the schedule of the package's
-	// documentation. Everything else is as in [queue.Queue]. Queue.Logger is the
-	// Sender's as well; its lines get the attribute queue=webhooks. Use &s.Queue for
-	// Stats and metrics.
+	// Queue keeps the events. Its Spool is required. It must not be the Spool of the
+	// relay's queue: with one Spool, each queue leases what the other has put in. The
+	// relay's queue then sends events to the next server as mail, and the Sender logs
+	// an error and makes mail wait. On SQL a Spool of its own is a second store with
+	// another TablePrefix.
+	//
+	// Node names this process, as in [queue.Queue]: each process that shares this
+	// Spool needs another one. It may be the Node of the relay's queue in the same
+	// process.
+	//
+	// Next, Destination and Bounce must be nil. Workers of zero means 256: raise it if
+	// hundreds of endpoints may hang at the same time. A nil Retry means the schedule
+	// of the package's documentation. Everything else is as in [queue.Queue].
+	// Queue.Logger is the Sender's as well; its lines get the attribute
+	// queue=webhooks. Use &s.Queue for Stats and metrics.
 	Queue queue.Queue
 
 	// Endpoints returns the endpoints of a tenant: [Manager.Endpoints], or a function of
@@ -52,10 +60,15 @@ type Sender struct {
 	OnAttempt func(store.EndpointAttempt)
 
 	// AllowAddr says which addresses may be connected to. Nil means [mx.IsPublic]; a
-	// function that restricts addresses further should call that too.
+	// function that restricts addresses further should call that too. A test with an
+	// endpoint on its own machine sets this and AllowHTTP:
+	//
+	//	hooks.AllowHTTP, hooks.AllowAddr = true, netip.Addr.IsLoopback
+	//
+	// In production that would let a customer reach the services of the machine.
 	AllowAddr func(netip.Addr) bool
 
-	// AllowHTTP allows URLs without TLS. It is for tests.
+	// AllowHTTP allows URLs without TLS. It is for tests, as in AllowAddr.
 	AllowHTTP bool
 
 	// TLSConfig, if set, adds to how TLS is done: which roots to trust, a client
