@@ -104,6 +104,11 @@ type ActivityChange struct {
 	// Was, if not 0, is the Order that the activity must have before the change.
 	Was int64
 
+	// Begins says that the event is among those of the change with which the activity
+	// began, so that most likely the store does not have it yet. It is a hint: it makes
+	// an adapter quicker, and never changes what is stored.
+	Begins bool
+
 	// TrailWas, if not 0, is the length in bytes that the activity's Trail must have
 	// before the change. Then the Trail of the change takes its place.
 	TrailWas int

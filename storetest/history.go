@@ -39,6 +39,7 @@ func historyPromises() []historyPromise {
 	return slices.Concat(
 		recordPromises,
 		applyPromises,
+		beginsPromises,
 		activityPromises,
 		recipientPromises,
 		countPromises,

@@ -39,6 +39,11 @@ func init() {
 			c.Order++
 		}
 	}))
+	wrongly("an activity that begins takes the place of one", "Apply/Begins", "never changes what is stored", onChange(func(have store.Activity, c *store.ActivityChange) {
+		if c.Begins {
+			c.TrailWas = len(have.Trail)
+		}
+	}))
 	wrongly("what is empty stays empty", "Apply/FillsEmpty", "gets what it has empty", onChange(func(_ store.Activity, c *store.ActivityChange) {
 		c.Author = ""
 	}))

@@ -153,6 +153,7 @@ func (d *deriver) recipient(key activityKey) (*recipient, *store.ActivityChange)
 func (d *deriver) event(e *store.Event) {
 	r, c := d.recipient(activityKey{e.Tenant, e.Mail, e.N})
 	fill(&c.Activity, e)
+	c.Begins = c.Begins || e.Kind == store.EventAccepted
 	d.one = appendEvent(d.one[:0], e)
 	r.trail = appendEntry(r.trail, d.one)
 	d.count(r, e)

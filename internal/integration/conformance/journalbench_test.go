@@ -109,7 +109,7 @@ func apply(t testing.TB, st store.History, at time.Time, n, tenants int) time.Ti
 			if i%50 == 0 {
 				a.State, a.Reply.Code = store.ActivityHardBounced, 550
 			}
-			c.Activities = append(c.Activities, store.ActivityChange{Activity: a})
+			c.Activities = append(c.Activities, store.ActivityChange{Activity: a, Begins: true})
 			key := string(a.Tenant)
 			if counts[key] == nil {
 				counts[key] = &store.Count{Tenant: a.Tenant, Hour: at.Truncate(time.Hour), Domain: a.Domain, Username: a.Username}
@@ -200,7 +200,7 @@ func largeMail(t *testing.T, st store.History, at time.Time) {
 		if n == 77_777 {
 			a.State = store.ActivityHardBounced
 		}
-		c.Activities = append(c.Activities, store.ActivityChange{Activity: a})
+		c.Activities = append(c.Activities, store.ActivityChange{Activity: a, Begins: true})
 		if len(c.Activities) == applyAtOnce {
 			if err := st.Apply(t.Context(), nil, c); err != nil {
 				t.Fatal(err)
