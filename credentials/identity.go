@@ -28,9 +28,9 @@ func IdentityOf(u store.User) Identity {
 
 // Validate returns nil if the identity is still valid and may send. It returns
 // [ErrRevoked] if any node has reset the password or deleted the user or its domain,
-// and a [*SuspendedError] if the user or its domain is suspended. It reads the
-// store, after the call began; calls for one user at the same time share a read. Any
-// other error is a failure of the store.
+// and a [*SuspendedError] if the user or its domain is suspended. Validate
+// reads the store after the call began. Concurrent calls for one user may share that
+// read. Any other error is a failure of the store.
 func (m *Manager) Validate(ctx context.Context, id Identity) error {
 	u, err := m.current(ctx, id)
 	if err != nil {

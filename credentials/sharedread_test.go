@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
@@ -28,10 +29,15 @@ func (s *slowStore) Lookup(ctx context.Context, username string) (store.User, st
 		return store.User{}, "", "", err
 	}
 	u, hash, old, err := s.Store.Lookup(ctx, username)
-	if s.answer != nil {
-		<-s.answer
+	if s.answer == nil {
+		return u, hash, old, err
 	}
-	return u, hash, old, err
+	select {
+	case <-s.answer:
+		return u, hash, old, err
+	case <-ctx.Done():
+		return store.User{}, "", "", ctx.Err()
+	}
 }
 
 // inReads runs f in a bubble with a store that has a user, and the user's username.
@@ -132,6 +138,28 @@ func TestSharedReadLeft(t *testing.T) {
 			t.Errorf("error is %v, want context.Canceled", err)
 		}
 		reads.read(t.Context(), s, r)
+	})
+}
+
+// A read ends when all of its callers have left.
+func TestSharedReadThatNobodyWants(t *testing.T) {
+	inReads(t, func(t *testing.T, s *slowStore, _ Tenant, username string) {
+		s.answer = make(chan struct{}) // never
+		var reads sharedReads
+		r, _ := reads.join(username)
+		first, endFirst := context.WithTimeout(t.Context(), time.Second)
+		defer endFirst()
+		second, endSecond := context.WithTimeout(t.Context(), 3*time.Second)
+		defer endSecond()
+		other := lookups(second, &reads, s, username, 1)
+		start := time.Now()
+		reads.read(first, s, r)
+		if took := time.Since(start); took != 3*time.Second || r.err == nil {
+			t.Errorf("the read took %v, error is %v; want 3s and an error", took, r.err)
+		}
+		if err := <-other; err == nil {
+			t.Error("the second caller got no error")
+		}
 	})
 }
 

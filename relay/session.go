@@ -166,7 +166,7 @@ func (s *session) setTransaction(tx *transaction) {
 	s.conn.beginTransaction(tx)
 }
 
-// setValidated keeps when a message found the login valid, for the MAIL of the next.
+// setValidated records when the look-up for a message began.
 func (s *session) setValidated(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,10 +3,11 @@ package sqlstore
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gatepost-mail/gatepost/internal/yield"
 )
 
 // A group lets concurrent callers share their transactions (group commit). A caller
@@ -74,15 +75,10 @@ func (g *group) enter(m *member) bool {
 	return true
 }
 
-// yields is how often a leader lets other goroutines run before it begins: on a
-// busy machine more callers come by then, on an idle one it takes no time.
-const yields = 10
-
-// lead does the work of m and of the waiting members.
+// lead does the work of m and of the waiting members. On a busy machine more members
+// come while it yields.
 func (g *group) lead(m *member, run func(context.Context, []*operation)) {
-	for range yields {
-		runtime.Gosched()
-	}
+	yield.Briefly()
 	others := g.take(m)
 	ops := []*operation{m.op}
 	for _, other := range others {
