@@ -96,7 +96,9 @@ func TestScopesAndIntervals(t *testing.T) {
 		second, elsewhere := billing, billing
 		second.Username = "u2"
 		elsewhere.Domain, elsewhere.Username = "acme.test", "u3"
-		p.sends(l, billing, 5)
+		p.sends(l, billing, 3)
+		p.refuses(l, billing, 3, 451, "the hourly limit of 5 recipients of this user leaves 2, and the message has 3; it begins anew on 1 January 2000 at 01:00 +0000")
+		p.sends(l, billing, 2)
 		const hourly = "the hourly limit of 5 recipients of this user is used up (5 of 5); it begins anew on 1 January 2000 at 01:00 +0000"
 		p.refuses(l, billing, 1, 451, hourly)
 		wantReply(t, allow(l, billing), 451, hourly)
