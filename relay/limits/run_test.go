@@ -59,8 +59,8 @@ func TestSecondRun(t *testing.T) {
 		defer p.run(l)()
 		p.sends(l, billing, 8)
 		told.told(t, "acme/ 80% of 10 until 02-01")
-		if err := l.Run(t.Context()); err == nil {
-			t.Error("a second Run runs")
+		if err := l.Run(t.Context()); err == nil || err.Error() != "limits: Run is being called already" {
+			t.Errorf("a second Run at the same time returned %v", err)
 		}
 		p.sends(l, billing, 1)
 		told.told(t, "acme/ 90% of 10 until 02-01")

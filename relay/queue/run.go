@@ -68,7 +68,7 @@ func (q *Queue) open(r *run) error {
 	q.runMu.Lock()
 	defer q.runMu.Unlock()
 	if q.current != nil {
-		return errors.New("queue: Run is called already")
+		return errors.New("queue: Run is being called already")
 	}
 	q.current = r
 	d := &q.dispatcher

@@ -124,10 +124,17 @@ func (m *Manager) Test(ctx context.Context, tenant store.TenantID, id string) (s
 
 // Run writes the last requests and which endpoints fail, until ctx ends. It then writes
 // what it has, so its context should end after that of [Sender.Run].
+//
+// Run returns an error only if it cannot begin: a field is wrong, or Run is being called
+// already.
 func (m *Manager) Run(ctx context.Context) error {
 	if err := m.ready(); err != nil {
 		return err
 	}
+	if !m.running.CompareAndSwap(false, true) {
+		return errors.New("webhook: Run is being called already")
+	}
+	defer m.running.Store(false)
 	timer := time.NewTimer(writeEach)
 	defer timer.Stop()
 	for {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
@@ -71,6 +72,7 @@ type Manager struct {
 
 	known    known
 	attempts attempts
+	running  atomic.Bool // whether Run is being called
 }
 
 // An Entry is an endpoint of a [Manager], without its secrets.

@@ -1,17 +1,20 @@
 package webhook_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay/webhook"
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
 // A tenant adds an endpoint, gets events that are signed with its secret, and sees the
@@ -58,6 +61,32 @@ func TestManager(t *testing.T) {
 		}
 		if a := tried[0]; a.Event != list[3].id() || a.Type != "message.delivered" || a.Status != 204 || a.Attempt != 1 || a.Reason != "" || !a.At.Equal(list[3].at.Truncate(time.Microsecond)) {
 			t.Errorf("the last request is %+v", a)
+		}
+	})
+}
+
+// A second Run at the same time is an error, also that of the Sender. One after the other
+// is fine.
+func TestRunTwice(t *testing.T) {
+	managed(t, func(h *hooks, m *webhook.Manager, _ *counted) {
+		h.start()
+		for name, run := range map[string]func(context.Context) error{
+			"webhook: Run is being called already":        m.Run,
+			"webhook: queue: Run is being called already": h.Run,
+		} {
+			if err := run(t.Context()); err == nil || err.Error() != name {
+				t.Errorf("got %v, want %s", err, name)
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		m := &webhook.Manager{Store: new(memory.Store), Sender: new(webhook.Sender)}
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if err := m.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			cancel()
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -93,13 +94,18 @@ type Sender struct {
 }
 
 // Run sends events until ctx ends. It then waits for requests under way as
-// [queue.Queue.Run] does.
+// [queue.Queue.Run] does. It returns an error if it cannot begin, because a field is wrong
+// or Run is being called already, and if another process has started as the same
+// Queue.Node.
 func (s *Sender) Run(ctx context.Context) error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
 	defer s.client.CloseIdleConnections()
-	return s.Queue.Run(ctx)
+	if err := s.Queue.Run(ctx); err != nil {
+		return fmt.Errorf("webhook: %w", err)
+	}
+	return nil
 }
 
 // prepare checks and sets the fields before the first use.

@@ -330,8 +330,8 @@ func TestFields(t *testing.T) {
 		if err := s.Publish(t.Context(), []store.Event{event(1, store.EventDelivered)}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("Publish = %v, want an error about %s", err, name)
 		}
-		if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("Run = %v, want an error about %s", err, name)
+		if err := s.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "webhook: ") || !strings.Contains(err.Error(), name) {
+			t.Errorf("Run = %v, want an error of webhook about %s", err, name)
 		}
 	}
 }
