@@ -194,7 +194,7 @@ func (s *session) loginFailed(mech, username string, err error) error {
 func (s *session) deny(mech, username string, cause LoginCause, answer reply, claimed *credentials.Identity) error {
 	e := &LoginRefused{
 		Client: s.client(credentials.Identity{}), Username: printableUsername(username), Mechanism: mech,
-		Cause: cause, Code: answer.code, Reason: answer.text,
+		Cause: cause, Code: answer.code, Enhanced: answer.enhanced, Reason: answer.text,
 	}
 	if claimed != nil && *claimed != (credentials.Identity{}) {
 		e.Identity, e.Username = *claimed, claimed.Username

@@ -127,7 +127,7 @@ func (c *conn) readCommand(buf []byte) error {
 		return c.startTLS(c.in.Len() > 0)
 	}
 	if c.given, final = c.translate(line); final != (reply{}) {
-		c.emit(c.refusal(final.code, final.text))
+		c.emit(c.refusal(final.code, final.enhanced, final.text))
 		return c.hangup(final)
 	}
 	return nil

@@ -62,6 +62,7 @@ type LoginRefused struct {
 	Mechanism string // "PLAIN", "LOGIN", or empty for another
 	Cause     LoginCause
 	Code      int    // the SMTP reply code
+	Enhanced  string // the enhanced status code (RFC 3463), such as "5.7.8"
 	Reason    string // the text of the reply
 }
 
@@ -144,10 +145,11 @@ type MessageRefused struct {
 	// RefusedError, otherwise all recipients of the message.
 	To []string
 
-	Field  Field  // what was refused
-	Code   int    // the SMTP reply code
-	Reason string // the text of the reply
-	Size   int64  // bytes: as declared at MAIL, 0 if not; after the data as received
+	Field    Field  // what was refused
+	Code     int    // the SMTP reply code
+	Enhanced string // the enhanced status code (RFC 3463), such as "5.7.1"
+	Reason   string // the text of the reply
+	Size     int64  // bytes: as declared at MAIL, 0 if not; after the data as received
 
 	// Author, Subject and MessageID are as in Message. They are empty before the
 	// data and if the header cannot be parsed.
@@ -158,9 +160,10 @@ type MessageRefused struct {
 // refused.
 type CommandRefused struct {
 	Client
-	Command string // such as "STARTTLS"; empty for one the server does not know
-	Code    int    // the SMTP reply code
-	Reason  string // the text of the reply, without what the client sent
+	Command  string // such as "STARTTLS"; empty for one the server does not know
+	Code     int    // the SMTP reply code
+	Enhanced string // the enhanced status code (RFC 3463), such as "5.5.1"
+	Reason   string // the text of the reply, without what the client sent
 }
 
 // SessionCutOff says that a session is being ended because its login no longer

@@ -109,7 +109,8 @@ func (c *conn) replied(line []byte) {
 	reported := c.reported.Swap(false)
 	switch {
 	case bytes.HasPrefix(line, []byte("221 ")), bytes.HasPrefix(line, []byte("421 ")):
-		c.rec.endedBy(splitReply(line))
+		code, _, text := splitReply(line)
+		c.rec.endedBy(code, text)
 	}
 	if (line[0] == '4' || line[0] == '5') && !reported {
 		if e := c.refusal(splitReply(line)); e != nil {
@@ -118,30 +119,29 @@ func (c *conn) replied(line []byte) {
 	}
 }
 
-// splitReply returns the code and the text of a reply line, without the enhanced
-// code.
-func splitReply(line []byte) (code int, text string) {
+// splitReply returns the code, the enhanced code and the text of a reply line.
+func splitReply(line []byte) (code int, enhanced, text string) {
 	head, text, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), " ")
 	code, _ = strconv.Atoi(head)
-	if enhanced, rest, ok := strings.Cut(text, " "); ok && strings.Count(enhanced, ".") == 2 {
-		text = rest
+	if first, rest, ok := strings.Cut(text, " "); ok && strings.Count(first, ".") == 2 {
+		return code, first, rest
 	}
-	return code, text
+	return code, "", text
 }
 
 // refusal makes an event of a reply to the last command.
-func (c *conn) refusal(code int, text string) Event {
+func (c *conn) refusal(code int, enhanced, text string) Event {
 	client := c.client()
 	c.mu.Lock()
 	tx := c.tx
 	c.mu.Unlock()
-	m := &MessageRefused{Client: client, Code: code, Reason: text}
+	m := &MessageRefused{Client: client, Code: code, Enhanced: enhanced, Reason: text}
 	if tx != nil {
 		m.From, m.Size = tx.from, tx.size
 	}
 	switch c.cmd.verb {
 	case "AUTH":
-		return &LoginRefused{Client: client, Username: c.cmd.username, Mechanism: c.cmd.mechanism, Cause: causeOf(code), Code: code, Reason: text}
+		return &LoginRefused{Client: client, Username: c.cmd.username, Mechanism: c.cmd.mechanism, Cause: causeOf(code), Code: code, Enhanced: enhanced, Reason: text}
 	case "MAIL":
 		m.Field, m.From = FieldMailFrom, pathOf(c.arg)
 		return m
@@ -160,7 +160,7 @@ func (c *conn) refusal(code int, text string) Event {
 	if code == 421 {
 		return nil // SessionEnded says so
 	}
-	return &CommandRefused{Client: client, Command: c.cmd.verb, Code: code, Reason: text}
+	return &CommandRefused{Client: client, Command: c.cmd.verb, Code: code, Enhanced: enhanced, Reason: text}
 }
 
 // causeOf returns the cause of a refusal of AUTH that no session decided.

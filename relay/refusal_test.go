@@ -228,7 +228,29 @@ func (test *refusal) play(t *testing.T) ([]string, []relay.Event) {
 			t.Errorf("an event holds what the client sent: %s", text)
 		}
 	}
+	for _, e := range events.all() {
+		code, enhanced := enhancedOf(e)
+		if test.name == "abandoned" { // which gets no reply
+			break
+		}
+		if begins := fmt.Sprintf("%d %s ", code, enhanced); code != 0 && !slices.ContainsFunc(replies, func(r string) bool { return strings.HasPrefix(r, begins) }) {
+			t.Errorf("the event %+v has the enhanced code %q, which is of no reply: %q", e, enhanced, replies)
+		}
+	}
 	return replies, events.all()
+}
+
+// enhancedOf returns the code and the enhanced code of an event of a refusal, or 0.
+func enhancedOf(e relay.Event) (code int, enhanced string) {
+	switch e := e.(type) {
+	case *relay.LoginRefused:
+		return e.Code, e.Enhanced
+	case *relay.MessageRefused:
+		return e.Code, e.Enhanced
+	case *relay.CommandRefused:
+		return e.Code, e.Enhanced
+	}
+	return 0, ""
 }
 
 // refusalOf returns the code and the text with which an event says that something

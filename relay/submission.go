@@ -215,7 +215,7 @@ func (tx *transaction) recipient(addr string) reply {
 
 // refuseEarly emits the event of a refusal before the data, and returns the error.
 func (tx *transaction) refuseEarly(f Field, to []string, r reply) *ReplyError {
-	tx.emit(&MessageRefused{Client: tx.client, From: tx.from, To: to, Field: f, Code: r.code, Reason: r.err().Text})
+	tx.emit(&MessageRefused{Client: tx.client, From: tx.from, To: to, Field: f, Code: r.code, Enhanced: r.enhanced, Reason: r.err().Text})
 	return r.toCaller()
 }
 

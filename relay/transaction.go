@@ -230,7 +230,7 @@ func (tx *transaction) forward(m *Message) (refusal reply) {
 // received, in is nil.
 func (tx *transaction) refuse(m *Message, in *content, r reply) {
 	e := &MessageRefused{
-		Client: tx.client, ID: m.ID, From: tx.from, Field: FieldData, Code: r.code, Reason: r.text,
+		Client: tx.client, ID: m.ID, From: tx.from, Field: FieldData, Code: r.code, Enhanced: r.enhanced, Reason: r.text,
 		Author: m.Author, Subject: m.Subject, MessageID: m.MessageID,
 	}
 	if in != nil {

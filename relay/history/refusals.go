@@ -72,7 +72,7 @@ func (h *History) messageRefused(e *relay.MessageRefused, now time.Time) {
 		Kind: store.EventRefused, Time: now, Received: now,
 		Tenant: e.Identity.Tenant, Domain: e.Identity.Domain, Username: e.Identity.Username,
 		Mail: e.ID, From: e.From, Author: e.Author, Subject: e.Subject, MessageID: e.MessageID, Remote: e.Remote, Size: e.Size,
-		Reply: store.Reply{Code: e.Code, Text: e.Reason}, Field: string(e.Field), Reason: e.Reason, Times: 1,
+		Reply: store.Reply{Code: e.Code, Enhanced: e.Enhanced, Text: e.Reason}, Field: string(e.Field), Reason: e.Reason, Times: 1,
 	}
 	if h.NoSubjects {
 		r.Subject = ""
@@ -104,7 +104,7 @@ func loginRefused(e *relay.LoginRefused, now time.Time) store.Event {
 	return store.Event{
 		Kind: store.EventLoginRefused, Time: now, Received: now,
 		Tenant: e.Identity.Tenant, Domain: e.Identity.Domain, Username: e.Identity.Username, Remote: e.Remote,
-		Reply: store.Reply{Code: e.Code, Text: e.Reason}, Field: string(relay.FieldAuth), Reason: reason, Times: 1,
+		Reply: store.Reply{Code: e.Code, Enhanced: e.Enhanced, Text: e.Reason}, Field: string(relay.FieldAuth), Reason: reason, Times: 1,
 	}
 }
 

@@ -22,7 +22,7 @@ var shop = relay.Client{
 }
 
 func refusedTo(to ...string) *relay.MessageRefused {
-	return &relay.MessageRefused{Client: shop, From: "shop@acme.example", To: to, Field: relay.FieldRcptTo, Code: 550, Reason: "no such user"}
+	return &relay.MessageRefused{Client: shop, From: "shop@acme.example", To: to, Field: relay.FieldRcptTo, Code: 550, Enhanced: "5.1.1", Reason: "no such user"}
 }
 
 // activities returns what the tenant sees, after everything was recorded and applied.
@@ -61,7 +61,7 @@ func TestSameRefusal(t *testing.T) {
 		}
 		a := list[0]
 		if a.Times != 15 || a.State != store.ActivityRejected || a.Recipient != "bob@example.com" || a.Field != "RCPT TO" ||
-			a.Reply.Code != 550 || a.Reason != "no such user" || !a.Received.Equal(first) || a.Updated.Sub(first) != 14*time.Second {
+			a.Reply != (store.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such user"}) || a.Reason != "no such user" || !a.Received.Equal(first) || a.Updated.Sub(first) != 14*time.Second {
 			t.Errorf("%+v", a)
 		}
 		if c := total(t, h.Store); c.Rejected != 15 || c.Accepted != 0 {
