@@ -28,6 +28,8 @@ import (
 //   - an error with a method Temporary() bool that returns false is final;
 //   - an error for which [Unreachable] is true is about the next server and not
 //     about this message, so that a queue can suspend the destination;
+//   - an error for which [Internal] is true is about a server of the operator's own, so
+//     that a queue keeps its text from tenants;
 //   - every other error is worth a retry.
 //
 // The message and its content are only valid until Forward returns. ctx ends
@@ -192,4 +194,13 @@ func Unreachable(err error) bool {
 	}
 	var ne net.Error
 	return errors.As(err, &ne) && Temporary(err)
+}
+
+// Internal reports whether err is about a server of the operator's own, such as a
+// smarthost that refuses the login, and not about the message or the recipient's
+// server. An error, or an error it wraps, says so by a method Internal() bool. The
+// text of such an error has hosts and settings, so tenants must not read it.
+func Internal(err error) bool {
+	var i interface{ Internal() bool }
+	return errors.As(err, &i) && i.Internal()
 }

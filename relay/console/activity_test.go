@@ -135,6 +135,27 @@ func TestActivity(t *testing.T) {
 	f.want(f.get("activity", header("Test-Tenant", "rival")), 200, "No mail yet.")
 }
 
+// The page of a message that waits for the operator's own server says so in plain words, in
+// both languages, and does not blame the recipient's server.
+func TestMailBehindOwnServer(t *testing.T) {
+	f := newFixture(t)
+	f.withHistory()
+	bob := sent(store.EventAccepted, "m1", "bob@example.com", 3*time.Hour)
+	failed := after(bob, store.EventDeferred, time.Second, store.Reply{})
+	waits := after(bob, store.EventWaiting, 2*time.Second, store.Reply{})
+	failed.Reason, waits.Reason = store.InternalReason, store.InternalReason
+	f.happened(bob, failed, waits)
+	f.want(f.get("activity/m1"), 200, "Our outgoing mail server has a problem.", "You need not do anything.")
+	f.want(f.get("activity"), 200, "Our outgoing mail server has a problem.")
+	f.want(f.get("activity/m1", french), 200, "Notre serveur d’envoi a un problème.", "Vous n’avez rien à faire.")
+	for _, page := range []response{f.get("activity/m1"), f.get("activity/m1", french)} {
+		if strings.Contains(page.body, store.InternalReason) || strings.Contains(page.body, "recipient’s server") {
+			t.Errorf("got the reason as a quote, or the recipient's server, want neither: %s", page.body)
+		}
+	}
+	f.want(f.get("activity/m1", header("Accept", "application/json")), 200, `"advice_code":"internal.waits"`, `"reply":null`)
+}
+
 // Filters select what they say, and links to other pages keep them.
 func TestActivityFilters(t *testing.T) {
 	f := newFixture(t)

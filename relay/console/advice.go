@@ -110,7 +110,19 @@ func adviceOf(a *store.Activity) string {
 	switch a.State {
 	case store.ActivityRejected:
 		return causeOf(a).key
-	case store.ActivityDeferred, store.ActivitySoftBounced, store.ActivityHardBounced:
+	case store.ActivityPending:
+		if store.IsInternal(a.Reason) {
+			return "internal.waits"
+		}
+	case store.ActivityDeferred:
+		if store.IsInternal(a.Reason) {
+			return "internal.waits"
+		}
+		return replyOf(a.Reply)
+	case store.ActivitySoftBounced, store.ActivityHardBounced:
+		if store.IsInternal(a.Reason) {
+			return "internal.given-up"
+		}
 		return replyOf(a.Reply)
 	}
 	return ""

@@ -83,6 +83,19 @@ func TestReplies(t *testing.T) {
 	}
 }
 
+// A problem of the operator's own server is not taken for one of the recipient's, and the
+// trail shows it in the visitor's language only.
+func TestAdviceOnInternal(t *testing.T) {
+	for state, want := range map[store.ActivityState]string{
+		store.ActivityPending: "internal.waits", store.ActivityDeferred: "internal.waits",
+		store.ActivitySoftBounced: "internal.given-up", store.ActivityHardBounced: "internal.given-up", store.ActivityDelivered: "",
+	} {
+		if got := adviceOf(&store.Activity{State: state, Reason: store.InternalReason}); got != want {
+			t.Errorf("%v: got %q, want %q", state, got, want)
+		}
+	}
+}
+
 // Each text by which a refusal is recognized is in the source of a package that refuses, so
 // that a change of the words there is noticed.
 func TestRefusalsAreInTheSource(t *testing.T) {

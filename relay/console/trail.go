@@ -14,7 +14,7 @@ var kinds = map[store.EventKind]struct {
 	state                   store.ActivityState // whose advice the reply gets
 }{
 	store.EventAccepted:        {"accepted", "event.accepted", "none", "dot", 0},
-	store.EventWaiting:         {"waiting", "event.waiting", "held", "pause", 0},
+	store.EventWaiting:         {"waiting", "event.waiting", "held", "pause", store.ActivityPending},
 	store.EventDeferred:        {"deferred", "event.deferred", "held", "clock", store.ActivityDeferred},
 	store.EventDelivered:       {"delivered", "event.delivered", "good", "check", 0},
 	store.EventSoftBounced:     {"soft-bounced", "event.soft-bounced", "bad", "back", store.ActivitySoftBounced},
@@ -83,6 +83,9 @@ func (req *request) entries(events []store.Event) (list []trailEntry) {
 			if by, ok := strings.CutPrefix(e.Reason, canceledBy); ok {
 				entry.By, entry.Says = by, ""
 			}
+		}
+		if entry.Advice != "" && store.IsInternal(e.Reason) { // the advice says it in the visitor's language
+			entry.Says = ""
 		}
 		list = append(list, entry)
 	}

@@ -103,6 +103,27 @@ func TestWhyItWaits(t *testing.T) {
 	})
 }
 
+// A tenant reads of a suspended smarthost that it has a problem, and not which.
+func TestSuspensionOfSmarthost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := new(memory.Store)
+		h := &History{Store: st}
+		l := newLife("m1", 0)
+		l.base.Received = time.Now().UTC()
+		events := l.then(store.EventAccepted, 0).events
+		events[0].Reason = ""
+		put(t, st, events...)
+		if err := st.Suspend(t.Context(), store.Suspension{Reason: store.InternalReason + ": smarthost: smtp.internal: AUTH"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		activities(t, h, store.ActivityFilter{}) // applies the event
+		if got := only(t, h, "m1"); got.Reason != store.InternalReason {
+			t.Errorf("got the reason %q, want %q", got.Reason, store.InternalReason)
+		}
+	})
+}
+
 // An operator has the ID of a message, and finds its tenant.
 func TestTenantOf(t *testing.T) {
 	h := &History{Store: new(memory.Store)}

@@ -41,7 +41,7 @@ func (h *History) explain(ctx context.Context, list []store.Activity) error {
 			s = destinations[h.destination(a.Recipient)]
 		}
 		if s != nil {
-			a.Reason, a.NextAttempt = s.Reason, s.Until
+			a.Reason, a.NextAttempt = store.PublicReason(s.Reason), s.Until
 		}
 	}
 	return nil

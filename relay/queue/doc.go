@@ -63,6 +63,10 @@
 // [relay.Message].OnReached for it. A failed probe counts as an attempt of
 // all that waits: a message that is older than [Queue].Expire is then given up.
 //
+// If [relay.Internal] is true of the error, the failure is about a server of the
+// operator's own. The delivery and the suspension then have [store.InternalReason] and what
+// went wrong; what Record keeps for the tenant has only the former.
+//
 // # Bounces
 //
 // What is given up is reported to the envelope sender in a message that says in

@@ -47,7 +47,8 @@ type Delivered struct {
 
 // Deferred says that a recipient has to wait for the next attempt. If its sender was
 // told of the delay while its destination is suspended, Attempt doesn't grow, and
-// Reason is why the destination is suspended.
+// Reason is why the destination is suspended. If [store.IsInternal] is true of the Reason,
+// it and the Reply are for the operator: tenants may read [store.PublicReason] of it.
 type Deferred struct {
 	Subject
 	Reason  string // why, in one line

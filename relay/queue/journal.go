@@ -60,10 +60,11 @@ func (q *Queue) journaled(m *store.Mail, d *store.Delivery, e Event) (kept store
 		return q.deferred(m, d, e)
 	case *Bounced:
 		kept = q.eventOf(store.EventHardBounced, m, d)
-		kept.Reply, kept.Reason = e.Reply, e.Reason
+		explain(&kept, e.Reason, e.Reply)
 	case *Expired:
 		kept = q.eventOf(store.EventSoftBounced, m, d)
-		kept.Reply, kept.Reason, kept.Attempt = e.Reply, e.Reason, e.Attempt
+		kept.Attempt = e.Attempt
+		explain(&kept, e.Reason, e.Reply)
 	case *Held:
 		return q.waiting(m, d, e.Reason)
 	case *Released:
@@ -88,8 +89,18 @@ func (q *Queue) deferred(m *store.Mail, d *store.Delivery, e *Deferred) store.Ev
 		return q.waiting(m, d, e.Reason)
 	}
 	kept := q.eventOf(store.EventDeferred, m, d)
-	kept.Reply, kept.Reason, kept.Attempt, kept.NextAttempt = e.Reply, e.Reason, e.Attempt, e.Next
+	kept.Attempt, kept.NextAttempt = e.Attempt, e.Next
+	explain(&kept, e.Reason, e.Reply)
 	return kept
+}
+
+// explain sets why, as the tenant may read it: of a failure of the operator's own server
+// neither the reply nor what went wrong, because both show the operator's settings.
+func explain(e *store.Event, reason string, reply store.Reply) {
+	e.Reason = store.PublicReason(reason)
+	if !store.IsInternal(reason) {
+		e.Reply = reply
+	}
 }
 
 // waiting returns the event of a delivery that waits without an attempt. An attempt
@@ -99,7 +110,7 @@ func (q *Queue) waiting(m *store.Mail, d *store.Delivery, reason string) store.E
 		return store.Event{}
 	}
 	e := q.eventOf(store.EventWaiting, m, d)
-	e.Reason = reason
+	explain(&e, reason, store.Reply{})
 	if d.Node != "" {
 		e.Attempt = max(0, d.Attempts-1)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -223,8 +224,17 @@ func suspendedError(s store.Suspension) error {
 	if s.Reason == "" {
 		return errors.New("queue: the destination is suspended")
 	}
+	if text, ok := strings.CutPrefix(s.Reason, store.InternalReason+": "); ok {
+		return internalError(text)
+	}
 	return errors.New(s.Reason)
 }
+
+// An internalError is why another node could not reach a server of the operator's own.
+type internalError string
+
+func (e internalError) Error() string { return string(e) }
+func (internalError) Internal() bool  { return true }
 
 // probe sends one message to a suspended destination, if it is time and no other
 // node does.

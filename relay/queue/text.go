@@ -144,14 +144,19 @@ func replyIn(err error) store.Reply {
 	return store.Reply{Code: reply.Code, Enhanced: safe(reply.Enhanced), Text: safe(reply.Text), Host: safe(reply.Host)}
 }
 
-// reasonOf is the text of an error for events, logs and the spool.
+// reasonOf is the text of an error for [Event], logs and the spool. Tenants read what
+// [store.PublicReason] makes of it.
 func reasonOf(err error) string {
+	text := err.Error()
 	var reply *relay.ReplyError
 	if errors.As(err, &reply) {
 		r := store.Reply{Code: reply.Code, Enhanced: reply.Enhanced, Text: reply.Text}
-		return safe(strings.TrimSpace(reply.Host + " " + r.String()))
+		text = strings.TrimSpace(reply.Host + " " + r.String())
 	}
-	return safe(err.Error())
+	if relay.Internal(err) {
+		text = store.InternalReason + ": " + text
+	}
+	return safe(text)
 }
 
 // maxText is how much of what others say is kept: a reply line has 512 bytes

@@ -56,6 +56,10 @@
 // the last 10,000 such messages. If several transactions are needed and a later one is
 // refused so, that is said of its recipients only.
 //
+// Such failures, and all others without a reply to the message, are about a server of the
+// operator's own: [relay.Internal] is true of the error, and behind a queue tenants read
+// only that the outgoing server has a problem.
+//
 // If the connection fails after the whole message was sent, it is unknown whether the
 // upstream has it. That is temporary too: the message may then arrive twice, but is not
 // lost.

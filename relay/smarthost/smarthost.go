@@ -118,6 +118,7 @@ func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 		return nil
 	}
 	f.report(ctx, err)
+	err = markInternal(err)
 	var refused *relay.RefusedError
 	if errors.As(err, &refused) {
 		return err
