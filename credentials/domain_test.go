@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/store"
 )
 
 func TestNormalizeDomain(t *testing.T) {
@@ -154,5 +155,31 @@ func BenchmarkNormalizeDomain(b *testing.B) {
 				credentials.NormalizeDomain(name)
 			}
 		})
+	}
+}
+
+// What can't be added says whose domain it is, or that there is none.
+func TestWhoseDomain(t *testing.T) {
+	f := newFixture(t)
+	add := func(tenant store.TenantID, name string) error {
+		_, err := f.Tenant(tenant).AddDomain(t.Context(), name)
+		return err
+	}
+	user := func() error {
+		_, _, err := f.acme.AddUser(t.Context(), "other.example", "shop")
+		return err
+	}
+	for _, tc := range []struct {
+		err  error
+		is   error
+		says string
+	}{
+		{add("acme", domain), store.ErrTaken, "the tenant has it"},
+		{add("globex", domain), store.ErrTaken, "another tenant has it"},
+		{user(), store.ErrNotFound, "the tenant has no such domain"},
+	} {
+		if !errors.Is(tc.err, tc.is) || !strings.Contains(tc.err.Error(), tc.says) {
+			t.Errorf("error is %v, want %v that says %q", tc.err, tc.is, tc.says)
+		}
 	}
 }

@@ -61,9 +61,23 @@ func (t Tenant) AddDomain(ctx context.Context, name string) (store.Domain, error
 	}
 	d := store.Domain{Tenant: t.id, Name: name, SortName: foldDomain(name), Created: now(), Claim: t.m.ClaimDomains}
 	if err := t.m.Store.AddDomain(ctx, d, limit); err != nil {
-		return store.Domain{}, fmt.Errorf("credentials: add domain %s: %w", name, err)
+		return store.Domain{}, fmt.Errorf("credentials: add domain %s: %s%w", name, t.holderOf(ctx, name, err), err)
 	}
 	return d, nil
+}
+
+// holderOf says who has a domain that could not be added because it is taken.
+func (t Tenant) holderOf(ctx context.Context, name string, err error) string {
+	if !errors.Is(err, store.ErrTaken) {
+		return ""
+	}
+	switch _, err := t.m.Store.Domain(ctx, t.id, name); {
+	case err == nil:
+		return "the tenant has it: "
+	case errors.Is(err, store.ErrNotFound):
+		return "another tenant has it: "
+	}
+	return ""
 }
 
 // Domain returns one domain.
@@ -169,6 +183,9 @@ func (t Tenant) addUser(ctx context.Context, domain, name, username string) (sto
 	at := now()
 	u := store.User{Tenant: t.id, Domain: domain, Username: username, Name: name, SortName: fold(name), Generation: 1, Created: at, PasswordSet: at}
 	if err := t.m.Store.AddUser(ctx, u, hash, limit); err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			err = fmt.Errorf("the tenant has no such domain: %w", err)
+		}
 		return store.User{}, Password{}, fmt.Errorf("credentials: add user to %s: %w", domain, err)
 	}
 	return u, password, nil
