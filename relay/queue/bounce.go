@@ -81,6 +81,10 @@ type NoticeRecipient struct {
 
 	Expired bool // given up because the message has become too old
 
+	// Internal means that a server of the operator's own is why, and not the
+	// recipient's server: see [relay.Internal]. Reply is zero then.
+	Internal bool
+
 	original string // ORCPT
 }
 
@@ -254,8 +258,9 @@ func (q *Queue) notice(m *store.Mail, kind NoticeKind, about []*end) *Notice {
 			n.GiveUp = t
 		}
 		r := NoticeRecipient{Address: e.delivery.Recipient, Expired: e.expired, original: e.delivery.OriginalRecipient}
+		r.Internal = relay.Internal(e.err)
 		var reply *relay.ReplyError
-		if errors.As(e.err, &reply) { // other replies are about this server, and not the sender's business
+		if !r.Internal && errors.As(e.err, &reply) { // other replies are about this server, and not the sender's business
 			r.Reply = replyIn(e.err)
 		}
 		if e.taken != nil {

@@ -44,6 +44,8 @@ func (r *NoticeRecipient) write(b *strings.Builder, kind NoticeKind) {
 	switch {
 	case r.refusedHere(kind):
 		b.WriteString("The message could not be sent on.\n")
+	case r.Internal:
+		b.WriteString("Our outgoing server has a problem, so the message could not be sent on.\n")
 	case r.Reply.Code == 0:
 		b.WriteString("The server for this address could not be reached, or gave no answer.\n")
 	case r.Reply.Host == "":
@@ -78,6 +80,8 @@ func (r *NoticeRecipient) writeRelayed(b *strings.Builder) {
 func (r *NoticeRecipient) advice() string {
 	_, detail, _ := strings.Cut(r.statusCode(FailureNotice), ".")
 	switch class, _, _ := strings.Cut(detail, "."); {
+	case r.Expired && r.Internal:
+		return "What to do: send the message again later. The address is not the reason. We have\ntried for as long as makes sense."
 	case r.Expired:
 		return "What to do: check that the part of the address after the @ is right, and send\nthe message again later. We have tried for as long as makes sense."
 	case detail == "2.2":
@@ -112,6 +116,8 @@ func (r *NoticeRecipient) statusCode(kind NoticeKind) string {
 		return "4.4.7" // RFC 3463 section 3.5: delivery time expired
 	case r.refusedHere(kind):
 		return "5.0.0"
+	case r.Internal:
+		return "4.3.0" // RFC 3463 section 3.4: a problem of the sending system
 	}
 	return "4.4.1" // no answer from host
 }
