@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,8 +15,9 @@ import (
 )
 
 // Add adds an endpoint and returns it with its secret, which nothing shows again. types
-// are as in [Endpoint]. [InvalidError]: the URL or a type is not allowed. [ErrLimit]: the
-// tenant has as many endpoints as it may have.
+// are as in [Endpoint]. [InvalidError]: the URL or a type is not allowed, or a type begins
+// with "message." or "login." and no event has it. [ErrLimit]: the tenant has as many
+// endpoints as it may have.
 func (m *Manager) Add(ctx context.Context, tenant store.TenantID, url string, types []string) (Entry, credentials.Password, error) {
 	return m.AddOnce(ctx, tenant, "", url, types)
 }
@@ -90,8 +92,11 @@ func (m *Manager) fill(e *store.Endpoint, url string, types []string, k *sealed)
 	}
 	types = slices.Compact(slices.Sorted(slices.Values(types)))
 	for _, t := range types {
-		if !typeForm.MatchString(strings.TrimSuffix(t, ".*")) {
+		switch {
+		case !typeForm.MatchString(strings.TrimSuffix(t, ".*")):
 			return &InvalidError{"types", fmt.Sprintf("%.100q is not a type such as message.delivered or message.*", t)}
+		case !isKnown(t):
+			return &InvalidError{"types", fmt.Sprintf("no event has the type %.100q", t)}
 		}
 	}
 	if e.Types = strings.Join(types, " "); len(e.Types) > maxTypes {
@@ -99,6 +104,13 @@ func (m *Manager) fill(e *store.Endpoint, url string, types []string, k *sealed)
 	}
 	k.URL = url
 	return m.seal(e, k)
+}
+
+// isKnown reports whether events of this package have a type, or it may be one of the
+// product's own.
+func isKnown(t string) bool {
+	ours := strings.HasPrefix(t, "message.") || strings.HasPrefix(t, "login.")
+	return !ours || strings.HasSuffix(t, ".*") || slices.Contains(slices.Collect(maps.Values(types)), t)
 }
 
 // Change changes the URL and the types of an endpoint. It counts for events that wait

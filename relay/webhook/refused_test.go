@@ -23,7 +23,7 @@ func TestManagerRefuses(t *testing.T) {
 				t.Errorf("Add(%.50q): got error %v", url, err)
 			}
 		}
-		for _, kind := range []string{"*", "a b", "message.", "", strings.Repeat("a", 1001)} {
+		for _, kind := range []string{"*", "a b", "message.", "message.deliverd", "login.ok", "", strings.Repeat("a", 1001)} {
 			if _, _, err := m.Add(t.Context(), "acme", "https://shop.example", []string{kind}); !errors.As(err, &invalid) || invalid.Field != "types" {
 				t.Errorf("Add with the type %.50q: got error %v", kind, err)
 			}
