@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/gatepost-mail/gatepost/relay"
-	"github.com/gatepost-mail/gatepost/relay/internal/outbound"
 )
 
 // An internalError is a failure of the way to the upstream, and not a reply to the message.
@@ -33,15 +32,12 @@ func markInternal(err error) error {
 	return err
 }
 
-// isInternal reports whether err is about the upstream: there is no reply, or it came
-// before the first message. Each later reply may be about the message.
+// isInternal reports whether err is about the upstream. It is unless it has a reply to the
+// message: outbound keeps a reply about this client or the connection, such as a 421 at any
+// step, as text only. A BusyError is about how much the upstream takes.
 func isInternal(err error) bool {
-	if errors.As(err, new(doubt)) {
-		return false
+	if errors.As(err, new(*relay.BusyError)) {
+		return true
 	}
-	var e *outbound.Error
-	if errors.As(err, &e) {
-		return e.Step < outbound.Mail || e.Reply == nil
-	}
-	return !errors.As(err, new(*relay.ReplyError))
+	return !errors.As(err, new(*relay.ReplyError)) && !errors.As(err, new(doubt))
 }

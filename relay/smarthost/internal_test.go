@@ -33,6 +33,7 @@ func TestTenantDoesNotReadSettings(t *testing.T) {
 		"certificate": {&relaytest.Upstream{}, func(f *smarthost.Forwarder) { f.TLSConfig = &tls.Config{} }, "TLS handshake"},
 		"address":     {&relaytest.Upstream{}, func(f *smarthost.Forwarder) { f.Addr = "localhost" }, "Addr must be host:port"},
 		"refused":     {&relaytest.Upstream{}, func(f *smarthost.Forwarder) { f.Addr = "127.0.0.1:1" }, "connecting"},
+		"closing":     {&relaytest.Upstream{Script: on("RCPT", relaytest.Answer{Text: "421 4.3.2 closing\r\n", Close: true})}, nil, "421 4.3.2 closing"},
 		"mail":        {&relaytest.Upstream{Script: on("MAIL", relaytest.Answer{Close: true})}, nil, "MAIL: the server closed the connection"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,6 +23,39 @@ func messageOf(id, tenant string) *relay.Message {
 	return m
 }
 
+// What is about the upstream or its account is the operator's, and a reply to the message is
+// the tenant's.
+func TestMarkInternal(t *testing.T) {
+	reply := &relay.ReplyError{Code: 450, Enhanced: "4.2.2", Text: "full"}
+	toMessage := &outbound.Error{Step: outbound.Rcpt, Err: reply, Reply: reply}
+	closing := &outbound.Error{Step: outbound.Rcpt, Err: errors.New("421 closing"), Reply: &relay.ReplyError{Code: 421}, Closing: true, Lost: true}
+	login := &outbound.Error{Step: outbound.Auth, Err: errors.New("530 log in"), Reply: &relay.ReplyError{Code: 530}}
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"reply to the message": {toMessage, false},
+		"refused here":         {&relay.ReplyError{Code: 552}, false},
+		"doubt":                {doubt{toMessage}, false},
+		"closing":              {closing, true},
+		"login":                {login, true},
+		"every tenant":         {ourFault{errors.New("refused")}, true},
+		"busy":                 {&relay.BusyError{Site: "up.example:587", Err: reply}, true},
+	} {
+		if got := relay.Internal(markInternal(test.err)); got != test.want {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
+		}
+	}
+	some := &relay.RefusedError{Partial: true, Recipients: []relay.RefusedRecipient{{Address: "a", Err: toMessage}, {Address: "b", Err: login}}}
+	var got *relay.RefusedError
+	if !errors.As(markInternal(some), &got) || !got.Partial || relay.Internal(got.Recipients[0].Err) || !relay.Internal(got.Recipients[1].Err) {
+		t.Errorf("got %+v, want only the second recipient marked", got)
+	}
+	if relay.Internal(some) {
+		t.Error("the error of the pool was changed")
+	}
+}
+
 // A message that is refused again an hour after the first time bounces, also if no other
 // mail flows.
 func TestLoneRefusedMessageBouncesAfterAnHour(t *testing.T) {
