@@ -82,3 +82,30 @@ func TestInternalNotice(t *testing.T) {
 		}
 	}
 }
+
+// A suspension that another node has recorded is the operator's too.
+func TestInternalOfAnotherNode(t *testing.T) {
+	var notices []queue.Notice
+	inBubble(t, recording(func(b *bench) {
+		b.q.Bounce = func(n queue.Notice) string {
+			notices = append(notices, n)
+			return ""
+		}
+		b.sink.script = func(context.Context, *relay.Message) error {
+			return operatorError{errors.New("smtp.internal: AUTH")}
+		}
+		s := store.Suspension{Since: time.Now(), Until: time.Now().Add(time.Hour), Reason: store.InternalReason + ": smtp.internal: AUTH"}
+		if err := b.spool.Suspend(b.Context(), s); err != nil {
+			b.Fatal(err)
+		}
+	}), func(b *bench) {
+		b.pass(time.Second)
+		b.forward(message(1, "shop@acme.example", "b@example.com"))
+		b.pass(time.Second)
+		b.wantStory("b@example.com", "accepted 0, waiting 0 "+store.InternalReason)
+		b.pass(6 * 24 * time.Hour)
+	})
+	if len(notices) != 2 || !notices[0].Recipients[0].Internal || !notices[1].Recipients[0].Internal {
+		t.Errorf("got the notices %+v, want two with Internal", notices)
+	}
+}
