@@ -110,7 +110,7 @@ func run(ctx context.Context) error {
 		TLSConfig:   &tls.Config{Certificates: []tls.Certificate{cert}},
 		Logger:      log,
 	}
-	deliver := func(context.Context) error { return nil }
+	deliver := func(ctx context.Context) error { <-ctx.Done(); return nil } // the outbox needs nothing beside
 	if upstream == nil {
 		srv.Forwarder = outbox(outboxDir)
 	} else {
