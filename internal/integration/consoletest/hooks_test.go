@@ -217,6 +217,14 @@ func (b *tab) suppressed(p product, see func(string)) {
 // changeWebhook makes a new secret, switches the endpoint off and on, and deletes it.
 func (b *tab) changeWebhook(p product, to *receiver, see func(string)) {
 	b.Helper()
+	// An event of the mail before that comes while the secret is wrong would fail.
+	want := []string{
+		"message.hard_bounced unknown@example.net", "message.hard_bounced unknown@example.net",
+		"message.rejected unknown@example.net", "message.rejected carol@example.net",
+	}
+	if got, ok := to.wait(want...); !ok {
+		b.Fatalf("the customer's server got %q, want at least %q", got, want)
+	}
 	on, off := b.host(to)+" On", b.host(to)+" Switched off"
 	b.goTo(p.url + "webhooks")
 	b.follow(to.URL+"/mail", on)

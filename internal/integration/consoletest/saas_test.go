@@ -142,13 +142,21 @@ func (h *receiver) setSecret(secret string) {
 	h.secret = secret
 }
 
-// wait waits until there are all of these requests, and returns what there is.
+// wait waits until there are all of these requests, each as often as it is named, and
+// returns what there is.
 func (h *receiver) wait(want ...string) (got []string, ok bool) {
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		h.mu.Lock()
 		got := slices.Clone(h.got)
 		h.mu.Unlock()
-		missing := slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(got, w) })
+		left := slices.Clone(got)
+		missing := slices.ContainsFunc(want, func(w string) bool {
+			i := slices.Index(left, w)
+			if i >= 0 {
+				left = slices.Delete(left, i, i+1)
+			}
+			return i < 0
+		})
 		if !missing || time.Now().After(deadline) {
 			return got, !missing
 		}
