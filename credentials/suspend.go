@@ -62,12 +62,7 @@ func (t Tenant) suspendUser(ctx context.Context, username, reason string, seen *
 	if err != nil {
 		return err
 	}
-	if seen != nil && u.Suspended != *seen {
-		err = store.ErrConflict
-	} else {
-		err = t.m.Store.SuspendUser(ctx, t.id, username, reason, seen)
-	}
-	if err != nil {
+	if err := t.m.Store.SuspendUser(ctx, t.id, username, reason, seen); err != nil {
 		return fmt.Errorf("credentials: suspend user %s: %w", username, err)
 	}
 	t.m.emit(suspension(t.id, u.Domain, username, reason))

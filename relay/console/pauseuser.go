@@ -79,7 +79,20 @@ func (req *request) resumeUser() (response, error) {
 // setPause pauses the user of the path, or ends the pause if the reason is empty. It
 // returns the user as it is then. A suspension by the operator stays, also one that is
 // set at the same time.
-func (req *request) setPause(reason, detail string) (store.User, error) {
+func (req *request) setPause(reason, detail string) (u store.User, err error) {
+	for range pauseTries {
+		if u, err = req.pauseOnce(reason, detail); !errors.Is(err, store.ErrConflict) {
+			break
+		}
+	}
+	return u, err
+}
+
+// pauseTries is how often a pause looks at the user again because another caller has
+// changed its suspension.
+const pauseTries = 5
+
+func (req *request) pauseOnce(reason, detail string) (store.User, error) {
 	u, err := req.userOfPath()
 	if err != nil || u.Suspended == reason {
 		return u, err
@@ -87,11 +100,7 @@ func (req *request) setPause(reason, detail string) (store.User, error) {
 	if u.Suspended != "" && !isPaused(u) {
 		return u, &problem{code: "suspended", status: http.StatusConflict, args: []string{u.Name}, actions: []link{{req.T("back-to", u.Name), userPath(u)}}}
 	}
-	err = req.tenant.ReplaceSuspension(req.ctx(), u.Username, u.Suspended, reason)
-	if errors.Is(err, store.ErrConflict) {
-		return req.setPause(reason, detail) // another caller has changed it: look again
-	}
-	if err != nil {
+	if err := req.tenant.ReplaceSuspension(req.ctx(), u.Username, u.Suspended, reason); err != nil {
 		return u, err
 	}
 	u.Suspended = reason
