@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -217,24 +216,6 @@ func (q *Queue) suspendedReason(j *job) string {
 	}
 	return ""
 }
-
-// suspendedError is why mail that a person or another node has suspended isn't
-// tried.
-func suspendedError(s store.Suspension) error {
-	if s.Reason == "" {
-		return errors.New("queue: the destination is suspended")
-	}
-	if text, ok := strings.CutPrefix(s.Reason, store.InternalReason+": "); ok {
-		return internalError(text)
-	}
-	return errors.New(s.Reason)
-}
-
-// An internalError is why another node could not reach a server of the operator's own.
-type internalError string
-
-func (e internalError) Error() string { return string(e) }
-func (internalError) Internal() bool  { return true }
 
 // probe sends one message to a suspended destination, if it is time and no other
 // node does.

@@ -165,6 +165,24 @@ func reasonOf(err error) string {
 	return safe(text)
 }
 
+// suspendedError is why mail that a person or another node has suspended isn't
+// tried.
+func suspendedError(s store.Suspension) error {
+	if s.Reason == "" {
+		return errors.New("queue: the destination is suspended")
+	}
+	if text, ok := strings.CutPrefix(s.Reason, store.InternalReason+": "); ok {
+		return internalError(text)
+	}
+	return errors.New(s.Reason)
+}
+
+// An internalError is why another node could not reach a server of the operator's own.
+type internalError string
+
+func (e internalError) Error() string { return string(e) }
+func (internalError) Internal() bool  { return true }
+
 // maxText is how much of what others say is kept: a reply line has 512 bytes
 // (RFC 5321 section 4.5.3.1.5).
 const maxText = 500
