@@ -77,7 +77,7 @@ func (tx *transaction) addresses() []string {
 
 // recentlyValidated is how old the look-up for a session's last message may be to serve
 // the MAIL of the next one too. MAIL is checked so that a client learns early that it may
-// not send. No message is accepted without a look-up of its own, see submit.
+// not send. Each message is looked up again before it is forwarded, see submit.
 const recentlyValidated = 20 * time.Millisecond
 
 // open decides whether the transaction may begin. It checks the sender's domain
