@@ -40,7 +40,7 @@ func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
 	if p.message != nil {
 		return p.message, nil
 	}
-	if p.mail == (store.Mail{ID: p.mail.ID}) {
+	if isUnread(&p.mail) {
 		return nil, fmt.Errorf("%w: the mail can't be read", errUnworkable)
 	}
 	body, err := q.Spool.Body(ctx, p.mail.ID)
@@ -55,6 +55,9 @@ func (q *Queue) load(ctx context.Context, p *parcel) (*relay.Message, error) {
 	p.message = messageOf(&p.mail).WithContent(content, p.mail.Size)
 	return p.message, nil
 }
+
+// isUnread reports whether the spool could not read a mail: all that is known is its ID.
+func isUnread(m *store.Mail) bool { return *m == store.Mail{ID: m.ID} }
 
 // read makes the content ready to be sent. If the spool has it where it can be read
 // anywhere, such as in a file, it is read there. Otherwise it is read into memory if

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/internal/hook"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -31,6 +32,9 @@ func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
 	}
 	if m.ID == "" || len(m.To) == 0 {
 		return errors.New("queue: the message has no ID or no recipients")
+	}
+	if hook.IsRequest(m.ID, m.Identity.Tenant, m.Options.EnvelopeID) != q.forWebhooks() {
+		return q.errStray()
 	}
 	if m.Grants != "" && !q.Record {
 		return errors.New("queue: the message is charged to a limit, which needs Queue.Record")

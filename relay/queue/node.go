@@ -55,7 +55,7 @@ func (q *Queue) joined() time.Time {
 }
 
 // keepNode joins the Spool and keeps the node alive until ctx ends. It returns an
-// error if another process has taken its name.
+// error if another process has taken its name, or if the Spool is not for this Queue.
 func (q *Queue) keepNode(ctx context.Context, r *run) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -67,7 +67,7 @@ func (q *Queue) keepNode(ctx context.Context, r *run) error {
 		}
 		wait := q.beatEvery()
 		switch err := q.beat(ctx, r); {
-		case errors.Is(err, errReplaced):
+		case errors.Is(err, errReplaced), errors.Is(err, errShared):
 			return err
 		case err != nil && ctx.Err() == nil:
 			q.logger().Error("queue: the node can't be renewed, trying again", "error", err)
@@ -119,8 +119,8 @@ func (q *Queue) beat(ctx context.Context, r *run) error {
 
 // join adds this node under a new ID.
 func (q *Queue) join(ctx context.Context) (id string, err error) {
-	id = strings.ToLower(rand.Text())
-	name := q.Node
+	id = q.kind() + strings.ToLower(rand.Text())
+	name := q.nodeName()
 	if name == "" {
 		name = id
 		q.warnNameless(ctx)
@@ -151,7 +151,7 @@ func (q *Queue) lostNode(ctx context.Context, r *run) error {
 			return err
 		}
 		for _, n := range nodes {
-			if n.Name == q.Node {
+			if n.Name == q.nodeName() {
 				return errReplaced
 			}
 		}
@@ -223,6 +223,11 @@ func (q *Queue) watch(ctx context.Context, r *run, id string) error {
 			m = missed{beat: n.Beat}
 		}
 		seen[n.ID] = m
+		if ok && m.times == 0 {
+			if err := q.checkKind(n); err != nil {
+				return err
+			}
+		}
 		if m.times < beatsMissed {
 			continue
 		}

@@ -106,12 +106,10 @@ func (q *Queue) leaseJobs(ctx context.Context, r *run, request store.LeaseReques
 	if request.Node == "" {
 		return 0, nil
 	}
-	leased, err := q.Spool.Lease(ctx, request)
+	jobs, n, err := q.leaseOwn(ctx, r, request)
 	if err != nil {
-		q.unsure()
 		return 0, err
 	}
-	jobs := q.jobsOf(leased)
 	if change != nil {
 		for _, j := range jobs {
 			change(j)
@@ -124,19 +122,27 @@ func (q *Queue) leaseJobs(ctx context.Context, r *run, request store.LeaseReques
 		return j.unsent
 	})
 	q.giveBack(r, q.dispatcher.admit(jobs))
-	return len(leased), nil
+	return n, nil
 }
 
 // sendLater gives back a notice that a node had not released when it died. The outcome
 // that it reports may not be recorded yet. Then another attempt leads to the same
 // notice, and this one must still be in the spool.
 func (q *Queue) sendLater(r *run, j *job) {
-	for i := range j.due {
-		j.due[i].Next = q.now().Add(2 * q.leaseFor()).Truncate(time.Microsecond)
-	}
-	q.dispatcher.holdClaimed([]*job{j})
 	j.trial = false
-	q.giveBack(r, []*job{j})
+	q.putBack(r, []*job{j}, 2*q.leaseFor())
+}
+
+// putBack gives back jobs that were leased just now, and makes them due after a time.
+func (q *Queue) putBack(r *run, jobs []*job, after time.Duration) {
+	next := q.now().Add(after).Truncate(time.Microsecond)
+	for _, j := range jobs {
+		for i := range j.due {
+			j.due[i].Next = next
+		}
+	}
+	q.dispatcher.holdClaimed(jobs)
+	q.giveBack(r, jobs)
 }
 
 // recheckTime is how long after a call of the Spool failed the Spool may still commit

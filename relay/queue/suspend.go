@@ -307,12 +307,10 @@ const finishAtOnce = 64
 // giveUp settles what the request leases as if an attempt had failed with cause. It
 // returns how many deliveries were leased.
 func (q *Queue) giveUp(ctx context.Context, r *run, request store.LeaseRequest, cause error) (n int, err error) {
-	leased, err := q.Spool.Lease(ctx, request)
+	jobs, n, err := q.leaseOwn(ctx, r, request)
 	if err != nil {
-		q.unsure()
 		return 0, err
 	}
-	jobs := q.jobsOf(leased)
 	q.dispatcher.holdClaimed(jobs)
 	var finishing sync.WaitGroup
 	slots := make(chan struct{}, finishAtOnce)
@@ -328,7 +326,7 @@ func (q *Queue) giveUp(ctx context.Context, r *run, request store.LeaseRequest, 
 		})
 	}
 	finishing.Wait()
-	return len(leased), nil
+	return n, nil
 }
 
 // holdClaimed registers jobs that the caller settles at once.

@@ -3,9 +3,6 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +14,7 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/internal/hook"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -200,7 +198,7 @@ func message(tenant store.TenantID, id string, at time.Time, p payload, endpoint
 		return nil, fmt.Errorf("webhook: event ID %.200q is not 1 to %d letters, digits, - and _", id, maxID)
 	}
 	m := &relay.Message{
-		ID:       messageID(tenant, id, at),
+		ID:       hook.ID(tenant, id, at),
 		Identity: credentials.Identity{Tenant: tenant},
 		Options:  relay.Options{EnvelopeID: id},
 	}
@@ -217,16 +215,6 @@ func message(tenant store.TenantID, id string, at time.Time, p payload, endpoint
 		return nil, fmt.Errorf("webhook: event %s: %w", id, err)
 	}
 	return m.WithContent(bytes.NewReader(body), int64(len(body))), nil
-}
-
-var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
-
-// messageID returns the queue's ID for an event: the same each time. It begins with
-// the event's time, so that IDs sort by time.
-func messageID(tenant store.TenantID, id string, at time.Time) string {
-	sum := sha256.Sum256([]byte(string(tenant) + "\x00" + id))
-	b := binary.BigEndian.AppendUint64(nil, uint64(at.UnixMilli())<<16)[:6]
-	return idEncoding.EncodeToString(append(b, sum[:16]...))
 }
 
 // encode returns the payload as JSON on one line.

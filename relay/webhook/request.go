@@ -49,9 +49,6 @@ func (e *failure) ServerReply() *relay.ReplyError {
 func (s *Sender) forward(ctx context.Context, m *relay.Message) error {
 	id, _, _ := strings.Cut(m.To[0].Address, "@")
 	tenant := m.Identity.Tenant
-	if m.To[0].Address != recipientOf(tenant, id) {
-		return s.notOurs(m)
-	}
 	list, err := s.Endpoints(ctx, tenant)
 	if err != nil {
 		return &failure{reason: "endpoints of the tenant: " + err.Error()}
@@ -111,15 +108,6 @@ func attemptOf(began time.Time, resp *http.Response, err error) store.EndpointAt
 		a.Reason = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
 	}
 	return a
-}
-
-// notOurs leaves alone what another queue has put into the Spool.
-func (s *Sender) notOurs(m *relay.Message) error {
-	s.sharedSpool.Do(func() {
-		s.Queue.Logger.Error("webhook: the Spool has mail of another queue, which waits: set Sender.Queue.Spool to another Spool than that of the relay's queue",
-			"id", m.ID, "tenant", m.Identity.Tenant)
-	})
-	return &failure{reason: "this is mail of another queue: Sender.Queue.Spool must be another Spool than that of the relay's queue"}
 }
 
 // post makes a signed request.

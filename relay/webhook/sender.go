@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/internal/hook"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -26,11 +26,10 @@ import (
 // changed after the first call of a method. Any number of Senders, in any number of
 // processes, may share a Spool. Methods are safe for concurrent use.
 type Sender struct {
-	// Queue keeps the events. Its Spool is required. It must not be the Spool of the
-	// relay's queue: with one Spool, each queue leases what the other has put in. The
-	// relay's queue then sends events to the next server as mail, and the Sender logs
-	// an error and makes mail wait. On SQL a Spool of its own is a second store with
-	// another TablePrefix.
+	// Queue keeps the events. Its Spool is required, and it must not be the Spool of the
+	// relay's queue: with one Spool, each queue leases what the other has put in, and puts
+	// it back for a minute. Nothing is lost, both log an error, and Run ends with one. On
+	// SQL a Spool of its own is a second store with another TablePrefix.
 	//
 	// Node names this process, as in [queue.Queue]: each process that shares this
 	// Spool needs another one. It may be the Node of the relay's queue in the same
@@ -86,8 +85,6 @@ type Sender struct {
 	err       error         // why the fields are wrong
 	resolver  *net.Resolver // nil: net.DefaultResolver
 
-	sharedSpool sync.Once // logs that the Spool is also that of another queue
-
 	mu     sync.Mutex
 	pauses map[string]pause // of endpoints that asked for one
 	kept   map[string]bool  // the IDs of what failed calls of Publish have kept
@@ -95,8 +92,8 @@ type Sender struct {
 
 // Run sends events until ctx ends. It then waits for requests under way as
 // [queue.Queue.Run] does. It returns an error if it cannot begin, because a field is wrong
-// or Run is being called already, and if another process has started as the same
-// Queue.Node.
+// or Run is being called already, if another process has started as the same Queue.Node,
+// and if the queue of a relay works on the same Spool.
 func (s *Sender) Run(ctx context.Context) error {
 	if err := s.prepare(); err != nil {
 		return err
@@ -123,7 +120,7 @@ func (s *Sender) prepare() error {
 		if s.err != nil {
 			return
 		}
-		q.Next, q.Destination = relay.ForwarderFunc(s.forward), destination
+		q.Next, q.Destination = hook.Forwarder(s.forward), destination
 		if q.Workers <= 0 {
 			q.Workers = 256
 		}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/credentials"
-	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/webhook"
 	"github.com/gatepost-mail/gatepost/store"
@@ -115,31 +114,6 @@ func TestEndpointChanges(t *testing.T) {
 		}
 		if got := h.events.String(); !strings.Contains(got, "given up crm@acme: webhook: the tenant has no endpoint crm any more\n") {
 			t.Errorf("events:\n%s", got)
-		}
-	})
-}
-
-// A Sender with the Spool of the relay's queue is a mistake. It does not lose mail.
-func TestSharedSpool(t *testing.T) {
-	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
-		var lines log
-		h.Queue.Logger = lines.logger()
-		h.start()
-		mail := &relay.Message{ID: relay.NewID(), Identity: credentials.Identity{Tenant: "acme"}, From: "billing@acme.example", To: []relay.Recipient{{Address: "shop@example.com"}}}
-		content := "From: billing@acme.example\r\n\r\nHello.\r\n"
-		q := &queue.Queue{Spool: h.Queue.Spool, Logger: quiet, Next: relay.ForwarderFunc(func(context.Context, *relay.Message) error { return nil })}
-		if err := q.Forward(t.Context(), mail.WithContent(strings.NewReader(content), int64(len(content)))); err != nil {
-			t.Fatal(err)
-		}
-		wait(time.Hour)
-		if d, err := h.Queue.Spool.Depth(t.Context()); err != nil || d.Deliveries != 1 {
-			t.Errorf("the Spool has %d deliveries (%v), want the one of the relay's queue", d.Deliveries, err)
-		}
-		if got := h.web.got(); len(got) != 0 {
-			t.Errorf("%d requests, want none", len(got))
-		}
-		if n := strings.Count(lines.String(), "set Sender.Queue.Spool to another Spool"); n != 1 {
-			t.Errorf("the log says %d times what to do, want once:\n%s", n, lines.String())
 		}
 	})
 }
