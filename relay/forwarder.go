@@ -32,12 +32,25 @@ import (
 //     that a queue keeps its text from tenants;
 //   - every other error is worth a retry.
 //
+// A Forwarder may have a method Check() error, see [CheckForwarder].
+//
 // The message and its content are only valid until Forward returns. ctx ends
 // when the server is closed, and after nine minutes: the client waits for ten
 // (RFC 5321 section 4.5.3.2.6). Forward is called
 // from many goroutines at once.
 type Forwarder interface {
 	Forward(ctx context.Context, m *Message) error
+}
+
+// CheckForwarder returns what is wrong with the fields of f, if f has a method Check()
+// error. A [Server] calls it before it serves, and a queue before it runs, so that a
+// mistake is not found by the first message. A Forwarder that wraps another calls it for
+// the other.
+func CheckForwarder(f Forwarder) error {
+	if c, ok := f.(interface{ Check() error }); ok {
+		return c.Check()
+	}
+	return nil
 }
 
 // ForwarderFunc lets an ordinary function be a [Forwarder].

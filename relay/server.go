@@ -274,6 +274,9 @@ func (s *Server) setUp() error {
 	case s.Forwarder == nil:
 		return errors.New("relay: Server.Forwarder is required")
 	}
+	if err := CheckForwarder(s.Forwarder); err != nil {
+		return err
+	}
 	if err := s.setUpTLS(); err != nil {
 		return err
 	}

@@ -21,6 +21,11 @@ import (
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
+// A wrong is a Forwarder whose fields are wrong.
+type wrong struct{ relay.Forwarder }
+
+func (wrong) Check() error { return errors.New("next: Forwarder.Addr is required") }
+
 func TestServeSaysWhatIsMissing(t *testing.T) {
 	creds := &credentials.Manager{Store: new(memory.Store)}
 	next := relay.ForwarderFunc(func(context.Context, *relay.Message) error { return nil })
@@ -35,6 +40,7 @@ func TestServeSaysWhatIsMissing(t *testing.T) {
 		{"no credentials", &relay.Server{Forwarder: next, TLSConfig: config}, "Server.Credentials is required"},
 		{"no store", &relay.Server{Credentials: new(credentials.Manager), Forwarder: next, TLSConfig: config}, "Server.Credentials.Store is required"},
 		{"no forwarder", &relay.Server{Credentials: creds, TLSConfig: config}, "Server.Forwarder is required"},
+		{"wrong forwarder", &relay.Server{Credentials: creds, Forwarder: wrong{next}, TLSConfig: config}, "next: Forwarder.Addr is required"},
 		{"no TLS", &relay.Server{Credentials: creds, Forwarder: next}, "Server.TLSConfig is required"},
 		{"no certificate", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: new(tls.Config)}, "Server.TLSConfig has no certificate"},
 		{"TLS too old", &relay.Server{Credentials: creds, Forwarder: next, TLSConfig: old}, "MaxVersion is less than TLS 1.2"},

@@ -65,6 +65,15 @@ func (w *Rewriter) Forward(ctx context.Context, m *relay.Message) error {
 	return w.Next.Forward(ctx, c)
 }
 
+// Check returns what is wrong with the fields of the Rewriter or of Next.
+func (w *Rewriter) Check() error {
+	if err := w.check(); err != nil {
+		return err
+	}
+	return relay.CheckForwarder(w.Next)
+}
+
+// check returns what is wrong with the fields of the Rewriter alone.
 func (w *Rewriter) check() error {
 	switch {
 	case w.Next == nil:

@@ -240,5 +240,8 @@ func TestRewriterErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || !relay.Temporary(err) || relay.Unreachable(err) {
 			t.Errorf("got %v, want a temporary error with %q", err, want)
 		}
+		if c := relay.CheckForwarder(&w); c != nil && c.Error() != err.Error() || c == nil && strings.Contains(want, "required") {
+			t.Errorf("CheckForwarder returned %v, want %v if a field is missing", c, err)
+		}
 	}
 }

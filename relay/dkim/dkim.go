@@ -77,13 +77,29 @@ type Signer struct {
 // maxHeader is the most bytes that a header may have.
 const maxHeader = 1 << 20
 
-// Forward signs the message and forwards it. See [relay.Forwarder].
-func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
+// Check returns what is wrong with the fields of the Signer or of Next.
+func (s *Signer) Check() error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	return relay.CheckForwarder(s.Next)
+}
+
+// check returns what is wrong with the fields of the Signer alone.
+func (s *Signer) check() error {
 	switch {
 	case s.Keys == nil:
 		return errors.New("dkim: Signer.Keys is required")
 	case s.Next == nil:
 		return errors.New("dkim: Signer.Next is required")
+	}
+	return nil
+}
+
+// Forward signs the message and forwards it. See [relay.Forwarder].
+func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
+	if err := s.check(); err != nil {
+		return err
 	}
 	// A message is signed once, also if it goes to many destinations, or again.
 	fields, err := s.signed.get(m, func() (outcome, error) { return s.sign(ctx, m) })

@@ -139,5 +139,8 @@ func TestFieldsThatAreMissingOrWrong(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) || !relay.Temporary(err) {
 			t.Errorf("got error %v, want a temporary one with %q", err, test.want)
 		}
+		if err := relay.CheckForwarder(test.s); strings.HasSuffix(test.want, "required") != (err != nil) || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("CheckForwarder returned %v, want an error if a field is missing: %q", err, test.want)
+		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/queue"
+	"github.com/gatepost-mail/gatepost/relay/reencode"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -32,7 +34,7 @@ type Limiter struct {
 	Limits func(ctx context.Context, id credentials.Identity) ([]Limit, error)
 
 	// Next takes the messages. It must lead to a queue with queue.Queue.Record set,
-	// which counts what it keeps. Required.
+	// which counts what it keeps. Check says so if it does not. Required.
 	Next relay.Forwarder
 
 	// OnNotice, if set, is called when 80, 90 and 100 percent of a limit are used, and
@@ -65,6 +67,23 @@ func (u Usage) Percent() int {
 		return 100
 	}
 	return int(float64(u.Used) / float64(u.Max) * 100)
+}
+
+// Check returns what is wrong with the fields of the Limiter or of Next. It knows a queue
+// that is Next, or behind the Forwarder of package reencode. Behind another Forwarder a
+// queue without Record says so when it refuses the first message.
+func (l *Limiter) Check() error {
+	if l.Store == nil || l.Limits == nil || l.Next == nil {
+		return errFields
+	}
+	next := l.Next
+	if wrap, ok := next.(*reencode.Forwarder); ok {
+		next = wrap.Next
+	}
+	if q, ok := next.(*queue.Queue); ok && !q.Record {
+		return errors.New("limits: set Record of the queue that Limiter.Next leads to: what it records is counted")
+	}
+	return relay.CheckForwarder(l.Next)
 }
 
 // Forward takes the recipients of a message from what this process holds of the limits,

@@ -28,11 +28,11 @@ const forgetTime = 10 * time.Minute
 // limits are still kept, but what this process does not use is free for others only
 // after about 6 minutes.
 //
-// Run returns an error only if it cannot begin: a required field is nil, or Run is being
-// called already.
+// Run returns an error only if it cannot begin: Check returns one, or Run is being called
+// already.
 func (l *Limiter) Run(ctx context.Context) error {
-	if l.Store == nil || l.Limits == nil || l.Next == nil {
-		return errFields
+	if err := l.Check(); err != nil {
+		return err
 	}
 	if !l.begins() {
 		return errors.New("limits: Run is being called already")

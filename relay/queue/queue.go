@@ -147,6 +147,15 @@ const (
 // hostnameChars are those of names and of address literals.
 const hostnameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_[]:"
 
+// Check returns what is wrong with the fields of the Queue or of Next.
+func (q *Queue) Check() error {
+	if err := q.check(); err != nil {
+		return err
+	}
+	return relay.CheckForwarder(q.Next)
+}
+
+// check returns what is wrong with the fields of the Queue alone.
 func (q *Queue) check() error {
 	switch {
 	case q.Spool == nil:

@@ -351,6 +351,22 @@ func TestFieldsThatAreMissingOrWrong(t *testing.T) {
 	}
 }
 
+// A wrong is a Forwarder whose fields are wrong.
+type wrong struct{ relay.Forwarder }
+
+func (wrong) Check() error { return errors.New("next: Forwarder.Addr is required") }
+
+// Run returns what is wrong with Next. What a client sends is kept meanwhile.
+func TestNextIsWrong(t *testing.T) {
+	q := &queue.Queue{Next: wrong{new(sink)}, Spool: new(memory.Store)}
+	if err := q.Run(t.Context()); err == nil || err.Error() != "next: Forwarder.Addr is required" {
+		t.Errorf("Run: %v, want the error of Next", err)
+	}
+	if err := q.Forward(t.Context(), message(1, "", "b@example.com")); err != nil {
+		t.Errorf("Forward: %v", err)
+	}
+}
+
 func TestEvents(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.sink.script = func(_ context.Context, m *relay.Message) error {

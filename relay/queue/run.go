@@ -29,7 +29,7 @@ type run struct {
 // a webhook.Sender and the Spool is also that of the relay's queue. Run may be called again
 // after it has returned.
 func (q *Queue) Run(ctx context.Context) error {
-	if err := q.check(); err != nil {
+	if err := q.Check(); err != nil {
 		return err
 	}
 	base := context.WithoutCancel(ctx)

@@ -52,11 +52,21 @@ const maxLine = 998
 // maxMemory is the size up to which a new content stays in memory.
 const maxMemory = 256 << 10
 
+// Check returns what is wrong with the fields of the Forwarder or of Next.
+func (f *Forwarder) Check() error {
+	if f.Next == nil {
+		return errNext
+	}
+	return relay.CheckForwarder(f.Next)
+}
+
+var errNext = errors.New("reencode: Forwarder.Next is required")
+
 // Forward re-encodes the message if it has to, and forwards it. It returns the
 // errors of Next; an error of its own is temporary. See [relay.Forwarder].
 func (f *Forwarder) Forward(ctx context.Context, m *relay.Message) error {
 	if f.Next == nil {
-		return errors.New("reencode: Forwarder.Next is required")
+		return errNext
 	}
 	edits, err := scan(m.Content())
 	if err != nil {

@@ -161,6 +161,11 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: got error %v, want a temporary %q that does not say that Next is unreachable", test.name, err, test.want)
 		}
 	}
+	for _, f := range []*reencode.Forwarder{new(reencode.Forwarder), {Next: new(reencode.Forwarder)}} {
+		if err := relay.CheckForwarder(f); err == nil || err.Error() != "reencode: Forwarder.Next is required" {
+			t.Errorf("CheckForwarder returned %v, want an error about Next", err)
+		}
+	}
 	if sent != 0 {
 		t.Errorf("got %d messages sent, want none", sent)
 	}
