@@ -34,6 +34,8 @@ func TestTenantDoesNotReadSettings(t *testing.T) {
 		"address":     {&relaytest.Upstream{}, func(f *smarthost.Forwarder) { f.Addr = "localhost" }, "Addr must be host:port"},
 		"refused":     {&relaytest.Upstream{}, func(f *smarthost.Forwarder) { f.Addr = "127.0.0.1:1" }, "connecting"},
 		"closing":     {&relaytest.Upstream{Script: on("RCPT", relaytest.Answer{Text: "421 4.3.2 closing\r\n", Close: true})}, nil, "421 4.3.2 closing"},
+		"later":       {&relaytest.Upstream{Script: on("MAIL", relaytest.Answer{Text: "451 4.3.0 the account is over its quota"})}, nil, "451 4.3.0 the account is over its quota"},
+		"doubt":       {&relaytest.Upstream{Script: on("MAIL", relaytest.Answer{Text: "550 5.7.1 the account is closed"})}, nil, "550 5.7.1 the account is closed"},
 		"mail":        {&relaytest.Upstream{Script: on("MAIL", relaytest.Answer{Close: true})}, nil, "MAIL: the server closed the connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +45,7 @@ func TestTenantDoesNotReadSettings(t *testing.T) {
 				test.wrap(f)
 			}
 			events, d := deferOnce(t, f)
-			if !strings.HasPrefix(d.Reason, store.InternalReason+": smarthost: ") || !strings.Contains(d.Reason, test.want) {
+			if !strings.HasPrefix(d.Reason, store.InternalReason+": ") || !strings.Contains(d.Reason, test.want) {
 				t.Errorf("the delivery has the reason %q, want %q in it", d.Reason, test.want)
 			}
 			wantNoSettings(t, events)

@@ -30,13 +30,29 @@ func TestMarkInternal(t *testing.T) {
 	toMessage := &outbound.Error{Step: outbound.Rcpt, Err: reply, Reply: reply}
 	closing := &outbound.Error{Step: outbound.Rcpt, Err: errors.New("421 closing"), Reply: &relay.ReplyError{Code: 421}, Closing: true, Lost: true}
 	login := &outbound.Error{Step: outbound.Auth, Err: errors.New("530 log in"), Reply: &relay.ReplyError{Code: 530}}
+	at := func(step outbound.Step, code int, enhanced, text string) error {
+		re := &relay.ReplyError{Code: code, Enhanced: enhanced, Text: text, Host: "up.example"}
+		return &outbound.Error{Host: "up.example", Step: step, Err: re, Reply: re}
+	}
 	for name, test := range map[string]struct {
 		err  error
 		want bool
 	}{
 		"reply to the message": {toMessage, false},
 		"refused here":         {&relay.ReplyError{Code: 552}, false},
-		"doubt":                {doubt{toMessage}, false},
+		"doubt":                {doubt{toMessage}, true},
+		"rate at MAIL":         {at(outbound.Mail, 450, "4.7.1", "too much mail from 192.0.2.1"), true},
+		"rate at RCPT":         {at(outbound.Rcpt, 451, "4.7.0", "sending rate is too high"), true},
+		"rate of a recipient":  {&relay.ReplyError{Code: 450, Enhanced: "4.7.1", Text: "rate limit of the account", Host: "up.example"}, true},
+		"rate of a mailbox":    {at(outbound.Rcpt, 450, "4.2.1", "the mailbox gets too many messages"), false},
+		"rate, for good":       {at(outbound.End, 550, "5.7.1", "rate limit"), false},
+		"storage at MAIL":      {at(outbound.Mail, 452, "", "insufficient system storage"), true},
+		"policy at MAIL":       {at(outbound.Mail, 450, "4.7.1", "greylisted"), true},
+		"sender at MAIL":       {at(outbound.Mail, 450, "4.1.8", "sender domain not found"), false},
+		"size at MAIL":         {at(outbound.Mail, 452, "4.3.4", "too large for now"), false},
+		"content at MAIL":      {at(outbound.Mail, 451, "4.6.3", "cannot be converted"), false},
+		"refused at MAIL":      {at(outbound.Mail, 550, "5.7.1", "not allowed"), false},
+		"greylisted at RCPT":   {at(outbound.Rcpt, 450, "4.7.1", "greylisted"), false},
 		"closing":              {closing, true},
 		"login":                {login, true},
 		"every tenant":         {ourFault{errors.New("refused")}, true},
