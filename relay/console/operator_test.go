@@ -200,6 +200,42 @@ func TestOperatorTrail(t *testing.T) {
 	}
 }
 
+// While mail waits for a smarthost with a problem, the operator reads the whole reason of
+// its delivery. Of mail that was given up only the log has it, and the page says so.
+func TestOperatorReadsInternalReason(t *testing.T) {
+	d := newDesk(t)
+	event := func(kind store.EventKind, mail string) store.Event {
+		return store.Event{Kind: kind, Mail: mail, Tenant: "acme", Time: received.Add(time.Minute), Received: received, Recipient: "r0@one.example", Reason: store.InternalReason}
+	}
+	for _, id := range []string{"m0", "m2"} {
+		list, err := d.st.Deliveries(t.Context(), store.Filter{Mail: id}, store.Page{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := store.Outcome{Mail: id, Lease: list[0].Delivery.Lease, Next: received, Reason: store.InternalReason + ": AUTH: the server replied 535", Event: event(store.EventDeferred, id)}
+		if id == "m2" {
+			o.Done, o.Event = true, event(store.EventSoftBounced, id)
+		}
+		if _, err := d.st.Settle(t.Context(), []store.Outcome{o}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.op.History.Tenant("acme").Erase(t.Context(), "nobody@x.example"); err != nil { // applies the events
+		t.Fatal(err)
+	}
+	for path, times := range map[string]int{"messages/m0": 3, "deliveries/m0.00000": 2} {
+		page := d.do("GET", path, nil)
+		if n := strings.Count(page.body, "AUTH: the server replied 535"); page.Code != 200 || n != times {
+			t.Errorf("%s has the reason %d times, want %d:\n%s", path, n, times, page.body)
+		}
+	}
+	d.shows(d.do("GET", "messages/m0", nil, header("Accept", "application/json")), 200, `"said":"our outgoing server has a problem: AUTH: the server replied 535"`)
+	page := d.do("GET", "messages/m2", nil)
+	if n := strings.Count(page.body, "the log has the cause"); n != 2 {
+		t.Errorf("the page says %d times where the cause is, want with the state and in the trail:\n%s", n, page.body)
+	}
+}
+
 // A form asks first, with the number, and the change is made by its button.
 func TestOperatorChanges(t *testing.T) {
 	d := newDesk(t)

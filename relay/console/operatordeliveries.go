@@ -240,6 +240,7 @@ func (req *request) delivery() (response, error) {
 	if data.Events, data.LeftOut, err = req.trail(l.Mail.Tenant, l.Delivery.Mail, l.Delivery.N); err != nil {
 		return response{}, err
 	}
+	explainLast(data.Events, l.Delivery)
 	return response{template: "delivery", title: req.T("op.delivery.title", cmp.Or(l.Delivery.Recipient, l.Delivery.Key())), data: data, document: documentOfDelivery(l)}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatepost-mail/gatepost/credentials"
+	"github.com/gatepost-mail/gatepost/internal/mailtext"
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -156,6 +157,14 @@ func (req *request) addHistory(data *operatorMessageData, page store.Page) (next
 	}
 	slices.SortFunc(data.States, func(a, b messageState) int { return int(a.State - b.State) })
 	data.Recipients = found.Recipients
+	for _, l := range data.Waiting {
+		for i := range data.Recipients {
+			if r := &data.Recipients[i]; r.N == l.Delivery.N {
+				r.Reason = wholeReason(r.Reason, l.Delivery)
+				explainLast(r.Events, l.Delivery)
+			}
+		}
+	}
 	if len(found.Recipients) > 0 {
 		data.About = &found.Recipients[0].Activity
 	}
@@ -169,8 +178,33 @@ func (req *request) addHistory(data *operatorMessageData, page store.Page) (next
 	return next, nil
 }
 
+// wholeReason returns the reason of a delivery in place of the one that the tenant reads, if
+// the operator's own server has a problem. Of mail that was given up only the log has it.
+func wholeReason(reason string, d store.Delivery) string {
+	if reason == store.InternalReason && store.IsInternal(d.Reason) {
+		return mailtext.OneLineUTF8(d.Reason, maxShown)
+	}
+	return reason
+}
+
+// explainLast gives the last event of a delivery its whole reason.
+func explainLast(events []store.Event, d store.Delivery) {
+	if n := len(events); n > 0 {
+		events[n-1].Reason = wholeReason(events[n-1].Reason, d)
+	}
+}
+
+// sayWhere returns a reason, with where the cause is if only the log has it.
+func (req *request) sayWhere(reason string) string {
+	if reason == store.InternalReason {
+		return req.T("op.said.internal")
+	}
+	return reason
+}
+
 // OperatorSaid returns what a server answered, and which, or else the reason.
 func (req *request) OperatorSaid(r store.Reply, reason string) string {
+	reason = req.sayWhere(reason)
 	said := says(r, reason)
 	if r.Host == "" || said == reason {
 		return said

@@ -84,6 +84,9 @@ func (req *request) entries(events []store.Event) (list []trailEntry) {
 				entry.By, entry.Says = by, ""
 			}
 		}
+		if req.op != nil {
+			entry.Says = req.sayWhere(entry.Says)
+		}
 		if entry.Advice != "" && store.IsInternal(e.Reason) { // the advice says it in the visitor's language
 			entry.Says = ""
 		}
