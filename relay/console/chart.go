@@ -100,8 +100,8 @@ func (req *request) bars(steps []history.Step, group int, hourly bool) (list []b
 		switch {
 		case hourly:
 			b.Text = b.From.In(req.loc).Format("15:04")
-		default: // the hour in UTC at which a day is counted from may be of the day before
-			b.Text = req.Day(b.From.Add(time.Hour - 1))
+		default:
+			b.Text = req.Day(firstOf(b.From))
 		}
 		list = append(list, b)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -37,6 +38,25 @@ func TestStatisticsInIndia(t *testing.T) {
 	if steps, _ := document["steps"].([]any); len(steps) != 3 {
 		t.Errorf("got %d steps, want three: %v", len(steps), steps)
 	}
+}
+
+// After 23:30 in India no row and no title has the name of the next day.
+func TestStatisticsBeforeMidnightInIndia(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.withHistory()
+		india := must(time.LoadLocation("Asia/Kolkata"))
+		f.console.Design.Location = func(*http.Request) *time.Location { return india }
+		time.Sleep(time.Until(time.Date(2000, 1, 10, 23, 40, 0, 0, india)))
+		for query, want := range map[string]string{"period=today": "<h2>10 Jan</h2>", "period=7": "<h2>4 Jan to 10 Jan</h2>", "from=2000-01-09&until=2000-01-10": "<h2>9 Jan to 10 Jan</h2>"} {
+			page := f.get("statistics?" + query)
+			f.want(page, 200, want)
+			if strings.Contains(page.body, "11 Jan") || strings.Contains(page.body, "2000-01-11") {
+				t.Errorf("%s has the next day:\n%s", query, page.body)
+			}
+		}
+		f.want(f.get("statistics?period=7"), 200, "28 Dec 1999 to 3 Jan", "from=2000-01-10&amp;until=2000-01-10")
+	})
 }
 
 // A custom period without a first or a last day has no such bound. Statistics need a first

@@ -164,7 +164,7 @@ func (req *request) ActivityOf(d statisticsData, state string) string {
 // ActivityOn is ActivityOf for one day of the period.
 func (req *request) ActivityOn(d statisticsData, b bar) string {
 	const layout = time.DateOnly
-	first, last := b.From.Add(time.Hour-1).In(req.loc).Format(layout), b.Until.Add(-time.Second).In(req.loc).Format(layout)
+	first, last := firstOf(b.From).In(req.loc).Format(layout), lastOf(b.Until).In(req.loc).Format(layout)
 	return req.ActivityLink("from", first, "until", last, "domain", d.Domain, "username", d.Username)
 }
 
@@ -246,10 +246,23 @@ func (req *request) Rate(n, of int64) string {
 	return req.Percent(history.Rate(n, of))
 }
 
-// Span returns the days of a period in words. The hour in UTC at which the first day is
-// counted from may be of the day before.
+// firstOf returns a time of the day that is counted from a full hour in UTC: the day may
+// begin within that hour.
+func firstOf(from time.Time) time.Time { return from.Add(time.Hour - 1) }
+
+// lastOf returns a time of the last day before a full hour in UTC: the present day, if the
+// next one begins within the present hour.
+func lastOf(until time.Time) time.Time {
+	last, now := until.Add(-time.Second), time.Now()
+	if last.After(now) && !last.After(now.Add(time.Hour)) {
+		return now
+	}
+	return last
+}
+
+// Span returns the days of a period in words.
 func (req *request) Span(p history.Period) string {
-	first, last := req.Day(p.From.Add(time.Hour-1)), req.Day(p.Until.Add(-time.Second))
+	first, last := req.Day(firstOf(p.From)), req.Day(lastOf(p.Until))
 	if first == last {
 		return first
 	}

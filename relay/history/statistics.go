@@ -13,7 +13,9 @@ import (
 // Counts are kept by the hour in UTC. So From and the beginnings of days are rounded
 // down to a full hour in UTC, and Until is rounded up. In a zone that is off by half an
 // hour, as in India, a day is counted from 23:30 to 23:30; [Statistics] has the
-// hours that were counted.
+// hours that were counted. The day that a [Step] stands for is that of its From plus an hour
+// less a nanosecond. In the last half hour of the present day, its step has what is counted
+// for the next day so far.
 type Period struct {
 	From, Until time.Time
 
@@ -74,14 +76,23 @@ func (p Period) check() (Period, error) {
 func fullHour(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
 
 // before returns the period before: the same span of as many whole days earlier as it
-// is long. The caller must have checked p.
+// is long. An hour by which a day was rounded is no day more. The caller must have
+// checked p.
 func (p Period) before() Period {
 	from, until := p.From.In(p.Location), p.Until.In(p.Location)
+	end := until
+	if from.Minute() != 0 {
+		end = end.Add(-time.Hour)
+	}
 	days := 1
-	for from.AddDate(0, 0, days).Before(until) {
+	for from.AddDate(0, 0, days).Before(end) {
 		days++
 	}
+	begin := p.From
 	p.From, p.Until = fullHour(from.AddDate(0, 0, -days)), fullHour(until.AddDate(0, 0, -days))
+	if p.Until.After(begin) {
+		p.Until = begin
+	}
 	return p
 }
 
@@ -91,19 +102,27 @@ func (p Period) local() Period {
 }
 
 // steps returns the empty columns of a chart. The caller must have checked p.
-func (p Period) steps() (steps []Step) {
+func (p Period) steps(now time.Time) (steps []Step) {
 	for at := p.From; at.Before(p.Until); {
 		next := at.Add(time.Hour)
 		if !p.Hourly {
 			next = p.nextDay(at)
 		}
-		if next.After(p.Until) {
+		if next.After(p.Until) || !p.Hourly && p.Until.Sub(next) <= time.Hour && p.isAhead(next, now) {
 			next = p.Until
 		}
 		steps = append(steps, Step{From: at.In(p.Location), Until: next.In(p.Location)})
 		at = next
 	}
 	return steps
+}
+
+// isAhead reports whether the day that is counted from a full hour begins within that hour,
+// and has not begun yet.
+func (p Period) isAhead(hour, now time.Time) bool {
+	y, m, d := hour.Add(time.Hour - 1).In(p.Location).Date()
+	begin := beginning(y, m, d, p.Location)
+	return begin.After(hour) && begin.After(now)
 }
 
 // nextDay returns the full hour at which the day after the one of at begins.
@@ -153,7 +172,7 @@ func (t Tenant) Statistics(ctx context.Context, p Period, domain, username strin
 		return Statistics{}, err
 	}
 	s := Statistics{
-		Period: p.local(), Previous: before.local(), Steps: p.steps(),
+		Period: p.local(), Previous: before.local(), Steps: p.steps(time.Now()),
 		Total: store.Count{Tenant: t.id, Domain: domain, Username: username},
 	}
 	s.Before = s.Total

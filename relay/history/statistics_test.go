@@ -80,6 +80,40 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// After 23:30 in India the present day has one step, although what comes in now will count
+// for the next day. The period before is that of the day before.
+func TestStepsBeforeMidnight(t *testing.T) {
+	for _, test := range []struct{ zone, now string }{
+		{"Asia/Kolkata", "2026-03-14T23:40:00+05:30"}, {"Asia/Kathmandu", "2026-03-14T23:50:00+05:45"}, {"America/St_Johns", "2026-03-14T23:30:00-02:30"},
+	} {
+		now, err := time.Parse(time.RFC3339, test.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for days := range 3 {
+			days++
+			p, err := Last(days, now, zone(t, test.zone)).check()
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps := p.steps(now)
+			if len(steps) != days {
+				t.Fatalf("%s: %d days have %d steps: %v", test.zone, days, len(steps), steps)
+			}
+			last := steps[days-1]
+			if day := last.From.Add(time.Hour - 1).Day(); day != 14 || !last.Until.Equal(p.Until) || last.Until.Sub(last.From) != 25*time.Hour {
+				t.Errorf("%s: the last step is of day %d, from %v until %v", test.zone, day, last.From, last.Until)
+			}
+			if got := p.before(); got.From.Add(time.Hour-1).In(p.Location).Day() != 14-2*days+1 || !got.Until.Equal(p.From) {
+				t.Errorf("%s: the period before %d days is from %v until %v", test.zone, days, got.local().From, got.local().Until)
+			}
+			if after := p.steps(now.Add(time.Hour)); len(after) != days+1 || !after[days].Until.Equal(p.Until) {
+				t.Errorf("%s: an hour later the same period has the steps %v", test.zone, after)
+			}
+		}
+	}
+}
+
 // Each hour is counted in exactly one step, and in the period it belongs to.
 func TestStatistics(t *testing.T) {
 	h := &History{Store: new(memory.Store)}
