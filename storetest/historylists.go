@@ -152,6 +152,37 @@ var activityPromises = []historyPromise{
 		},
 	},
 	{
+		name:  "Activities/FarApart",
+		words: filterWords + " Erase erases a recipient (see Activity.Erased) from all activities of a tenant, and returns from how many.",
+		check: func(t *historian) {
+			// The clock of a node may have been wrong by many years.
+			var list []store.Activity
+			for i, year := range []int{2106, day.Year(), 1970, 1066} {
+				a := newActivity(fmt.Sprint("m", i), 0)
+				a.Received = time.Date(year, 2, 7, 6, 28, 16, 0, time.UTC)
+				list = append(list, a)
+			}
+			t.applies(list...)
+			for _, limit := range []int{0, 1} {
+				for want, f := range map[string]store.ActivityFilter{
+					"m0 m1 m2 m3": {},
+					"m1 m2":       {Until: list[0].Received, From: list[2].Received},
+					"m2 m3":       {Until: list[1].Received},
+					"m0":          {From: list[1].Received.Add(time.Microsecond)},
+				} {
+					f.Recipient, f.Limit = "to0@example.net", limit
+					if got := t.list(acme, f); strings.Join(got, " ") != want {
+						t.Errorf("Activities(%+v): got %q, want %q", f, got, want)
+					}
+				}
+			}
+			t.erases(4, "to0@example.net")
+			for _, a := range list {
+				t.is(acme, a.Mail, erasedOf(a))
+			}
+		},
+	},
+	{
 		name:  "Activities/Pages",
 		words: pageWords + " Limit is the length of a page; zero or less means 100.",
 		check: func(t *historian) {

@@ -121,6 +121,14 @@ func init() {
 			return b.Store.Activities(ctx, tenant, f)
 		}
 	})
+	wrongly("a recipient is looked for in recent years", "Activities/FarApart", "An activity matches if it matches every field", func(b *bent) {
+		b.activities = func(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error) {
+			if f.From.IsZero() {
+				f.From = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
+			}
+			return b.Store.Activities(ctx, tenant, f)
+		}
+	})
 	wrongly("a page without a limit has all activities", "Activities/Pages", "zero or less means 100", func(b *bent) {
 		b.activities = func(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error) {
 			if f.Limit <= 0 {

@@ -193,13 +193,13 @@ func (s *Store) lookForRecipient(ctx context.Context, tenant store.TenantID, f *
 }
 
 // days returns the newest days between two times that may have activities, and the
-// place where the days before them begin.
+// place where the days before them begin. They begin with a day that has some: the clock
+// of a node may have been wrong by many years.
 func (s *Store) days(ctx context.Context, from, until int64) (days []any, rest place, err error) {
-	first, last, err := s.firstAndLastDay(ctx)
+	first, newest, err := s.firstAndLastDay(ctx, dayOf(time.UnixMicro(until)))
 	if err != nil {
 		return nil, end, err
 	}
-	newest := min(last, dayOf(time.UnixMicro(until)))
 	oldest := max(first, dayOf(time.UnixMicro(from)))
 	rest = end
 	if newest-oldest >= daysAtOnce {
@@ -212,12 +212,15 @@ func (s *Store) days(ctx context.Context, from, until int64) (days []any, rest p
 	return days, rest, nil
 }
 
-// firstAndLastDay returns the days of the oldest and the newest activity; the last is
-// before the first if there is none. SQLite uses the index for one of MIN and MAX in a
-// SELECT, and not for both.
-func (s *Store) firstAndLastDay(ctx context.Context) (first, last int64, err error) {
-	err = s.query(ctx, `SELECT COALESCE((SELECT MIN(day) FROM {activities}), 0), COALESCE((SELECT MAX(day) FROM {activities}), -1)`, nil,
-		func(rows *sql.Rows) error { return rows.Scan(&first, &last) })
+// noDay is before all days.
+const noDay int64 = math.MinInt64 / 2
+
+// firstAndLastDay returns the days of the oldest activity, and of the newest up to a day;
+// the last is before the first if there is none. SQLite uses the index for one of MIN and
+// MAX in a SELECT, and not for both.
+func (s *Store) firstAndLastDay(ctx context.Context, until int64) (first, last int64, err error) {
+	const query = `SELECT COALESCE((SELECT MIN(day) FROM {activities}), 0), COALESCE((SELECT MAX(day) FROM {activities} WHERE day <= ?), ?)`
+	err = s.query(ctx, query, []any{until, noDay}, func(rows *sql.Rows) error { return rows.Scan(&first, &last) })
 	return first, last, err
 }
 

@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +123,7 @@ func (s *Store) Erase(ctx context.Context, tenant store.TenantID, recipient stri
 	if err := ctx.Err(); err != nil || recipient == "" {
 		return 0, failed("erase", err)
 	}
-	first, last, err := s.firstAndLastDay(ctx)
+	all, err := s.allDays(ctx)
 	if err != nil {
 		return 0, failed("erase", err)
 	}
@@ -130,8 +132,8 @@ func (s *Store) Erase(ctx context.Context, tenant store.TenantID, recipient stri
 			return err
 		}
 		erased = 0
-		for day := first; day <= last; day += daysAtOnce {
-			n, err := tx.erase(ctx, tenant, recipient, day, min(last, day+daysAtOnce-1))
+		for _, days := range slices.Backward(all) {
+			n, err := tx.erase(ctx, tenant, recipient, days)
 			if err != nil {
 				return err
 			}
@@ -145,16 +147,27 @@ func (s *Store) Erase(ctx context.Context, tenant store.TenantID, recipient stri
 	return erased, nil
 }
 
+// allDays returns all days that may have activities, some at a time, newest first.
+func (s *Store) allDays(ctx context.Context) (list [][]any, err error) {
+	for at := start; at != end; {
+		var days []any
+		if days, at, err = s.days(ctx, math.MinInt64, at.received); err != nil {
+			return nil, err
+		}
+		if len(days) > 0 {
+			list = append(list, days)
+		}
+	}
+	return list, nil
+}
+
 var updateErased = keysQuery(`UPDATE {activities} SET erased = 1, folded = 0, recipient = ?, said = ?, reason = ?, trail = ? WHERE id IN (...)`, 1)
 
 // erase erases a recipient from the activities of some days.
-func (t tx) erase(ctx context.Context, tenant store.TenantID, recipient string, from, until int64) (erased int, err error) {
-	args := []any{folded(tenant, recipient)}
-	for day := from; day <= until; day++ {
-		args = append(args, day)
-	}
+func (t tx) erase(ctx context.Context, tenant store.TenantID, recipient string, days []any) (erased int, err error) {
+	args := append([]any{folded(tenant, recipient)}, days...)
 	text, err := t.s.sql(`SELECT id, tenant, recipient FROM {activities} WHERE folded = ? AND day IN (` +
-		strings.TrimSuffix(strings.Repeat("?, ", len(args)-1), ", ") + `) ORDER BY id FOR UPDATE`)
+		strings.TrimSuffix(strings.Repeat("?, ", len(days)), ", ") + `) ORDER BY id FOR UPDATE`)
 	if err != nil {
 		return 0, err
 	}
