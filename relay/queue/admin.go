@@ -57,7 +57,22 @@ var errAll = errors.New("queue: the filter selects all mail: set a field of it, 
 // the Key of the last delivery of the page before. [store.Delivery.State] says
 // whether a delivery waits, is held, or is being sent.
 func (a *Admin) List(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
-	return a.Queue.Spool.Deliveries(ctx, f, page)
+	spool, err := a.spool()
+	if err != nil {
+		return nil, err
+	}
+	return spool.Deliveries(ctx, f, page)
+}
+
+// spool returns the Spool, or which field is missing.
+func (a *Admin) spool() (store.Spool, error) {
+	switch {
+	case a.Queue == nil:
+		return nil, errors.New("queue: Admin.Queue is required")
+	case a.Queue.Spool == nil:
+		return nil, errors.New("queue: Admin.Queue.Spool is required")
+	}
+	return a.Queue.Spool, nil
 }
 
 // Count returns how many deliveries match the filter. It reads them all.
@@ -71,13 +86,16 @@ func (a *Admin) Count(ctx context.Context, f store.Filter) (n int, err error) {
 
 // Backlogs returns how much mail of each tenant is for each destination.
 func (a *Admin) Backlogs(ctx context.Context) ([]store.Backlog, error) {
-	return a.Queue.Spool.Backlogs(ctx)
+	spool, err := a.spool()
+	if err != nil {
+		return nil, err
+	}
+	return spool.Backlogs(ctx)
 }
 
 // Retry makes deliveries due now. It does not change held ones.
 func (a *Admin) Retry(ctx context.Context, s Selection) (Changed, error) {
-	now := a.Queue.now()
-	return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
+	return a.change(ctx, s, func(l *store.Leased, now time.Time) (o store.Outcome, e Event, ok bool) {
 		o = asIs(&l.Delivery)
 		o.Next = now
 		return o, &Retried{Subject: a.subject(l), By: a.by()}, !l.Delivery.Held
@@ -87,7 +105,7 @@ func (a *Admin) Retry(ctx context.Context, s Selection) (Changed, error) {
 // Hold holds deliveries until they are released. While a delivery is held it is not
 // tried and not given up, and it does not age: see [store.Delivery].Idle.
 func (a *Admin) Hold(ctx context.Context, s Selection, reason string) (Changed, error) {
-	return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
+	return a.change(ctx, s, func(l *store.Leased, _ time.Time) (o store.Outcome, e Event, ok bool) {
 		o = a.Queue.hold(asIs(&l.Delivery), safe(reason))
 		return o, &Held{Subject: a.subject(l), Reason: o.Reason, By: a.by()}, !l.Delivery.Held
 	})
@@ -95,8 +113,7 @@ func (a *Admin) Hold(ctx context.Context, s Selection, reason string) (Changed, 
 
 // Release makes held deliveries due now.
 func (a *Admin) Release(ctx context.Context, s Selection) (Changed, error) {
-	now := a.Queue.now()
-	return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
+	return a.change(ctx, s, func(l *store.Leased, now time.Time) (o store.Outcome, e Event, ok bool) {
 		o = asIs(&l.Delivery)
 		o.Held, o.Next = false, now
 		o.Idle = idle(l, l.Delivery.Next, now)
@@ -104,14 +121,18 @@ func (a *Admin) Release(ctx context.Context, s Selection) (Changed, error) {
 	})
 }
 
-// change settles the selected deliveries as plan says; those for which ok is false
-// stay as they are.
-func (a *Admin) change(ctx context.Context, s Selection, plan func(*store.Leased) (o store.Outcome, e Event, ok bool)) (Changed, error) {
+// change settles the selected deliveries as plan says, which is told when change began;
+// those for which ok is false stay as they are.
+func (a *Admin) change(ctx context.Context, s Selection, plan func(l *store.Leased, now time.Time) (o store.Outcome, e Event, ok bool)) (Changed, error) {
+	if _, err := a.spool(); err != nil {
+		return Changed{}, err
+	}
+	now := a.Queue.now()
 	return a.selected(ctx, s, func(list []store.Leased) (Changed, error) {
 		var outcomes []store.Outcome
 		var events []Event
 		for i := range list {
-			if o, e, ok := plan(&list[i]); ok {
+			if o, e, ok := plan(&list[i], now); ok {
 				o.Event = a.Queue.journaled(&list[i].Mail, &list[i].Delivery, e)
 				outcomes, events = append(outcomes, o), append(events, e)
 			}
@@ -176,7 +197,7 @@ func orZero(t time.Time) time.Time {
 // each calls f with the deliveries that match and come after a key, a page at a time.
 func (a *Admin) each(ctx context.Context, f store.Filter, after string, do func([]store.Leased) error) error {
 	for page := (store.Page{After: after, Limit: leaseBatch}); ; {
-		list, err := a.Queue.Spool.Deliveries(ctx, f, page)
+		list, err := a.List(ctx, f, page)
 		if err != nil || len(list) == 0 {
 			return err
 		}

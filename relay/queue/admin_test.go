@@ -250,3 +250,31 @@ func TestAdminSuspendAndResume(t *testing.T) {
 		})
 	}
 }
+
+// Without a field that is required each method returns an error that names it.
+func TestAdminWithoutQueue(t *testing.T) {
+	all := queue.Selection{All: true}
+	for want, a := range map[string]*queue.Admin{
+		"queue: Admin.Queue is required": {}, "queue: Admin.Queue.Spool is required": {Queue: new(queue.Queue)},
+	} {
+		for name, err := range map[string]error{
+			"List":        second(a.List(t.Context(), store.Filter{}, store.Page{})),
+			"Count":       second(a.Count(t.Context(), store.Filter{})),
+			"Backlogs":    second(a.Backlogs(t.Context())),
+			"Retry":       second(a.Retry(t.Context(), all)),
+			"Hold":        second(a.Hold(t.Context(), all, "")),
+			"Release":     second(a.Release(t.Context(), all)),
+			"Cancel":      second(a.Cancel(t.Context(), all, "", false)),
+			"bounce":      second(a.Cancel(t.Context(), all, "", true)),
+			"Suspend":     a.Suspend(t.Context(), store.Suspension{Tenant: "acme"}),
+			"Resume":      a.Resume(t.Context(), store.Suspension{Tenant: "acme"}),
+			"Suspensions": second(a.Suspensions(t.Context())),
+		} {
+			if err == nil || err.Error() != want {
+				t.Errorf("%s: got %v, want %q", name, err, want)
+			}
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/store"
@@ -14,7 +15,7 @@ import (
 func (a *Admin) Cancel(ctx context.Context, s Selection, reason string, bounce bool) (Changed, error) {
 	reason = safe(reason)
 	if !bounce {
-		return a.change(ctx, s, func(l *store.Leased) (o store.Outcome, e Event, ok bool) {
+		return a.change(ctx, s, func(l *store.Leased, _ time.Time) (o store.Outcome, e Event, ok bool) {
 			return removed(&l.Delivery), &Canceled{Subject: a.subject(l), Reason: reason, By: a.by()}, true
 		})
 	}

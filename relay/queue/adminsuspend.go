@@ -50,14 +50,18 @@ func (a *Admin) Resume(ctx context.Context, s store.Suspension) error {
 // Suspensions lists the tenants and destinations that are suspended, by a person or
 // by the relay because no server was reached.
 func (a *Admin) Suspensions(ctx context.Context) ([]store.Suspension, error) {
-	return a.Queue.Spool.Suspensions(ctx)
+	spool, err := a.spool()
+	if err != nil {
+		return nil, err
+	}
+	return spool.Suspensions(ctx)
 }
 
 // suspension calls f with the suspension that there is, again if it changes at the
 // same time.
 func (a *Admin) suspension(ctx context.Context, s store.Suspension, f func(now time.Time, old store.Suspension) error) error {
 	for try := 1; ; try++ {
-		list, err := a.Queue.Spool.Suspensions(ctx)
+		list, err := a.Suspensions(ctx)
 		if err != nil {
 			return err
 		}
