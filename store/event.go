@@ -24,7 +24,7 @@ const (
 	EventLateHardBounced                      // reported as failed after it was delivered, for good
 	EventRefused                              // a message, or one recipient of it, was not accepted
 	EventLoginRefused                         // a client could not log in as this user
-	EventReported                             // a failure was reported for an address it was not sent to, such as a member of a list; Reason names it
+	EventReported                             // a failure was reported for an address it was not sent to, such as a member of a list; Reason names it unless a recipient of the mail was erased
 )
 
 var eventNames = [...]string{

@@ -151,11 +151,12 @@ type ActivityFilter struct {
 
 // A RecipientFilter selects activities of one mail, which may have 100,000 recipients.
 // From is the least N that is selected: one more than the last N of the page before. If
-// States is empty, all states are selected. Limit is the maximum number of activities;
-// zero or less means 100.
+// States is empty, all states are selected. If Erased is set, only erased activities are
+// selected. Limit is the maximum number of activities; zero or less means 100.
 type RecipientFilter struct {
 	From   int
 	States []ActivityState
+	Erased bool
 	Limit  int
 }
 

@@ -79,6 +79,35 @@ var recipientPromises = []historyPromise{
 		},
 	},
 	{
+		name:  "Recipients/Erased",
+		words: recipientsWords + " If Erased is set, only erased activities are selected.",
+		check: func(t *historian) {
+			t.hasRecipients(250)
+			if got, err := t.Recipients(t.Context(), acme, "m1", store.RecipientFilter{Erased: true}); err != nil || len(got) > 0 {
+				t.Errorf("Recipients that are erased: got %+.300v, %v, want none", got, err)
+			}
+			for _, n := range []int{7, 203} {
+				t.erases(1, newActivity("m1", n).Recipient)
+			}
+			for want, f := range map[string]store.RecipientFilter{
+				"[7 203]": {Erased: true},
+				"[203]":   {Erased: true, From: 8},
+				"[7]":     {Erased: true, Limit: 1},
+				"[]":      {Erased: true, States: []store.ActivityState{store.ActivityRejected}},
+			} {
+				list, err := t.Recipients(t.Context(), acme, "m1", f)
+				t.ok(err, "Recipients(%+v)", f)
+				ns := []int{}
+				for _, a := range list {
+					ns = append(ns, a.N)
+				}
+				if fmt.Sprint(ns) != want {
+					t.Errorf("Recipients(%+v): got %v, want %s", f, ns, want)
+				}
+			}
+		},
+	},
+	{
 		name:  "RecipientStates",
 		words: "RecipientStates returns how many activities of one mail are in each state. A state of none is not in the map.",
 		check: func(t *historian) {

@@ -182,6 +182,12 @@ func init() {
 			return slices.DeleteFunc(list, func(a store.Activity) bool { return len(states) > 0 && !slices.Contains(states, a.State) }), err
 		}
 	})
+	wrongly("recipients that are not erased are returned too", "Recipients/Erased", "only erased activities are selected", func(b *bent) {
+		b.recipients = func(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) ([]store.Activity, error) {
+			f.Erased = false
+			return b.Store.Recipients(ctx, tenant, mail, f)
+		}
+	})
 	wrongly("the states of all tenants are counted", "RecipientStates", "of one mail", func(b *bent) {
 		b.states = func(ctx context.Context, tenant store.TenantID, mail string) (map[store.ActivityState]int, error) {
 			states, err := b.Store.RecipientStates(ctx, tenant, mail)

@@ -25,6 +25,11 @@ import (
 // who has one report can send it again and again. An empty recipient means the only one
 // of the mail.
 //
+// A recipient that was erased cannot be told apart from an address that the mail was not
+// sent to. So if any recipient of the mail was erased, the event has neither the address
+// nor the text of the report, and the erased recipient stays in the state and in the
+// counts as it is. If the first recipient was erased, nothing is recorded.
+//
 // If the report comes before the delivery was applied, Bounced applies what waits. After
 // an error the call may be repeated; at worst the trail has the report twice.
 func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error {
@@ -40,13 +45,31 @@ func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, reci
 	if err != nil {
 		return fmt.Errorf("history: report about mail %.100q: %w", mail, err)
 	}
-	if a == nil || listed && (a.Erased || ended(a) && a.State != store.ActivityDelivered) || !listed && len(a.Trail) > fullTrail {
+	if a == nil || a.Erased || listed && ended(a) && a.State != store.ActivityDelivered || !listed && len(a.Trail) > fullTrail {
 		return nil
 	}
-	if err := h.recordEvents(ctx, []store.Event{lateEvent(a, listed, recipient, r)}); err != nil {
+	e := lateEvent(a, listed, recipient, r)
+	if !listed {
+		erased, err := h.anyErased(ctx, tenant, mail)
+		if err != nil {
+			return fmt.Errorf("history: report about mail %.100q: %w", mail, err)
+		}
+		if erased {
+			e.Reply.Text, e.Reason = "", ""
+		}
+	}
+	if err := h.recordEvents(ctx, []store.Event{e}); err != nil {
 		return fmt.Errorf("history: record a late bounce: %w", err)
 	}
 	return nil
+}
+
+// anyErased returns whether a recipient of a mail was erased.
+func (h *History) anyErased(ctx context.Context, tenant store.TenantID, mail string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	list, err := h.Store.Recipients(ctx, tenant, mail, store.RecipientFilter{Erased: true, Limit: 1})
+	return len(list) > 0, err
 }
 
 // fullTrail is how many bytes a trail has when it gets no more reports about addresses

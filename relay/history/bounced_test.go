@@ -140,6 +140,41 @@ func TestBouncedOther(t *testing.T) {
 	}
 }
 
+// A report about an erased recipient brings nothing of it back, wherever it stands in
+// the mail, into no trail and to no webhook.
+func TestBouncedErased(t *testing.T) {
+	reply := &relay.ReplyError{Code: 550, Enhanced: "5.1.1", Text: "<bob@example.com>: no such user", Host: "mx.example.com"}
+	for _, test := range []struct{ n, recipients, published int }{{0, 1, 0}, {0, 3, 0}, {2, 3, 1}} {
+		var published []store.Event
+		h := &History{Store: new(memory.Store)}
+		for n := range test.recipients {
+			l := newLife("m1", n)
+			if n == test.n {
+				l.base.Recipient = "bob@example.com"
+			}
+			put(t, h.Store, l.then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
+		}
+		if n, err := h.Tenant("acme").Erase(t.Context(), "bob@example.com"); err != nil || n != 1 {
+			t.Fatalf("erased %d, %v", n, err)
+		}
+		h.Publish = func(_ context.Context, events []store.Event) error {
+			published = append(published, events...)
+			return nil
+		}
+		bounced(t, h, "bob@example.com", reply)
+		page, err := h.Tenant("acme").Mail(t.Context(), "m1", store.RecipientFilter{})
+		if err != nil || len(page.Recipients) != test.recipients {
+			t.Fatalf("%+v, %v", page, err)
+		}
+		if all := fmt.Sprintf("%+v %+v", page, published); strings.Contains(all, "bob@") || len(published) != test.published {
+			t.Errorf("recipient %d of %d: got %s", test.n, test.recipients, all)
+		}
+		if got := total(t, h.Store); got.Delivered != int64(test.recipients) || got.HardBounced != 0 {
+			t.Errorf("recipient %d of %d: %+v", test.n, test.recipients, got)
+		}
+	}
+}
+
 // Somebody who sends a report again and again does not make the trail grow without end.
 func TestBouncedOften(t *testing.T) {
 	h := &History{Store: new(memory.Store)}

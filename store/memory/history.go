@@ -65,7 +65,7 @@ func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail stri
 	}
 	defer s.spool.mu.Unlock()
 	for key, a := range s.spool.history.activities {
-		if key.Tenant == tenant && key.Mail == mail && a.N >= f.From && (len(f.States) == 0 || slices.Contains(f.States, a.State)) {
+		if key.Tenant == tenant && key.Mail == mail && a.N >= f.From && (a.Erased || !f.Erased) && (len(f.States) == 0 || slices.Contains(f.States, a.State)) {
 			list = append(list, a)
 		}
 	}

@@ -227,6 +227,9 @@ func (s *Store) firstAndLastDay(ctx context.Context, until int64) (first, last i
 // Recipients implements [store.History].
 func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) (list []store.Activity, err error) {
 	conditions, args := where(&store.ActivityFilter{States: f.States}, []any{mail, string(tenant), f.From})
+	if f.Erased {
+		conditions += ` AND erased <> 0`
+	}
 	err = s.query(ctx, `SELECT id, `+activityColumns+`, trail FROM {activities} WHERE mail = ? AND tenant = ? AND n >= ?`+conditions+` ORDER BY n LIMIT ?`,
 		append(args, f.Size()), withTrail(&list))
 	if err != nil {
