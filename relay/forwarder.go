@@ -154,15 +154,17 @@ type BusyError struct {
 	Site string
 
 	// Free is closed when a slot may be free. Several callers may wait for it;
-	// those that then find no slot get another BusyError.
+	// those that then find no slot get another BusyError. Nil means that the
+	// message can be tried again after Wait, and need not be kept in memory.
 	Free <-chan struct{}
 
 	// Wait is how long it takes at least until Free is closed. Zero means that
 	// this is not known, because it depends on other messages.
 	Wait time.Duration
 
-	// Err is why the site asked for a pause, usually a [*ReplyError]. Nil means
-	// that the limits of the Forwarder are the reason.
+	// Err is why the site wants a pause: a [*ReplyError] to this message, or an
+	// error without the reply if that was to another message, because tenants
+	// read Err. Nil means that the limits of the Forwarder are the reason.
 	Err error
 }
 

@@ -154,6 +154,10 @@ func replyIn(err error) store.Reply {
 // [store.PublicReason] makes of it.
 func reasonOf(err error) string {
 	text := err.Error()
+	var busy *relay.BusyError
+	if errors.As(err, &busy) && busy.Err != nil {
+		text = busy.Err.Error()
+	}
 	var reply *relay.ReplyError
 	if errors.As(err, &reply) {
 		r := store.Reply{Code: reply.Code, Enhanced: reply.Enhanced, Text: reply.Text}

@@ -52,3 +52,22 @@ func TestRecordUncounted(t *testing.T) {
 		b.wantStory("unread@example.com", "accepted 0, waiting 0 queue: reading the content: no disk, delivered 1")
 	})
 }
+
+// During a pause that a site has asked for in answer to other mail, the reason is that of the
+// Forwarder. The message is tried after the pause, and no attempt is counted.
+func TestRecordPauseForOtherMail(t *testing.T) {
+	inBubble(t, recording(func(b *bench) {
+		b.sink.script = func(_ context.Context, m *relay.Message) error {
+			if len(b.from(m.From)) == 1 {
+				return &relay.BusyError{Site: "mx.test", Wait: 20 * minute, Err: errors.New("mx.test wants less mail for now")}
+			}
+			return nil
+		}
+	}), func(b *bench) {
+		b.forward(message(1, "a@acme.example", "b@example.com"))
+		b.pass(19 * minute)
+		b.wantStory("b@example.com", "accepted 0, waiting 0 mx.test wants less mail for now")
+		b.pass(2 * minute)
+		b.wantStory("b@example.com", "accepted 0, waiting 0 mx.test wants less mail for now, delivered 1")
+	})
+}

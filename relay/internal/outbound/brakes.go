@@ -1,7 +1,6 @@
 package outbound
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/internal/mailtext"
@@ -30,7 +29,7 @@ func (p *Pool) Brakes() (list []relay.Brake) {
 		}
 		switch {
 		case h.until.After(now):
-			list = append(list, relay.Brake{Kind: relay.BrakePause, Site: name, Until: h.until, Reason: mailtext.OneLine(fmt.Sprint(h.cause), maxReason)})
+			list = append(list, relay.Brake{Kind: relay.BrakePause, Site: name, Until: h.until, Reason: mailtext.OneLine(h.cause.Error(), maxReason)})
 		case h.limits.Rate > 0 && h.nextSlot.After(now):
 			list = append(list, relay.Brake{Kind: relay.BrakeRate, Site: name, Until: h.nextSlot})
 		}

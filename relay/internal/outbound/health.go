@@ -38,8 +38,8 @@ const (
 	// rateSlack is how long an unused slot of Limits.Rate may be used later.
 	rateSlack = 100 * time.Millisecond
 
-	// longPause is the longest pause that a message waits for with a BusyError.
-	// During a longer one it fails with the error that began the pause.
+	// longPause is the longest pause that has a channel for its end. During a longer
+	// one a caller need not keep the message in memory.
 	longPause = time.Minute
 )
 
@@ -61,7 +61,7 @@ type health struct {
 	slowdowns int       // pauses in a row
 	pausedAt  time.Time // when the last pause began
 	until     time.Time // when it ends
-	cause     error     // what the site said
+	cause     *Error    // what the site said, to any message; only for operators
 	probing   bool      // the first message after a pause is under way
 }
 
@@ -84,23 +84,40 @@ func (p *Pool) maxConns(s *site) int {
 	return h.limit
 }
 
+// reason returns why no message may go to the site, for any message. An answer to a
+// message is not for the senders of others: it may name its recipient, or its sender. An
+// answer before the first message is about the connection.
+func (h *health) reason() error {
+	if h.cause.Unreachable() {
+		return h.cause
+	}
+	return pausedError{h.cause.Host}
+}
+
+// A pausedError says that a site has asked for a pause, in answer to another message.
+type pausedError struct{ host string }
+
+func (e pausedError) Error() string { return e.host + " wants less mail for now" }
+
 // admit decides whether a message may go to a site now. It returns how long to
 // wait for the rate limit, or an error if the site has asked to slow down. The
 // caller must hold p.mu.
 func (s *site) admit(now time.Time, noWait bool) (wait time.Duration, err error) {
 	h := s.health
 	if pause := h.until.Sub(now); pause > 0 {
-		var e *Error
-		if noWait && pause <= longPause && errors.As(h.cause, &e) && !e.Unreachable() {
-			return 0, s.busyFor(pause, h.cause)
+		switch {
+		case !noWait || h.cause.Unreachable():
+			return 0, h.reason()
+		case pause > longPause:
+			return 0, &relay.BusyError{Site: s.name, Wait: pause, Err: h.reason()}
 		}
-		return 0, h.cause
+		return 0, s.busyFor(pause, h.reason())
 	}
 	if h.slowdowns > 0 && h.probing {
 		if noWait {
-			return 0, s.busy(h.cause)
+			return 0, s.busy(h.reason())
 		}
-		return 0, h.cause
+		return 0, h.reason()
 	}
 	if h.limits.Rate > 0 {
 		wait = h.nextSlot.Sub(now)
@@ -174,7 +191,7 @@ func reached(err error) bool {
 }
 
 // replaced puts the BusyError in the place of every refusal that asks to slow down:
-// of the whole error, or of those recipients.
+// of the whole error, or of those recipients. Each recipient keeps its own reply.
 func replaced(err error, busy *relay.BusyError) error {
 	var refused *relay.RefusedError
 	if !errors.As(err, &refused) {
@@ -183,8 +200,10 @@ func replaced(err error, busy *relay.BusyError) error {
 	c := *refused
 	c.Recipients = slices.Clone(c.Recipients)
 	for i, r := range c.Recipients {
-		if slowdown(r.Err) != nil {
-			c.Recipients[i].Err = busy
+		if cause := slowdown(r.Err); cause != nil {
+			own := *busy
+			own.Err = cause
+			c.Recipients[i].Err = &own
 		}
 	}
 	return &c

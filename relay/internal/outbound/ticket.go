@@ -29,7 +29,8 @@ type Ticket struct {
 
 // Admit returns a Ticket when a message may go to a site. It waits for the rate
 // limit or, with noWait, returns a *relay.BusyError instead. If the site has asked
-// for a pause, Admit returns that error. Done must be called afterwards.
+// for a pause, Admit returns an error that does not have the site's reply to another
+// message. Done must be called afterwards.
 func (p *Pool) Admit(ctx context.Context, site string, noWait bool) (*Ticket, error) {
 	limits := p.Limits(site)
 	t := &Ticket{p: p, site: site, noWait: noWait}
