@@ -41,7 +41,6 @@ import (
 	"crypto/tls"
 	"database/sql"
 	_ "embed"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -278,7 +277,10 @@ func (p *program) addWebhooks(ctx context.Context) (*webhook.Sender, error) {
 	}
 	hooks := &webhook.Sender{Queue: queue.Queue{Spool: requests, Node: p.machine, Logger: p.log}, Endpoints: p.set.endpoints}
 	p.hist.Publish = func(ctx context.Context, events []store.Event) error {
-		return errors.Join(hooks.Publish(ctx, events), p.list.Learn(ctx, events))
+		if err := p.list.Learn(ctx, events); err != nil {
+			return err
+		}
+		return hooks.Publish(ctx, events)
 	}
 	return hooks, nil
 }

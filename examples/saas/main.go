@@ -147,7 +147,10 @@ func (p *product) wire(st, requests database, next relay.Forwarder) {
 	p.webhooks = &webhook.Manager{Store: st, Sender: p.sender}
 	p.sender.Endpoints, p.sender.OnGone, p.sender.OnAttempt = p.webhooks.Endpoints, p.webhooks.OnGone, p.webhooks.OnAttempt
 	p.history = &history.History{Store: st, Publish: func(ctx context.Context, events []store.Event) error {
-		return errors.Join(p.sender.Publish(ctx, events), p.suppressions.Learn(ctx, events))
+		if err := p.suppressions.Learn(ctx, events); err != nil {
+			return err
+		}
+		return p.sender.Publish(ctx, events)
 	}}
 	signer := &dkim.Signer{Keys: p.domains.Keys, Next: next}
 	p.queue = &queue.Queue{Spool: st, Record: true, Next: signer, Hostname: hostname, Node: "saas"}

@@ -3,7 +3,6 @@ package console_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"log"
 	"net/http"
 
@@ -52,7 +51,10 @@ func Example_allParts() {
 
 	list := &suppress.List{Store: st, History: st}
 	hist := &history.History{Store: st, Publish: func(ctx context.Context, events []store.Event) error {
-		return errors.Join(hooks.Publish(ctx, events), list.Learn(ctx, events))
+		if err := list.Learn(ctx, events); err != nil {
+			return err
+		}
+		return hooks.Publish(ctx, events)
 	}}
 
 	pages := &console.Handler{

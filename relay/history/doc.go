@@ -43,9 +43,13 @@
 // # Other programs
 //
 // [History].Publish gets every event, at least once each. Webhooks and the list of
-// suppressed addresses get theirs there:
+// suppressed addresses get theirs there. Learn comes first, so that no webhook is sent
+// again while it fails:
 //
 //	hist.Publish = func(ctx context.Context, events []store.Event) error {
-//		return errors.Join(hooks.Publish(ctx, events), list.Learn(ctx, events))
+//		if err := list.Learn(ctx, events); err != nil {
+//			return err
+//		}
+//		return hooks.Publish(ctx, events)
 //	}
 package history

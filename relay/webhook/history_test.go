@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -56,6 +57,42 @@ func TestHistory(t *testing.T) {
 		}
 		if len(ids) != 3 || !slices.Equal(types, want) {
 			t.Errorf("events %q with IDs %v, want %q", types, ids, want)
+		}
+	})
+}
+
+// While the rest of History.Publish fails, all events are published again and again. Each is
+// sent once.
+func TestFailureAfterPublish(t *testing.T) {
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		h.start()
+		st := new(memory.Store)
+		began := time.Now()
+		hist := &history.History{Store: st, Logger: quiet, Publish: func(ctx context.Context, events []store.Event) error {
+			if err := h.Publish(ctx, events); err != nil || time.Since(began) > 10*time.Minute {
+				return err
+			}
+			return errors.New("the database of suppressions is away")
+		}}
+		ctx, cancel := context.WithCancel(h.t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- hist.Run(ctx) }()
+		var list []store.Event
+		for n := range 3 {
+			e := event(n, store.EventAccepted)
+			e.Time = time.Now().UTC()
+			list = append(list, e)
+		}
+		if err := st.Record(h.t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+		wait(15 * time.Minute)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if n := len(h.web.got()); n != 3 {
+			t.Errorf("%d requests, want 3", n)
 		}
 	})
 }

@@ -29,7 +29,7 @@ const (
 	// maxReason is how many bytes of a reason are sent.
 	maxReason = 1000
 
-	// maxKept is how many requests of failed calls of Publish are remembered.
+	// maxKept is how many requests that Publish has kept are remembered.
 	maxKept = 10_000
 
 	// maxID is how long the ID of an event may be.
@@ -39,8 +39,8 @@ const (
 // Publish keeps a request for each event, and for each endpoint that wants it. It is
 // for [history.History].Publish. When it returns nil, all requests are durable. With
 // an error some of them may be: the caller should repeat the call later. A repetition
-// changes nothing for requests that wait. It repeats those that were delivered, under
-// the same webhook-id, unless this process has kept them in the call that failed.
+// changes nothing for requests that wait, and for the last 10,000 that this process has
+// kept. It repeats others that were delivered, under the same webhook-id.
 //
 // Events of one message are kept in the order given. An error of Endpoints or of the
 // Spool is an error of Publish; it matches [store.ErrFull] if the Spool is full. An
@@ -78,32 +78,26 @@ func (s *Sender) Publish(ctx context.Context, events []store.Event) error {
 		*lane = append(*lane, m)
 	}
 	kept, err := s.putAll(ctx, lanes[:])
-	s.remember(kept, err != nil)
+	s.remember(kept)
 	return err
 }
 
-// hasKept reports whether a call of Publish that failed has kept the request.
+// hasKept reports whether Publish has kept the request, as far as that is remembered.
 func (s *Sender) hasKept(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.kept[id]
+	_, ok := s.kept.Get(id)
+	return ok
 }
 
-// remember remembers the requests that a failed call of Publish has kept, so that its
-// repetition goes on where it failed. A call that succeeds ends that.
-func (s *Sender) remember(ids []string, failed bool) {
+// remember remembers the requests that a call of Publish has kept. A repetition leaves
+// them out: either this call failed, or what its caller did afterwards.
+func (s *Sender) remember(ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !failed || len(s.kept)+len(ids) > maxKept {
-		s.kept = nil
-	}
-	if failed && s.kept == nil {
-		s.kept = make(map[string]bool)
-	}
+	s.kept.Max = maxKept
 	for _, id := range ids {
-		if failed {
-			s.kept[id] = true
-		}
+		s.kept.Put(id, struct{}{})
 	}
 }
 

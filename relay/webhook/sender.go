@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/internal/lru"
 	"github.com/gatepost-mail/gatepost/relay/internal/hook"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/store"
@@ -86,8 +87,8 @@ type Sender struct {
 	resolver  *net.Resolver // nil: net.DefaultResolver
 
 	mu     sync.Mutex
-	pauses map[string]pause // of endpoints that asked for one
-	kept   map[string]bool  // the IDs of what failed calls of Publish have kept
+	pauses map[string]pause            // of endpoints that asked for one
+	kept   lru.Cache[string, struct{}] // the IDs of what Publish has kept last
 }
 
 // Run sends events until ctx ends. It then waits for requests under way as

@@ -2,7 +2,6 @@ package consoletest_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -43,7 +42,10 @@ func startHooks(t *testing.T) product {
 	sender.Endpoints, sender.OnGone, sender.OnAttempt = manager.Endpoints, manager.OnGone, manager.OnAttempt
 	list := &suppress.List{Store: st}
 	hist := &history.History{Store: st, Publish: func(ctx context.Context, events []store.Event) error {
-		return errors.Join(sender.Publish(ctx, events), list.Learn(ctx, events))
+		if err := list.Learn(ctx, events); err != nil {
+			return err
+		}
+		return sender.Publish(ctx, events)
 	}}
 	q := &queue.Queue{Spool: st, Record: true, Next: &smarthost.Forwarder{Addr: up.Addr(), TLSConfig: up.ClientTLS()}}
 	r.Server.Forwarder, r.Server.OnEvent, r.Server.AllowRecipient = q, hist.OnRelayEvent, list.AllowRecipient
