@@ -61,7 +61,14 @@ func TestReport(t *testing.T) {
 		}
 	}()
 
-	tenant, sent := deliver(t, set)
+	hist, sent := deliver(t, set)
+	tenant := hist.Tenant("acme")
+	relayed := make(chan error, 1)
+	go func() { relayed <- hist.Run(ctx) }() // as the relay does
+	defer func() {
+		cancel()
+		<-relayed
+	}()
 	if state := stateOf(t, tenant); state != store.ActivityDelivered {
 		t.Fatalf("before the report: %v", state)
 	}
@@ -84,8 +91,8 @@ func TestReport(t *testing.T) {
 }
 
 // deliver sends a message through a Rewriter, and records in the program's database
-// what a queue would.
-func deliver(t *testing.T, set settings) (history.Tenant, relaytest.Message) {
+// what a queue would. It returns the history of a relay on that database.
+func deliver(t *testing.T, set settings) (*history.History, relaytest.Message) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+set.database+"?_pragma=busy_timeout(10000)")
 	if err != nil {
@@ -119,7 +126,7 @@ func deliver(t *testing.T, set settings) (history.Tenant, relaytest.Message) {
 	if err := st.Record(t.Context(), []store.Event{e, delivered}); err != nil {
 		t.Fatal(err)
 	}
-	return (&history.History{Store: st}).Tenant("acme"), out.Messages()[0]
+	return &history.History{Store: st}, out.Messages()[0]
 }
 
 // stateOf waits for the state of the only recipient that is final, and returns it.

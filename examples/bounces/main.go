@@ -17,6 +17,10 @@
 // sender, while the other server waits: if that fails, the other server sends it
 // again.
 //
+// Only the relay calls History.Run: what another process applied would reach neither its
+// webhooks nor its suppression list. So a report about mail whose events the relay has not
+// applied yet waits for up to 10 seconds, and is then sent again by the other server.
+//
 // The log is JSON on standard error, the exit status 1 after an error.
 package main
 
@@ -25,7 +29,6 @@ import (
 	"crypto/tls"
 	"database/sql"
 	_ "embed"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -98,7 +101,7 @@ func run(ctx context.Context, set settings, out relay.Forwarder, log *slog.Logge
 	if err := st.Migrate(ctx); err != nil {
 		return fmt.Errorf("GATEPOST_DATABASE: %w", err)
 	}
-	hist := &history.History{Store: st, Logger: log}
+	hist := &history.History{Store: st, Logger: log} // without Run, which belongs to the relay
 	srv := &bounces.Server{
 		Hostname: set.hostname,
 		Receiver: &bounces.Receiver{Secrets: set.secrets, Bounced: hist.Bounced, Forwarder: out, Logger: log},
@@ -111,33 +114,27 @@ func run(ctx context.Context, set settings, out relay.Forwarder, log *slog.Logge
 		}
 		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
-	return serve(ctx, set, srv, hist, log)
+	return serve(ctx, set, srv, log)
 }
 
-// serve runs the server and the history until ctx ends.
-func serve(ctx context.Context, set settings, srv *bounces.Server, hist *history.History, log *slog.Logger) error {
+// serve runs the server until ctx ends.
+func serve(ctx context.Context, set settings, srv *bounces.Server, log *slog.Logger) error {
 	l, err := net.Listen("tcp", set.listen)
 	if err != nil {
 		return fmt.Errorf("GATEPOST_LISTEN: %w", err)
 	}
 	log.Info("listening", "address", l.Addr().String())
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	served, recorded := make(chan error, 1), make(chan error, 1)
+	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
-	go func() { recorded <- hist.Run(ctx) }() // the relay may run it too: one of them works
 	select {
-	case err = <-served:
-		stop()
-		return errors.Join(err, <-recorded)
-	case err = <-recorded: // it could not begin
+	case err := <-served:
+		return err
 	case <-ctx.Done():
-		deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		srv.Shutdown(deadline) // a message that is cut off is sent again
-		cancel()
-		err = <-recorded
 	}
+	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	srv.Shutdown(deadline) // a message that is cut off is sent again
 	srv.Close()
 	<-served
-	return err
+	return nil
 }

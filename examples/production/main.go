@@ -31,8 +31,8 @@
 // Tenants, domains and SMTP users are made by the product, by a
 // [credentials.Manager] in this process or in another one on the same database. Its
 // pages show what became of each message with a [history.History], and the suppressed
-// recipients with a [suppress.List], on the same database. The example saas has such
-// pages.
+// recipients with a [suppress.List], on the same database. That process must not call
+// History.Run without the Publish of this one. The example saas has such pages.
 // The log is JSON on standard error, the exit status 1 after an error.
 package main
 

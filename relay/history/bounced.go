@@ -30,15 +30,18 @@ import (
 // nor the text of the report, and the erased recipient stays in the state and in the
 // counts as it is. If the first recipient was erased, nothing is recorded.
 //
-// If the report comes before the delivery was applied, Bounced applies what waits. After
-// an error the call may be repeated; at worst the trail has the report twice.
+// Bounced needs no Run in its own process: it records an event, which the process that
+// calls Run publishes and applies. If the report comes before the delivery was applied, and
+// this process calls Run, Bounced applies what waits. Otherwise it waits up to 10 seconds
+// for the process that does, and then returns an error. After an error the call may be
+// repeated; at worst the trail has the report twice.
 func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error {
 	if h.Store == nil {
 		return errNoStore
 	}
 	a, listed, err := h.reported(ctx, tenant, mail, recipient)
 	if err == nil && (a == nil || !ended(a)) {
-		if err = h.applyUntil(ctx, time.Now()); err == nil {
+		if err = h.catchUp(ctx); err == nil {
 			a, listed, err = h.reported(ctx, tenant, mail, recipient)
 		}
 	}
@@ -62,6 +65,30 @@ func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, reci
 		return fmt.Errorf("history: record a late bounce: %w", err)
 	}
 	return nil
+}
+
+// patience is how long Bounced waits for another process to apply events.
+const patience = 10 * time.Second
+
+// catchUp returns when everything that was recorded before now is applied. If this process
+// calls Run, it applies it. Otherwise its Publish may not be set, so it waits for a process
+// that does.
+func (h *History) catchUp(ctx context.Context) error {
+	now := time.Now()
+	if h.isRunning() {
+		return h.applyUntil(ctx, now)
+	}
+	for {
+		j, err := h.Store.Journal(ctx)
+		switch {
+		case err != nil || j.Records == 0 || j.Oldest.After(now):
+			return err
+		case time.Since(now) >= patience:
+			return fmt.Errorf("%d records of events wait to be applied: some process must call Run", j.Records)
+		case !sleep(ctx, pace/4):
+			return ctx.Err()
+		}
+	}
 }
 
 // anyErased returns whether a recipient of a mail was erased.

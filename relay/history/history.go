@@ -36,13 +36,16 @@ type History struct {
 	NoSubjects bool
 
 	// Publish, if set, gets all events before they are applied. Set it in every process
-	// that calls Run, Bounced or Tenant.Erase, since all of them apply. It gets each event
-	// at least once; after a failure or a crash it gets some again, with the same
-	// IDs. The events of one message come in the order in which they happened, as
-	// far as the clocks of the nodes agree. One call has up to about 2,000 events,
-	// and calls of one process do not overlap. Two processes may make the same call
-	// at the same time: if one has taken the other for dead, and during Bounced and
-	// Tenant.Erase.
+	// that calls Run or Tenant.Erase: both apply, and what a process without Publish
+	// applies is never published. A process that only asks questions, or calls Bounced,
+	// needs neither Publish nor Run.
+	//
+	// Publish gets each event at least once; after a failure or a crash it gets some
+	// again, with the same IDs. The events of one message come in the order in which
+	// they happened, as far as the clocks of the nodes agree. One call has up to about
+	// 2,000 events, and calls of one process do not overlap. Two processes may make the
+	// same call at the same time: if one has taken the other for dead, and during Bounced
+	// and Tenant.Erase.
 	//
 	// If Publish returns an error, panics, or takes longer than 20 seconds, its
 	// events are not applied, and after a pause it is called again, with half as many
@@ -88,10 +91,11 @@ const (
 )
 
 // Run applies events as they are recorded, records refusals, and removes what is older
-// than Retention, until ctx ends. Any number of processes may run it on one store: one
-// of them applies, and another takes over if that one dies: within 30 seconds, or within
-// two minutes if its clock was wrong. At its end Run records the refusals of the last
-// second, which takes at most 5 seconds; so shut the server down before ctx ends.
+// than Retention, until ctx ends. Any number of processes may run it on one store, each
+// with the same Publish: one of them applies, and another takes over if that one dies:
+// within 30 seconds, or within two minutes if its clock was wrong. At its end Run records
+// the refusals of the last second, which takes at most 5 seconds; so shut the server down
+// before ctx ends.
 //
 // Failures of the store are logged once, and tried again. Run returns an error only if
 // it cannot begin: Store is nil, or Run is being called already.
@@ -121,6 +125,12 @@ func (h *History) begin() error {
 }
 
 var errNoStore = errors.New("history: History.Store is required")
+
+func (h *History) isRunning() bool {
+	h.runMu.Lock()
+	defer h.runMu.Unlock()
+	return h.running
+}
 
 func (h *History) end() {
 	h.runMu.Lock()
