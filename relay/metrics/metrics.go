@@ -14,6 +14,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/suppress"
+	"github.com/gatepost-mail/gatepost/relay/webhook"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -40,6 +41,10 @@ type Handler struct {
 	// Receiver is nil, it is that of Bounces.
 	Receiver *bounces.Receiver
 	Bounces  *bounces.Server
+
+	// Webhooks sends events to customers. Its queue is not included: it takes a second
+	// Handler, with Queue: &sender.Queue.
+	Webhooks *webhook.Sender
 }
 
 // spoolTimeout is how long the Spool may take. Prometheus waits 10 seconds.
@@ -73,6 +78,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.suppress(h.Suppress.Stats())
 	}
 	h.bounces(&t)
+	if h.Webhooks != nil {
+		t.counter("gatepost_webhooks_dropped", "Events that were not sent to customers because the Spool of the webhooks was full.", h.Webhooks.Dropped())
+	}
 	t.WriteString("# EOF\n")
 	w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
 	w.Write(t.Bytes())

@@ -18,6 +18,7 @@ import (
 	"github.com/gatepost-mail/gatepost/relay/queue"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/relay/suppress"
+	"github.com/gatepost-mail/gatepost/relay/webhook"
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
@@ -38,7 +39,7 @@ func get(t *testing.T, h http.Handler) (string, http.Header) {
 func TestGolden(t *testing.T) {
 	page, header := get(t, &metrics.Handler{
 		Server: new(relay.Server), Queue: &queue.Queue{Spool: new(memory.Store)}, History: &history.History{Store: new(memory.Store)},
-		Suppress: new(suppress.List), Bounces: &bounces.Server{Receiver: new(bounces.Receiver)},
+		Suppress: new(suppress.List), Bounces: &bounces.Server{Receiver: new(bounces.Receiver)}, Webhooks: new(webhook.Sender),
 	})
 	if got := header.Get("Content-Type"); got != "application/openmetrics-text; version=1.0.0; charset=utf-8" {
 		t.Errorf("Content-Type is %q", got)

@@ -43,8 +43,9 @@ const (
 // kept. It repeats others that were delivered, under the same webhook-id.
 //
 // Events of one message are kept in the order given. An error of Endpoints or of the
-// Spool is an error of Publish; it matches [store.ErrFull] if the Spool is full. An
-// event without a usable ID is logged and left out.
+// Spool is an error of Publish. If the Spool is full, events are left out, because
+// otherwise the history would wait for room, with the events of all tenants: see
+// [Sender.Dropped]. An event without a usable ID is logged and left out.
 func (s *Sender) Publish(ctx context.Context, events []store.Event) error {
 	if err := s.prepare(); err != nil {
 		return err
@@ -86,8 +87,8 @@ func (s *Sender) Publish(ctx context.Context, events []store.Event) error {
 func (s *Sender) hasKept(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.kept.Get(id)
-	return ok
+	kept, _ := s.kept.Get(id)
+	return kept
 }
 
 // remember remembers the requests that a call of Publish has kept. A repetition leaves
@@ -97,7 +98,7 @@ func (s *Sender) remember(ids []string) {
 	defer s.mu.Unlock()
 	s.kept.Max = maxKept
 	for _, id := range ids {
-		s.kept.Put(id, struct{}{})
+		s.kept.Put(id, true)
 	}
 }
 
@@ -106,7 +107,7 @@ var seed = maphash.MakeSeed()
 // putAll keeps messages: those of a lane one after the other, lanes at once. It
 // returns the IDs of those that are kept.
 func (s *Sender) putAll(ctx context.Context, lanes [][]*relay.Message) (kept []string, err error) {
-	errs, done := make([]error, len(lanes)), make([]int, len(lanes))
+	errs, done := make([]error, len(lanes)), make([][]string, len(lanes))
 	var wg sync.WaitGroup
 	for i, lane := range lanes {
 		if len(lane) == 0 {
@@ -114,20 +115,20 @@ func (s *Sender) putAll(ctx context.Context, lanes [][]*relay.Message) (kept []s
 		}
 		wg.Go(func() {
 			for _, m := range lane {
-				if errs[i] = s.put(ctx, m); errs[i] != nil {
+				switch err := s.put(ctx, m); {
+				case err == nil:
+					done[i] = append(done[i], m.ID)
+				case errors.Is(err, store.ErrFull):
+					s.drop(m.ID)
+				default:
+					errs[i] = err
 					return
 				}
-				done[i]++
 			}
 		})
 	}
 	wg.Wait()
-	for i, lane := range lanes {
-		for _, m := range lane[:done[i]] {
-			kept = append(kept, m.ID)
-		}
-	}
-	return kept, errors.Join(errs...)
+	return slices.Concat(done...), errors.Join(errs...)
 }
 
 // put hands a message to the queue. A message of the same ID is an earlier request
@@ -137,6 +138,31 @@ func (s *Sender) put(ctx context.Context, m *relay.Message) error {
 		return fmt.Errorf("webhook: keeping event %s: %w", m.Options.EnvelopeID, err)
 	}
 	return nil
+}
+
+// drop counts a request that there is no room for. If a repetition of Publish finds no
+// room either, that counts once.
+func (s *Sender) drop(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, again := s.kept.Get(id); again {
+		return
+	}
+	s.kept.Max = maxKept
+	s.kept.Put(id, false)
+	s.dropped++
+	if now := time.Now(); now.Sub(s.warned) >= time.Minute {
+		s.warned = now
+		s.Queue.Logger.Error("webhook: the Spool is full, events are left out", "dropped", s.dropped)
+	}
+}
+
+// Dropped returns how many events Publish has left out since the start of the process
+// because the Spool was full. They are not sent. The history has them all the same.
+func (s *Sender) Dropped() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dropped
 }
 
 // Send keeps a request for an event of the product's own, and for each endpoint of

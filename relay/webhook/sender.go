@@ -86,9 +86,11 @@ type Sender struct {
 	err       error         // why the fields are wrong
 	resolver  *net.Resolver // nil: net.DefaultResolver
 
-	mu     sync.Mutex
-	pauses map[string]pause            // of endpoints that asked for one
-	kept   lru.Cache[string, struct{}] // the IDs of what Publish has kept last
+	mu      sync.Mutex
+	pauses  map[string]pause        // of endpoints that asked for one
+	kept    lru.Cache[string, bool] // by ID whether Publish has kept what it got last
+	dropped int64                   // what it had no room for
+	warned  time.Time               // when the log said so
 }
 
 // Run sends events until ctx ends. It then waits for requests under way as

@@ -206,11 +206,11 @@ func TestUnusableEvents(t *testing.T) {
 // A spool that fails makes Publish fail, and a repetition gets the rest through.
 func TestSpoolFails(t *testing.T) {
 	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
-		spool := &failing{Store: new(memory.Store), err: store.ErrFull}
+		spool := &failing{Store: new(memory.Store), err: errors.New("the disk is away")}
 		h.Queue.Spool = spool
 		list := []store.Event{event(1, store.EventDelivered), event(2, store.EventDelivered)}
-		if err := h.Publish(h.t.Context(), list); !errors.Is(err, store.ErrFull) {
-			t.Errorf("Publish = %v, want %v", err, store.ErrFull)
+		if err := h.Publish(h.t.Context(), list); !errors.Is(err, spool.err) {
+			t.Errorf("Publish = %v, want %v", err, spool.err)
 		}
 		spool.err = nil
 		h.publish(list...)
@@ -218,6 +218,37 @@ func TestSpoolFails(t *testing.T) {
 		wait(time.Minute)
 		if n := len(h.web.got()); n != 2 {
 			t.Errorf("%d requests, want 2", n)
+		}
+	})
+}
+
+// A full spool does not stop Publish. What there is no room for is left out and counted, and
+// the log says so once a minute. Send returns the error.
+func TestSpoolFull(t *testing.T) {
+	bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
+		var l log
+		spool := &failing{Store: new(memory.Store), err: store.ErrFull}
+		h.Queue.Spool, h.Queue.Logger = spool, l.logger()
+		first := []store.Event{event(1, store.EventDelivered), event(2, store.EventDelivered)}
+		h.publish(first...)
+		h.publish(first...) // what follows in the history has failed
+		if n := h.Dropped(); n != 2 {
+			t.Errorf("dropped %d, want 2", n)
+		}
+		if err := h.Send(h.t.Context(), "acme", "domain.verified", "one", time.Now(), nil); !errors.Is(err, store.ErrFull) {
+			t.Errorf("Send = %v, want %v", err, store.ErrFull)
+		}
+		wait(time.Minute)
+		h.publish(event(3, store.EventDelivered), event(4, store.EventDelivered))
+		if n := strings.Count(l.String(), "the Spool is full"); n != 2 || h.Dropped() != 4 {
+			t.Errorf("dropped %d, want 4, and %d lines of the log, want 2:\n%s", h.Dropped(), n, &l)
+		}
+		spool.err = nil
+		h.publish(first[0], event(5, store.EventDelivered))
+		h.start()
+		wait(time.Minute)
+		if n := len(h.web.got()); n != 2 || h.Dropped() != 4 {
+			t.Errorf("%d requests, want 2; dropped %d, want 4", n, h.Dropped())
 		}
 	})
 }
