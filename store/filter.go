@@ -31,7 +31,8 @@ func (d *Delivery) State() State {
 
 // A Filter selects deliveries. A delivery matches if it matches every field that
 // is not zero; the zero Filter matches all deliveries. Texts are compared byte by
-// byte, except where a field says otherwise.
+// byte, except where a field says otherwise. An ID that no mail or node can have matches
+// nothing, whatever its bytes are.
 type Filter struct {
 	Mail      string // the ID of the mail
 	Tenant    TenantID

@@ -197,7 +197,8 @@ type Journal struct {
 // So each event counts once, on any number of nodes, whatever is killed when.
 //
 // What is said of a Spool about atomic, durable and concurrent methods, contexts,
-// times and texts holds here too.
+// times and texts holds here too. A method that is given the ID of a mail finds nothing if
+// no mail can have that ID, whatever its bytes are.
 type History interface {
 	// Record keeps events that belong to no Put and no Settle: all of them or,
 	// with an error, none.

@@ -276,6 +276,20 @@ var endpointTextPromises = []endpointsPromise{
 		},
 	},
 	{
+		name:  "Text/AnyID",
+		words: "an ID that no endpoint can have is not found, whatever its bytes are.",
+		check: func(t *endpointer) {
+			a := t.set(newEndpoint(acme, "m1", 0))
+			for _, id := range noIDs {
+				if err := t.DropEndpoint(t.Context(), acme, id); !errors.Is(err, store.ErrNotFound) {
+					t.Errorf("DropEndpoint(%.20q): got error %v, want %v", id, err, store.ErrNotFound)
+				}
+				t.tried(acme, id, 9)
+			}
+			t.has(onlyAcme, a)
+		},
+	},
+	{
 		name:  "Text/NeverCut",
 		words: "An adapter may refuse longer texts with an error of its own, but never cuts them.",
 		check: func(t *endpointer) {

@@ -108,6 +108,30 @@ var recipientPromises = []historyPromise{
 		},
 	},
 	{
+		name:  "Recipients/AnyID",
+		words: "A method that is given the ID of a mail finds nothing if no mail can have that ID, whatever its bytes are.",
+		check: func(t *historian) {
+			a := newActivity("m1", 0)
+			t.applies(a)
+			for _, id := range noIDs {
+				list, err := t.Recipients(t.Context(), acme, id, allRecipients)
+				if err != nil || len(list) > 0 {
+					t.Errorf("Recipients(%.20q): got %+v, %v, want none", id, list, err)
+				}
+				states, err := t.RecipientStates(t.Context(), acme, id)
+				if err != nil || len(states) > 0 {
+					t.Errorf("RecipientStates(%.20q): got %v, %v, want none", id, states, err)
+				}
+				_, err = t.TenantOf(t.Context(), id)
+				t.fails(err, store.ErrNotFound, "TenantOf(%.20q)", id)
+				list, err = t.ActivitiesByKey(t.Context(), []store.ActivityKey{{Tenant: acme, Mail: id}, {Tenant: acme, Mail: "m1"}})
+				if err != nil || !slices.Equal(list, []store.Activity{a}) {
+					t.Errorf("ActivitiesByKey(%.20q and m1): got %+v, %v, want m1", id, list, err)
+				}
+			}
+		},
+	},
+	{
 		name:  "RecipientStates",
 		words: "RecipientStates returns how many activities of one mail are in each state. A state of none is not in the map.",
 		check: func(t *historian) {

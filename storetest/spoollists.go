@@ -43,6 +43,20 @@ var spoolListPromises = []spoolPromise{
 		},
 	},
 	{
+		name:  "Deliveries/AnyID",
+		words: "An ID that no mail or node can have matches nothing, whatever its bytes are.",
+		check: func(t *spooler) {
+			t.fill()
+			for _, id := range noIDs {
+				for _, f := range []store.Filter{{Mail: id}, {Node: id}} {
+					if list, err := t.Deliveries(t.Context(), f, store.Page{}); err != nil || len(list) > 0 {
+						t.Errorf("Deliveries(%.40q): got %+v, %v, want none", fmt.Sprint(f), list, err)
+					}
+				}
+			}
+		},
+	},
+	{
 		name:  "Deliveries/OfTheTenant",
 		words: listWords + " page.After is a Delivery's Key.",
 		check: func(t *spooler) {

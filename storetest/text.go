@@ -18,6 +18,9 @@ var awkward = []string{
 	strings.Repeat("x", 254), strings.Repeat("x", 253) + "y", strings.Repeat("x", 253),
 }
 
+// noIDs are texts that nothing can have as its ID.
+var noIDs = []string{"\x00", "m1\x00", "\xff", "m1\xff", "\xc3\x28", "\xed\xa0\x80", "m1 ", "M1", "🦄", strings.Repeat("m", 5000)}
+
 var textPromises = []promise{
 	{
 		name:  "Text/ByteByByte",

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -186,6 +187,14 @@ func init() {
 		b.recipients = func(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) ([]store.Activity, error) {
 			f.Erased = false
 			return b.Store.Recipients(ctx, tenant, mail, f)
+		}
+	})
+	wrongly("an ID that is not text is an error", "Recipients/AnyID", "whatever its bytes are", func(b *bent) {
+		b.tenantOf = func(ctx context.Context, mail string) (store.TenantID, error) {
+			if !utf8.ValidString(mail) {
+				return "", errors.New("invalid byte sequence")
+			}
+			return b.Store.TenantOf(ctx, mail)
 		}
 	})
 	wrongly("the states of all tenants are counted", "RecipientStates", "of one mail", func(b *bent) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +43,11 @@ var wrongEndpoints = map[string]struct {
 		make:  func(s store.Endpoints) store.Endpoints { return dropsNone{s} },
 		name:  "Drop/WithItsAttempts",
 		words: "ErrNotFound: the tenant has none of this ID.",
+	},
+	"IDs are looked up as a prefix": {
+		make:  func(s store.Endpoints) store.Endpoints { return cutsIDs{s} },
+		name:  "Text/AnyID",
+		words: "an ID that no endpoint can have is not found",
 	},
 	"endpoints are sorted by ID": {
 		make:  func(s store.Endpoints) store.Endpoints { return byID{s} },
@@ -357,4 +363,11 @@ func TestWrongEndpoints(t *testing.T) {
 		right := new(memory.Store)
 		return func() store.Endpoints { return m.make(right) }
 	})
+}
+
+type cutsIDs struct{ store.Endpoints }
+
+func (s cutsIDs) DropEndpoint(ctx context.Context, tenant store.TenantID, id string) error {
+	id, _, _ = strings.Cut(id, "\x00")
+	return s.Endpoints.DropEndpoint(ctx, tenant, id)
 }

@@ -108,6 +108,11 @@ var spoolMistakes = map[string]spoolMistake{
 		name:  "Text/AnyBytes",
 		words: "may hold any bytes (what remote servers say often isn't UTF-8) and comes back as it went in",
 	},
+	"an ID that is not text is an error": {
+		make:  func(s store.Spool) store.Spool { return onlyTextIDs{s} },
+		name:  "Deliveries/AnyID",
+		words: "An ID that no mail or node can have matches nothing",
+	},
 	"reasons are cut to fit the column": {
 		make:  func(s store.Spool) store.Spool { return cutReasons{s} },
 		name:  "Text/Long",
@@ -391,4 +396,13 @@ type deafSpool struct{ store.Spool }
 
 func (s deafSpool) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
 	return s.Spool.Settle(context.WithoutCancel(ctx), outcomes)
+}
+
+type onlyTextIDs struct{ store.Spool }
+
+func (s onlyTextIDs) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
+	if strings.Contains(f.Mail, "\x00") {
+		return nil, store.ErrNotFound
+	}
+	return s.Spool.Deliveries(ctx, f, page)
 }

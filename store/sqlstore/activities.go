@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -48,7 +49,7 @@ func (s *Store) Activities(ctx context.Context, tenant store.TenantID, f store.A
 }
 
 func (s *Store) activities(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (page store.ActivityPage, err error) {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil || !isText(string(tenant)) {
 		return page, err
 	}
 	at, err := parsePlace(f.After)
@@ -226,6 +227,9 @@ func (s *Store) firstAndLastDay(ctx context.Context, until int64) (first, last i
 
 // Recipients implements [store.History].
 func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail string, f store.RecipientFilter) (list []store.Activity, err error) {
+	if !isText(mail, string(tenant)) {
+		return nil, failed("list recipients", ctx.Err())
+	}
 	conditions, args := where(&store.ActivityFilter{States: f.States}, []any{mail, string(tenant), f.From})
 	if f.Erased {
 		conditions += ` AND erased <> 0`
@@ -241,6 +245,9 @@ func (s *Store) Recipients(ctx context.Context, tenant store.TenantID, mail stri
 // RecipientStates implements [store.History].
 func (s *Store) RecipientStates(ctx context.Context, tenant store.TenantID, mail string) (map[store.ActivityState]int, error) {
 	states := make(map[store.ActivityState]int)
+	if !isText(mail, string(tenant)) {
+		return states, failed("count recipients", ctx.Err())
+	}
 	err := s.query(ctx, `SELECT state, COUNT(*) FROM {activities} WHERE mail = ? AND tenant = ? GROUP BY state`, []any{mail, string(tenant)},
 		func(rows *sql.Rows) error {
 			var state store.ActivityState
@@ -257,6 +264,9 @@ func (s *Store) RecipientStates(ctx context.Context, tenant store.TenantID, mail
 
 // TenantOf implements [store.History].
 func (s *Store) TenantOf(ctx context.Context, mail string) (store.TenantID, error) {
+	if !isText(mail) {
+		return "", failed("find the tenant of a mail", cmp.Or(ctx.Err(), store.ErrNotFound))
+	}
 	list, err := selectAll(ctx, s, func(rows *sql.Rows) (t store.TenantID, err error) { return t, rows.Scan(&t) },
 		`SELECT tenant FROM {activities} WHERE mail = ? ORDER BY tenant LIMIT 1`, mail)
 	if err == nil && len(list) == 0 {
@@ -286,9 +296,11 @@ func (s *Store) ActivitiesByKey(ctx context.Context, keys []store.ActivityKey) (
 	if err := ctx.Err(); err != nil {
 		return nil, failed("find activities", err)
 	}
-	rows := make([][]any, len(keys))
-	for i, key := range keys {
-		rows[i] = []any{key.Mail, string(key.Tenant), key.N}
+	rows := make([][]any, 0, len(keys))
+	for _, key := range keys {
+		if isText(key.Mail, string(key.Tenant)) {
+			rows = append(rows, []any{key.Mail, string(key.Tenant), key.N})
+		}
 	}
 	if err := s.each(ctx, selectActivities, rows, withTrail(&list)); err != nil {
 		return nil, failed("find activities", err)

@@ -13,6 +13,9 @@ import (
 
 // Counts implements [store.History].
 func (s *Store) Counts(ctx context.Context, tenant store.TenantID, f store.CountFilter) ([]store.Count, error) {
+	if !isText(string(tenant)) {
+		return nil, failed("count", ctx.Err())
+	}
 	list, err := s.counts(ctx, tenant, f)
 	if err != nil {
 		return nil, failed("count", err)

@@ -56,6 +56,9 @@ func (s *Store) DropEndpoint(ctx context.Context, tenant store.TenantID, id stri
 	if err := ctx.Err(); err != nil {
 		return failed("drop endpoint", err)
 	}
+	if !isText(string(tenant), id) {
+		return failed("drop endpoint", store.ErrNotFound)
+	}
 	return failed("drop endpoint", s.inTx(ctx, func(tx tx) error {
 		n, err := tx.exec(ctx, `DELETE FROM {endpoints} WHERE tenant = ? AND id = ?`, string(tenant), id)
 		if err == nil && n == 0 {
@@ -174,6 +177,9 @@ func endpointsOf(list []store.EndpointAttempt, exist map[[2]string]bool) (keys, 
 
 // ListEndpointAttempts implements [store.Endpoints].
 func (s *Store) ListEndpointAttempts(ctx context.Context, tenant store.TenantID, endpoint string, limit int) ([]store.EndpointAttempt, error) {
+	if !isText(string(tenant), endpoint) {
+		return nil, failed("list endpoint attempts", ctx.Err())
+	}
 	list, err := selectAll(ctx, s, scanAttempt, attemptColumns+` WHERE tenant = ? AND endpoint = ? ORDER BY id DESC LIMIT ?`, string(tenant), endpoint, max(limit, 0))
 	return list, failed("list endpoint attempts", err)
 }

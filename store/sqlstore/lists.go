@@ -17,6 +17,9 @@ import (
 // destination, those that are held, or all rows, in the order of their keys until the
 // page is full.
 func (s *Store) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
+	if !isText(f.Mail, f.Node, string(f.Tenant), page.After) {
+		return nil, failed("list deliveries", ctx.Err())
+	}
 	var list []store.Leased
 	for after := page.After; ; {
 		some, next, err := s.deliveries(ctx, f, after, rowsAtOnce(f, page))

@@ -110,6 +110,9 @@ func (s *Store) SuppressionsByKey(ctx context.Context, keys []store.SuppressionK
 // ListSuppressions implements [store.Suppressions]. It reads the tenant's rows in the order
 // of addresses until the page is full.
 func (s *Store) ListSuppressions(ctx context.Context, tenant store.TenantID, f store.SuppressionFilter, page store.Page) ([]store.Suppression, error) {
+	if !isText(string(tenant), page.After, page.Search) {
+		return nil, failed("list suppressions", ctx.Err())
+	}
 	found, search := s.search(page, "address")
 	query := suppressionColumns + ` WHERE tenant = ? AND address > ?` + found + ` ORDER BY address LIMIT ?`
 	atOnce := page.Size()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/internal/cursor"
@@ -303,6 +304,17 @@ const (
 
 	maxNetworks = 8192
 )
+
+// isText reports whether texts can be in a text column, and so in a comparison with one:
+// PostgreSQL returns an error for any other.
+func isText(texts ...string) bool {
+	for _, text := range texts {
+		if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
+			return false
+		}
+	}
+	return true
+}
 
 func fits(keys ...string) error {
 	return shorter(maxKey, keys)
