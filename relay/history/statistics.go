@@ -218,8 +218,8 @@ func (t Tenant) grouped(ctx context.Context, p Period, f store.CountFilter) ([]s
 }
 
 func (t Tenant) counts(ctx context.Context, f store.CountFilter) ([]store.Count, error) {
-	if t.h.Store == nil {
-		return nil, errNoStore
+	if err := t.check(); err != nil {
+		return nil, err
 	}
 	counts, err := t.h.Store.Counts(ctx, t.id, f)
 	if err != nil {

@@ -17,8 +17,23 @@ type Tenant struct {
 }
 
 // Tenant returns the history of a tenant. It does not check that there is such a
-// tenant: one that has sent nothing has an empty history.
+// tenant: one that has sent nothing has an empty history. If id is empty, each method
+// returns an error.
 func (h *History) Tenant(id store.TenantID) Tenant { return Tenant{h, id} }
+
+// check returns an error if no question can be answered.
+func (t Tenant) check() error {
+	switch {
+	case t.h.Store == nil:
+		return errNoStore
+	case t.id == "":
+		return errNoTenant
+	}
+	return nil
+}
+
+// errNoTenant is an error of the caller's: an empty history would hide it.
+var errNoTenant = errors.New("history: no tenant: the ID is empty")
 
 // TenantOf returns the tenant that a message or a refusal belongs to. It is for
 // operators, who have an ID and look for what became of it: see [Tenant.Mail]. If
@@ -47,8 +62,8 @@ const pendingAfter = time.Minute
 // The list has no Trail. A page may have fewer activities than f.Limit, or none, and
 // still have a Next: each call looks at a bounded number of activities.
 func (t Tenant) Activities(ctx context.Context, f store.ActivityFilter) (store.ActivityPage, error) {
-	if t.h.Store == nil {
-		return store.ActivityPage{}, errNoStore
+	if err := t.check(); err != nil {
+		return store.ActivityPage{}, err
 	}
 	states := f.States
 	f.States = acceptedOrPending(states)
@@ -126,8 +141,8 @@ type MailPage struct {
 // [store.ErrNotFound]. To find one recipient of many, use the Recipient of
 // [Tenant.Activities].
 func (t Tenant) Mail(ctx context.Context, id string, f store.RecipientFilter) (page MailPage, err error) {
-	if t.h.Store == nil {
-		return page, errNoStore
+	if err := t.check(); err != nil {
+		return page, err
 	}
 	if page, err = t.mail(ctx, id, f); err != nil {
 		return MailPage{}, fmt.Errorf("history: mail %.100q: %w", id, err)
@@ -174,8 +189,8 @@ func (t Tenant) exists(ctx context.Context, id string) error {
 // of Mail. It looks at all recipients of the message, so that it takes as long as
 // some pages do if there are many.
 func (t Tenant) MailStates(ctx context.Context, id string) (map[store.ActivityState]int, error) {
-	if t.h.Store == nil {
-		return nil, errNoStore
+	if err := t.check(); err != nil {
+		return nil, err
 	}
 	states, err := t.mailStates(ctx, id)
 	if err != nil {
@@ -216,8 +231,8 @@ func (t Tenant) mailStates(ctx context.Context, id string) (map[store.ActivitySt
 // another process has gathered are not erased. Nor is mail: a message that is still
 // in the queue is delivered, and its activity stays erased.
 func (t Tenant) Erase(ctx context.Context, address string) (erased int, err error) {
-	if t.h.Store == nil {
-		return 0, errNoStore
+	if err := t.check(); err != nil {
+		return 0, err
 	}
 	if err := t.h.applyUntil(ctx, time.Now().Add(skew)); err != nil {
 		return 0, fmt.Errorf("history: erase: events that wait cannot be applied: %w", err)

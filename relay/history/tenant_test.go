@@ -249,11 +249,28 @@ func TestMailPages(t *testing.T) {
 // Without a Store every method says so.
 func TestNoStore(t *testing.T) {
 	h := new(History)
-	acme := h.Tenant("acme")
-	var errs []error
 	_, err := h.Backlog(t.Context())
-	errs = append(errs, err)
-	_, err = acme.Activities(t.Context(), store.ActivityFilter{})
+	errs := append(askAll(t, h.Tenant("acme")), err, h.Bounced(t.Context(), "acme", "m1", "", noSuchUser))
+	for i, err := range errs {
+		if !errors.Is(err, errNoStore) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// An empty tenant is a mistake of the caller, not one without mail.
+func TestNoTenant(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	for i, err := range askAll(t, h.Tenant("")) {
+		if !errors.Is(err, errNoTenant) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+// askAll returns the errors of all methods of a Tenant.
+func askAll(t *testing.T, acme Tenant) (errs []error) {
+	_, err := acme.Activities(t.Context(), store.ActivityFilter{})
 	errs = append(errs, err)
 	_, err = acme.Mail(t.Context(), "m1", store.RecipientFilter{})
 	errs = append(errs, err)
@@ -262,10 +279,9 @@ func TestNoStore(t *testing.T) {
 	_, err = acme.Erase(t.Context(), "bob@example.com")
 	errs = append(errs, err)
 	_, err = acme.Statistics(t.Context(), Last(1, noon, nil), "", "")
-	errs = append(errs, err, h.Bounced(t.Context(), "acme", "m1", "", noSuchUser))
-	for i, err := range errs {
-		if !errors.Is(err, errNoStore) {
-			t.Errorf("%d: %v", i, err)
-		}
-	}
+	errs = append(errs, err)
+	_, err = acme.Domains(t.Context(), Last(1, noon, nil))
+	errs = append(errs, err)
+	_, err = acme.Users(t.Context(), Last(1, noon, nil), "")
+	return append(errs, err)
 }
