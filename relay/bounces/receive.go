@@ -36,7 +36,9 @@ type Receiver struct {
 	// The reply's code is 4yz for a soft bounce and 5yz for a hard bounce, and its
 	// Host is the server that refused the mail or, if the report does not say,
 	// the one that reports. A report may come twice. An error makes Receive fail,
-	// so that the other server sends the report again. Required.
+	// so that the other server sends the report again, except store.ErrNotFound: it
+	// means that there is no such mail, or none any more, so the report is only
+	// passed on. Required.
 	Bounced func(ctx context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error
 
 	// Forwarder passes every message on to the original sender, from the null
@@ -139,7 +141,13 @@ func (r *Receiver) record(ctx context.Context, sender string, report *Report) (t
 		}
 		reply := rc.Reply()
 		reply.Host = cmp.Or(reply.Host, report.ReportingMTA)
-		if err := r.Bounced(ctx, tok.tenant, tok.mail, address, reply); err != nil {
+		err := r.Bounced(ctx, tok.tenant, tok.mail, address, reply)
+		if errors.Is(err, store.ErrNotFound) {
+			r.stats.unknown.Add(1)
+			log.Warn("bounces: a report about a mail that is not in the history", "id", tok.mail, "tenant", tok.tenant)
+			continue
+		}
+		if err != nil {
 			return "", fmt.Errorf("bounces: recording that mail %s to %s failed: %v", tok.mail, address, err) // temporary, whatever it is
 		}
 		r.stats.recorded.Add(1)

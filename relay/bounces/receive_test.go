@@ -13,8 +13,10 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/bounces"
+	"github.com/gatepost-mail/gatepost/relay/history"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/memory"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -254,6 +256,28 @@ func TestReceiveErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) || relay.Temporary(err) != test.temporary {
 			t.Errorf("%s: got %v, want an error with %q, temporary %t", name, err, test.want, test.temporary)
 		}
+	}
+}
+
+// A report about a mail that is not in the history is passed on. Nothing would change if
+// the other server sent it again.
+func TestReportOfUnknownMail(t *testing.T) {
+	out := rewrite(t, message("billing@acme.example", "bob@example.com"), "bounces.acme.example")
+	report := returned{final: "rfc822; bob@example.com", action: "failed", status: "5.1.1", envelope: out.Options.EnvelopeID}.write()
+	var log strings.Builder
+	var passedOn relaytest.Recorder
+	r := &bounces.Receiver{
+		Secrets: []credentials.Password{newSecret}, Forwarder: &passedOn, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Bounced: (&history.History{Store: new(memory.Store)}).Bounced,
+	}
+	if err := r.Receive(t.Context(), out.From, strings.NewReader(report)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Stats(), (bounces.ReceiverStats{Messages: 1, Unknown: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if n := len(passedOn.Messages()); n != 1 || !strings.Contains(log.String(), "a mail that is not in the history") {
+		t.Errorf("%d messages were passed on, want 1; the log:\n%s", n, &log)
 	}
 }
 

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,12 +19,15 @@ import (
 // soft if r.Enhanced, or r.Code if that is empty, is of class 4; otherwise it is hard.
 // r.Host is the server that gave up.
 //
-// Bounced returns nil and records nothing if the recipient is known to have bounced, or
-// was canceled, and if the tenant has no such mail. If the mail was not sent to
-// recipient (it may be a member of a list), the state stays as it is, and the trail of
-// the mail's first recipient gets a [store.EventReported], until the trail has 64 KiB:
-// who has one report can send it again and again. An empty recipient means the only one
-// of the mail.
+// If the tenant has no such mail, or it is older than Retention, the error is
+// [store.ErrNotFound]. If r is nil or has a code that is not 4yz or 5yz, Bounced returns an
+// error too; a code of 0 is that of a reply without one.
+//
+// Bounced returns nil and records nothing if the recipient is known to have bounced, or was
+// canceled. If the mail was not sent to recipient (it may be a member of a list), the state
+// stays as it is, and the trail of the mail's first recipient gets a
+// [store.EventReported], until the trail has 64 KiB: who has one report can send it again
+// and again. An empty recipient means the only one of the mail.
 //
 // A recipient that was erased cannot be told apart from an address that the mail was not
 // sent to. So if any recipient of the mail was erased, the event has neither the address
@@ -36,8 +40,13 @@ import (
 // for the process that does, and then returns an error. After an error the call may be
 // repeated; at worst the trail has the report twice.
 func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error {
-	if h.Store == nil {
+	switch {
+	case h.Store == nil:
 		return errNoStore
+	case r == nil:
+		return errors.New("history: a late bounce needs a reply, not nil")
+	case r.Code != 0 && r.Code/100 != 4 && r.Code/100 != 5:
+		return fmt.Errorf("history: a late bounce needs a reply that refuses, not %d", r.Code)
 	}
 	a, listed, err := h.reported(ctx, tenant, mail, recipient)
 	if err == nil && (a == nil || !ended(a)) {
@@ -45,10 +54,13 @@ func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, reci
 			a, listed, err = h.reported(ctx, tenant, mail, recipient)
 		}
 	}
+	if err == nil && a == nil {
+		err = store.ErrNotFound
+	}
 	if err != nil {
 		return fmt.Errorf("history: report about mail %.100q: %w", mail, err)
 	}
-	if a == nil || a.Erased || listed && ended(a) && a.State != store.ActivityDelivered || !listed && len(a.Trail) > fullTrail {
+	if a.Erased || listed && ended(a) && a.State != store.ActivityDelivered || !listed && len(a.Trail) > fullTrail {
 		return nil
 	}
 	e := lateEvent(a, listed, recipient, r)

@@ -84,17 +84,40 @@ func TestBouncedNothing(t *testing.T) {
 		}
 	}
 	h := &History{Store: new(memory.Store)}
-	bounced(t, h, "bob0@example.com", noSuchUser)
 	put(t, h.Store, newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
 	apply(t, h)
-	if err := h.Bounced(t.Context(), "globex", "m1", "bob0@example.com", noSuchUser); err != nil {
-		t.Error(err)
+	for _, other := range []struct {
+		tenant store.TenantID
+		mail   string
+	}{{"globex", "m1"}, {"", "m1"}, {"acme", "m2"}} {
+		if err := h.Bounced(t.Context(), other.tenant, other.mail, "bob0@example.com", noSuchUser); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), other.mail) {
+			t.Errorf("%+v: %v, want not found", other, err)
+		}
 	}
 	if _, err := h.Tenant("globex").Mail(t.Context(), "m1", store.RecipientFilter{}); !errors.Is(err, store.ErrNotFound) {
 		t.Error(err)
 	}
 	if got := only(t, h, "m1"); got.State != store.ActivityDelivered {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A late bounce needs a reply that refuses.
+func TestBouncedMistakes(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	put(t, h.Store, newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
+	apply(t, h)
+	for want, err := range map[string]error{
+		"nil": h.Bounced(t.Context(), "acme", "m1", "bob0@example.com", nil),
+		"250": h.Bounced(t.Context(), "acme", "m1", "bob0@example.com", &relay.ReplyError{Code: 250}),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error with %q", err, want)
+		}
+	}
+	apply(t, h)
+	if got := only(t, h, "m1"); got.State != store.ActivityDelivered {
+		t.Errorf("%+v", got.Activity)
 	}
 }
 

@@ -37,7 +37,8 @@ func (t *text) receiver(s bounces.ReceiverStats) {
 	t.sample("gatepost_bounces_messages_total", float64(s.Messages), "result", "taken")
 	t.sample("gatepost_bounces_messages_total", float64(s.Refused), "result", "refused")
 	t.sample("gatepost_bounces_messages_total", float64(s.Failed), "result", "failed")
-	t.family("gatepost_bounces_recipients", "counter", "Recipients of reports: recorded as bounced, or without a valid token.")
+	t.family("gatepost_bounces_recipients", "counter", "Recipients of reports: recorded (repeated reports and members of lists too), of a mail that is not in the history, or without a valid token.")
 	t.sample("gatepost_bounces_recipients_total", float64(s.Recorded), "result", "recorded")
+	t.sample("gatepost_bounces_recipients_total", float64(s.Unknown), "result", "unknown")
 	t.sample("gatepost_bounces_recipients_total", float64(s.Unsigned), "result", "unsigned")
 }
