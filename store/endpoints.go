@@ -53,7 +53,7 @@ type EndpointAttempt struct {
 //
 // Times and durations come from the caller, in whole microseconds and times in UTC, and
 // are returned as they were given. Tenants and the IDs of endpoints and attempts are as
-// the names of a [Store]; an ID that no endpoint can have is not found, whatever its bytes
+// the names of a [Store]. An ID that no endpoint can have is not found, whatever its bytes
 // are. Other texts hold any bytes: Sealed has up to 65,536, the others
 // have up to 1,024. An adapter may refuse longer texts with an error of its own, but never
 // cuts them.

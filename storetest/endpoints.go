@@ -277,7 +277,7 @@ var endpointTextPromises = []endpointsPromise{
 	},
 	{
 		name:  "Text/AnyID",
-		words: "an ID that no endpoint can have is not found, whatever its bytes are.",
+		words: "An ID that no endpoint can have is not found, whatever its bytes are.",
 		check: func(t *endpointer) {
 			a := t.set(newEndpoint(acme, "m1", 0))
 			for _, id := range noIDs {

@@ -47,7 +47,7 @@ var wrongEndpoints = map[string]struct {
 	"IDs are looked up as a prefix": {
 		make:  func(s store.Endpoints) store.Endpoints { return cutsIDs{s} },
 		name:  "Text/AnyID",
-		words: "an ID that no endpoint can have is not found",
+		words: "An ID that no endpoint can have is not found",
 	},
 	"endpoints are sorted by ID": {
 		make:  func(s store.Endpoints) store.Endpoints { return byID{s} },
