@@ -42,7 +42,7 @@ func TestDocumentsCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := regexp.MustCompile("(?s)<!-- (\\S+\\.go) -->\n```go\n(.*?)```")
+	block := regexp.MustCompile("(?s)<!-- (\\S+\\.go) -->\n *```go\n(.*?)```")
 	blocks := 0
 	for _, document := range documents {
 		content, err := os.ReadFile(document)

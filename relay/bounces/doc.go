@@ -13,13 +13,13 @@
 //			return "bounces.example.net", nil
 //		},
 //	}
-//	q := &queue.Queue{Spool: st, Next: out}
+//	q := &queue.Queue{Spool: st, Record: true, Next: out}
 //
 // A [Receiver] reads the reports that come to these addresses. Its Bounced is told
 // which recipient of which mail failed, and its Forwarder gets every message for
 // the original sender, so that authors still get the reports:
 //
-//	in := &bounces.Receiver{Secrets: keys, Bounced: record, Forwarder: q}
+//	in := &bounces.Receiver{Secrets: keys, Bounced: hist.Bounced, Forwarder: q}
 //
 // A [Server] accepts mail for these addresses and for no others. A mail server of
 // the product, a pipe or a mailbox may call Receive instead:
