@@ -140,7 +140,7 @@ func (t *text) loginsRefused(counts map[relay.LoginCause]int64) {
 
 // queue writes the metrics of a Queue in this process.
 func (t *text) queue(s queue.Stats) {
-	t.family("gatepost_queue_events", "counter", "Events of this process, one for each recipient.")
+	t.family("gatepost_queue_events", "counter", "Events of this process, one for each recipient, also of bounces and other notices that the queue writes.")
 	for _, e := range []struct {
 		name string
 		n    int64
