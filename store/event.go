@@ -61,7 +61,7 @@ type Event struct {
 	Domain   string
 	Username string
 
-	Mail      string // the ID of the [Mail], at most 64 bytes; empty for a refusal before the data
+	Mail      string // the ID of the [Mail], at most 64 bytes; of a refusal that of its [Activity]
 	N         int    // which of its recipients, from 0
 	From      string // the envelope sender
 	Author    string // the first address in the From field

@@ -71,7 +71,7 @@ func (h *History) messageRefused(e *relay.MessageRefused, now time.Time) {
 	r := store.Event{
 		Kind: store.EventRefused, Time: now, Received: now,
 		Tenant: e.Identity.Tenant, Domain: e.Identity.Domain, Username: e.Identity.Username,
-		Mail: e.ID, From: e.From, Author: e.Author, Subject: e.Subject, MessageID: e.MessageID, Remote: e.Remote, Size: e.Size,
+		From: e.From, Author: e.Author, Subject: e.Subject, MessageID: e.MessageID, Remote: e.Remote, Size: e.Size,
 		Reply: store.Reply{Code: e.Code, Enhanced: e.Enhanced, Text: e.Reason}, Field: string(e.Field), Reason: e.Reason, Times: 1,
 	}
 	if h.NoSubjects {
@@ -127,7 +127,10 @@ func (h *History) gather(r store.Event) {
 		if r.Field != fieldOmitted {
 			r = omitted(r)
 		}
-		id = refusalID(&r) + string(rune('0'+r.Kind)) + r.Domain + "\x00" + r.Username
+		r.Mail = refusalID(&r)
+		id = r.Mail + string(rune('0'+r.Kind)) + r.Domain + "\x00" + r.Username
+	} else {
+		r.Mail = id
 	}
 	g.add(id, r)
 }

@@ -79,6 +79,33 @@ func TestSameRefusal(t *testing.T) {
 	})
 }
 
+// The event of a refusal that is published has the ID of its activity, so that it can be
+// found: also those beyond MaxRefusals, and refused logins.
+func TestIDOfRefusal(t *testing.T) {
+	var published []store.Event
+	h := &History{Store: new(memory.Store), MaxRefusals: 2, Publish: func(_ context.Context, events []store.Event) error {
+		published = append(published, events...)
+		return nil
+	}}
+	data := refusedTo("eve@example.com")
+	data.ID, data.Field = "of the server", relay.FieldData
+	h.OnRelayEvent(data)
+	h.OnRelayEvent(&relay.LoginRefused{Client: shop, Cause: relay.CauseWrongPassword, Code: 535})
+	h.OnRelayEvent(refusedTo("beyond@example.com"))
+	list := activities(t, h, store.ActivityFilter{})
+	if len(list) != 3 || len(published) != 3 {
+		t.Fatalf("%d activities and %d events, want 3", len(list), len(published))
+	}
+	for _, e := range published {
+		if got := only(t, h, e.Mail); got.Field != e.Field {
+			t.Errorf("the ID of %+v leads to %+v", e, got.Activity)
+		}
+		if tenant, err := h.TenantOf(t.Context(), e.Mail); tenant != "acme" || err != nil {
+			t.Errorf("%q, %v", tenant, err)
+		}
+	}
+}
+
 // Refusals that differ in what a person would look at are different activities.
 func TestDifferentRefusals(t *testing.T) {
 	h := &History{Store: new(memory.Store)}
