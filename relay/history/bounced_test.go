@@ -339,7 +339,7 @@ func TestManyRecipients(t *testing.T) {
 	if err := h.applyUntil(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	found, err := h.before(t.Context(), ends)
+	found, err := h.before(t.Context(), sorted([]store.Record{{Events: ends}}))
 	if err != nil || len(found) != len(ends) {
 		t.Errorf("%d activities are kept for %d events, %v", len(found), len(ends), err)
 	}

@@ -9,10 +9,10 @@ import (
 
 // chargesOf returns what accepted recipients are charged to. Grants that cannot be read
 // are left out.
-func chargesOf(events []store.Event) []store.Charge {
+func chargesOf(events []*store.Event) []store.Charge {
 	recipients := make(map[string]int64) // by Event.Grants
-	for i := range events {
-		if e := &events[i]; e.Kind == store.EventAccepted && e.Grants != "" {
+	for _, e := range events {
+		if e.Kind == store.EventAccepted && e.Grants != "" {
 			recipients[e.Grants]++
 		}
 	}

@@ -22,9 +22,8 @@ func TestCharges(t *testing.T) {
 		event(store.EventAccepted, "m1", 0, month, hour), event(store.EventAccepted, "m1", 1, month, hour), event(store.EventDelivered, "m1", 0, month),
 		event(store.EventRefused, "m2", 0, month), event(store.EventAccepted, "m3", 0, month), event(store.EventAccepted, "m5", 0), damaged,
 	}
-	events = sorted([]store.Record{{Events: events}})
 	want := []store.Charge{{Grant: hour, N: 2}, {Grant: month, N: 3}}
-	if got := derive(events, nil).Charges; !slices.Equal(got, want) {
+	if got := derive(sorted([]store.Record{{Events: events}}), nil).Charges; !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

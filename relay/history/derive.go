@@ -30,25 +30,25 @@ type countKey struct {
 }
 
 // sorted returns the events of records with those of one recipient in the order in which
-// they happened, and recipients by the time at which their mail was received. It sorts
+// they happened, and recipients by the time at which their mail was received. It returns
 // pointers, because an event has 400 bytes.
-func sorted(records []store.Record) []store.Event {
-	var pointers []*store.Event
+func sorted(records []store.Record) []*store.Event {
+	n := 0
+	for i := range records {
+		n += len(records[i].Events)
+	}
+	events := make([]*store.Event, 0, n)
 	for i := range records {
 		for j := range records[i].Events {
-			pointers = append(pointers, &records[i].Events[j])
+			events = append(events, &records[i].Events[j])
 		}
 	}
-	slices.SortStableFunc(pointers, func(a, b *store.Event) int {
+	slices.SortStableFunc(events, func(a, b *store.Event) int {
 		if c := a.Received.Compare(b.Received); c != 0 {
 			return c
 		}
 		return cmp.Or(strings.Compare(a.Mail, b.Mail), cmp.Compare(a.N, b.N), happened(a, b))
 	})
-	events := make([]store.Event, len(pointers))
-	for i, e := range pointers {
-		events[i] = *e
-	}
 	return events
 }
 
@@ -67,16 +67,16 @@ func looks(k store.EventKind) bool {
 // derive returns the changes that follow from events, which must be sorted. before
 // holds the activities of those events that look at them, if the store has them, with
 // the trails that may be too long.
-func derive(events []store.Event, before map[activityKey]store.Activity) store.Changes {
+func derive(events []*store.Event, before map[activityKey]store.Activity) store.Changes {
+	n := recipientsOf(events)
 	d := deriver{
 		before:  before,
-		of:      make(map[activityKey]int, len(events)),
-		changes: make([]store.ActivityChange, 0, len(events)),
-		list:    make([]recipient, 0, len(events)),
+		of:      make(map[activityKey]int, n),
+		changes: make([]store.ActivityChange, 0, n),
+		list:    make([]recipient, 0, n),
 		counts:  make(map[countKey]*store.Count),
 	}
-	for i := range events {
-		e := &events[i]
+	for _, e := range events {
 		if isRefusal(e.Kind) {
 			d.refusal(e)
 		} else {
@@ -104,6 +104,16 @@ func derive(events []store.Event, before map[activityKey]store.Activity) store.C
 			strings.Compare(a.Domain, b.Domain), strings.Compare(a.Username, b.Username))
 	})
 	return c
+}
+
+// recipientsOf is how many recipients sorted events have.
+func recipientsOf(events []*store.Event) (n int) {
+	for i, e := range events {
+		if i == 0 || e.N != events[i-1].N || e.Mail != events[i-1].Mail || e.Tenant != events[i-1].Tenant {
+			n++
+		}
+	}
+	return n
 }
 
 type deriver struct {

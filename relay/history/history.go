@@ -173,7 +173,7 @@ func (h *History) countRetention() time.Duration {
 }
 
 // publish calls Publish, if it is set. A panic in it is an error.
-func (h *History) publish(ctx context.Context, events []store.Event) (err error) {
+func (h *History) publish(ctx context.Context, events []*store.Event) (err error) {
 	if h.Publish == nil || len(events) == 0 {
 		return nil
 	}
@@ -186,7 +186,11 @@ func (h *History) publish(ctx context.Context, events []store.Event) (err error)
 	}()
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	return h.Publish(ctx, events)
+	list := make([]store.Event, len(events))
+	for i, e := range events {
+		list[i] = *e
+	}
+	return h.Publish(ctx, list)
 }
 
 // failures remembers what fails now, so that each failure is logged once.

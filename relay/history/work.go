@@ -152,7 +152,7 @@ func (h *History) step(ctx context.Context, limit int) (int, error) {
 
 // records returns the oldest records that can be read, and their events in order. It
 // sets the others aside.
-func (h *History) records(ctx context.Context, limit int) (ids []string, events []store.Event, err error) {
+func (h *History) records(ctx context.Context, limit int) (ids []string, events []*store.Event, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	for len(ids) == 0 {
@@ -177,11 +177,10 @@ func (h *History) records(ctx context.Context, limit int) (ids []string, events 
 
 // before returns the activities of the events that look at them. Those of events that
 // shorten trails have their Trail.
-func (h *History) before(ctx context.Context, events []store.Event) (map[activityKey]store.Activity, error) {
+func (h *History) before(ctx context.Context, events []*store.Event) (map[activityKey]store.Activity, error) {
 	var keys []store.ActivityKey
 	withTrail := make(map[activityKey]bool)
-	for i := range events {
-		e := &events[i]
+	for _, e := range events {
 		if !looks(e.Kind) && !shortens(e) {
 			continue
 		}

@@ -172,7 +172,7 @@ func TestChangedInBetween(t *testing.T) {
 	put(t, st, l.events[2])
 	st.apply = func(ctx context.Context, records []string, c store.Changes) error {
 		st.apply = nil
-		changes := derive(l.events[1:2], nil)
+		changes := derive([]*store.Event{&l.events[1]}, nil)
 		if err := st.Store.Apply(ctx, nil, changes); err != nil {
 			t.Error(err)
 		}
