@@ -68,13 +68,13 @@ func (op *operation) recorded() []events.Chunk {
 	if len(op.lost) == 0 || len(op.events) == 0 {
 		return op.events
 	}
-	var kept []store.Event
-	for i, o := range op.outcomes {
-		if !op.isLost[i] && o.Event != (store.Event{}) {
-			kept = append(kept, o.Event)
+	var kept []store.Outcome
+	for i := range op.outcomes {
+		if !op.isLost[i] {
+			kept = append(kept, op.outcomes[i])
 		}
 	}
-	return events.Encode(kept)
+	return events.Encode(eventsOf(kept))
 }
 
 // planRecords adds the rows of records to those of mails. What does not fit into
@@ -96,9 +96,8 @@ func (s *Store) planRecords(ctx context.Context, b *batch, firsts, records [][]a
 }
 
 // encode checks events and encodes them.
-func encode(list []store.Event) ([]events.Chunk, error) {
-	for i := range list {
-		e := &list[i]
+func encode(list []*store.Event) ([]events.Chunk, error) {
+	for _, e := range list {
 		if err := errors.Join(
 			fits(string(e.Tenant)),
 			shorter(maxID, []string{e.Mail}), fitsLong(e.Domain, e.Username, e.From, e.Author, e.Recipient, e.Subject, e.MessageID, e.Reply.Enhanced, e.Reply.Host, e.Field),
@@ -110,12 +109,21 @@ func encode(list []store.Event) ([]events.Chunk, error) {
 	return events.Encode(list), nil
 }
 
+// pointers returns pointers to events, which have 400 bytes each.
+func pointers(list []store.Event) []*store.Event {
+	to := make([]*store.Event, len(list))
+	for i := range list {
+		to[i] = &list[i]
+	}
+	return to
+}
+
 // Record implements [store.History].
 func (s *Store) Record(ctx context.Context, list []store.Event) error {
 	if len(list) == 0 {
 		return failed("record", ctx.Err())
 	}
-	chunks, err := encode(list)
+	chunks, err := encode(pointers(list))
 	if err == nil {
 		err = s.puts.do(ctx, &operation{events: chunks}, s.commit)
 		s.checkpoint(ctx)

@@ -44,7 +44,7 @@ func (s *Store) put(ctx context.Context, m store.Mail, deliveries []store.Delive
 		return err
 	}
 	op := &operation{mail: m.ID, notice: m.Notice, content: []byte{}, key: keyOf(&m)}
-	if op.events, err = encode(events); err != nil {
+	if op.events, err = encode(pointers(events)); err != nil {
 		return err
 	}
 	if m.Size > maxInline {

@@ -35,10 +35,11 @@ func (s *Store) Settle(ctx context.Context, outcomes []store.Outcome) (lost []st
 }
 
 // eventsOf returns what outcomes record.
-func eventsOf(outcomes []store.Outcome) (list []store.Event) {
+func eventsOf(outcomes []store.Outcome) []*store.Event {
+	list := make([]*store.Event, 0, len(outcomes))
 	for i := range outcomes {
-		if outcomes[i].Event != (store.Event{}) {
-			list = append(list, outcomes[i].Event)
+		if e := &outcomes[i].Event; *e != (store.Event{}) {
+			list = append(list, e)
 		}
 	}
 	return list

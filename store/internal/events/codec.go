@@ -32,16 +32,16 @@ type Chunk struct {
 }
 
 // Encode returns the events as chunks.
-func Encode(list []store.Event) (chunks []Chunk) {
+func Encode(list []*store.Event) (chunks []Chunk) {
 	var prev *store.Event
-	for i := range list {
+	for i, e := range list {
 		if prev == nil || len(chunks[len(chunks)-1].Data) >= MaxChunk {
 			chunks, prev = append(chunks, Chunk{Data: make([]byte, 0, min(MaxChunk+MaxChunk/4, 300+64*(len(list)-i)))}), nil
 		}
 		c := &chunks[len(chunks)-1]
 		c.Events++
-		c.Data = appendEvent(c.Data, prev, &list[i])
-		prev = &list[i]
+		c.Data = appendEvent(c.Data, prev, e)
+		prev = e
 	}
 	return chunks
 }
