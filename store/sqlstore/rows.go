@@ -42,6 +42,7 @@ func tuple(columns int) string {
 type statement struct {
 	prepared *sql.Stmt
 	args     []any
+	fill     func() []any // makes the arguments when the statement runs, if not nil
 	rows     int64
 }
 
@@ -63,7 +64,8 @@ func (s *Store) plan(ctx context.Context, to *[]statement, q rowsQuery, rows [][
 }
 
 // planEach is plan for n rows of a query that is not for keys. add appends the arguments
-// of row i, so that rows need no slices of their own.
+// of row i, so that rows need no slices of their own, and those of one statement are
+// there at a time.
 func (s *Store) planEach(ctx context.Context, to *[]statement, q rowsQuery, n int, add func(args []any, i int) []any) error {
 	for done := 0; done < n; {
 		rows := sizeOf(n - done)
@@ -71,11 +73,15 @@ func (s *Store) planEach(ctx context.Context, to *[]statement, q rowsQuery, n in
 		if err != nil {
 			return err
 		}
-		args := make([]any, 0, rows*strings.Count(q.tuple, "?"))
-		for i := range rows {
-			args = add(args, done+i)
+		first := done
+		fill := func() []any {
+			args := make([]any, 0, rows*strings.Count(q.tuple, "?"))
+			for i := range rows {
+				args = add(args, first+i)
+			}
+			return args
 		}
-		*to = append(*to, statement{prepared: st, args: args, rows: int64(rows)})
+		*to = append(*to, statement{prepared: st, fill: fill, rows: int64(rows)})
 		done += rows
 	}
 	return nil
@@ -124,7 +130,11 @@ func flat(first []any, rows [][]any) []any {
 // run runs statements that write and returns how many rows they changed.
 func (t tx) run(ctx context.Context, statements []statement) (changed int64, err error) {
 	for _, st := range statements {
-		n, err := rowsAffected(t.StmtContext(ctx, st.prepared).ExecContext(ctx, st.args...))
+		args := st.args
+		if st.fill != nil {
+			args = st.fill()
+		}
+		n, err := rowsAffected(t.StmtContext(ctx, st.prepared).ExecContext(ctx, args...))
 		if err != nil {
 			return changed, err
 		}
