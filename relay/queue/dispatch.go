@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepost-mail/gatepost/internal/lru"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -34,8 +33,8 @@ type dispatcher struct {
 	waiting   int // leased jobs that have not begun
 	accepting int // calls of Forward that have leased deliveries and no job yet
 
-	mails  map[string]int              // how many jobs each mail has
-	recent lru.Cache[string, struct{}] // the mails that were kept last
+	mails  map[string]int // how many jobs each mail has
+	recent recentSet      // the mails that were kept last
 
 	memory  int64
 	stalled bool          // memory is full, and waiting for room didn't help

@@ -53,23 +53,18 @@ func (d *dispatcher) release(j *job) {
 	}
 }
 
-// maxRecent is how many of the mails that were kept last are remembered.
-const maxRecent = 10_000
-
 // isKnown reports whether this node works on a mail, or has kept it lately. If a caller
 // hands on such a mail again, the Spool says what is still to be done. The caller must hold
 // d.mu.
 func (d *dispatcher) isKnown(id string) bool {
-	_, recent := d.recent.Get(id)
-	return recent || d.mails[id] > 0
+	return d.recent.has(id) || d.mails[id] > 0
 }
 
 // remember makes a mail known that the Spool has kept.
 func (d *dispatcher) remember(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.recent.Max = maxRecent
-	d.recent.Put(id, struct{}{})
+	d.recent.add(id)
 }
 
 // jobsAtOnce is how many jobs are changed while the lock is held.
