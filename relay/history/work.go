@@ -61,20 +61,19 @@ func (w *worker) turn(ctx context.Context) time.Duration {
 		return 5 * pace
 	}
 	events, err := w.h.step(ctx, w.limit)
-	switch {
-	case errors.Is(err, store.ErrConflict) && w.failed < 3: // another process works too
+	if errors.Is(err, store.ErrConflict) && w.failed < 3 { // another process works too
 		w.claimed = time.Time{}
 		w.stuck, w.oldest = false, ""
 		w.failed++
 		return 0
-	case err != nil: // fewer events may take less time than there is
+	}
+	w.h.report(ctx, failApply, err)
+	w.h.report(ctx, failExpire, w.expire(ctx)) // Retention holds also while Publish fails
+	if err != nil {                            // fewer events may take less time than there is
 		w.limit = max(min(w.limit, publishAtOnce)/2, 1)
-		w.h.report(ctx, failApply, err)
 		return w.backoff()
 	}
-	w.h.report(ctx, failApply, nil)
 	w.failed = 0
-	w.h.report(ctx, failExpire, w.expire(ctx))
 	full := events >= w.limit
 	w.limit = min(w.limit+batch/20, batch)
 	if full {

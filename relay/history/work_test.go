@@ -270,6 +270,35 @@ func TestRun(t *testing.T) {
 	})
 }
 
+// Old activities are removed also while Publish fails.
+func TestRetentionWhilePublishFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := new(memory.Store)
+		var fails atomic.Bool
+		h := &History{Store: st, Retention: 24 * time.Hour, Logger: slog.New(slog.DiscardHandler), Publish: func(context.Context, []store.Event) error {
+			if fails.Load() {
+				return errStore
+			}
+			return nil
+		}}
+		defer start(t, h)()
+		old := newLife("old", 0)
+		old.base.Received = time.Now().UTC()
+		put(t, st, old.then(store.EventAccepted, 0).then(store.EventDelivered, 1).events...)
+		time.Sleep(time.Minute)
+		fails.Store(true)
+		put(t, st, newLife("new", 0).then(store.EventAccepted, 0).events...)
+		time.Sleep(23 * time.Hour)
+		if page, err := h.Tenant("acme").Activities(t.Context(), store.ActivityFilter{}); err != nil || len(page.List) != 1 {
+			t.Errorf("%d activities within Retention, %v, want 1", len(page.List), err)
+		}
+		time.Sleep(26 * time.Hour) // whole days are removed
+		if page, err := h.Tenant("acme").Activities(t.Context(), store.ActivityFilter{}); err != nil || len(page.List) != 0 {
+			t.Errorf("%d activities after Retention, %v, want none", len(page.List), err)
+		}
+	})
+}
+
 // An error is logged once, and its end too. Publish gets the events again until it
 // succeeds, and nothing is applied before.
 func TestErrorsLoggedOnce(t *testing.T) {
