@@ -229,7 +229,7 @@ func assemble(set settings, db *sql.DB, st *sqlstore.Store, cert *certificate, m
 	}
 	p.queue = &queue.Queue{Spool: st, Record: true, Next: p.upstream, Hostname: set.Hostname, Node: machine, Logger: log}
 	p.list = &suppress.List{Store: st, History: st, Logger: log}
-	p.hist = &history.History{Store: st, Publish: p.list.Learn, Logger: log}
+	p.hist = &history.History{Store: st, Publish: p.list.Learn, Node: machine, Logger: log}
 	p.lim = &limits.Limiter{Store: st, Limits: set.limits, Next: p.queue, Logger: log}
 	p.srv = &relay.Server{
 		Hostname:       set.Hostname,

@@ -146,7 +146,7 @@ func (p *product) wire(st, requests database, next relay.Forwarder) {
 	}
 	p.webhooks = &webhook.Manager{Store: st, Sender: p.sender}
 	p.sender.Endpoints, p.sender.OnGone, p.sender.OnAttempt = p.webhooks.Endpoints, p.webhooks.OnGone, p.webhooks.OnAttempt
-	p.history = &history.History{Store: st, Publish: func(ctx context.Context, events []store.Event) error {
+	p.history = &history.History{Store: st, Node: "saas", Publish: func(ctx context.Context, events []store.Event) error {
 		if err := p.suppressions.Learn(ctx, events); err != nil {
 			return err
 		}

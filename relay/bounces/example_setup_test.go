@@ -38,7 +38,7 @@ func Example_setup() {
 		return "bounces.example.net", nil
 	}}
 	q := &queue.Queue{Spool: st, Record: true, Next: out, Node: node}
-	hist := &history.History{Store: st, Publish: publish}
+	hist := &history.History{Store: st, Node: node, Publish: publish}
 	go q.Run(ctx)
 	go hist.Run(ctx)
 

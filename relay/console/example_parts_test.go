@@ -50,7 +50,7 @@ func Example_allParts() {
 	hooks.Endpoints, hooks.OnGone, hooks.OnAttempt = endpoints.Endpoints, endpoints.OnGone, endpoints.OnAttempt
 
 	list := &suppress.List{Store: st, History: st}
-	hist := &history.History{Store: st, Publish: func(ctx context.Context, events []store.Event) error {
+	hist := &history.History{Store: st, Node: node, Publish: func(ctx context.Context, events []store.Event) error {
 		if err := list.Learn(ctx, events); err != nil {
 			return err
 		}

@@ -2,8 +2,8 @@
 // recipient of a message, with its state and every event, refusals too, and counts for
 // statistics.
 //
-//	hist := &history.History{Store: st}
-//	q := &queue.Queue{Spool: st, Record: true, Next: upstream}
+//	hist := &history.History{Store: st, Node: node}
+//	q := &queue.Queue{Spool: st, Node: node, Record: true, Next: upstream}
 //	srv := &relay.Server{Forwarder: q, OnEvent: hist.OnRelayEvent, …}
 //	go q.Run(ctx)
 //	go hist.Run(ctx)

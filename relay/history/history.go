@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -59,6 +61,14 @@ type History struct {
 	// is suspended has the suspension's Reason, and its Until as NextAttempt.
 	Destination func(recipient string) string
 
+	// Node names this process among those that share the Store, as Queue.Node does: at
+	// most 255 bytes, the same each time the process is started again, and another one
+	// for each process. A process that starts under a name goes on at once where the one
+	// before it was killed. If two processes with Run have the same name, both apply, so
+	// that Publish gets many events twice. Empty means a name that is made up at each
+	// start: then events wait for up to 30 seconds after a crash.
+	Node string
+
 	// Logger gets errors. Nil means slog.Default().
 	Logger *slog.Logger
 
@@ -92,13 +102,13 @@ const (
 
 // Run applies events as they are recorded, records refusals, and removes what is older
 // than Retention, until ctx ends. Any number of processes may run it on one store, each
-// with the same Publish: one of them applies, and another takes over if that one dies:
-// within 30 seconds, or within two minutes if its clock was wrong. At its end Run records
-// the refusals of the last second, which takes at most 5 seconds; so shut the server down
-// before ctx ends.
+// with the same Publish: one of them applies. If that one dies, it goes on when it starts
+// again under the same Node, or another takes over within 30 seconds; within two minutes if
+// its clock was wrong. At its end Run records the refusals of the last second, which takes
+// at most 5 seconds; so shut the server down before ctx ends.
 //
 // Failures of the store are logged once, and tried again. Run returns an error only if
-// it cannot begin: Store is nil, or Run is being called already.
+// it cannot begin: Store is nil, Node is not valid, or Run is being called already.
 func (h *History) Run(ctx context.Context) error {
 	if err := h.begin(); err != nil {
 		return err
@@ -117,6 +127,8 @@ func (h *History) begin() error {
 	switch {
 	case h.Store == nil:
 		return errNoStore
+	case len(h.Node) > 255 || !utf8.ValidString(h.Node) || strings.Contains(h.Node, "\x00"):
+		return fmt.Errorf("history: History.Node %.300q is not valid UTF-8 of at most 255 bytes", h.Node)
 	case h.running:
 		return errors.New("history: Run is being called already")
 	}

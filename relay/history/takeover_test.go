@@ -54,6 +54,34 @@ func TestTakeOver(t *testing.T) {
 	})
 }
 
+// A process that was killed and starts again under the same Node need not wait until its
+// own claim ends. One under another name does.
+func TestNode(t *testing.T) {
+	for name, want := range map[string]time.Duration{"relay1": 0, "relay2": claimTime, "": claimTime} {
+		synctest.Test(t, func(t *testing.T) {
+			st := new(memory.Store)
+			now := time.Now().UTC()
+			if ok, err := st.Claim(t.Context(), claimOf, "relay1", now, now.Add(claimTime)); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			put(t, st, sent(1)...)
+			h := &History{Store: st, Node: name}
+			stop := start(t, h)
+			time.Sleep(time.Millisecond)
+			for j := (store.Journal{Records: 1}); j.Records > 0; time.Sleep(time.Second) {
+				var err error
+				if j, err = h.Backlog(t.Context()); err != nil || time.Since(now) > time.Minute {
+					t.Fatal(j, err)
+				}
+			}
+			if got := time.Since(now).Truncate(claimTime / 2); got != want {
+				t.Errorf("Node %q: applied after %v, want %v", name, got, want)
+			}
+			stop()
+		})
+	}
+}
+
 // A process whose clock is a day ahead takes the claim for a day, and dies.
 func TestTakeOverFromTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

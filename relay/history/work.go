@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ const (
 
 // work applies records and expires activities until ctx ends.
 func (h *History) work(ctx context.Context) {
-	w := &worker{h: h, who: relay.NewID(), limit: batch}
+	w := &worker{h: h, who: cmp.Or(h.Node, relay.NewID()), limit: batch}
 	for pause := time.Duration(0); sleep(ctx, pause); {
 		pause = w.turn(ctx)
 	}

@@ -405,6 +405,11 @@ func TestRunRefuses(t *testing.T) {
 	if err := new(History).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "History.Store is required") {
 		t.Error(err)
 	}
+	for _, name := range []string{strings.Repeat("x", 256), "\xff", "\x00"} {
+		if err := (&History{Store: new(memory.Store), Node: name}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "History.Node") {
+			t.Errorf("Node %q: %v", name, err)
+		}
+	}
 	synctest.Test(t, func(t *testing.T) {
 		h := &History{Store: new(memory.Store)}
 		defer start(t, h)()
