@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A Grant names a part of a limit that one node may use up. The node that makes it
@@ -125,21 +126,34 @@ func FormatGrants(grants []Grant) string {
 	return b.String()
 }
 
-// ParseGrants returns the grants that the Grants of an [Event] names.
+// ParseGrants returns the grants that the Grants of an [Event] names. An ID that is not of
+// 1 to 64 letters and digits, and a scope that is not UTF-8 without U+0000, of up to 1,024
+// bytes, are errors.
 func ParseGrants(text string) (grants []Grant, err error) {
 	if text == "" {
 		return nil, nil
 	}
 	for part := range strings.SplitSeq(text, ";") {
 		fields := strings.Split(part, " ")
-		if len(fields) != 3 || fields[0] == "" {
+		if len(fields) != 3 {
 			return nil, fmt.Errorf("store: %q does not name a grant", part)
 		}
 		period, err := strconv.ParseInt(fields[1], 36, 64)
-		if err != nil {
+		g := Grant{ID: fields[0], Scope: unescaper.Replace(fields[2]), Period: time.UnixMicro(period).UTC()}
+		if err != nil || !g.valid() {
 			return nil, fmt.Errorf("store: %q does not name a grant", part)
 		}
-		grants = append(grants, Grant{ID: fields[0], Scope: unescaper.Replace(fields[2]), Period: time.UnixMicro(period).UTC()})
+		grants = append(grants, g)
 	}
 	return grants, nil
+}
+
+// valid reports whether every adapter takes the ID and the scope.
+func (g *Grant) valid() bool {
+	for _, c := range []byte(g.ID) {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return g.ID != "" && len(g.ID) <= 64 && len(g.Scope) <= 1024 && utf8.ValidString(g.Scope) && !strings.Contains(g.Scope, "\x00")
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestGrants(t *testing.T) {
 			t.Errorf("got %+v, %v, want %+v", got, err, grants[:n])
 		}
 	}
-	for _, text := range []string{" ", "1", "1 2", "1 2 3 4", "1 - x", ";", "1 2 3;", " 2 3"} {
+	for _, text := range []string{" ", "1", "1 2", "1 2 3 4", "1 - x", ";", "1 2 3;", " 2 3", "1_ 2 3", strings.Repeat("1", 65) + " 2 3", "1 2 " + strings.Repeat("x", 1025), "1 2 \xff", "1 2 \x00"} {
 		if got, err := store.ParseGrants(text); err == nil {
 			t.Errorf("%q: got %+v, want an error", text, got)
 		}

@@ -198,7 +198,8 @@ type Journal struct {
 //
 // What is said of a Spool about atomic, durable and concurrent methods, contexts,
 // times and texts holds here too. A method that is given the ID of a mail finds nothing if
-// no mail can have that ID, whatever its bytes are.
+// no mail can have that ID, whatever its bytes are. An adapter that could not apply an event
+// refuses to keep it, with an error of its own.
 type History interface {
 	// Record keeps events that belong to no Put and no Settle: all of them or,
 	// with an error, none.

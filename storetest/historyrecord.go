@@ -23,6 +23,42 @@ const (
 
 var recordPromises = []historyPromise{
 	{
+		name:  "Record/WhatApplyTakes",
+		words: "An adapter that could not apply an event refuses to keep it, with an error of its own.",
+		check: func(t *historian) {
+			odd := newEvent(store.EventAccepted, "m1", -1<<31)
+			odd.Time, odd.Received, odd.Size, odd.Attempt, odd.Reply.Code = time.Time{}, time.UnixMicro(-1<<55).UTC(), -1, 1<<31-1, -1
+			odds := []store.Event{odd}
+			for i, text := range noIDs {
+				mail, tenant := newEvent(store.EventAccepted, text, i), newEvent(store.EventAccepted, "m1", i)
+				tenant.Tenant = store.TenantID(text)
+				odds = append(odds, mail, tenant)
+			}
+			for i := range odds {
+				t.put(fmt.Sprintf("s%03d", i), 1)
+			}
+			taken := t.take(soon, len(odds))
+			for i, e := range odds { // each may fail
+				id := fmt.Sprintf("p%03d", i)
+				t.Record(t.Context(), []store.Event{e})
+				t.Put(t.Context(), newMail(id), newDeliveries(1), strings.NewReader(content(id)), e)
+				o := done(taken[i])
+				o.Event = e
+				t.Settle(t.Context(), []store.Outcome{o})
+			}
+			for _, r := range t.records() {
+				var c store.Changes
+				for _, e := range r.Events {
+					c.Activities = append(c.Activities, store.ActivityChange{Activity: store.Activity{
+						Tenant: e.Tenant, Mail: e.Mail, N: e.N, Received: e.Received, Size: e.Size, Attempt: e.Attempt, Reply: e.Reply,
+					}})
+					c.Counts = append(c.Counts, store.Count{Tenant: e.Tenant, Hour: e.Received.Truncate(time.Hour), Accepted: 1, Bytes: e.Size})
+				}
+				t.ok(t.Apply(t.Context(), []string{r.ID}, c), "Apply of what was kept: %+v", r.Events)
+			}
+		},
+	},
+	{
 		name:  "Put/Records",
 		words: putWords + " Events wait in records until they are applied.",
 		check: func(t *historian) {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
@@ -65,6 +66,16 @@ func init() {
 	wrongly("one event is enough", "Record/All", "all of them or, with an error, none", func(b *bent) {
 		b.record = func(ctx context.Context, events []store.Event) error {
 			return b.Store.Record(ctx, events[:min(len(events), 1)])
+		}
+	})
+	wrongly("an event is kept that cannot be applied", "Record/WhatApplyTakes", "An adapter that could not apply an event refuses to keep it", func(b *bent) {
+		b.apply = func(ctx context.Context, records []string, c store.Changes) error {
+			for i := range c.Activities {
+				if !utf8.ValidString(c.Activities[i].Mail) {
+					return errors.New("invalid byte sequence")
+				}
+			}
+			return b.Store.Apply(ctx, records, c)
 		}
 	})
 	wrongly("what servers say is made valid", "Record/AsGiven", "times and texts holds here too", func(b *bent) {

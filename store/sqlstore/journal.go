@@ -95,7 +95,8 @@ func (s *Store) planRecords(ctx context.Context, b *batch, firsts, records [][]a
 	return nil
 }
 
-// encode checks events and encodes them.
+// encode checks events and encodes them. It refuses those that Apply could not take: they
+// would wait for ever, and all others behind them.
 func encode(list []*store.Event) ([]events.Chunk, error) {
 	for _, e := range list {
 		if err := errors.Join(
@@ -104,6 +105,9 @@ func encode(list []*store.Event) ([]events.Chunk, error) {
 			shorter(maxReason, []string{e.Reply.Text, e.Reason, e.Grants}),
 		); err != nil {
 			return nil, fmt.Errorf("event of %q: %w", e.Mail, err)
+		}
+		if !isText(string(e.Tenant), e.Mail) {
+			return nil, fmt.Errorf("event of mail %q of tenant %q: both must be UTF-8 without U+0000", e.Mail, e.Tenant)
 		}
 	}
 	return events.Encode(list), nil
