@@ -230,6 +230,10 @@ func (t Tenant) mailStates(ctx context.Context, id string) (map[store.ActivitySt
 // nothing is erased, and the caller should try again. Refusals of the last second that
 // another process has gathered are not erased. Nor is mail: a message that is still
 // in the queue is delivered, and its activity stays erased.
+//
+// Erase looks for recipients only. An address stays where it is the From or Author, or
+// where the trail of another recipient names it: as a member of a list (see
+// [History.Bounced]), or in a reply. docs/history.md says where else it may be.
 func (t Tenant) Erase(ctx context.Context, address string) (erased int, err error) {
 	if err := t.check(); err != nil {
 		return 0, err
