@@ -32,7 +32,7 @@
 //
 // # Cost
 //
-// A List remembers which addresses are in the Store, 20 bytes for each, and looks at the
+// A List remembers which addresses are in the Store, 24 bytes for each, and looks at the
 // Store only for those, and every 5 seconds for what other processes have added. So a
 // recipient that is not on the list costs about as much as a read of a map. The first
 // recipient of a tenant waits until its list is read, about 10 ms for 10,000

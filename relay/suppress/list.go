@@ -42,7 +42,7 @@ type List struct {
 	Refresh time.Duration
 
 	// MaxMemory is how many addresses are remembered, of all tenants together. Each
-	// takes about 20 bytes. The addresses of tenants that have not sent for longest
+	// takes about 24 bytes. The addresses of tenants that have not sent for longest
 	// are forgotten first. A tenant with more than half of MaxMemory is not remembered:
 	// each of its recipients is looked up in the Store. Zero means 2 million.
 	MaxMemory int
