@@ -2,13 +2,15 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
 )
 
-// A Period is a span of time for statistics: From is included, and Until is not.
+// A Period is a span of time for statistics: From is included, and Until is not. Both are
+// required. It may be 10,000 hours long if Hourly is set, and otherwise 26 years.
 //
 // Counts are kept by the hour in UTC. So From and the beginnings of days are rounded
 // down to a full hour in UTC, and Until is rounded up. In a zone that is off by half an
@@ -59,6 +61,9 @@ func (p Period) check() (Period, error) {
 	if p.Location == nil {
 		p.Location = time.UTC
 	}
+	if p.From.IsZero() || p.Until.IsZero() {
+		return p, errors.New("history: the period needs From and Until")
+	}
 	if !p.From.Before(p.Until) {
 		return p, fmt.Errorf("history: the period from %v until %v is empty", p.From, p.Until)
 	}
@@ -68,7 +73,7 @@ func (p Period) check() (Period, error) {
 		step = time.Hour
 	}
 	if p.Until.Sub(p.From)/step > maxSteps {
-		return p, fmt.Errorf("history: the period from %v until %v has more than %d steps", p.From, p.Until, maxSteps)
+		return p, fmt.Errorf("history: the period from %v until %v has more than %d steps: begin it later", p.From, p.Until, maxSteps)
 	}
 	return p, nil
 }

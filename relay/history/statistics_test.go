@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 	_ "time/tzdata"
@@ -165,9 +166,15 @@ func TestStatistics(t *testing.T) {
 	if list, err := acme.Users(t.Context(), p, "acme.test"); err != nil || len(list) != 1 || list[0].Username != "u2" || list[0].Accepted != 12 {
 		t.Errorf("%+v, %v", list, err)
 	}
-	for _, p := range []Period{{From: noon, Until: noon}, {From: noon.AddDate(-3, 0, 0), Until: noon, Hourly: true}, {Until: noon}} {
-		if _, err := acme.Statistics(t.Context(), p, "", ""); err == nil {
-			t.Errorf("%+v has statistics", p)
+	for want, p := range map[string]Period{
+		"is empty":       {From: noon, Until: noon},
+		"begin it later": {From: noon.AddDate(-3, 0, 0), Until: noon, Hourly: true},
+		"10000 steps":    {From: noon.AddDate(-27, 0, 0), Until: noon},
+		"needs From":     {Until: noon},
+		"and Until":      {From: noon},
+	} {
+		if _, err := acme.Statistics(t.Context(), p, "", ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want an error with %q", p, err, want)
 		}
 	}
 }
