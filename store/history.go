@@ -214,6 +214,11 @@ type History interface {
 	// it. It does nothing if there is no such record.
 	SetAside(ctx context.Context, record string) error
 
+	// TakeBack returns the records that were set aside and can be read to Records, under
+	// their IDs, and returns how many. So a newer version gets the records that an
+	// older one could not read.
+	TakeBack(ctx context.Context) (taken int, err error)
+
 	// Journal returns how much waits. Records that were set aside do not count.
 	Journal(ctx context.Context) (Journal, error)
 

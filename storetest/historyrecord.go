@@ -311,6 +311,30 @@ var recordPromises = []historyPromise{
 		},
 	},
 	{
+		name: "TakeBack/Records",
+		words: "TakeBack returns the records that were set aside and can be read to Records, under their IDs, and returns how many. " +
+			"So a newer version gets the records that an older one could not read.",
+		check: func(t *historian) {
+			for i := range 40 {
+				t.record(newEvent(store.EventRefused, "", i))
+			}
+			all := t.records()
+			for want := range 3 {
+				for _, r := range all[:20*want] {
+					t.ok(t.SetAside(t.Context(), r.ID), "SetAside")
+				}
+				got, err := t.TakeBack(t.Context())
+				t.ok(err, "TakeBack")
+				if got != 20*want {
+					t.Errorf("TakeBack: got %d, want %d", got, 20*want)
+				}
+				sameRecords(t, t.records(), all)
+			}
+			t.ok(t.Apply(t.Context(), ids(all), store.Changes{}), "Apply of records that were taken back")
+			t.deep(store.Depth{})
+		},
+	},
+	{
 		name:  "Journal/Counts",
 		words: "Journal returns how much waits. Records that were set aside do not count.",
 		check: func(t *historian) {

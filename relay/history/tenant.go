@@ -238,7 +238,7 @@ func (t Tenant) Erase(ctx context.Context, address string) (erased int, err erro
 	if err := t.check(); err != nil {
 		return 0, err
 	}
-	if err := t.h.applyUntil(ctx, time.Now().Add(skew)); err != nil {
+	if err := errors.Join(t.h.takeBack(ctx), t.h.applyUntil(ctx, time.Now().Add(skew))); err != nil {
 		return 0, fmt.Errorf("history: erase: events that wait cannot be applied: %w", err)
 	}
 	if erased, err = t.h.Store.Erase(ctx, t.id, address); err != nil {

@@ -20,6 +20,7 @@ type worker struct {
 	failed  int       // steps in a row
 	limit   int       // about how many events a step takes
 	expired time.Time // when nothing was left to expire
+	tookOld time.Time // when records that were set aside were looked at
 	oldest  string    // the oldest record while another process has the claim
 	since   time.Time // since when that is the oldest
 	stuck   bool      // nothing was applied for too long, so this process applies too
@@ -33,6 +34,7 @@ const (
 	failClaim  = "history: the claim to apply events failed, trying again"
 	failApply  = "history: events are not applied, trying again"
 	failExpire = "history: old activities are not removed, trying again"
+	failTake   = "history: records that were set aside are not looked at, trying again"
 )
 
 // work applies records and expires activities until ctx ends.
@@ -61,6 +63,7 @@ func (w *worker) turn(ctx context.Context) time.Duration {
 		w.failed = 0
 		return 5 * pace
 	}
+	w.h.report(ctx, failTake, w.takeBack(ctx))
 	events, err := w.h.step(ctx, w.limit)
 	if errors.Is(err, store.ErrConflict) && w.failed < 3 { // another process works too
 		w.claimed = time.Time{}
@@ -103,6 +106,8 @@ func (w *worker) claim(ctx context.Context) (bool, error) {
 	w.claimed = time.Time{}
 	if err == nil && mine {
 		w.claimed = until
+	} else {
+		w.tookOld = time.Time{}
 	}
 	return mine, err
 }
@@ -150,8 +155,32 @@ func (h *History) step(ctx context.Context, limit int) (int, error) {
 	return len(events), h.Store.Apply(ctx, ids, derive(events, before))
 }
 
+// takeBack takes back what was set aside by an older version and can be read by this one:
+// when this process begins to apply, and then each hour.
+func (w *worker) takeBack(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(w.tookOld) < time.Hour {
+		return nil
+	}
+	err := w.h.takeBack(ctx)
+	if err == nil {
+		w.tookOld = now
+	}
+	return err
+}
+
+func (h *History) takeBack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	n, err := h.Store.TakeBack(ctx)
+	if n > 0 {
+		h.logger().Info("history: records that were set aside can be read now and are applied", "records", n)
+	}
+	return err
+}
+
 // records returns the oldest records that can be read, and their events in order. It
-// sets the others aside.
+// sets the others aside: they are damaged, or a newer version has written them.
 func (h *History) records(ctx context.Context, limit int) (ids []string, events []*store.Event, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
@@ -165,7 +194,7 @@ func (h *History) records(ctx context.Context, limit int) (ids []string, events 
 				ids = append(ids, r.ID)
 				continue
 			}
-			h.logger().Error("history: a damaged record is set aside", "record", r.ID, "damage", r.Damage)
+			h.logger().Error("history: a record that cannot be read is set aside", "record", r.ID, "damage", r.Damage)
 			if err := h.Store.SetAside(ctx, r.ID); err != nil {
 				return nil, nil, err
 			}

@@ -99,6 +99,20 @@ func (s *Store) SetAside(ctx context.Context, record string) error {
 	return nil
 }
 
+// TakeBack implements [store.History].
+func (s *Store) TakeBack(ctx context.Context) (taken int, err error) {
+	if err := s.spool.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.spool.mu.Unlock()
+	h := &s.spool.history
+	taken = len(h.aside)
+	h.records = append(h.records, h.aside...)
+	slices.SortFunc(h.records, func(a, b store.Record) int { return strings.Compare(a.ID, b.ID) })
+	h.aside = nil
+	return taken, nil
+}
+
 // Journal implements [store.History].
 func (s *Store) Journal(ctx context.Context) (store.Journal, error) {
 	if err := s.spool.lock(ctx); err != nil {

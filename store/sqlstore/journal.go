@@ -221,6 +221,47 @@ func (s *Store) SetAside(ctx context.Context, record string) error {
 	return failed("set aside", err)
 }
 
+// TakeBack implements [store.History].
+func (s *Store) TakeBack(ctx context.Context) (taken int, err error) {
+	for after := asidePrefix; after != "" && err == nil; {
+		var n int
+		n, after, err = s.takeBack(ctx, after)
+		taken += n
+	}
+	return taken, failed("take back", err)
+}
+
+// takeBack looks at the next records that were set aside. It returns the place to go on
+// from, which is empty at the end.
+func (s *Store) takeBack(ctx context.Context, after string) (taken int, next string, err error) {
+	const query = `SELECT mail, recipients, content FROM {deliveries} WHERE mail > ? AND n = 0 ORDER BY mail LIMIT ?`
+	const atOnce = 16
+	seen, last := 0, ""
+	var readable []string
+	err = s.query(ctx, query, []any{after, atOnce}, func(rows *sql.Rows) error {
+		var n int
+		var content []byte
+		err := rows.Scan(&last, &n, &content)
+		if _, damage := events.Decode(content, n); damage == nil && err == nil {
+			readable = append(readable, strings.TrimPrefix(last, asidePrefix))
+		}
+		seen++
+		return err
+	})
+	for _, id := range readable {
+		if err != nil {
+			break
+		}
+		var n int64
+		n, err = s.exec(ctx, `UPDATE {deliveries} SET mail = ? WHERE mail = ? AND n = 0`, recordPrefix+id, asidePrefix+id)
+		taken += int(n)
+	}
+	if seen < atOnce {
+		last = ""
+	}
+	return taken, last, err
+}
+
 // isRecord reports whether an ID can be that of a record.
 func isRecord(id string) bool {
 	return id != "" && len(id) <= maxID-len(asidePrefix) && !strings.ContainsFunc(id, notInID)

@@ -74,9 +74,63 @@ func TestDamagedRecords(t *testing.T) {
 			if err := st.Apply(t.Context(), []string{after[n-1].ID}, store.Changes{}); err != nil {
 				t.Error(err)
 			}
+			if taken, err := st.TakeBack(t.Context()); err != nil || taken != 0 {
+				t.Errorf("TakeBack of damaged records: got %d, %v, want 0", taken, err)
+			}
 			var aside int
 			if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM gatepost_deliveries WHERE mail > '~~'").Scan(&aside); err != nil || aside != n-1 {
 				t.Errorf("%d records were set aside, %v, want %d", aside, err, n-1)
+			}
+		})
+	}
+}
+
+// A record of a newer version is set aside by an older one. When it can be read, it waits
+// again.
+func TestRecordsOfANewerVersion(t *testing.T) {
+	for _, b := range dialects {
+		t.Run(b.name, func(t *testing.T) {
+			dsn := b.create(t)
+			st, db := b.open(t, dsn), b.openDB(t, dsn)
+			for i := range 2 {
+				if err := st.Record(t.Context(), []store.Event{acceptedEvent("m1", i)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before, err := st.Records(t.Context(), 100)
+			if err != nil || len(before) != 2 {
+				t.Fatalf("Records: got %+v, %v, want 2", before, err)
+			}
+			version := func(prefix, n string) {
+				t.Helper()
+				set := map[sqlstore.Dialect]string{
+					sqlstore.SQLite: "CAST(x'" + n + "' || substr(content, 2) AS BLOB)", sqlstore.MySQL: "CONCAT(x'" + n + "', SUBSTRING(content, 2))",
+					sqlstore.Postgres: `'\x` + n + `'::bytea || substr(content, 2)`,
+				}[b.dialect]
+				if _, err := db.ExecContext(t.Context(), "UPDATE gatepost_deliveries SET content = "+set+" WHERE mail = '"+prefix+before[0].ID+"'"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			taken := func(want int) {
+				t.Helper()
+				if n, err := st.TakeBack(t.Context()); err != nil || n != want {
+					t.Errorf("TakeBack: got %d, %v, want %d", n, err, want)
+				}
+			}
+			version("~", "63")
+			after, err := st.Records(t.Context(), 100)
+			if err != nil || after[0].Damage == "" || after[1].Damage != "" {
+				t.Fatalf("Records: got %+v, %v, want that the first is of another version", after, err)
+			}
+			if err := st.SetAside(t.Context(), before[0].ID); err != nil {
+				t.Fatal(err)
+			}
+			taken(0)
+			version("~~", "01")
+			taken(1)
+			after, err = st.Records(t.Context(), 100)
+			if err != nil || len(after) != 2 || after[0].ID != before[0].ID || !slices.Equal(after[0].Events, before[0].Events) {
+				t.Errorf("Records: got %+v, %v, want\n%+v", after, err, before)
 			}
 		})
 	}
