@@ -47,8 +47,10 @@
 // the header of a message, its envelope ID, or both. The token holds the message's
 // ID, its tenant, and 80 bits of an HMAC over both, the sender, and the domain of the
 // recipients. A report without a valid token changes nothing. The recipients of a
-// message do have its token, so one of them can report a failure of this mail, but only for recipients at the same domain, or for all
-// recipients if the message went to several domains in one transaction.
+// message do have its token, so one of them can report a failure of this mail, but only for
+// recipients at the same domain, or for all recipients if the message went to several domains
+// in one transaction. Package suppress does not believe one such report if the message had
+// several recipients.
 //
 // # The domain of the addresses
 //

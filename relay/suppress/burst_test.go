@@ -30,6 +30,7 @@ func TestBurst(t *testing.T) {
 		},
 		"late bounces": func(l *list, i int) store.Event {
 			to := fmt.Sprintf("u%d@big.example", i)
+			l.History = make(past)
 			l.learn(l.event(store.EventDelivered, to, "smtp.upstream.example", "250 ok"))
 			return l.event(store.EventLateHardBounced, to, "mx.big.example", noSuchUser)
 		},

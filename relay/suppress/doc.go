@@ -26,7 +26,8 @@
 // [List.Learn] has the rules, docs/suppress.md has them as tables. They are cautious, because a mistake stops mail that
 // someone waits for: what was learned from replies expires after 30 days, and a later
 // delivery removes it; one reply is not enough for an address that took mail lately; a
-// site that suddenly refuses most of its recipients teaches nothing; and a reply about
+// site that suddenly refuses most of its recipients teaches nothing; one report about a
+// message with several recipients is not enough, since any of them may have written it; and a reply about
 // policy (5.7.x), a full mailbox or the content never counts. An entry by
 // a person or a complaint stays until a person removes it.
 //

@@ -11,7 +11,7 @@ import (
 const (
 	never     = 0 // the reply is about something else
 	certain   = 1
-	afterMail = 2 // instead of certain, if mail was delivered lately
+	afterMail = 2 // instead of certain, if mail was delivered lately, or if the report may be forged
 	doubtful  = 3
 )
 

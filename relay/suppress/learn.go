@@ -27,7 +27,9 @@ const (
 //
 // A reply counts by its enhanced code (RFC 3463). One reply with 5.1.1, 5.1.2, 5.1.3,
 // 5.1.6 or 5.1.10 is enough. If mail was delivered to the address in the last 30 days,
-// two are needed. Three are needed with 5.2.1, with 5.4.1 if the text says that the
+// two are needed. Two are needed as well if the reply is from a report about a message
+// with several recipients, since each of them could have written it, or if there is no
+// List.History to tell. Three are needed with 5.2.1, with 5.4.1 if the text says that the
 // recipient is rejected, and without an enhanced code if the text of a 550, 551 or 553
 // says that there is no such mailbox. Only replies that are at least 24 hours apart and
 // not older than Keep count. No other reply counts: no 5.7.x, and no reply of the relay
@@ -215,7 +217,13 @@ func (s *lesson) refused(ctx context.Context, su *store.Suppression, say *saying
 		if err != nil {
 			return err
 		}
-		if had {
+		alone := e.Kind != store.EventLateHardBounced
+		if !had && !alone {
+			if alone, err = s.isAlone(ctx, e); err != nil {
+				return err
+			}
+		}
+		if had || !alone {
 			needed = afterMail
 		}
 	}
@@ -274,6 +282,16 @@ func (s *lesson) hadMail(ctx context.Context, su *store.Suppression, e *store.Ev
 		f.After = page.Next
 	}
 	return true, nil
+}
+
+// isAlone reports whether the message of an event had no other recipient. Every recipient has
+// what it takes to write a report about the others, which package bounces accepts.
+func (s *lesson) isAlone(ctx context.Context, e *store.Event) (bool, error) {
+	if s.History == nil {
+		return false, nil
+	}
+	list, err := s.History.ActivitiesByKey(ctx, []store.ActivityKey{{Tenant: e.Tenant, Mail: e.Mail, N: 0}, {Tenant: e.Tenant, Mail: e.Mail, N: 1}})
+	return len(list) == 1 && list[0].N == 0, err
 }
 
 // report counts and logs what was learned or forgotten.

@@ -136,6 +136,11 @@ func (h past) Activities(_ context.Context, tenant store.TenantID, f store.Activ
 	return store.ActivityPage{List: []store.Activity{a}}, nil
 }
 
+// ActivitiesByKey returns the only recipient of a mail.
+func (h past) ActivitiesByKey(_ context.Context, keys []store.ActivityKey) ([]store.Activity, error) {
+	return []store.Activity{{Tenant: keys[0].Tenant, Mail: keys[0].Mail}}, nil
+}
+
 func TestDeliveredLatelyNeedsTwoRefusalsADayApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newList(t)

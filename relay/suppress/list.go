@@ -26,11 +26,14 @@ type List struct {
 	// Store keeps the list. Required.
 	Store store.Suppressions
 
-	// History tells whether mail was delivered to an address in the last 30 days. A
-	// [store.History] has the method. One refusal is not enough to suppress such an
-	// address. Nil means that one refusal is enough for every address.
+	// History tells whether mail was delivered to an address in the last 30 days, and
+	// whether a message had one recipient. A [store.History] has the methods. One refusal
+	// is not enough to suppress such an address, nor is one report about a message with
+	// several recipients. Nil means that one refusal is enough for every address, and
+	// one report is for none.
 	History interface {
 		Activities(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error)
+		ActivitiesByKey(ctx context.Context, keys []store.ActivityKey) ([]store.Activity, error)
 	}
 
 	// Keep is how long an address stays that was learned from a refusal. Zero means
