@@ -162,8 +162,8 @@ type Step struct {
 // yesterday has up to an hour more than today, which has not seen the rest of its last
 // hour yet.
 //
-// If domain or username is not empty, only mail of that domain or user counts. A
-// recipient counts in the hour in which its message was accepted, whenever it was
+// If domain or username is not empty, only mail of that domain or user counts; the domain
+// may be in upper case and have Unicode labels. A recipient counts in the hour in which its message was accepted, whenever it was
 // delivered or bounced. So a late bounce changes the hour it belongs to, and no rate is
 // greater than 100 percent in the end.
 func (t Tenant) Statistics(ctx context.Context, p Period, domain, username string) (Statistics, error) {
@@ -171,7 +171,7 @@ func (t Tenant) Statistics(ctx context.Context, p Period, domain, username strin
 	if err != nil {
 		return Statistics{}, err
 	}
-	before := p.before()
+	before, domain := p.before(), domainName(domain)
 	counts, err := t.counts(ctx, store.CountFilter{From: before.From, Until: p.Until, Domain: domain, Username: username, By: store.ByHour})
 	if err != nil {
 		return Statistics{}, err
@@ -210,7 +210,7 @@ func (t Tenant) Domains(ctx context.Context, p Period) ([]store.Count, error) {
 // Users returns what each user of the tenant sent in a period, by domain and username.
 // If domain is not empty, it returns only the users of that domain.
 func (t Tenant) Users(ctx context.Context, p Period, domain string) ([]store.Count, error) {
-	return t.grouped(ctx, p, store.CountFilter{Domain: domain, By: store.ByUser})
+	return t.grouped(ctx, p, store.CountFilter{Domain: domainName(domain), By: store.ByUser})
 }
 
 func (t Tenant) grouped(ctx context.Context, p Period, f store.CountFilter) ([]store.Count, error) {

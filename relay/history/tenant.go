@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/store"
 )
 
@@ -59,6 +61,9 @@ const pendingAfter = time.Minute
 // after its message was accepted is [store.ActivityPending], also for the filter. If its
 // tenant or its destination is suspended, it has the Reason of the suspension.
 //
+// The domain of the filter may be in upper case and have Unicode labels. Spaces around it
+// and around the recipient do not count, nor do angle brackets around the recipient.
+//
 // The list has no Trail. A page may have fewer activities than f.Limit, or none, and
 // still have a Next: each call looks at a bounded number of activities.
 func (t Tenant) Activities(ctx context.Context, f store.ActivityFilter) (store.ActivityPage, error) {
@@ -66,7 +71,7 @@ func (t Tenant) Activities(ctx context.Context, f store.ActivityFilter) (store.A
 		return store.ActivityPage{}, err
 	}
 	states := f.States
-	f.States = acceptedOrPending(states)
+	f.States, f.Domain, f.Recipient = acceptedOrPending(states), domainName(f.Domain), pasted(f.Recipient)
 	page, err := t.h.Store.Activities(ctx, t.id, f)
 	if err == nil {
 		page.List, err = t.h.shown(ctx, page.List, states)
@@ -75,6 +80,26 @@ func (t Tenant) Activities(ctx context.Context, f store.ActivityFilter) (store.A
 		return store.ActivityPage{}, fmt.Errorf("history: %w", err)
 	}
 	return page, nil
+}
+
+// domainName returns a domain in the form in which domains are kept. What is not a domain
+// stays as it is: nothing is found for it.
+func domainName(s string) string {
+	s = strings.TrimSpace(s)
+	if normal, err := credentials.NormalizeDomain(s); err == nil {
+		return normal
+	}
+	return s
+}
+
+// pasted returns an address without what comes along when a person copies it: spaces and
+// angle brackets around it.
+func pasted(address string) string {
+	address = strings.TrimSpace(address)
+	if n := len(address); n > 2 && address[0] == '<' && address[n-1] == '>' {
+		return address[1 : n-1]
+	}
+	return address
 }
 
 // acceptedOrPending returns states with both of accepted and pending, if one is in them:
@@ -222,7 +247,8 @@ func (t Tenant) mailStates(ctx context.Context, id string) (map[store.ActivitySt
 
 // Erase erases an address from the tenant's activities of it, with what other servers
 // said about it, and returns from how many. The activities stay without the address,
-// and so do the counts. The letters A to Z match in either case. All others must be as in
+// and so do the counts. The letters A to Z match in either case; spaces and angle brackets
+// around the address do not count. All others must be as in
 // the message: an address with an internationalized domain may have been sent to in two
 // forms, bücher.example and xn--bcher-kva.example, and each form is erased by itself.
 //
@@ -241,7 +267,7 @@ func (t Tenant) Erase(ctx context.Context, address string) (erased int, err erro
 	if err := errors.Join(t.h.takeBack(ctx), t.h.applyUntil(ctx, time.Now().Add(skew))); err != nil {
 		return 0, fmt.Errorf("history: erase: events that wait cannot be applied: %w", err)
 	}
-	if erased, err = t.h.Store.Erase(ctx, t.id, address); err != nil {
+	if erased, err = t.h.Store.Erase(ctx, t.id, pasted(address)); err != nil {
 		return 0, fmt.Errorf("history: erase: %w", err)
 	}
 	return erased, nil

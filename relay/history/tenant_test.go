@@ -103,6 +103,39 @@ func TestWhyItWaits(t *testing.T) {
 	})
 }
 
+// A domain is found in any form, and a recipient also if a person has copied more than the
+// address.
+func TestForms(t *testing.T) {
+	h := &History{Store: new(memory.Store)}
+	l := newLife("m1", 0)
+	l.base.Domain = "xn--bcher-kva.example"
+	put(t, h.Store, l.then(store.EventAccepted, 0).events...)
+	put(t, h.Store, newLife("m2", 1).then(store.EventAccepted, 0).events...)
+	apply(t, h)
+	acme, p := h.Tenant("acme"), Period{From: noon, Until: noon.Add(time.Hour)}
+	for _, domain := range []string{"xn--bcher-kva.example", "BÜCHER.example", " bücher.example. ", "Xn--Bcher-KVA.example"} {
+		s, err := acme.Statistics(t.Context(), p, domain, "")
+		users, err2 := acme.Users(t.Context(), p, domain)
+		if err := errors.Join(err, err2); err != nil || s.Total.Accepted != 1 || len(activities(t, h, store.ActivityFilter{Domain: domain})) != 1 || len(users) != 1 {
+			t.Errorf("%q: %+v, %+v, %v", domain, s.Total, users, err)
+		}
+	}
+	if list := activities(t, h, store.ActivityFilter{Domain: "not a domain"}); len(list) != 0 {
+		t.Errorf("%+v", list)
+	}
+	for _, recipient := range []string{"bob1@example.com", " Bob1@example.com\n", "<bob1@EXAMPLE.com>", " <bob1@example.com> "} {
+		if list := activities(t, h, store.ActivityFilter{Recipient: recipient}); len(list) != 1 || list[0].Mail != "m2" {
+			t.Errorf("%q: %+v", recipient, list)
+		}
+	}
+	if list := activities(t, h, store.ActivityFilter{Recipient: "<>"}); len(list) != 0 {
+		t.Errorf("<> finds %+v", list)
+	}
+	if n, err := acme.Erase(t.Context(), "<bob1@example.com>"); n != 1 || err != nil {
+		t.Errorf("erased %d, %v, want 1", n, err)
+	}
+}
+
 // A tenant reads of a suspended smarthost that it has a problem, and not which.
 func TestSuspensionOfSmarthost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
