@@ -138,7 +138,15 @@ func (l *List) Remove(ctx context.Context, tenant store.TenantID, addr string) e
 	if err == nil && len(done) == 0 {
 		err = store.ErrNotFound
 	}
-	return wrap("remove", err)
+	return wrap("remove", notListed(folded, err))
+}
+
+// notListed says of which address an error is that says that it was not found.
+func notListed(addr string, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%s is not on the list: %w", addr, err)
+	}
+	return err
 }
 
 // RemoveAll removes all addresses that match the filter, as Remove does, and returns
@@ -195,7 +203,7 @@ func (l *List) Get(ctx context.Context, tenant store.TenantID, addr string) (sto
 	if err == nil && !su.Suppresses(now()) {
 		su, err = store.Suppression{}, store.ErrNotFound
 	}
-	return su, wrap("get", err)
+	return su, wrap("get", notListed(folded, err))
 }
 
 // Addresses lists the addresses on the list that match the filter, by address. The

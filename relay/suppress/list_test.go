@@ -68,8 +68,8 @@ func TestTenantsHaveListsOfTheirOwn(t *testing.T) {
 		if _, err := l.Get(t.Context(), "rival", addr); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Get(rival, %s): got error %v, want ErrNotFound", addr, err)
 		}
-		if err := l.Remove(t.Context(), "rival", addr); !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("Remove(rival, %s): got error %v, want ErrNotFound", addr, err)
+		if err := l.Remove(t.Context(), "rival", addr); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "is not on the list") {
+			t.Errorf("Remove(rival, %s): got error %v, want ErrNotFound with the address", addr, err)
 		}
 	}
 	if n, err := l.RemoveAll(t.Context(), "rival", store.SuppressionFilter{Site: "example.net"}); n != 1 || err != nil {

@@ -213,7 +213,7 @@ func (m *Manager) EndOverlap(ctx context.Context, tenant store.TenantID, id stri
 func (m *Manager) Delete(ctx context.Context, tenant store.TenantID, id string) error {
 	err := m.readyFor(tenant)
 	if err == nil {
-		err = m.Store.DropEndpoint(ctx, tenant, id)
+		err = noEndpoint(id, m.Store.DropEndpoint(ctx, tenant, id))
 	}
 	m.known.forget(tenant)
 	return wrap("delete endpoint", err)

@@ -213,7 +213,15 @@ func (m *Manager) get(ctx context.Context, tenant store.TenantID, id string) (st
 			return e, nil
 		}
 	}
-	return store.Endpoint{}, store.ErrNotFound
+	return store.Endpoint{}, noEndpoint(id, store.ErrNotFound)
+}
+
+// noEndpoint says of which endpoint an error is that says that it was not found.
+func noEndpoint(id string, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("the tenant has no endpoint %.100q: %w", id, err)
+	}
+	return err
 }
 
 // entry returns what is shown of an endpoint. The error says why it cannot be opened.

@@ -48,7 +48,7 @@ func TestManagerRefuses(t *testing.T) {
 			"Delete":    m.Delete(t.Context(), "rival", "a"),
 			"Test":      second(m.Test(t.Context(), "rival", "a")),
 		} {
-			if !errors.Is(err, store.ErrNotFound) {
+			if !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), `no endpoint "a"`) {
 				t.Errorf("%s of another tenant's endpoint: got error %v", name, err)
 			}
 		}
