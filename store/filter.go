@@ -72,8 +72,16 @@ func same[T ~string](want, got T) bool { return want == "" || want == got }
 func (f *ActivityFilter) Match(a *Activity) bool {
 	return (f.From.IsZero() || !a.Received.Before(f.From)) && (f.Until.IsZero() || a.Received.Before(f.Until)) &&
 		same(f.Domain, a.Domain) && same(f.Username, a.Username) &&
-		(f.Recipient == "" || ascii.Lower(f.Recipient) == ascii.Lower(a.Recipient)) &&
+		f.sentTo(a.Recipient) &&
 		(len(f.States) == 0 || slices.Contains(f.States, a.State)) && f.contained(a)
+}
+
+func (f *ActivityFilter) sentTo(recipient string) bool {
+	if f.Recipient == "" {
+		return true
+	}
+	is := func(form string) bool { return ascii.Lower(form) == ascii.Lower(recipient) }
+	return is(f.Recipient) || slices.ContainsFunc(f.Forms, is)
 }
 
 func (f *ActivityFilter) contained(a *Activity) bool {

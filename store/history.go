@@ -139,8 +139,9 @@ type ActivityFilter struct {
 	From, Until time.Time // Received at From or later, and before Until
 	Domain      string
 	Username    string
-	Recipient   string // the whole address; the letters A to Z match in either case
-	Contains    string // in From, Recipient or Subject; the letters A to Z match in either case
+	Recipient   string   // the whole address; the letters A to Z match in either case
+	Forms       []string // other forms of Recipient, which match too; without Recipient they are ignored
+	Contains    string   // in From, Recipient or Subject; the letters A to Z match in either case
 	States      []ActivityState
 
 	// After is the Next of the page before; empty for the first page. Limit is

@@ -152,6 +152,31 @@ var activityPromises = []historyPromise{
 		},
 	},
 	{
+		name:  "Activities/Forms",
+		words: filterWords,
+		check: func(t *historian) {
+			for i, recipient := range []string{"bob@bücher.example", "Bob@xn--bcher-kva.example", "bob@bucher.example", "anna@bücher.example", ""} {
+				a := newActivity(fmt.Sprint("m", i), i)
+				a.Received, a.Recipient = day.Add(time.Duration(i)*24*time.Hour), recipient
+				t.applies(a)
+			}
+			forms := []string{"bob@XN--BCHER-KVA.example", "bob@nowhere.example"}
+			for want, f := range map[string]store.ActivityFilter{
+				"m1 m0":          {Recipient: "bob@bücher.example", Forms: forms},
+				"m1":             {Recipient: "bob@bücher.example", Forms: forms, From: day.Add(time.Hour)},
+				"m0":             {Recipient: "bob@bücher.example", Forms: forms[1:]},
+				"m4 m3 m2 m1 m0": {Forms: forms},
+			} {
+				for _, limit := range []int{0, 1} {
+					f.Limit = limit
+					if got := t.list(acme, f); strings.Join(got, " ") != want {
+						t.Errorf("Activities(%+v): got %q, want %q", f, got, want)
+					}
+				}
+			}
+		},
+	},
+	{
 		name:  "Activities/FarApart",
 		words: filterWords + " Erase erases a recipient (see Activity.Erased) from all activities of a tenant, and returns from how many.",
 		check: func(t *historian) {

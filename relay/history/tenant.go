@@ -72,6 +72,9 @@ func (t Tenant) Activities(ctx context.Context, f store.ActivityFilter) (store.A
 	}
 	states := f.States
 	f.States, f.Domain, f.Recipient = acceptedOrPending(states), domainName(f.Domain), pasted(f.Recipient)
+	if f.Forms == nil {
+		f.Forms = formsOf(f.Recipient)
+	}
 	page, err := t.h.Store.Activities(ctx, t.id, f)
 	if err == nil {
 		page.List, err = t.h.shown(ctx, page.List, states)
@@ -248,9 +251,9 @@ func (t Tenant) mailStates(ctx context.Context, id string) (map[store.ActivitySt
 // Erase erases an address from the tenant's activities of it, with what other servers
 // said about it, and returns from how many. The activities stay without the address,
 // and so do the counts. The letters A to Z match in either case; spaces and angle brackets
-// around the address do not count. All others must be as in
-// the message: an address with an internationalized domain may have been sent to in two
-// forms, bücher.example and xn--bcher-kva.example, and each form is erased by itself.
+// around the address do not count. All others must be as in the message, except that both
+// forms of an internationalized domain are erased: bücher.example and
+// xn--bcher-kva.example.
 //
 // Events that wait are applied first, so that they are erased too. If that fails,
 // nothing is erased, and the caller should try again. Refusals of the last second that
@@ -267,8 +270,13 @@ func (t Tenant) Erase(ctx context.Context, address string) (erased int, err erro
 	if err := errors.Join(t.h.takeBack(ctx), t.h.applyUntil(ctx, time.Now().Add(skew))); err != nil {
 		return 0, fmt.Errorf("history: erase: events that wait cannot be applied: %w", err)
 	}
-	if erased, err = t.h.Store.Erase(ctx, t.id, pasted(address)); err != nil {
-		return 0, fmt.Errorf("history: erase: %w", err)
+	address = pasted(address)
+	for _, form := range append(formsOf(address), address) {
+		n, err := t.h.Store.Erase(ctx, t.id, form)
+		if err != nil {
+			return erased, fmt.Errorf("history: erase: %w", err)
+		}
+		erased += n
 	}
 	return erased, nil
 }

@@ -173,9 +173,14 @@ func (s *Store) lookForRecipient(ctx context.Context, tenant store.TenantID, f *
 	if err != nil || len(days) == 0 {
 		return 0, end, err
 	}
-	query := `SELECT id, ` + activityColumns + ` FROM {activities} WHERE day IN (` + strings.TrimSuffix(strings.Repeat("?, ", len(days)), ", ") + `)
-		AND folded = ? AND received >= ? AND received <= ? AND (received < ? OR id < ?)`
-	args := append(days, folded(tenant, f.Recipient), from, at.received, at.received, at.id)
+	marks := func(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+	query := `SELECT id, ` + activityColumns + ` FROM {activities} WHERE day IN (` + marks(len(days)) + `) AND folded IN (` + marks(1+len(f.Forms)) + `)
+		AND received >= ? AND received <= ? AND (received < ? OR id < ?)`
+	args := append(days, folded(tenant, f.Recipient))
+	for _, form := range f.Forms {
+		args = append(args, folded(tenant, form))
+	}
+	args = append(args, from, at.received, at.received, at.id)
 	conditions, args := where(f, args)
 	limit = max(limit, scanned(f))
 	n, last := 0, end
