@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -30,13 +31,22 @@ const (
 	pingAfter = 5 * time.Second
 )
 
-// errAddr is why an address is not connected to.
+// errAddr is why an address is not connected to. Its text does not have the address, because
+// a customer could look up the names of this network with it.
 type errAddr struct{ addr netip.Addr }
 
-func (e errAddr) Error() string { return fmt.Sprintf("address %s is not allowed", e.addr) }
+func (e errAddr) Error() string { return "not a public address" }
 
-// connect makes the client before the first use.
-func (s *Sender) connect() { s.connected.Do(func() { s.client = s.newClient() }) }
+// connect makes the client before the first use. It must come before prepare changes
+// Queue.Logger: a Sender that only tests is not prepared.
+func (s *Sender) connect() {
+	s.connected.Do(func() {
+		s.client, s.log = s.newClient(), s.Queue.Logger
+		if s.log == nil {
+			s.log = slog.Default()
+		}
+	})
+}
 
 // newClient returns a client that connects only to addresses that AllowAddr allows.
 func (s *Sender) newClient() http.Client {
@@ -102,15 +112,27 @@ func (s *Sender) do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// notPublic returns why a host of a URL gets no requests.
+func notPublic(host string, err errAddr) error {
+	if _, e := netip.ParseAddr(host); e == nil {
+		return fmt.Errorf("%s is %w", host, err)
+	}
+	return fmt.Errorf("%s does not exist, or has no public address", host)
+}
+
 // plain returns an error that shows neither the URL, which may hold a password, nor
-// the address of a DNS server.
+// the address of a DNS server or of another host. A name that does not exist has the same
+// error as one that is not for customers.
 func (s *Sender) plain(ctx context.Context, u *url.URL, err error) error {
 	var addr errAddr
 	var dns *net.DNSError
 	var outer *url.Error
 	switch {
 	case errors.As(err, &addr):
-		return addr
+		s.log.Info("webhook: the URL of an endpoint leads to an address that is not allowed", "host", u.Hostname(), "address", addr.addr)
+		return notPublic(u.Hostname(), addr)
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return notPublic(u.Hostname(), errAddr{})
 	case errors.As(err, &dns):
 		return fmt.Errorf("look-up of %s: %s", u.Hostname(), dns.Err)
 	case ctx.Err() == context.DeadlineExceeded:

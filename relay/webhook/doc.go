@@ -67,7 +67,8 @@
 // A customer decides what the URL is, so a Sender restricts it. The scheme must be
 // https. The address is checked when the connection is made, after the look-up, so a
 // name that changes its address does not help: only public addresses are allowed
-// (see [mx.IsPublic]), unless AllowAddr says otherwise. If this network treats some
+// (see [mx.IsPublic]), unless AllowAddr says otherwise. The log has other addresses; the
+// customer reads only that the name has none that is public, or does not exist. If this network treats some
 // public addresses as its own, AllowAddr should refuse those too. Redirects are not
 // followed, and proxies from the environment are not used. Of an answer at most 16
 // KiB of header and 4 KiB of body are read, and the body is ignored.

@@ -183,8 +183,8 @@ func TestAddresses(t *testing.T) {
 			if err == nil || r.Status != 0 || r.Took > 4*time.Second {
 				t.Errorf("Test of %s%s = %+v, %v, want it refused", scheme, host, r, err)
 			}
-			if host != "127.1" && !strings.Contains(err.Error(), "is not allowed") { // 127.1 is a name to Go
-				t.Errorf("Test of %s: %v, want that the address is not allowed", host, err)
+			if host != "127.1" && !strings.Contains(err.Error(), "public address") { // 127.1 is a name to Go
+				t.Errorf("Test of %s: %v, want that the address is not public", host, err)
 			}
 		}
 	}
@@ -214,11 +214,20 @@ func TestRebinding(t *testing.T) {
 	rebound.Store(true)
 	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
 	e := at("https://hooks.example.com:" + port + "/")
-	if _, err := s.Test(t.Context(), e); err == nil || !strings.Contains(err.Error(), "127.0.0.1 is not allowed") {
-		t.Errorf("Test = %v, want that the address is not allowed", err)
+	var l log
+	s.Queue.Logger = l.logger()
+	if _, err := s.Test(t.Context(), e); err == nil || err.Error() != "webhook: hooks.example.com does not exist, or has no public address" {
+		t.Errorf("Test = %v, want that the address is not public, without it", err)
+	}
+	if !strings.Contains(l.String(), "address=127.0.0.1") {
+		t.Errorf("the log does not have the address:\n%s", &l)
 	}
 	if n := hits.Load(); n != 0 {
 		t.Errorf("%d requests reached the server", n)
+	}
+	// A name that does not exist has the same error.
+	if _, err := s.Test(t.Context(), at("https://hooks..example.com/")); err == nil || err.Error() != "webhook: hooks..example.com does not exist, or has no public address" {
+		t.Errorf("Test of a name that does not exist = %v", err)
 	}
 
 	// The name works where its address is allowed, without the proxy of the environment.

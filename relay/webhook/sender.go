@@ -83,6 +83,7 @@ type Sender struct {
 	prepared  sync.Once
 	connected sync.Once
 	client    http.Client
+	log       *slog.Logger  // of the client
 	err       error         // why the fields are wrong
 	resolver  *net.Resolver // nil: net.DefaultResolver
 
@@ -123,6 +124,7 @@ func (s *Sender) prepare() error {
 		if s.err != nil {
 			return
 		}
+		s.connect()
 		q.Next, q.Destination = hook.Forwarder(s.forward), destination
 		if q.Workers <= 0 {
 			q.Workers = 256
@@ -134,7 +136,6 @@ func (s *Sender) prepare() error {
 			q.Logger = slog.Default()
 		}
 		q.Logger = q.Logger.With(slog.String("queue", "webhooks"))
-		s.connect()
 	})
 	return s.err
 }
