@@ -17,9 +17,14 @@
 //	GATEPOST_ZONE_KEY           file with the RSA key of its selector gp1, in PEM
 //	GATEPOST_WEBHOOK_URL        https URL that gets the events of all tenants, signed (default: none)
 //	GATEPOST_WEBHOOK_SECRET     its secret, whsec_ and 32 random bytes in base64
+//	GATEPOST_BOUNCE_DOMAIN      domain of yours for reports of late bounces, whose MX record leads to this relay
+//	                            and whose SPF record allows the upstream; see docs/bounces.md (default: none)
+//	GATEPOST_BOUNCE_SECRET      secret of at least 16 bytes that signs its addresses
+//	GATEPOST_LISTEN_BOUNCES     address for these reports (default :25)
 //	GATEPOST_LISTEN             address for STARTTLS (default :587)
 //	GATEPOST_LISTEN_TLS         address for TLS from the first byte (default :465)
-//	GATEPOST_LISTEN_METRICS     address for /metrics, for your monitoring only (default: none)
+//	GATEPOST_LISTEN_METRICS     address for /metrics, and /metrics/webhooks for their queue, for your monitoring
+//	                            only (default: none)
 //	GATEPOST_LISTEN_OPERATORS   address for the pages of operators, over TLS (default: none)
 //	GATEPOST_OPERATOR           the name with which an operator signs in there
 //	GATEPOST_OPERATOR_PASSWORD  the password
@@ -55,6 +60,7 @@ import (
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/examples/internal/daemon"
 	"github.com/gatepost-mail/gatepost/relay"
+	"github.com/gatepost-mail/gatepost/relay/bounces"
 	"github.com/gatepost-mail/gatepost/relay/console"
 	"github.com/gatepost-mail/gatepost/relay/dkim"
 	"github.com/gatepost-mail/gatepost/relay/domains"
@@ -88,6 +94,9 @@ type settings struct {
 	zone, zoneKey      string
 	webhookURL         string
 	webhookSecret      credentials.Password
+	bounceDomain       string
+	bounceSecret       credentials.Password
+	listenBounces      string
 }
 
 func readSettings(env *daemon.Env) settings {
@@ -119,6 +128,10 @@ func readSettings(env *daemon.Env) settings {
 	}
 	if s.webhookURL = env.Get("GATEPOST_WEBHOOK_URL", ""); s.webhookURL != "" {
 		s.webhookSecret = credentials.NewPassword(env.Need("GATEPOST_WEBHOOK_SECRET", "the secret that signs what GATEPOST_WEBHOOK_URL gets"))
+	}
+	if s.bounceDomain = env.Get("GATEPOST_BOUNCE_DOMAIN", ""); s.bounceDomain != "" {
+		s.bounceSecret = credentials.NewPassword(env.Need("GATEPOST_BOUNCE_SECRET", "the secret that signs the addresses of GATEPOST_BOUNCE_DOMAIN"))
+		s.listenBounces = env.Get("GATEPOST_LISTEN_BOUNCES", ":25")
 	}
 	return s
 }
@@ -171,8 +184,11 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if p.reports != nil {
+		defer p.reports.Close()
+	}
 	if set.listenMetrics != "" {
-		pages, err := serveMetrics(set.listenMetrics, &metrics.Handler{Server: p.srv, Queue: p.queue, History: p.hist, Suppress: p.list})
+		pages, err := p.serveMetrics(set.listenMetrics)
 		if err != nil {
 			return fmt.Errorf("GATEPOST_LISTEN_METRICS: %w", err)
 		}
@@ -219,6 +235,8 @@ type program struct {
 	hist     *history.History
 	list     *suppress.List
 	lim      *limits.Limiter // used with a monthly limit only
+	hooks    *webhook.Sender // nil without webhooks
+	reports  *bounces.Server // nil without a bounce domain
 }
 
 func assemble(set settings, db *sql.DB, st *sqlstore.Store, cert *certificate, machine string, log *slog.Logger) *program {
@@ -248,11 +266,10 @@ func assemble(set settings, db *sql.DB, st *sqlstore.Store, cert *certificate, m
 func (p *program) addParts(ctx context.Context) ([]func(context.Context) error, error) {
 	work := []func(context.Context) error{p.queue.Run, p.hist.Run}
 	if p.set.webhookURL != "" {
-		hooks, err := p.addWebhooks(ctx)
-		if err != nil {
+		if err := p.addWebhooks(ctx); err != nil {
 			return nil, err
 		}
-		work = append(work, hooks.Run)
+		work = append(work, p.hooks.Run)
 	}
 	if p.set.monthlyLimit > 0 {
 		p.srv.Forwarder, p.srv.AllowUser = p.lim, p.lim.AllowUser
@@ -265,24 +282,30 @@ func (p *program) addParts(ctx context.Context) ([]func(context.Context) error, 
 		}
 		work = append(work, dom.Run)
 	}
+	if p.set.bounceDomain != "" { // after the signer: addresses are rewritten first
+		var err error
+		if p.reports, err = p.addBounces(); err != nil {
+			return nil, err
+		}
+	}
 	return work, nil
 }
 
 // addWebhooks sends the events to the product. They wait in tables of their own.
-func (p *program) addWebhooks(ctx context.Context) (*webhook.Sender, error) {
+func (p *program) addWebhooks(ctx context.Context) error {
 	requests := sqlstore.New(p.db, sqlstore.Postgres)
 	requests.TablePrefix = "webhook_"
 	if err := requests.Migrate(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	hooks := &webhook.Sender{Queue: queue.Queue{Spool: requests, Node: p.machine, Logger: p.log}, Endpoints: p.set.endpoints}
+	p.hooks = &webhook.Sender{Queue: queue.Queue{Spool: requests, Node: p.machine, Logger: p.log}, Endpoints: p.set.endpoints}
 	p.hist.Publish = func(ctx context.Context, events []store.Event) error {
 		if err := p.list.Learn(ctx, events); err != nil {
 			return err
 		}
-		return hooks.Publish(ctx, events)
+		return p.hooks.Publish(ctx, events)
 	}
-	return hooks, nil
+	return nil
 }
 
 // addDomains signs mail, and refuses users whose domain is not proved.
@@ -303,13 +326,16 @@ func (p *program) addDomains() (*domains.Manager, error) {
 }
 
 // serveMetrics serves the metrics until the server is closed.
-func serveMetrics(addr string, h *metrics.Handler) (*http.Server, error) {
+func (p *program) serveMetrics(addr string) (*http.Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/metrics", h)
+	mux.Handle("/metrics", &metrics.Handler{Server: p.srv, Queue: p.queue, History: p.hist, Suppress: p.list, Bounces: p.reports, Webhooks: p.hooks})
+	if p.hooks != nil {
+		mux.Handle("/metrics/webhooks", &metrics.Handler{Queue: &p.hooks.Queue})
+	}
 	pages := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second}
 	go pages.Serve(l)
 	return pages, nil
