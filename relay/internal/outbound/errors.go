@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -175,6 +176,9 @@ func (c *Conn) refuse(step Step, rp reply) error {
 		c.usable = false
 	}
 	if rp.code == 530 { // RFC 4954 section 6: the server requires a login
+		if step >= Mail && strings.Contains(re.Text, "@") { // it names an address, and all tenants read it
+			re.Text = ""
+		}
 		step = Auth
 	}
 	if step < Mail || lost {

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +75,25 @@ func TestPauseShowsNoOtherMail(t *testing.T) {
 			time.Sleep(pause)
 		}
 	})
+}
+
+// A 530 during a message suspends the destination, so its text is what all tenants read. A text
+// that names an address is left out.
+func TestLoginRefusalNamesNobody(t *testing.T) {
+	for text, want := range map[string]string{
+		"530 5.7.0 <secret@example.com>: log in first": "mx.test: AUTH: the server replied 530 5.7.0",
+		"530 5.7.0 Must issue a STARTTLS command":      "mx.test: AUTH: the server replied 530 5.7.0 Must issue a STARTTLS command",
+	} {
+		rp, err := read(text + "\r\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = (&Conn{host: "mx.test"}).refuse(Rcpt, rp)
+		var e *Error
+		if !errors.As(err, &e) || !e.Unreachable() || e.Error() != want || strings.Contains(e.Reply.Text, "@") {
+			t.Errorf("%s: got %v with the reply %v, want %q", text, err, e.Reply, want)
+		}
+	}
 }
 
 // If a site wants less mail in answer to several recipients, each has its own answer.
