@@ -96,7 +96,8 @@ func (r *route) requireTLS(domain string) error {
 	case len(r.hosts) == 1 && r.hosts[0] == domain:
 		return nil
 	case r.unsure:
-		return later("4.7.5", "the message has REQUIRETLS, and the MTA-STS policy of "+domain+" can't be fetched right now")
+		// Not unreachable: mail without REQUIRETLS need not wait.
+		return &relay.ReplyError{Code: 451, Enhanced: "4.7.5", Text: "the message has REQUIRETLS, and the MTA-STS policy of " + domain + " can't be fetched right now"}
 	}
 	return final(550, noRequireTLS, "the message has REQUIRETLS, and no MTA-STS policy says which are the mail hosts of "+domain)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepost-mail/gatepost/relay"
 	"github.com/gatepost-mail/gatepost/relay/relaytest"
 )
 
@@ -202,14 +203,19 @@ func TestRequireTLSOptionWaitsForSilentAddresses(t *testing.T) {
 	wantConnections(t, up, 2)
 }
 
-// There may be a policy that says which the hosts are.
+// There may be a policy that says which the hosts are. Mail without REQUIRETLS does not wait.
 func TestRequireTLSOptionWaitsForThePolicy(t *testing.T) {
 	z := mailFor(goodHost)
 	f := start(t, &relaytest.Upstream{}, z)
 	serve(t, f, z, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "not now", http.StatusServiceUnavailable) })
 	m := message()
 	m.Options.RequireTLS = true
-	wantReply(t, forward(t, f, m), 451, "4.7.5")
+	err := forward(t, f, m)
+	wantReply(t, err, 451, "4.7.5")
+	if relay.Unreachable(err) {
+		t.Errorf("the error suspends the destination: %v", err)
+	}
+	mustForward(t, f, message())
 }
 
 // A connection with any certificate is not used for a message that needs a valid one.
