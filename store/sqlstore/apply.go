@@ -132,6 +132,9 @@ func (s *Store) planChange(ctx context.Context, records []string, c store.Change
 }
 
 func (s *Store) planActivities(ctx context.Context, to *[]statement, q rowsQuery, list []*store.ActivityChange) error {
+	if s.dialect == Postgres {
+		return s.planPacked(ctx, to, q, list)
+	}
 	return s.planEach(ctx, to, q, len(list), func(args []any, i int) []any { return activityRow(args, &list[i].Activity) })
 }
 
@@ -223,13 +226,39 @@ func fitsActivity(a *store.Activity) error {
 		a.Subject, a.MessageID, a.Reply.Enhanced, a.Reply.Host, a.Field), shorter(maxReason, []string{a.Reply.Text, a.Reason}))
 }
 
-// activityRow appends the row of an activity, the trail last.
+// The row of an activity has the first keyTexts of its texts, its numbers, and its other
+// texts, which may have any bytes.
+type (
+	activityNumbers = [13]int64
+	activityTexts   = [15]string
+)
+
+const keyTexts = 2
+
+func numbersOf(a *store.Activity) activityNumbers {
+	return activityNumbers{
+		int64(a.N), dayOf(a.Received), folded(a.Tenant, a.Recipient), a.Received.UnixMicro(), int64(a.State), a.Order, a.Updated.UnixMicro(),
+		int64(a.Attempt), microOf(a.NextAttempt), int64(a.Reply.Code), a.Size, int64(a.Times), 0,
+	}
+}
+
+func textsOf(a *store.Activity) activityTexts {
+	return activityTexts{
+		a.Mail, string(a.Tenant), a.Domain, a.Username, a.From, a.Author, a.Recipient, a.Subject, a.MessageID,
+		a.Reply.Enhanced, a.Reply.Text, a.Reply.Host, a.Field, a.Reason, a.Trail,
+	}
+}
+
+// activityRow appends the row of an activity.
 func activityRow(row []any, a *store.Activity) []any {
-	row = append(row,
-		a.Mail, string(a.Tenant), a.N, dayOf(a.Received), folded(a.Tenant, a.Recipient), a.Received.UnixMicro(),
-		int64(a.State), a.Order, a.Updated.UnixMicro(), a.Attempt, microOf(a.NextAttempt), a.Reply.Code, a.Size, a.Times, 0)
-	return appendBlobs(row, a.Domain, a.Username, a.From, a.Author, a.Recipient, a.Subject, a.MessageID,
-		a.Reply.Enhanced, a.Reply.Text, a.Reply.Host, a.Field, a.Reason, a.Trail)
+	texts := textsOf(a)
+	for _, text := range texts[:keyTexts] {
+		row = append(row, text)
+	}
+	for _, n := range numbersOf(a) {
+		row = append(row, n)
+	}
+	return appendBlobs(row, texts[keyTexts:]...)
 }
 
 // countRow appends the row of a count.
