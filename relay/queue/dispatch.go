@@ -19,14 +19,15 @@ type dispatcher struct {
 	begin  func(*job) // starts an attempt; nil while none may begin. It must not block.
 	paused bool       // no attempt may begin for now, because the node may have lost its leases
 
-	sites   map[string]*site
-	tenants map[store.TenantID]*tenant
-	turns   []*tenant // tenants with a lane that may begin, in the order of served
-	served  uint64    // counts the attempts that began
-	lanes   map[store.Lane]*lane
-	held    map[*job]struct{} // all jobs
-	gates   map[string]*gate  // by the name of a site of Next
-	index   index
+	sites    map[string]*site
+	tenants  map[store.TenantID]*tenant
+	turns    []*tenant // tenants with a lane that may begin, in the order of served
+	served   uint64    // counts the attempts that began
+	lanes    map[store.Lane]*lane
+	held     map[*job]struct{} // all jobs
+	gates    map[string]*gate  // by the name of a site of Next
+	lastTurn uint64            // at any gate
+	index    index
 
 	working   int // attempts under way
 	finishing int // attempts that ended, and are being recorded beside the next one
@@ -290,11 +291,12 @@ const (
 	timedSlots                  // Next takes one more, after a time
 )
 
-// postpone puts a job back that was not tried. Its lane waits at the gate, and limit says
-// how many attempts its destination gets at once until then. If watch is true, the caller
-// must call free. Without a gate the caller must call resume. ok is false if the job can't
-// wait, because Run ends or another goroutine settles the job.
-func (d *dispatcher) postpone(j *job, limit slotLimit, gate string) (watch, ok bool) {
+// postpone puts a job back that was not tried, or that the server wants later. Its lane
+// waits at the gate, and limit says how many attempts its destination gets at once until
+// then. If watch is true, the caller must call free. Without a gate the caller must call
+// resume. ok is false if the job can't wait, because Run ends or another goroutine settles
+// the job.
+func (d *dispatcher) postpone(j *job, tried bool, limit slotLimit, gate string) (watch, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.left(j)
@@ -317,7 +319,7 @@ func (d *dispatcher) postpone(j *job, limit slotLimit, gate string) (watch, ok b
 	d.setJobs(l, slices.Insert(l.jobs, 0, j))
 	l.busy = true
 	if gate != "" {
-		watch = d.enter(l, gate, limit == timedSlots)
+		watch = d.enter(l, gate, tried, limit == timedSlots)
 	}
 	d.pump()
 	return watch, true

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -17,7 +18,8 @@ import (
 // and a goroutine waits until there may be another. If both get one, there may be more, so
 // lanes ask when the server has accepted MAIL of a message, or when a message has ended.
 type gate struct {
-	turns   []*gateTurn // tenants with lanes that wait; the next in turn is first
+	turns   []*gateTurn // tenants with lanes that wait, in the order of turn
+	last    *uint64     // the last turn that was given at any gate
 	of      map[store.TenantID]*gateTurn
 	watched bool      // a goroutine waits until there may be a slot
 	timed   bool      // it waits until the next message is allowed, not until one ends
@@ -30,31 +32,43 @@ type gate struct {
 
 type gateTurn struct {
 	tenant store.TenantID
-	lanes  []*lane
+	turn   uint64
+	lanes  []*lane // in the order of their turns
 }
+
+// A gatePlace has the turns of a lane and of its tenant at a gate. A lane that asks and
+// finds no slot keeps them. Several lanes may ask at once, and be answered in any order.
+type gatePlace struct{ lane, tenant uint64 }
 
 // gateTime is how long a gate may be without a lane that asks.
 const gateTime = time.Second
 
 // enter makes a lane wait at a gate. It reports whether the caller must call free when
 // there may be a slot. A lane waits at one gate only, however many of its jobs Next had no
-// slot for. The caller must hold d.mu.
-func (d *dispatcher) enter(l *lane, name string, timed bool) (watch bool) {
+// slot for. If the job was tried, another lane is next. The caller must hold d.mu.
+func (d *dispatcher) enter(l *lane, name string, tried, timed bool) (watch bool) {
 	if l.waits && l.gate != name {
 		return false
 	}
 	g := d.gates[name]
 	if g == nil {
-		g = &gate{of: make(map[store.TenantID]*gateTurn)}
+		g = &gate{last: &d.lastTurn, of: make(map[store.TenantID]*gateTurn)}
 		if d.gates == nil {
 			d.gates = make(map[string]*gate)
 		}
 		d.gates[name] = g
 	}
-	again := l.asking // it keeps its turn
+	keeps := l.asking && !tried && l.gate == name // its turn
 	d.answered(l)
-	if !l.waits {
-		g.add(l, again)
+	switch {
+	case !l.waits:
+		g.add(l, keeps)
+	case tried: // another job of the lane found no slot meanwhile
+		g.remove(l)
+		g.add(l, false)
+	}
+	if tried {
+		g.setTurn(g.of[l.tenant.id], *g.last)
 	}
 	l.busy, l.waits, l.gate, g.asked = true, true, name, time.Now()
 	if watch = !g.watched; watch {
@@ -63,28 +77,48 @@ func (d *dispatcher) enter(l *lane, name string, timed bool) (watch bool) {
 	return watch
 }
 
-// add adds a lane, before all others if it keeps its turn.
-func (g *gate) add(l *lane, first bool) {
+// add adds a lane. If it does not keep its turn, it and its tenant get the last ones; a
+// tenant that waits with another lane keeps the one it has.
+func (g *gate) add(l *lane, keeps bool) {
+	if !keeps {
+		*g.last++
+		l.place = gatePlace{*g.last, *g.last}
+	}
 	t := g.of[l.tenant.id]
 	switch {
 	case t == nil:
-		t = &gateTurn{tenant: l.tenant.id}
+		t = &gateTurn{tenant: l.tenant.id, turn: l.place.tenant}
 		g.of[t.tenant] = t
-		if first {
-			g.turns = slices.Insert(g.turns, 0, t)
-		} else {
-			g.turns = append(g.turns, t)
-		}
-	case first:
-		i := slices.Index(g.turns, t)
-		copy(g.turns[1:i+1], g.turns[:i])
-		g.turns[0] = t
+		g.turns = slices.Insert(g.turns, g.index(t.turn), t)
+	case l.place.tenant < t.turn:
+		g.setTurn(t, l.place.tenant)
 	}
-	if first {
-		t.lanes = slices.Insert(t.lanes, 0, l)
-	} else {
-		t.lanes = append(t.lanes, l)
+	at, _ := slices.BinarySearchFunc(t.lanes, l.place.lane, func(o *lane, turn uint64) int { return cmp.Compare(o.place.lane, turn) })
+	t.lanes = slices.Insert(t.lanes, at, l)
+}
+
+func (g *gate) setTurn(t *gateTurn, turn uint64) {
+	i := g.index(t.turn)
+	g.turns = slices.Delete(g.turns, i, i+1)
+	t.turn = turn
+	g.turns = slices.Insert(g.turns, g.index(turn), t)
+}
+
+// remove undoes add.
+func (g *gate) remove(l *lane) {
+	t := g.of[l.tenant.id]
+	at := slices.Index(t.lanes, l)
+	if t.lanes = slices.Delete(t.lanes, at, at+1); len(t.lanes) == 0 {
+		i := g.index(t.turn)
+		g.turns = slices.Delete(g.turns, i, i+1)
+		delete(g.of, t.tenant)
 	}
+}
+
+// index returns the index of the tenant with a turn, or where it would be.
+func (g *gate) index(turn uint64) int {
+	i, _ := slices.BinarySearchFunc(g.turns, turn, func(t *gateTurn, turn uint64) int { return cmp.Compare(t.turn, turn) })
+	return i
 }
 
 // next takes the next lane that waits; nil if none does.
@@ -96,9 +130,11 @@ func (g *gate) next() *lane {
 	g.turns[0] = nil
 	g.turns = g.turns[1:]
 	l := t.lanes[0]
-	l.waits = false
+	l.waits, l.place.tenant = false, t.turn
 	t.lanes[0] = nil
 	if t.lanes = t.lanes[1:]; len(t.lanes) > 0 {
+		*g.last++
+		t.turn = *g.last
 		g.turns = append(g.turns, t)
 	} else {
 		delete(g.of, t.tenant)
@@ -133,13 +169,18 @@ func (d *dispatcher) ask(name string, lanes int) {
 }
 
 // free says that the site of a gate may have a slot, and one more for each message that has
-// ended meanwhile.
-func (d *dispatcher) free(name string) {
+// ended meanwhile. After a pause that a server has asked for, one message finds out whether
+// it is over, and that is the next in turn.
+func (d *dispatcher) free(name string, afterPause bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if g := d.gates[name]; g != nil {
 		g.watched = false
-		d.ask(name, max(2, g.ended+1))
+		if afterPause {
+			d.ask(name, 1)
+		} else {
+			d.ask(name, max(2, g.ended+1))
+		}
 	}
 	d.pump()
 }
@@ -207,14 +248,15 @@ func isBusy(err error) *relay.BusyError {
 	return nil
 }
 
-// awaitSlot puts a job back until Next may have a slot for it. Nothing was tried, so
-// no attempt is counted.
+// awaitSlot puts a job back until Next may have a slot for it. Nothing was tried, or the
+// server wants less mail for now, so no attempt is counted.
 func (q *Queue) awaitSlot(r *run, j *job, busy *relay.BusyError) {
 	limit := busySlots
 	if busy.Wait > 0 { // it is about the time, and says nothing about the number
 		limit = timedSlots
 	}
-	watch, ok := q.dispatcher.postpone(j, limit, gateOf(j, busy))
+	tried := errors.As(busy, new(*relay.ReplyError))
+	watch, ok := q.dispatcher.postpone(j, tried, limit, gateOf(j, busy))
 	if !ok {
 		q.returnJob(r, j)
 		return
@@ -227,7 +269,7 @@ func (q *Queue) awaitSlot(r *run, j *job, busy *relay.BusyError) {
 	case <-busy.Free:
 	case <-r.attempts.Done():
 	}
-	q.dispatcher.free(gateOf(j, busy))
+	q.dispatcher.free(gateOf(j, busy), busy.Wait > 0 && busy.Err != nil)
 	if busy.Wait > 0 {
 		q.paceSite(r, j.lane.Destination, busy.Wait)
 	}

@@ -14,7 +14,7 @@ func atGate(jobs int) (*dispatcher, *lane) {
 		d.add([]*job{{parcel: newParcel(&store.Mail{}), lane: name, leased: true}})
 	}
 	l := d.lane(name)
-	d.enter(l, "mx.example", false)
+	d.enter(l, "mx.example", false, false)
 	return d, l
 }
 
@@ -22,8 +22,8 @@ func atGate(jobs int) (*dispatcher, *lane) {
 func TestLaneWaitsAtAGateOnce(t *testing.T) {
 	d, l := atGate(2)
 	g := d.gates["mx.example"]
-	d.enter(l, "mx.example", false)
-	d.enter(l, "other.example", false)
+	d.enter(l, "mx.example", false, false)
+	d.enter(l, "other.example", false, false)
 	if l.gate != "mx.example" || d.gates["other.example"] != nil {
 		t.Errorf("the lane waits at %s too", l.gate)
 	}
@@ -32,7 +32,7 @@ func TestLaneWaitsAtAGateOnce(t *testing.T) {
 		t.Errorf("%d lanes ask and %d tenants wait, want 1 and 0", g.asking, len(g.turns))
 	}
 	d.answered(l)
-	d.enter(l, "mx.example", false) // and it may wait again
+	d.enter(l, "mx.example", false, false) // and it may wait again
 	if g.asking != 0 || len(g.turns) != 1 {
 		t.Errorf("%d lanes ask and %d tenants wait, want 0 and 1", g.asking, len(g.turns))
 	}

@@ -54,7 +54,8 @@ type lane struct {
 	busy    bool   // Next has no slot for it; it is offered again when there may be one
 	waits   bool   // is in the gate
 	gate    string // where it waited last while it was busy; "" if nowhere
-	asking  bool   // Next is being asked for a slot, and has not answered yet
+	place   gatePlace
+	asking  bool // Next is being asked for a slot, and has not answered yet
 }
 
 // mayBegin reports whether the first job of a lane may begin when its turn comes.

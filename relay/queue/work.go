@@ -38,7 +38,7 @@ func (q *Queue) work(r *run, j *job) {
 		return
 	}
 	if q.isStale() {
-		if _, ok := q.dispatcher.postpone(j, anySlots, ""); !ok {
+		if _, ok := q.dispatcher.postpone(j, false, anySlots, ""); !ok {
 			q.returnJob(r, j)
 			return
 		}
