@@ -259,8 +259,10 @@ func (d *deriver) hour(e *store.Event) *store.Count {
 	return c
 }
 
-// clip returns at most 1,024 bytes of a text: as much as each store takes.
-func clip(s string) string { return mailtext.Clip(s, 1024) }
+// maxText is how many bytes of a text each store takes.
+const maxText = 1024
+
+func clip(s string) string { return mailtext.Clip(s, maxText) }
 
 // clipTexts clips what others may have written. A store may refuse longer texts, and
 // then everything that is recorded together with them.

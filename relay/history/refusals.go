@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
@@ -116,8 +117,22 @@ func omitted(r store.Event) store.Event {
 	}
 }
 
-// gather adds a refusal to those that wait.
+// keepable reports whether a store can keep the event of this user. A store that cannot
+// returns an error for all events that are recorded together with it.
+func keepable(e *store.Event) bool {
+	tenant := string(e.Tenant)
+	return len(tenant) <= 255 && utf8.ValidString(tenant) && !strings.Contains(tenant, "\x00") &&
+		len(e.Domain) <= maxText && len(e.Username) <= maxText
+}
+
+// gather adds a refusal to those that wait. It drops one that no store can keep, which
+// would wait for ever: relay.Server.Submit takes any Identity.
 func (h *History) gather(r store.Event) {
+	if !keepable(&r) {
+		h.logger().Error("history: a refusal is not recorded, because its Identity is too long or not text",
+			"tenant", clip(string(r.Tenant)), "domain", clip(r.Domain), "username", clip(r.Username))
+		return
+	}
 	clipTexts(&r)
 	g := &h.gathered
 	id := refusalID(&r)

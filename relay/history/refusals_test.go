@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -103,6 +104,38 @@ func TestIDOfRefusal(t *testing.T) {
 		if tenant, err := h.TenantOf(t.Context(), e.Mail); tenant != "acme" || err != nil {
 			t.Errorf("%q, %v", tenant, err)
 		}
+	}
+}
+
+// A refusal that no store can keep is dropped, and holds up no other.
+func TestUnkeepableRefusal(t *testing.T) {
+	st := &hooked{Store: new(memory.Store)}
+	st.record = func(ctx context.Context, events []store.Event) error {
+		for _, e := range events {
+			if len(e.Tenant) > 255 || strings.ContainsAny(string(e.Tenant), "\x00\xff") || max(len(e.Domain), len(e.Username)) > 1024 {
+				return errStore
+			}
+		}
+		return st.Store.Record(ctx, events)
+	}
+	var log bytes.Buffer
+	h := &History{Store: st, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	wrong := []credentials.Identity{
+		{Tenant: "a\xff"}, {Tenant: "a\x00"}, {Tenant: store.TenantID(strings.Repeat("a", 256))},
+		{Tenant: "acme", Domain: strings.Repeat("a", 1025)}, {Tenant: "acme", Username: strings.Repeat("a", 1025)},
+	}
+	for _, id := range wrong {
+		e := refusedTo("bob@example.com")
+		e.Identity = id
+		h.OnRelayEvent(e)
+		h.OnRelayEvent(&relay.LoginRefused{Client: e.Client, Cause: relay.CauseWrongPassword, Code: 535})
+	}
+	h.OnRelayEvent(refusedTo("bob@example.com"))
+	if list := activities(t, h, store.ActivityFilter{}); len(list) != 1 || list[0].Recipient != "bob@example.com" {
+		t.Errorf("%+v, want the refusal of bob@example.com", list)
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 2*len(wrong) || log.Len() > 10*4096 {
+		t.Errorf("the log has %d errors in %d bytes, want %d", n, log.Len(), 2*len(wrong))
 	}
 }
 
