@@ -81,7 +81,7 @@ func (f *ActivityFilter) sentTo(recipient string) bool {
 		return true
 	}
 	is := func(form string) bool { return ascii.Lower(form) == ascii.Lower(recipient) }
-	return is(f.Recipient) || slices.ContainsFunc(f.Forms, is)
+	return is(f.Recipient) || slices.ContainsFunc(f.RecipientForms, is)
 }
 
 func (f *ActivityFilter) contained(a *Activity) bool {

@@ -139,10 +139,14 @@ type ActivityFilter struct {
 	From, Until time.Time // Received at From or later, and before Until
 	Domain      string
 	Username    string
-	Recipient   string   // the whole address; the letters A to Z match in either case
-	Forms       []string // other forms of Recipient, which match too; without Recipient they are ignored
-	Contains    string   // in From, Recipient or Subject; the letters A to Z match in either case
+	Recipient   string // the whole address; the letters A to Z match in either case
+	Contains    string // in From, Recipient or Subject; the letters A to Z match in either case
 	States      []ActivityState
+
+	// RecipientForms are other forms of Recipient, which match too: those of an
+	// internationalized domain. With more than two of them Activities returns an error.
+	// Without Recipient they select nothing and exclude nothing.
+	RecipientForms []string
 
 	// After is the Next of the page before; empty for the first page. Limit is
 	// the length of a page; zero or less means 100.
@@ -215,10 +219,10 @@ type History interface {
 	// it. It does nothing if there is no such record.
 	SetAside(ctx context.Context, record string) error
 
-	// TakeBack returns the records that were set aside and can be read to Records, under
-	// their IDs, and returns how many. So a newer version gets the records that an
-	// older one could not read.
-	TakeBack(ctx context.Context) (taken int, err error)
+	// Restore makes Records return the records that were set aside and can be read
+	// now, under their IDs, and returns how many. So a newer version gets the records
+	// that an older one could not read.
+	Restore(ctx context.Context) (restored int, err error)
 
 	// Journal returns how much waits. Records that were set aside do not count.
 	Journal(ctx context.Context) (Journal, error)

@@ -111,7 +111,7 @@ func (t *historian) everyHistoryCall(ctx context.Context, record string) map[str
 		"Record":          func() error { return t.Record(ctx, []store.Event{newEvent(store.EventRefused, "", 0)}) },
 		"Records":         func() error { return errOf(t.Records(ctx, 1)) },
 		"SetAside":        func() error { return t.SetAside(ctx, record) },
-		"TakeBack":        func() error { return errOf(t.TakeBack(ctx)) },
+		"Restore":         func() error { return errOf(t.Restore(ctx)) },
 		"Journal":         func() error { return errOf(t.Journal(ctx)) },
 		"Claim":           func() error { return errOf(t.Claim(ctx, "w", "a", day, day.Add(time.Hour))) },
 		"Apply":           func() error { return t.Apply(ctx, []string{record}, changes(newActivity("m2", 0))) },

@@ -152,8 +152,8 @@ var activityPromises = []historyPromise{
 		},
 	},
 	{
-		name:  "Activities/Forms",
-		words: filterWords,
+		name:  "Activities/RecipientForms",
+		words: filterWords + " With more than two of them Activities returns an error.",
 		check: func(t *historian) {
 			for i, recipient := range []string{"bob@bücher.example", "Bob@xn--bcher-kva.example", "bob@bucher.example", "anna@bücher.example", ""} {
 				a := newActivity(fmt.Sprint("m", i), i)
@@ -162,10 +162,10 @@ var activityPromises = []historyPromise{
 			}
 			forms := []string{"bob@XN--BCHER-KVA.example", "bob@nowhere.example"}
 			for want, f := range map[string]store.ActivityFilter{
-				"m1 m0":          {Recipient: "bob@bücher.example", Forms: forms},
-				"m1":             {Recipient: "bob@bücher.example", Forms: forms, From: day.Add(time.Hour)},
-				"m0":             {Recipient: "bob@bücher.example", Forms: forms[1:]},
-				"m4 m3 m2 m1 m0": {Forms: forms},
+				"m1 m0":          {Recipient: "bob@bücher.example", RecipientForms: forms},
+				"m1":             {Recipient: "bob@bücher.example", RecipientForms: forms, From: day.Add(time.Hour)},
+				"m0":             {Recipient: "bob@bücher.example", RecipientForms: forms[1:]},
+				"m4 m3 m2 m1 m0": {RecipientForms: forms},
 			} {
 				for _, limit := range []int{0, 1} {
 					f.Limit = limit
@@ -173,6 +173,9 @@ var activityPromises = []historyPromise{
 						t.Errorf("Activities(%+v): got %q, want %q", f, got, want)
 					}
 				}
+			}
+			if page, err := t.Activities(t.Context(), acme, store.ActivityFilter{Recipient: forms[0], RecipientForms: append(forms, forms[0])}); err == nil {
+				t.Errorf("Activities with 3 forms of a recipient: got %+v, want an error", page)
 			}
 		},
 	},

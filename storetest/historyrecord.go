@@ -311,8 +311,8 @@ var recordPromises = []historyPromise{
 		},
 	},
 	{
-		name: "TakeBack/Records",
-		words: "TakeBack returns the records that were set aside and can be read to Records, under their IDs, and returns how many. " +
+		name: "Restore/Records",
+		words: "Restore makes Records return the records that were set aside and can be read now, under their IDs, and returns how many. " +
 			"So a newer version gets the records that an older one could not read.",
 		check: func(t *historian) {
 			for i := range 40 {
@@ -323,14 +323,14 @@ var recordPromises = []historyPromise{
 				for _, r := range all[:20*want] {
 					t.ok(t.SetAside(t.Context(), r.ID), "SetAside")
 				}
-				got, err := t.TakeBack(t.Context())
-				t.ok(err, "TakeBack")
+				got, err := t.Restore(t.Context())
+				t.ok(err, "Restore")
 				if got != 20*want {
-					t.Errorf("TakeBack: got %d, want %d", got, 20*want)
+					t.Errorf("Restore: got %d, want %d", got, 20*want)
 				}
 				sameRecords(t, t.records(), all)
 			}
-			t.ok(t.Apply(t.Context(), ids(all), store.Changes{}), "Apply of records that were taken back")
+			t.ok(t.Apply(t.Context(), ids(all), store.Changes{}), "Apply of records that were restored")
 			t.deep(store.Depth{})
 		},
 	},

@@ -122,9 +122,15 @@ func init() {
 			return b.Store.Activities(ctx, tenant, f)
 		}
 	})
-	wrongly("one form of a recipient is enough", "Activities/Forms", "An activity matches if it matches every field", func(b *bent) {
+	wrongly("one form of a recipient is enough", "Activities/RecipientForms", "An activity matches if it matches every field", func(b *bent) {
 		b.activities = func(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error) {
-			f.Forms = nil
+			f.RecipientForms = nil
+			return b.Store.Activities(ctx, tenant, f)
+		}
+	})
+	wrongly("forms beyond two are ignored", "Activities/RecipientForms", "With more than two of them Activities returns an error.", func(b *bent) {
+		b.activities = func(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error) {
+			f.RecipientForms = f.RecipientForms[:min(len(f.RecipientForms), 2)]
 			return b.Store.Activities(ctx, tenant, f)
 		}
 	})

@@ -81,7 +81,7 @@ type bent struct {
 	record     func(ctx context.Context, events []store.Event) error
 	records    func(ctx context.Context, limit int) ([]store.Record, error)
 	setAside   func(ctx context.Context, record string) error
-	takeBack   func(ctx context.Context) (int, error)
+	restore    func(ctx context.Context) (int, error)
 	journal    func(ctx context.Context) (store.Journal, error)
 	claim      func(ctx context.Context, work, who string, now, until time.Time) (bool, error)
 	apply      func(ctx context.Context, records []string, c store.Changes) error
@@ -101,7 +101,7 @@ func newBent(right *memory.Store) *bent {
 		put: func(ctx context.Context, m store.Mail, d []store.Delivery, body io.Reader, events []store.Event) error {
 			return right.Put(ctx, m, d, body, events...)
 		},
-		settle: right.Settle, depth: right.Depth, record: right.Record, records: right.Records, setAside: right.SetAside, takeBack: right.TakeBack, journal: right.Journal,
+		settle: right.Settle, depth: right.Depth, record: right.Record, records: right.Records, setAside: right.SetAside, restore: right.Restore, journal: right.Journal,
 		claim: right.Claim, apply: right.Apply, activities: right.Activities, recipients: right.Recipients, states: right.RecipientStates, lookup: right.ActivitiesByKey,
 		counts: right.Counts, expire: right.Expire, erase: right.Erase,
 		tenantOf: right.TenantOf,
@@ -126,7 +126,7 @@ func (b *bent) Records(ctx context.Context, limit int) ([]store.Record, error) {
 
 func (b *bent) SetAside(ctx context.Context, record string) error { return b.setAside(ctx, record) }
 
-func (b *bent) TakeBack(ctx context.Context) (int, error) { return b.takeBack(ctx) }
+func (b *bent) Restore(ctx context.Context) (int, error) { return b.restore(ctx) }
 
 func (b *bent) Journal(ctx context.Context) (store.Journal, error) { return b.journal(ctx) }
 

@@ -124,8 +124,8 @@ func init() {
 	wrongly("no record is set aside", "SetAside/Record", "SetAside removes a record from Records", func(b *bent) {
 		b.setAside = func(context.Context, string) error { return nil }
 	})
-	wrongly("what was set aside stays there", "TakeBack/Records", "TakeBack returns the records that were set aside", func(b *bent) {
-		b.takeBack = func(context.Context) (int, error) { return 0, nil }
+	wrongly("what was set aside stays there", "Restore/Records", "Restore makes Records return the records that were set aside", func(b *bent) {
+		b.restore = func(context.Context) (int, error) { return 0, nil }
 	})
 	wrongly("what was set aside is counted", "Journal/Counts", "Records that were set aside do not count.", func(b *bent) {
 		aside := new(atomic.Int64)

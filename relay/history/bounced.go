@@ -146,7 +146,7 @@ func (h *History) reported(ctx context.Context, tenant store.TenantID, mail, rec
 // recipientOf returns the activity of a recipient of the same mail as first, without its
 // trail; nil if the mail has no such recipient. All of them were received at once.
 func (h *History) recipientOf(ctx context.Context, first *store.Activity, recipient string) (a *store.Activity, err error) {
-	f := store.ActivityFilter{Recipient: recipient, Forms: formsOf(recipient), From: first.Received, Until: first.Received.Add(time.Microsecond)}
+	f := store.ActivityFilter{Recipient: recipient, RecipientForms: formsOf(recipient), From: first.Received, Until: first.Received.Add(time.Microsecond)}
 	for {
 		page, err := h.Store.Activities(ctx, first.Tenant, f)
 		if err != nil {

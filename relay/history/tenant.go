@@ -62,7 +62,9 @@ const pendingAfter = time.Minute
 // tenant or its destination is suspended, it has the Reason of the suspension.
 //
 // The domain of the filter may be in upper case and have Unicode labels. Spaces around it
-// and around the recipient do not count, nor do angle brackets around the recipient.
+// and around the recipient do not count, nor do angle brackets around the recipient. If
+// f.RecipientForms is nil, it is filled in: a recipient is found in both forms of an
+// internationalized domain.
 //
 // The list has no Trail. A page may have fewer activities than f.Limit, or none, and
 // still have a Next: each call looks at a bounded number of activities.
@@ -72,8 +74,8 @@ func (t Tenant) Activities(ctx context.Context, f store.ActivityFilter) (store.A
 	}
 	states := f.States
 	f.States, f.Domain, f.Recipient = acceptedOrPending(states), domainName(f.Domain), pasted(f.Recipient)
-	if f.Forms == nil {
-		f.Forms = formsOf(f.Recipient)
+	if f.RecipientForms == nil {
+		f.RecipientForms = formsOf(f.Recipient)
 	}
 	page, err := t.h.Store.Activities(ctx, t.id, f)
 	if err == nil {
@@ -267,7 +269,7 @@ func (t Tenant) Erase(ctx context.Context, address string) (erased int, err erro
 	if err := t.check(); err != nil {
 		return 0, err
 	}
-	if err := errors.Join(t.h.takeBack(ctx), t.h.applyUntil(ctx, time.Now().Add(skew))); err != nil {
+	if err := errors.Join(t.h.restore(ctx), t.h.applyUntil(ctx, time.Now().Add(skew))); err != nil {
 		return 0, fmt.Errorf("history: erase: events that wait cannot be applied: %w", err)
 	}
 	address = pasted(address)

@@ -14,16 +14,16 @@ import (
 
 // A worker applies records while it has the claim.
 type worker struct {
-	h       *History
-	who     string
-	claimed time.Time // until when; zero if it does not have the claim
-	failed  int       // steps in a row
-	limit   int       // about how many events a step takes
-	expired time.Time // when nothing was left to expire
-	tookOld time.Time // when records that were set aside were looked at
-	oldest  string    // the oldest record while another process has the claim
-	since   time.Time // since when that is the oldest
-	stuck   bool      // nothing was applied for too long, so this process applies too
+	h        *History
+	who      string
+	claimed  time.Time // until when; zero if it does not have the claim
+	failed   int       // steps in a row
+	limit    int       // about how many events a step takes
+	expired  time.Time // when nothing was left to expire
+	restored time.Time // when records that were set aside were looked at
+	oldest   string    // the oldest record while another process has the claim
+	since    time.Time // since when that is the oldest
+	stuck    bool      // nothing was applied for too long, so this process applies too
 }
 
 // claimOf is the piece of work that one process does for all.
@@ -31,10 +31,10 @@ const claimOf = "history"
 
 // The messages of failures.
 const (
-	failClaim  = "history: the claim to apply events failed, trying again"
-	failApply  = "history: events are not applied, trying again"
-	failExpire = "history: old activities are not removed, trying again"
-	failTake   = "history: records that were set aside are not looked at, trying again"
+	failClaim   = "history: the claim to apply events failed, trying again"
+	failApply   = "history: events are not applied, trying again"
+	failExpire  = "history: old activities are not removed, trying again"
+	failRestore = "history: records that were set aside are not looked at, trying again"
 )
 
 // work applies records and expires activities until ctx ends.
@@ -63,7 +63,7 @@ func (w *worker) turn(ctx context.Context) time.Duration {
 		w.failed = 0
 		return 5 * pace
 	}
-	w.h.report(ctx, failTake, w.takeBack(ctx))
+	w.h.report(ctx, failRestore, w.restore(ctx))
 	events, err := w.h.step(ctx, w.limit)
 	if errors.Is(err, store.ErrConflict) && w.failed < 3 { // another process works too
 		w.claimed = time.Time{}
@@ -107,7 +107,7 @@ func (w *worker) claim(ctx context.Context) (bool, error) {
 	if err == nil && mine {
 		w.claimed = until
 	} else {
-		w.tookOld = time.Time{}
+		w.restored = time.Time{}
 	}
 	return mine, err
 }
@@ -155,24 +155,24 @@ func (h *History) step(ctx context.Context, limit int) (int, error) {
 	return len(events), h.Store.Apply(ctx, ids, derive(events, before))
 }
 
-// takeBack takes back what was set aside by an older version and can be read by this one:
+// restore restores what was set aside by an older version and can be read by this one:
 // when this process begins to apply, and then each hour.
-func (w *worker) takeBack(ctx context.Context) error {
+func (w *worker) restore(ctx context.Context) error {
 	now := time.Now()
-	if now.Sub(w.tookOld) < time.Hour {
+	if now.Sub(w.restored) < time.Hour {
 		return nil
 	}
-	err := w.h.takeBack(ctx)
+	err := w.h.restore(ctx)
 	if err == nil {
-		w.tookOld = now
+		w.restored = now
 	}
 	return err
 }
 
-func (h *History) takeBack(ctx context.Context) error {
+func (h *History) restore(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	n, err := h.Store.TakeBack(ctx)
+	n, err := h.Store.Restore(ctx)
 	if n > 0 {
 		h.logger().Info("history: records that were set aside can be read now and are applied", "records", n)
 	}

@@ -220,7 +220,7 @@ func TestDamaged(t *testing.T) {
 
 // What an older version has set aside is applied by one that can read it: when that
 // begins to apply, each hour, and before an address is erased.
-func TestTakesBack(t *testing.T) {
+func TestRestores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := new(memory.Store)
 		h := &History{Store: st, Logger: slog.New(slog.DiscardHandler), Retention: 400_000 * time.Hour}

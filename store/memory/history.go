@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/internal/spools"
 )
 
 // Activities implements [store.History].
@@ -18,6 +19,9 @@ func (s *Store) Activities(ctx context.Context, tenant store.TenantID, f store.A
 		return page, err
 	}
 	defer s.spool.mu.Unlock()
+	if err := spools.CheckForms(&f); err != nil {
+		return page, fmt.Errorf("memory: list activities: %w", err)
+	}
 	var after *store.Activity
 	if f.After != "" {
 		after = new(store.Activity)

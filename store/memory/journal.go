@@ -99,18 +99,18 @@ func (s *Store) SetAside(ctx context.Context, record string) error {
 	return nil
 }
 
-// TakeBack implements [store.History].
-func (s *Store) TakeBack(ctx context.Context) (taken int, err error) {
+// Restore implements [store.History].
+func (s *Store) Restore(ctx context.Context) (restored int, err error) {
 	if err := s.spool.lock(ctx); err != nil {
 		return 0, err
 	}
 	defer s.spool.mu.Unlock()
 	h := &s.spool.history
-	taken = len(h.aside)
+	restored = len(h.aside)
 	h.records = append(h.records, h.aside...)
 	slices.SortFunc(h.records, func(a, b store.Record) int { return strings.Compare(a.ID, b.ID) })
 	h.aside = nil
-	return taken, nil
+	return restored, nil
 }
 
 // Journal implements [store.History].

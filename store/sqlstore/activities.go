@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatepost-mail/gatepost/store"
+	"github.com/gatepost-mail/gatepost/store/internal/spools"
 )
 
 // maxLooked is how many activities one call of Activities looks at.
@@ -49,7 +50,7 @@ func (s *Store) Activities(ctx context.Context, tenant store.TenantID, f store.A
 }
 
 func (s *Store) activities(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (page store.ActivityPage, err error) {
-	if err := ctx.Err(); err != nil || !isText(string(tenant)) {
+	if err := cmp.Or(ctx.Err(), spools.CheckForms(&f)); err != nil || !isText(string(tenant)) {
 		return page, err
 	}
 	at, err := parsePlace(f.After)
@@ -174,10 +175,10 @@ func (s *Store) lookForRecipient(ctx context.Context, tenant store.TenantID, f *
 		return 0, end, err
 	}
 	marks := func(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
-	query := `SELECT id, ` + activityColumns + ` FROM {activities} WHERE day IN (` + marks(len(days)) + `) AND folded IN (` + marks(1+len(f.Forms)) + `)
+	query := `SELECT id, ` + activityColumns + ` FROM {activities} WHERE day IN (` + marks(len(days)) + `) AND folded IN (` + marks(1+len(f.RecipientForms)) + `)
 		AND received >= ? AND received <= ? AND (received < ? OR id < ?)`
 	args := append(days, folded(tenant, f.Recipient))
-	for _, form := range f.Forms {
+	for _, form := range f.RecipientForms {
 		args = append(args, folded(tenant, form))
 	}
 	args = append(args, from, at.received, at.received, at.id)

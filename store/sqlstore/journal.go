@@ -221,19 +221,19 @@ func (s *Store) SetAside(ctx context.Context, record string) error {
 	return failed("set aside", err)
 }
 
-// TakeBack implements [store.History].
-func (s *Store) TakeBack(ctx context.Context) (taken int, err error) {
+// Restore implements [store.History].
+func (s *Store) Restore(ctx context.Context) (restored int, err error) {
 	for after := asidePrefix; after != "" && err == nil; {
 		var n int
-		n, after, err = s.takeBack(ctx, after)
-		taken += n
+		n, after, err = s.restore(ctx, after)
+		restored += n
 	}
-	return taken, failed("take back", err)
+	return restored, failed("restore", err)
 }
 
-// takeBack looks at the next records that were set aside. It returns the place to go on
+// restore looks at the next records that were set aside. It returns the place to go on
 // from, which is empty at the end.
-func (s *Store) takeBack(ctx context.Context, after string) (taken int, next string, err error) {
+func (s *Store) restore(ctx context.Context, after string) (restored int, next string, err error) {
 	const query = `SELECT mail, recipients, content FROM {deliveries} WHERE mail > ? AND n = 0 ORDER BY mail LIMIT ?`
 	const atOnce = 16
 	seen, last := 0, ""
@@ -254,12 +254,12 @@ func (s *Store) takeBack(ctx context.Context, after string) (taken int, next str
 		}
 		var n int64
 		n, err = s.exec(ctx, `UPDATE {deliveries} SET mail = ? WHERE mail = ? AND n = 0`, recordPrefix+id, asidePrefix+id)
-		taken += int(n)
+		restored += int(n)
 	}
 	if seen < atOnce {
 		last = ""
 	}
-	return taken, last, err
+	return restored, last, err
 }
 
 // isRecord reports whether an ID can be that of a record.

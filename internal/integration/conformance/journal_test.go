@@ -74,8 +74,8 @@ func TestDamagedRecords(t *testing.T) {
 			if err := st.Apply(t.Context(), []string{after[n-1].ID}, store.Changes{}); err != nil {
 				t.Error(err)
 			}
-			if taken, err := st.TakeBack(t.Context()); err != nil || taken != 0 {
-				t.Errorf("TakeBack of damaged records: got %d, %v, want 0", taken, err)
+			if taken, err := st.Restore(t.Context()); err != nil || taken != 0 {
+				t.Errorf("Restore of damaged records: got %d, %v, want 0", taken, err)
 			}
 			var aside int
 			if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM gatepost_deliveries WHERE mail > '~~'").Scan(&aside); err != nil || aside != n-1 {
@@ -113,8 +113,8 @@ func TestRecordsOfANewerVersion(t *testing.T) {
 			}
 			taken := func(want int) {
 				t.Helper()
-				if n, err := st.TakeBack(t.Context()); err != nil || n != want {
-					t.Errorf("TakeBack: got %d, %v, want %d", n, err, want)
+				if n, err := st.Restore(t.Context()); err != nil || n != want {
+					t.Errorf("Restore: got %d, %v, want %d", n, err, want)
 				}
 			}
 			version("~", "63")

@@ -55,6 +55,15 @@ func (s *Summer) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// CheckForms returns an error if a filter has more forms of a recipient than an adapter
+// need look for.
+func CheckForms(f *store.ActivityFilter) error {
+	if n := len(f.RecipientForms); n > 2 {
+		return fmt.Errorf("the filter has %d forms of a recipient, the maximum is 2", n)
+	}
+	return nil
+}
+
 // Check returns an error if no adapter can keep the mail with the deliveries.
 func Check(m *store.Mail, deliveries []store.Delivery) error {
 	if n := len(deliveries); n == 0 || n > store.MaxDeliveries {
