@@ -5,7 +5,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZ ?= 20000
 PKGS ?= work
 # Those of the table; all others take a long time and have no target.
-BENCH ?= ^Benchmark(Submission|BDAT|MessageMemory|Login|Lookup|IdleConnections|PassThrough|Queue|Accept|Log|Deliver|Server)$$
+BENCH ?= ^Benchmark(Submission|BDAT|MessageMemory|Login|Lookup|IdleConnections|PassThrough|Queue|Accept|Log|Deliver|Server|Record)$$
 
 # The race detector leaves out what is C translated to Go: it made SQLite four times as
 # slow and can find nothing there that is ours. These two packages alone: others have

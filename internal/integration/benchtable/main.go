@@ -50,6 +50,9 @@ var targets = []target{
 	{"conformance", "Server/PostgreSQL/deliver", "ratio", "delivered and settled on it", 0.5, 0},
 	{"conformance", "Server/MySQL/accept", "ratio", "accepted on MariaDB, against SQLite", 0.5, 0},
 	{"conformance", "Server/MySQL/deliver", "ratio", "delivered and settled on it", 0.5, 0},
+	{"conformance", "Record/SQLite/derive", "ratio", "delivered and settled on SQLite with a history made beside it, against without", 0.8, 0},
+	{"conformance", "Record/PostgreSQL/derive", "ratio", "the same on PostgreSQL", 0.8, 0},
+	{"conformance", "Record/MySQL/derive", "ratio", "the same on MariaDB", 0.8, 0},
 }
 
 func main() {
