@@ -184,9 +184,6 @@ func run(ctx context.Context, set settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if p.reports != nil {
-		defer p.reports.Close()
-	}
 	if set.listenMetrics != "" {
 		pages, err := p.serveMetrics(set.listenMetrics)
 		if err != nil {
@@ -283,10 +280,11 @@ func (p *program) addParts(ctx context.Context) ([]func(context.Context) error, 
 		work = append(work, dom.Run)
 	}
 	if p.set.bounceDomain != "" { // after the signer: addresses are rewritten first
-		var err error
-		if p.reports, err = p.addBounces(); err != nil {
+		serve, err := p.addBounces()
+		if err != nil {
 			return nil, err
 		}
+		work = append(work, serve)
 	}
 	return work, nil
 }
