@@ -17,8 +17,11 @@ import (
 // maxLooked is how many activities one call of Activities looks at.
 const maxLooked = 3000
 
-// daysAtOnce is how many days one query looks through for a recipient.
-const daysAtOnce = 32
+// One query looks through so many days for a recipient, and for so many forms of it.
+const (
+	daysAtOnce  = 32
+	formsAtOnce = 3
+)
 
 // A place is where a list of activities goes on: those before it are newer.
 type place struct{ received, id int64 }
@@ -174,14 +177,15 @@ func (s *Store) lookForRecipient(ctx context.Context, tenant store.TenantID, f *
 	if err != nil || len(days) == 0 {
 		return 0, end, err
 	}
-	marks := func(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
-	query := `SELECT id, ` + activityColumns + ` FROM {activities} WHERE day IN (` + marks(len(days)) + `) AND folded IN (` + marks(1+len(f.RecipientForms)) + `)
-		AND received >= ? AND received <= ? AND (received < ? OR id < ?)`
-	args := append(days, folded(tenant, f.Recipient))
+	recipients := []any{folded(tenant, f.Recipient)}
 	for _, form := range f.RecipientForms {
-		args = append(args, folded(tenant, form))
+		recipients = append(recipients, folded(tenant, form))
 	}
-	args = append(args, from, at.received, at.received, at.id)
+	days, recipients = padded(days, daysAtOnce), padded(recipients, formsAtOnce)
+	marks := func(list []any) string { return strings.TrimSuffix(strings.Repeat("?, ", len(list)), ", ") }
+	query := `SELECT id, ` + activityColumns + ` FROM {activities} WHERE day IN (` + marks(days) + `) AND folded IN (` + marks(recipients) + `)
+		AND received >= ? AND received <= ? AND (received < ? OR id < ?)`
+	args := append(slices.Concat(days, recipients), from, at.received, at.received, at.id)
 	conditions, args := where(f, args)
 	limit = max(limit, scanned(f))
 	n, last := 0, end
@@ -197,6 +201,14 @@ func (s *Store) lookForRecipient(ctx context.Context, tenant store.TenantID, f *
 		return n, last, err
 	}
 	return n, rest, err
+}
+
+// padded repeats the last of a list, so that one prepared query does for any number.
+func padded(list []any, n int) []any {
+	for len(list) < n {
+		list = append(list, list[len(list)-1])
+	}
+	return list
 }
 
 // days returns the newest days between two times that may have activities, and the
