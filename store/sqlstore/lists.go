@@ -17,7 +17,7 @@ import (
 // destination, those that are held, or all rows, in the order of their keys until the
 // page is full.
 func (s *Store) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
-	if !isText(f.Mail, f.Node, string(f.Tenant), page.After) {
+	if !isText(f.Mail, f.Node, string(f.Tenant), f.Destination, page.After) {
 		return nil, failed("list deliveries", ctx.Err())
 	}
 	var list []store.Leased
