@@ -55,7 +55,7 @@ func (q *Queue) joined() time.Time {
 }
 
 // keepNode joins the Spool and keeps the node alive until ctx ends. It returns an
-// error if another process has taken its name, or if the Spool is not for this Queue.
+// error if another process has taken its name.
 func (q *Queue) keepNode(ctx context.Context, r *run) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -67,7 +67,7 @@ func (q *Queue) keepNode(ctx context.Context, r *run) error {
 		}
 		wait := q.beatEvery()
 		switch err := q.beat(ctx, r); {
-		case errors.Is(err, errReplaced), errors.Is(err, errShared):
+		case errors.Is(err, errReplaced):
 			return err
 		case err != nil && ctx.Err() == nil:
 			q.logger().Error("queue: the node can't be renewed, trying again", "error", err)
@@ -224,9 +224,7 @@ func (q *Queue) watch(ctx context.Context, r *run, id string) error {
 		}
 		seen[n.ID] = m
 		if ok && m.times == 0 {
-			if err := q.checkKind(n); err != nil {
-				return err
-			}
+			q.checkKind(n)
 		}
 		if m.times < beatsMissed {
 			continue

@@ -25,9 +25,8 @@ type run struct {
 // gives deliveries under way ten seconds to end by themselves and five more
 // after their context is cancelled, and returns nil when every delivery is settled
 // or released. An error means that Run couldn't begin, that some deliveries were not
-// released, that another process has started under the same Node name, or that this is the Queue of
-// a webhook.Sender and the Spool is also that of the relay's queue. Run may be called again
-// after it has returned.
+// released, or that another process has started under the same Node name. Run may be
+// called again after it has returned.
 func (q *Queue) Run(ctx context.Context) error {
 	if err := q.Check(); err != nil {
 		return err
@@ -59,7 +58,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	})
 	<-ctx.Done()
 	err := q.drain(r, &helpers, stopAttempts, stopSettles, stopNode)
-	if cause := context.Cause(ctx); errors.Is(cause, errReplaced) || errors.Is(cause, errShared) {
+	if cause := context.Cause(ctx); errors.Is(cause, errReplaced) {
 		return cause
 	}
 	return err

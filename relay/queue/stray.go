@@ -29,8 +29,6 @@ type strays struct {
 const strayPause = time.Hour
 
 var (
-	errShared = errors.New("queue: the Spool is also that of the relay's queue: set Sender.Queue.Spool to a Spool of its own")
-
 	errRequestHere = errors.New("queue: the Spool has requests of a webhook.Sender, which wait: set Sender.Queue.Spool to a Spool of its own")
 	errMailHere    = errors.New("queue: the Spool of the webhooks has mail, which waits: set Sender.Queue.Spool to a Spool of its own, and use Sender.Queue for no mail")
 )
@@ -66,17 +64,12 @@ func (q *Queue) nodeName() string {
 	return q.Node
 }
 
-// checkKind looks at another node that lives. It returns an error if this Queue must not
-// share the Spool with it. Mail goes on in any case.
-func (q *Queue) checkKind(n store.Node) error {
-	if len(n.ID) != kindLength || n.ID[:1] == q.kind() {
-		return nil
+// checkKind logs that another node that lives is of the other kind. Both go on: a mistake
+// in one process must not stop the others.
+func (q *Queue) checkKind(n store.Node) {
+	if len(n.ID) == kindLength && n.ID[:1] != q.kind() {
+		q.sayStray("node", n.Name)
 	}
-	if q.forWebhooks() {
-		return errShared
-	}
-	q.sayStray("node", n.Name)
-	return nil
 }
 
 // errStray is what is said of messages of the other kind.

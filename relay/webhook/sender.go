@@ -29,7 +29,7 @@ import (
 type Sender struct {
 	// Queue keeps the events. Its Spool is required, and it must not be the Spool of the
 	// relay's queue: with one Spool, each queue leases what the other has put in, and puts
-	// it back for a minute. Nothing is lost, both log an error, and Run ends with one. On
+	// it back for a minute. Nothing is lost, and both log an error at most once an hour. On
 	// SQL a Spool of its own is a second store with another TablePrefix.
 	//
 	// Node names this process, as in [queue.Queue]: each process that shares this
@@ -96,8 +96,8 @@ type Sender struct {
 
 // Run sends events until ctx ends. It then waits for requests under way as
 // [queue.Queue.Run] does. It returns an error if it cannot begin, because a field is wrong
-// or Run is being called already, if another process has started as the same Queue.Node,
-// and if the queue of a relay works on the same Spool.
+// or Run is being called already, and if another process has started as the same
+// Queue.Node.
 func (s *Sender) Run(ctx context.Context) error {
 	if err := s.prepare(); err != nil {
 		return err

@@ -134,36 +134,42 @@ func TestMailInSpoolOfSender(t *testing.T) {
 	})
 }
 
-// If a Sender and the queue of a relay run on one Spool, Run of the Sender ends and says
-// what to do. Mail goes on, also if their nodes have the same name.
+// If a Sender and the queue of a relay run on one Spool, both go on and say in the log what
+// to do, also if their nodes have the same name. Mail and requests from before are sent too.
 func TestSharedSpool(t *testing.T) {
 	for _, node := range []string{"", "one", "two"} {
 		bubble(t, []webhook.Endpoint{one("shop")}, func(h *hooks) {
-			h.Queue.Node = "one"
+			var lines log
+			h.Queue.Node, h.Queue.Logger = "one", lines.logger()
 			r := h.onSpoolOfRelay()
 			r.Node = node
+			send := func(n int) {
+				h.publish(event(n, store.EventDelivered))
+				if err := r.Forward(t.Context(), mail()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			send(1)
 			end := running(r.Run)
-			ended := running(h.Run)
+			h.start()
 			wait(time.Minute)
-			h.publish(event(1, store.EventDelivered))
-			if err := r.Forward(t.Context(), mail()); err != nil {
-				t.Fatal(err)
-			}
-			wait(time.Minute)
-			const want = "webhook: queue: the Spool is also that of the relay's queue: set Sender.Queue.Spool to a Spool of its own"
-			if err := ended(); err == nil || err.Error() != want {
-				t.Errorf("Run of the Sender = %v, want %q", err, want)
-			}
-			if got := r.got(); !slices.Equal(got, []string{"shop@acme"}) {
-				t.Errorf("sent as mail to %v, want the recipient of the mail", got)
-			}
-			if !strings.Contains(r.lines.String(), "set Sender.Queue.Spool") {
-				t.Errorf("the log of the relay's queue does not say what to do:\n%s", r.lines.String())
-			}
-			h.wantDepth(1)
+			send(2)
+			wait(time.Hour)
 			if err := end(); err != nil {
 				t.Errorf("Run of the relay's queue = %v", err)
 			}
+			if got := r.got(); !slices.Equal(got, []string{"shop@acme", "shop@acme"}) {
+				t.Errorf("sent as mail to %v, want the recipients of the mails", got)
+			}
+			if got := h.web.got(); len(got) != 2 {
+				t.Errorf("%d requests, want 2", len(got))
+			}
+			for _, l := range []string{lines.String(), r.lines.String()} {
+				if !strings.Contains(l, "set Sender.Queue.Spool") {
+					t.Errorf("a log does not say what to do:\n%s", l)
+				}
+			}
+			h.wantDepth(0)
 		})
 	}
 }
