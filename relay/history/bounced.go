@@ -37,8 +37,10 @@ import (
 // Bounced needs no Run in its own process: it records an event, which the process that
 // calls Run publishes and applies. If the report comes before the delivery was applied, and
 // this process calls Run, Bounced applies what waits. Otherwise it waits up to 10 seconds
-// for the process that does, and then returns an error. After an error the call may be
-// repeated; at worst the trail has the report twice.
+// for the process that does, until the delivery is applied, or all that was recorded before
+// the call. Then it returns an error, also for a mail that does not exist, since the events
+// that wait may be about it. After an error the call may be repeated; at worst the trail
+// has the report twice.
 func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, recipient string, r *relay.ReplyError) error {
 	switch {
 	case h.Store == nil:
@@ -48,12 +50,7 @@ func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, reci
 	case r.Code != 0 && r.Code/100 != 4 && r.Code/100 != 5:
 		return fmt.Errorf("history: a late bounce needs a reply that refuses, not %d", r.Code)
 	}
-	a, listed, err := h.reported(ctx, tenant, mail, recipient)
-	if err == nil && (a == nil || !ended(a)) {
-		if err = h.catchUp(ctx); err == nil {
-			a, listed, err = h.reported(ctx, tenant, mail, recipient)
-		}
-	}
+	a, listed, err := h.lastReported(ctx, tenant, mail, recipient)
 	if err == nil && a == nil {
 		err = store.ErrNotFound
 	}
@@ -82,25 +79,41 @@ func (h *History) Bounced(ctx context.Context, tenant store.TenantID, mail, reci
 // patience is how long Bounced waits for another process to apply events.
 const patience = 10 * time.Second
 
-// catchUp returns when everything that was recorded before now is applied. If this process
-// calls Run, it applies it. Otherwise its Publish may not be set, so it waits for a process
-// that does.
-func (h *History) catchUp(ctx context.Context) error {
+// lastReported returns what reported does when no event that waits can change it: the
+// recipient has ended, or everything that was recorded before now is applied. If this
+// process calls Run, it applies that. Otherwise its Publish may not be set, so it waits for
+// a process that does.
+func (h *History) lastReported(ctx context.Context, tenant store.TenantID, mail, recipient string) (a *store.Activity, listed bool, err error) {
 	now := time.Now()
-	if h.isRunning() {
-		return h.applyUntil(ctx, now)
-	}
-	for {
-		j, err := h.Store.Journal(ctx)
-		switch {
-		case err != nil || j.Records == 0 || j.Oldest.After(now):
-			return err
-		case time.Since(now) >= patience:
-			return fmt.Errorf("%d records of events wait to be applied: some process must call Run", j.Records)
-		case !sleep(ctx, pace/4):
-			return ctx.Err()
+	for last := false; ; {
+		a, listed, err = h.reported(ctx, tenant, mail, recipient)
+		if err != nil || last || a != nil && ended(a) {
+			return a, listed, err
+		}
+		if last, err = h.caughtUp(ctx, now); err != nil {
+			return nil, false, err
+		}
+		if !last && !sleep(ctx, pace) {
+			return nil, false, ctx.Err()
 		}
 	}
+}
+
+// caughtUp reports whether everything that was recorded before a time is applied.
+func (h *History) caughtUp(ctx context.Context, until time.Time) (bool, error) {
+	if h.isRunning() {
+		return true, h.applyUntil(ctx, until)
+	}
+	j, err := h.Store.Journal(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case j.Records == 0 || j.Oldest.After(until):
+		return true, nil
+	case time.Since(until) >= patience:
+		return false, fmt.Errorf("%d records of events wait to be applied: some process must call Run", j.Records)
+	}
+	return false, nil
 }
 
 // anyErased returns whether a recipient of a mail was erased.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,59 +118,6 @@ func TestBouncedMistakes(t *testing.T) {
 	if got := only(t, h, "m1"); got.State != store.ActivityDelivered {
 		t.Errorf("%+v", got.Activity)
 	}
-}
-
-// A process that does not call Run applies nothing, because its Publish is not set. Bounced
-// waits there until the process that calls Run has applied the delivery.
-func TestBouncedElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := new(memory.Store)
-		put(t, st, newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
-		receiver := &History{Store: st}
-		if err := receiver.Bounced(t.Context(), "acme", "m1", "bob0@example.com", noSuchUser); err == nil || !strings.Contains(err.Error(), "must call Run") {
-			t.Errorf("%v, want an error that says that nothing is applied", err)
-		}
-		var published atomic.Int64
-		stop := start(t, &History{Store: st, Publish: func(_ context.Context, events []store.Event) error {
-			time.Sleep(3 * time.Second)
-			published.Add(int64(len(events)))
-			return nil
-		}})
-		if err := receiver.Bounced(t.Context(), "acme", "m1", "bob0@example.com", noSuchUser); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(10 * time.Second)
-		stop()
-		if n := published.Load(); n != 3 {
-			t.Errorf("%d events were published, want 3", n)
-		}
-		if got := only(t, receiver, "m1"); got.State != store.ActivityHardBounced {
-			t.Errorf("%+v", got.Activity)
-		}
-	})
-}
-
-// A process that calls Run and is not the one that applies does so during Bounced, without
-// delay.
-func TestBouncedWhereRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := &History{Store: new(memory.Store)}
-		now := time.Now().UTC()
-		if ok, err := h.Store.Claim(t.Context(), claimOf, "another", now, now.Add(claimTime)); !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		stop := start(t, h)
-		synctest.Wait()
-		put(t, h.Store, newLife("m1", 0).then(store.EventAccepted, 0).then(store.EventDelivered, 5).events...)
-		if err := h.Bounced(t.Context(), "acme", "m1", "bob0@example.com", noSuchUser); err != nil {
-			t.Error(err)
-		}
-		apply(t, h)
-		if got := only(t, h, "m1"); got.State != store.ActivityHardBounced || time.Since(now) > 0 {
-			t.Errorf("after %v: %+v", time.Since(now), got.Activity)
-		}
-		stop()
-	})
 }
 
 // A report that comes before the delivery is recorded gives the same as one after it.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -17,76 +16,6 @@ import (
 	"github.com/gatepost-mail/gatepost/store"
 	"github.com/gatepost-mail/gatepost/store/memory"
 )
-
-// A hooked store calls functions in place of methods, if they are set.
-type hooked struct {
-	*memory.Store
-	apply   func(ctx context.Context, records []string, c store.Changes) error
-	records func(ctx context.Context, limit int) ([]store.Record, error)
-	record  func(ctx context.Context, events []store.Event) error
-
-	claims, expires atomic.Int64 // calls
-}
-
-func (s *hooked) Claim(ctx context.Context, work, who string, now, until time.Time) (bool, error) {
-	s.claims.Add(1)
-	return s.Store.Claim(ctx, work, who, now, until)
-}
-
-func (s *hooked) Expire(ctx context.Context, activities, counts time.Time, limit int) (int, error) {
-	s.expires.Add(1)
-	return s.Store.Expire(ctx, activities, counts, limit)
-}
-
-func (s *hooked) Apply(ctx context.Context, records []string, c store.Changes) error {
-	if s.apply != nil {
-		return s.apply(ctx, records, c)
-	}
-	return s.Store.Apply(ctx, records, c)
-}
-
-func (s *hooked) Records(ctx context.Context, limit int) ([]store.Record, error) {
-	if s.records != nil {
-		return s.records(ctx, limit)
-	}
-	return s.Store.Records(ctx, limit)
-}
-
-func (s *hooked) Record(ctx context.Context, events []store.Event) error {
-	if s.record != nil {
-		return s.record(ctx, events)
-	}
-	return s.Store.Record(ctx, events)
-}
-
-var errStore = errors.New("the store is gone")
-
-func put(t *testing.T, st store.History, events ...store.Event) {
-	t.Helper()
-	if err := st.Record(t.Context(), events); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// sent makes the events of so many messages that were delivered.
-func sent(n int) (events []store.Event) {
-	for i := range n {
-		events = append(events, newLife(fmt.Sprintf("m%d", i), 0).then(store.EventAccepted, i).then(store.EventDelivered, i+1).events...)
-	}
-	return events
-}
-
-func total(t *testing.T, st store.History) store.Count {
-	t.Helper()
-	counts, err := st.Counts(t.Context(), "acme", store.CountFilter{Until: noon.AddDate(100, 0, 0)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(counts) == 0 {
-		return store.Count{}
-	}
-	return counts[0]
-}
 
 // A process dies before, between or after the steps of the work. Another finishes it,
 // and everything counts once.
@@ -186,85 +115,6 @@ func TestChangedInBetween(t *testing.T) {
 	}
 	if c := total(t, st); c.Canceled != 0 || c.HardBounced != 1 || c.Delivered != 0 {
 		t.Errorf("counts %+v, want one hard bounce", c)
-	}
-}
-
-// A record that is damaged holds up nothing, and the log names it.
-func TestDamaged(t *testing.T) {
-	st := &hooked{Store: new(memory.Store)}
-	put(t, st, newLife("lost", 0).then(store.EventAccepted, 0).events...)
-	put(t, st, sent(2)...)
-	first := ""
-	st.records = func(ctx context.Context, limit int) ([]store.Record, error) {
-		list, err := st.Store.Records(ctx, limit)
-		if first == "" {
-			first = list[0].ID
-		}
-		if len(list) > 0 && list[0].ID == first {
-			list[0].Events, list[0].Damage = nil, "unknown version 9"
-		}
-		return list, err
-	}
-	var log bytes.Buffer
-	h := &History{Store: st, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-	if n, err := h.step(t.Context(), batch); n != 4 || err != nil {
-		t.Fatalf("%d events applied, %v, want 4", n, err)
-	}
-	if j, err := h.Backlog(t.Context()); j.Records != 0 || err != nil {
-		t.Errorf("backlog %+v, %v", j, err)
-	}
-	if !strings.Contains(log.String(), first) || strings.Count(log.String(), "cannot be read") != 1 {
-		t.Errorf("the log is %q", log.String())
-	}
-}
-
-// What an older version has set aside is applied by one that can read it: when that
-// begins to apply, each hour, and before an address is erased.
-func TestRestores(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		st := new(memory.Store)
-		h := &History{Store: st, Logger: slog.New(slog.DiscardHandler), Retention: 400_000 * time.Hour}
-		setAside := func(mail string) {
-			t.Helper()
-			put(t, st, newLife(mail, 0).then(store.EventAccepted, 0).events...)
-			records, err := st.Records(t.Context(), 1)
-			if err != nil || len(records) != 1 {
-				t.Fatalf("records %+v, %v, want one", records, err)
-			}
-			if err := st.SetAside(t.Context(), records[0].ID); err != nil {
-				t.Fatal(err)
-			}
-		}
-		setAside("m1")
-		stop := start(t, h)
-		for want, mail := range []string{"m2", "m3"} {
-			time.Sleep(61 * time.Minute)
-			synctest.Wait()
-			if c := total(t, st); c.Accepted != int64(want+1) {
-				t.Errorf("%d recipients are counted, want %d", c.Accepted, want+1)
-			}
-			setAside(mail)
-		}
-		stop()
-		if n, err := h.Tenant("acme").Erase(t.Context(), "bob0@example.com"); err != nil || n != 3 {
-			t.Errorf("erased %d, %v, want all 3", n, err)
-		}
-	})
-}
-
-// start runs a History until the function it returns is called, which checks that Run
-// ends by itself.
-func start(t *testing.T, h *History) (stop func()) {
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- h.Run(ctx) }()
-	return func() {
-		t.Helper()
-		cancel()
-		began := time.Now()
-		if err := <-done; err != nil || time.Since(began) > 10*time.Second {
-			t.Errorf("Run returned %v after %v", err, time.Since(began))
-		}
 	}
 }
 
