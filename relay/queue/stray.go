@@ -82,12 +82,20 @@ func (q *Queue) errStray() error {
 
 // sayStray logs that the Spool has messages or nodes of the other kind.
 func (q *Queue) sayStray(attrs ...any) {
-	q.strays.mu.Lock()
-	defer q.strays.mu.Unlock()
-	if now := q.now(); q.strays.said.IsZero() || now.Sub(q.strays.said) >= strayPause {
-		q.strays.said = now
+	if q.strays.mayTell(q.now()) {
 		q.logger().Error(q.errStray().Error(), attrs...)
 	}
+}
+
+// mayTell reports whether the log has not said it for a while. The caller then logs.
+func (s *strays) mayTell(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.said.IsZero() && now.Sub(s.said) < strayPause {
+		return false
+	}
+	s.said = now
+	return true
 }
 
 // leaseOwn leases what the request asks for, and makes jobs of it. It puts back what
