@@ -42,8 +42,8 @@ type Handler struct {
 	Receiver *bounces.Receiver
 	Bounces  *bounces.Server
 
-	// Webhooks sends events to customers. Its queue is not included: it takes a second
-	// Handler, with Queue: &sender.Queue.
+	// Webhooks sends events to customers. The metrics of its queue need a second Handler,
+	// with Queue: &sender.Queue.
 	Webhooks *webhook.Sender
 }
 
@@ -79,7 +79,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.bounces(&t)
 	if h.Webhooks != nil {
-		t.counter("gatepost_webhooks_dropped", "Events that were not sent to customers because the Spool of the webhooks was full.", h.Webhooks.Dropped())
+		t.counter("gatepost_webhooks_dropped", "Events that were left out because the Spool of the webhooks was full. If Publish is repeated, they may be sent after all.", h.Webhooks.Stats().Dropped)
 	}
 	t.WriteString("# EOF\n")
 	w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")

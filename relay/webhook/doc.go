@@ -20,7 +20,7 @@
 //	hist := &history.History{Store: st, Publish: hooks.Publish}
 //
 // [Sender.Publish] takes the events that a [history.History] publishes. It returns when
-// they are durable, and does not wait for any endpoint. Other events of the product, such as
+// they are durable or the Spool is full, and does not wait for any endpoint. Other events of the product, such as
 // a domain that was verified, go through [Sender.Send].
 //
 // # Which endpoints
@@ -37,9 +37,11 @@
 // the event. It is the same each time the event is sent, so that a receiver can
 // ignore an event that it has.
 //
-// Each event arrives at least once. The events of one message arrive in the order in
-// which they were published as long as no request fails and Queue.PerDestination is 1.
-// Otherwise a later event may arrive first, and timestamp says which is newer.
+// Each event is sent at least once, until it is answered 2xx or given up, except those
+// that Publish leaves out because the Spool is full. The events of one message arrive in
+// the order in which they were published as long as no request fails and
+// Queue.PerDestination is 1. Otherwise a later event may arrive first, and timestamp says
+// which is newer.
 //
 // # What an answer leads to
 //
@@ -52,9 +54,9 @@
 //	the tenant has no such endpoint any more is given up
 //
 // An event is sent again after 5 s, 5 min, 30 min, 2 h and then every 4 h, each time up
-// to a fifth later, until it is three days old (Queue.Expire). While an endpoint is suspended, one event
-// at a time is sent as a probe, at growing intervals of up to two minutes, and the
-// first that is answered ends the suspension.
+// to a fifth later, until it is three days old (Queue.Expire). While an endpoint is
+// suspended, one event at a time is sent as a probe, at growing intervals of up to two
+// minutes, and the first that is answered ends the suspension.
 //
 // Queue.OnEvent is told of each delivery: *queue.Delivered, *queue.Deferred,
 // *queue.Bounced for an event that was given up at once, and *queue.Expired. Their
@@ -67,9 +69,9 @@
 // A customer decides what the URL is, so a Sender restricts it. The scheme must be
 // https. The address is checked when the connection is made, after the look-up, so a
 // name that changes its address does not help: only public addresses are allowed
-// (see [mx.IsPublic]), unless AllowAddr says otherwise. The log has other addresses; the
-// customer reads only that the name has none that is public, or does not exist. If this network treats some
-// public addresses as its own, AllowAddr should refuse those too. Redirects are not
-// followed, and proxies from the environment are not used. Of an answer at most 16
-// KiB of header and 4 KiB of body are read, and the body is ignored.
+// (see [mx.IsPublic]), unless AllowAddr says otherwise. The log has addresses that are not
+// allowed; the customer reads only that the name has no address that is allowed, or does not exist. If
+// this network treats some public addresses as its own, AllowAddr should refuse those too.
+// Redirects are not followed, and proxies from the environment are not used. Of an answer
+// at most 16 KiB of header and 4 KiB of body are read, and the body is ignored.
 package webhook

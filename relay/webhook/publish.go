@@ -37,15 +37,16 @@ const (
 )
 
 // Publish keeps a request for each event, and for each endpoint that wants it. It is
-// for [history.History].Publish. When it returns nil, all requests are durable. With
-// an error some of them may be: the caller should repeat the call later. A repetition
-// changes nothing for requests that wait, and for the last 10,000 that this process has
-// kept. It repeats others that were delivered, under the same webhook-id.
+// for [history.History].Publish. When it returns nil, all requests are durable, except
+// those that were left out. With an error some of them may be: the caller should repeat the
+// call later. A repetition changes nothing for requests that wait, and for the last 10,000
+// that this process has kept. It repeats others that were delivered, under the same
+// webhook-id.
 //
 // Events of one message are kept in the order given. An error of Endpoints or of the
 // Spool is an error of Publish. If the Spool is full, events are left out, because
 // otherwise the history would wait for room, with the events of all tenants: see
-// [Sender.Dropped]. An event without a usable ID is logged and left out.
+// [SenderStats].Dropped. An event without a usable ID is logged and left out.
 func (s *Sender) Publish(ctx context.Context, events []store.Event) error {
 	if err := s.prepare(); err != nil {
 		return err
@@ -140,29 +141,29 @@ func (s *Sender) put(ctx context.Context, m *relay.Message) error {
 	return nil
 }
 
-// drop counts a request that there is no room for. If a repetition of Publish finds no
-// room either, that counts once.
+// drop counts a request for which the Spool is full, and logs that once a minute.
 func (s *Sender) drop(id string) {
+	if dropped, log := s.countDropped(id); log {
+		s.Queue.Logger.Error("webhook: the Spool is full, events are left out", "dropped", dropped)
+	}
+}
+
+// countDropped counts a request for which the Spool is full. If it is also full for a
+// repetition of Publish, that counts once. log is true at most once a minute.
+func (s *Sender) countDropped(id string) (dropped int64, log bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, again := s.kept.Get(id); again {
-		return
+		return s.dropped, false
 	}
 	s.kept.Max = maxKept
 	s.kept.Put(id, false)
 	s.dropped++
-	if now := time.Now(); now.Sub(s.warned) >= time.Minute {
+	now := time.Now()
+	if log = now.Sub(s.warned) >= time.Minute; log {
 		s.warned = now
-		s.Queue.Logger.Error("webhook: the Spool is full, events are left out", "dropped", s.dropped)
 	}
-}
-
-// Dropped returns how many events Publish has left out since the start of the process
-// because the Spool was full. They are not sent. The history has them all the same.
-func (s *Sender) Dropped() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.dropped
+	return s.dropped, log
 }
 
 // Send keeps a request for an event of the product's own, and for each endpoint of

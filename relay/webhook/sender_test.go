@@ -232,7 +232,7 @@ func TestSpoolFull(t *testing.T) {
 		first := []store.Event{event(1, store.EventDelivered), event(2, store.EventDelivered)}
 		h.publish(first...)
 		h.publish(first...) // what follows in the history has failed
-		if n := h.Dropped(); n != 2 {
+		if n := h.Stats().Dropped; n != 2 {
 			t.Errorf("dropped %d, want 2", n)
 		}
 		if err := h.Send(h.t.Context(), "acme", "domain.verified", "one", time.Now(), nil); !errors.Is(err, store.ErrFull) {
@@ -240,15 +240,15 @@ func TestSpoolFull(t *testing.T) {
 		}
 		wait(time.Minute)
 		h.publish(event(3, store.EventDelivered), event(4, store.EventDelivered))
-		if n := strings.Count(l.String(), "the Spool is full"); n != 2 || h.Dropped() != 4 {
-			t.Errorf("dropped %d, want 4, and %d lines of the log, want 2:\n%s", h.Dropped(), n, &l)
+		if n := strings.Count(l.String(), "the Spool is full"); n != 2 || h.Stats().Dropped != 4 {
+			t.Errorf("dropped %d, want 4, and %d lines of the log, want 2:\n%s", h.Stats().Dropped, n, &l)
 		}
 		spool.err = nil
 		h.publish(first[0], event(5, store.EventDelivered))
 		h.start()
 		wait(time.Minute)
-		if n := len(h.web.got()); n != 2 || h.Dropped() != 4 {
-			t.Errorf("%d requests, want 2; dropped %d, want 4", n, h.Dropped())
+		if n := len(h.web.got()); n != 2 || h.Stats().Dropped != 4 {
+			t.Errorf("%d requests, want 2; dropped %d, want 4", n, h.Stats().Dropped)
 		}
 	})
 }
