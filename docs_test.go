@@ -71,6 +71,8 @@ func logLines(t *testing.T) (lines []string) {
 					if line := loggedBy(n); line != "" {
 						lines = append(lines, line)
 					}
+				case *ast.GenDecl:
+					lines = append(lines, constantLines(n, f.Name.Name)...)
 				case *ast.FuncDecl:
 					if n.Name.Name == "event" && n.Recv != nil && isLoud(n.Body) {
 						lines = append(lines, f.Name.Name+": "+lastString(n.Body))
@@ -86,6 +88,20 @@ func logLines(t *testing.T) (lines []string) {
 	}
 	slices.Sort(lines)
 	return slices.Compact(lines)
+}
+
+// constantLines returns the constants of a declaration that begin with the package's
+// name: messages that are logged elsewhere, such as by History.report.
+func constantLines(decl *ast.GenDecl, pkg string) (lines []string) {
+	if decl.Tok != token.CONST {
+		return nil
+	}
+	for _, text := range allStrings(decl) {
+		if strings.HasPrefix(text, pkg+": ") {
+			lines = append(lines, text)
+		}
+	}
+	return lines
 }
 
 // loggedBy returns the message of a call that logs at WARN or ERROR, or "".
