@@ -4,10 +4,10 @@
 // A Limiter stands between the server and the queue:
 //
 //	st := sqlstore.New(db, sqlstore.Postgres)
-//	q := &queue.Queue{Spool: st, Record: true, …}
+//	q := &queue.Queue{Spool: st, Node: node, Record: true, …}
 //	lim := &limits.Limiter{Store: st, Limits: plans.Of, OnNotice: plans.Notify, Next: q}
 //	srv := &relay.Server{…, Forwarder: lim, AllowUser: lim.AllowUser}
-//	hist := &history.History{Store: st}
+//	hist := &history.History{Store: st, Node: node}
 //	for _, run := range []func(context.Context) error{q.Run, hist.Run, lim.Run} { go run(ctx) }
 //
 // A client whose limit is used up is told so at MAIL or at the end of the data:

@@ -9,8 +9,8 @@
 //	st := sqlstore.New(db, sqlstore.Postgres)
 //	sup := &suppress.List{Store: st, History: st}
 //
-//	srv := &relay.Server{…, AllowRecipient: sup.AllowRecipient}       // refuses at RCPT
-//	hist := &history.History{Store: st, …, Publish: sup.Learn}        // learns
+//	srv := &relay.Server{…, AllowRecipient: sup.AllowRecipient}         // refuses at RCPT
+//	hist := &history.History{Store: st, Node: node, Publish: sup.Learn} // learns
 //	err := sup.Add(ctx, "acme", "bob@example.net", store.SuppressedByComplaint, "") // your screens
 //
 // A client that names a recipient on the list is told at RCPT, so that its user sees it,
@@ -23,13 +23,17 @@
 //
 // # What is learned
 //
-// [List.Learn] has the rules, docs/suppress.md has them as tables. They are cautious, because a mistake stops mail that
-// someone waits for: what was learned from replies expires after 30 days, and a later
-// delivery removes it; one reply is not enough for an address that took mail lately; a
-// site that suddenly refuses most of its recipients teaches nothing; one report about a
-// message with several recipients is not enough, since any of them may have written it; and a reply about
-// policy (5.7.x), a full mailbox or the content never counts. An entry by
-// a person or a complaint stays until a person removes it.
+// [List.Learn] has the rules, and docs/suppress.md has them as tables. They are cautious,
+// because a mistake stops mail that someone waits for:
+//
+//   - What was learned from replies expires after 30 days, and a later delivery removes it.
+//   - One reply is not enough for an address that took mail lately.
+//   - One report about a message with several recipients is not enough, since any of them
+//     may have written it.
+//   - A site that suddenly refuses most of its recipients teaches nothing.
+//   - A reply about policy (5.7.x), a full mailbox or the content never counts.
+//
+// An entry by a person or a complaint stays until a person removes it.
 //
 // # Cost
 //

@@ -17,7 +17,7 @@
 //	}
 //	go hooks.Run(ctx)
 //
-//	hist := &history.History{Store: st, Publish: hooks.Publish}
+//	hist := &history.History{Store: st, Node: node, Publish: hooks.Publish}
 //
 // [Sender.Publish] takes the events that a [history.History] publishes. It returns when
 // they are durable or the Spool is full, and does not wait for any endpoint. Other events of the product, such as
