@@ -264,7 +264,9 @@ func (t Tenant) mailStates(ctx context.Context, id string) (map[store.ActivitySt
 //
 // Erase looks for recipients only. An address stays where it is the From or Author, or
 // where the trail of another recipient names it: as a member of a list (see
-// [History.Bounced]), or in a reply. docs/history.md says where else it may be.
+// [History.Bounced]), or in a reply. Records that were set aside, because this version
+// cannot read them, are not erased: repeat Erase when a newer version has applied them.
+// docs/history.md says where else the address may be.
 func (t Tenant) Erase(ctx context.Context, address string) (erased int, err error) {
 	if err := t.check(); err != nil {
 		return 0, err
