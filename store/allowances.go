@@ -126,9 +126,9 @@ func FormatGrants(grants []Grant) string {
 	return b.String()
 }
 
-// ParseGrants returns the grants that the Grants of an [Event] names. An ID that is not of
-// 1 to 64 letters and digits, and a scope that is not UTF-8 without U+0000, of up to 1,024
-// bytes, are errors.
+// ParseGrants returns the grants that the Grants of an [Event] names. It returns an error
+// if a grant's ID does not have 1 to 64 letters and digits, or if its Scope is longer than
+// 1,024 bytes, is not valid UTF-8 or contains U+0000.
 func ParseGrants(text string) (grants []Grant, err error) {
 	if text == "" {
 		return nil, nil

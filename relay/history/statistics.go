@@ -163,9 +163,9 @@ type Step struct {
 // hour yet.
 //
 // If domain or username is not empty, only mail of that domain or user counts; the domain
-// may be in upper case and have Unicode labels. A recipient counts in the hour in which its message was accepted, whenever it was
-// delivered or bounced. So a late bounce changes the hour it belongs to, and no rate is
-// greater than 100 percent in the end.
+// may be in upper case and have Unicode labels. A recipient counts in the hour in which
+// its message was accepted, whenever it was delivered or bounced. So a late bounce changes
+// the hour it belongs to, and no rate is greater than 100 percent in the end.
 func (t Tenant) Statistics(ctx context.Context, p Period, domain, username string) (Statistics, error) {
 	p, err := p.check()
 	if err != nil {

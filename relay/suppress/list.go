@@ -26,11 +26,11 @@ type List struct {
 	// Store keeps the list. Required.
 	Store store.Suppressions
 
-	// History tells whether mail was delivered to an address in the last 30 days, and
-	// whether a message had one recipient. A [store.History] has the methods. One refusal
-	// is not enough to suppress such an address, nor is one report about a message with
-	// several recipients. Nil means that one refusal is enough for every address, and
-	// one report is for none.
+	// History is the [store.History] of the relay. It tells two things: whether mail was
+	// delivered to an address in the last 30 days, and whether a message had several
+	// recipients. One refusal does not suppress an address that took mail. One report of
+	// a late bounce does not suppress a recipient of a message that had several. If
+	// History is nil, one refusal suppresses any address, and one report suppresses none.
 	History interface {
 		Activities(ctx context.Context, tenant store.TenantID, f store.ActivityFilter) (store.ActivityPage, error)
 		ActivitiesByKey(ctx context.Context, keys []store.ActivityKey) ([]store.Activity, error)
