@@ -38,6 +38,7 @@ type historyPromise struct {
 func historyPromises() []historyPromise {
 	return slices.Concat(
 		recordPromises,
+		asidePromises,
 		applyPromises,
 		beginsPromises,
 		activityPromises,

@@ -159,16 +159,6 @@ func TestWrongSpool(t *testing.T) {
 }
 
 // unhidden gives a delivery back as soon as it is leased.
-type firstTenants struct{ store.Spool }
-
-func (s firstTenants) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
-	list, err := s.Spool.Deliveries(ctx, f, page)
-	if f.Destination != "" && f.Tenant == "" {
-		list = slices.DeleteFunc(list, func(l store.Leased) bool { return l.Mail.Tenant > "t49" && l.Mail.Tenant < "t99" })
-	}
-	return list, err
-}
-
 type unhidden struct{ store.Spool }
 
 func (s unhidden) Lease(ctx context.Context, r store.LeaseRequest) ([]store.Leased, error) {
@@ -385,24 +375,8 @@ func (s spoolMilliseconds) Put(ctx context.Context, m store.Mail, deliveries []s
 	return s.Spool.Put(ctx, m, deliveries, body, events...)
 }
 
-type everybodys struct{ store.Spool }
-
-func (s everybodys) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
-	f.Tenant = ""
-	return s.Spool.Deliveries(ctx, f, page)
-}
-
 type deafSpool struct{ store.Spool }
 
 func (s deafSpool) Settle(ctx context.Context, outcomes []store.Outcome) ([]store.Outcome, error) {
 	return s.Spool.Settle(context.WithoutCancel(ctx), outcomes)
-}
-
-type onlyTextIDs struct{ store.Spool }
-
-func (s onlyTextIDs) Deliveries(ctx context.Context, f store.Filter, page store.Page) ([]store.Leased, error) {
-	if strings.Contains(f.Mail, "\x00") {
-		return nil, store.ErrNotFound
-	}
-	return s.Spool.Deliveries(ctx, f, page)
 }
