@@ -143,7 +143,7 @@ func (r *Receiver) record(ctx context.Context, sender string, report *Report) (t
 		reply.Host = cmp.Or(reply.Host, report.ReportingMTA)
 		err := r.Bounced(ctx, tok.tenant, tok.mail, address, reply)
 		if errors.Is(err, store.ErrNotFound) {
-			r.stats.unknown.Add(1)
+			r.stats.notFound.Add(1)
 			log.Warn("bounces: a report about a mail that is not in the history", "id", tok.mail, "tenant", tok.tenant)
 			continue
 		}

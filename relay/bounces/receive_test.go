@@ -273,7 +273,7 @@ func TestReportOfUnknownMail(t *testing.T) {
 	if err := r.Receive(t.Context(), out.From, strings.NewReader(report)); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := r.Stats(), (bounces.ReceiverStats{Messages: 1, Unknown: 1}); got != want {
+	if got, want := r.Stats(), (bounces.ReceiverStats{Messages: 1, NotFound: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if n := len(passedOn.Messages()); n != 1 || !strings.Contains(log.String(), "a mail that is not in the history") {

@@ -10,19 +10,19 @@ type ReceiverStats struct {
 	Failed   int64 // those with a temporary error, such as one of Bounced
 
 	Recorded int64 // recipients that Bounced was told of: repeated reports and members of lists too
-	Unknown  int64 // recipients of mail that Bounced did not find
+	NotFound int64 // recipients of mail that Bounced did not find
 	Unsigned int64 // recipients of reports without a valid token
 }
 
 // receiverCounts is what ReceiverStats has.
-type receiverCounts struct{ messages, refused, failed, recorded, unknown, unsigned atomic.Int64 }
+type receiverCounts struct{ messages, refused, failed, recorded, notFound, unsigned atomic.Int64 }
 
 // Stats returns a snapshot.
 func (r *Receiver) Stats() ReceiverStats {
 	c := &r.stats
 	return ReceiverStats{
-		Messages: c.messages.Load(), Refused: c.refused.Load(), Failed: c.failed.Load(), Recorded: c.recorded.Load(),
-		Unknown: c.unknown.Load(), Unsigned: c.unsigned.Load(),
+		Messages: c.messages.Load(), Refused: c.refused.Load(), Failed: c.failed.Load(),
+		Recorded: c.recorded.Load(), NotFound: c.notFound.Load(), Unsigned: c.unsigned.Load(),
 	}
 }
 

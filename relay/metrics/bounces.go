@@ -39,6 +39,6 @@ func (t *text) receiver(s bounces.ReceiverStats) {
 	t.sample("gatepost_bounces_messages_total", float64(s.Failed), "result", "failed")
 	t.family("gatepost_bounces_recipients", "counter", "Recipients of reports: recorded (repeated reports and members of lists too), of a mail that is not in the history, or without a valid token.")
 	t.sample("gatepost_bounces_recipients_total", float64(s.Recorded), "result", "recorded")
-	t.sample("gatepost_bounces_recipients_total", float64(s.Unknown), "result", "unknown")
+	t.sample("gatepost_bounces_recipients_total", float64(s.NotFound), "result", "not_found")
 	t.sample("gatepost_bounces_recipients_total", float64(s.Unsigned), "result", "unsigned")
 }
