@@ -162,7 +162,7 @@ func (f *Forwarder) addrs(ctx context.Context, host string) ([]netip.Addr, error
 	if allowed == nil {
 		// The sender is not told the address: it could look up the names of this network so.
 		f.logger().InfoContext(ctx, "mx: a mail host has only addresses that are not allowed", "host", host, "address", all[0])
-		return nil, later("4.4.4", "the mail host "+host+" has no public address")
+		return nil, later("4.4.4", "the mail host "+host+" has no address that is allowed")
 	}
 	return allowed, nil
 }

@@ -227,7 +227,7 @@ func TestPolicyServersAreNotInsideEither(t *testing.T) {
 	f := start(t, &relaytest.Upstream{}, z)
 	f.Logger = log.logger()
 	mustForward(t, f, message())
-	if !log.has("10.1.2.3") || !log.has("no public address") {
+	if !log.has("10.1.2.3") || !log.has("no address that is allowed") {
 		t.Errorf("logged: %s", log.buf.String())
 	}
 }

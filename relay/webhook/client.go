@@ -35,7 +35,7 @@ const (
 // a customer could look up the names of this network with it.
 type errAddr struct{ addr netip.Addr }
 
-func (e errAddr) Error() string { return "not a public address" }
+func (e errAddr) Error() string { return "not an address that is allowed" }
 
 // connect makes the client before the first use. It must come before prepare changes
 // Queue.Logger: a Sender that only tests is not prepared.
@@ -112,12 +112,12 @@ func (s *Sender) do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// notPublic returns why a host of a URL gets no requests.
-func notPublic(host string, err errAddr) error {
+// notAllowed returns why a host of a URL gets no requests.
+func notAllowed(host string, err errAddr) error {
 	if _, e := netip.ParseAddr(host); e == nil {
 		return fmt.Errorf("%s is %w", host, err)
 	}
-	return fmt.Errorf("%s does not exist, or has no public address", host)
+	return fmt.Errorf("%s does not exist, or has no address that is allowed", host)
 }
 
 // plain returns an error that shows neither the URL, which may hold a password, nor
@@ -130,9 +130,9 @@ func (s *Sender) plain(ctx context.Context, u *url.URL, err error) error {
 	switch {
 	case errors.As(err, &addr):
 		s.log.Info("webhook: the URL of an endpoint leads to an address that is not allowed", "host", u.Hostname(), "address", addr.addr)
-		return notPublic(u.Hostname(), addr)
+		return notAllowed(u.Hostname(), addr)
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return notPublic(u.Hostname(), errAddr{})
+		return notAllowed(u.Hostname(), errAddr{})
 	case errors.As(err, &dns):
 		return fmt.Errorf("look-up of %s: %s", u.Hostname(), dns.Err)
 	case ctx.Err() == context.DeadlineExceeded:

@@ -183,8 +183,8 @@ func TestAddresses(t *testing.T) {
 			if err == nil || r.Status != 0 || r.Took > 4*time.Second {
 				t.Errorf("Test of %s%s = %+v, %v, want it refused", scheme, host, r, err)
 			}
-			if host != "127.1" && !strings.Contains(err.Error(), "public address") { // 127.1 is a name to Go
-				t.Errorf("Test of %s: %v, want that the address is not public", host, err)
+			if host != "127.1" && !strings.Contains(err.Error(), "address that is allowed") { // 127.1 is a name to Go
+				t.Errorf("Test of %s: %v, want that the address is not allowed", host, err)
 			}
 		}
 	}
@@ -216,8 +216,8 @@ func TestRebinding(t *testing.T) {
 	e := at("https://hooks.example.com:" + port + "/")
 	var l log
 	s.Queue.Logger = l.logger()
-	if _, err := s.Test(t.Context(), e); err == nil || err.Error() != "webhook: hooks.example.com does not exist, or has no public address" {
-		t.Errorf("Test = %v, want that the address is not public, without it", err)
+	if _, err := s.Test(t.Context(), e); err == nil || err.Error() != "webhook: hooks.example.com does not exist, or has no address that is allowed" {
+		t.Errorf("Test = %v, want that the address is not allowed, without it", err)
 	}
 	if !strings.Contains(l.String(), "address=127.0.0.1") {
 		t.Errorf("the log does not have the address:\n%s", &l)
@@ -226,7 +226,7 @@ func TestRebinding(t *testing.T) {
 		t.Errorf("%d requests reached the server", n)
 	}
 	// A name that does not exist has the same error.
-	if _, err := s.Test(t.Context(), at("https://hooks..example.com/")); err == nil || err.Error() != "webhook: hooks..example.com does not exist, or has no public address" {
+	if _, err := s.Test(t.Context(), at("https://hooks..example.com/")); err == nil || err.Error() != "webhook: hooks..example.com does not exist, or has no address that is allowed" {
 		t.Errorf("Test of a name that does not exist = %v", err)
 	}
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -306,9 +307,9 @@ func TestCheckURL(t *testing.T) {
 		"https:///path":                          "not an absolute URL",
 		"":                                       "not an absolute URL",
 		"https://secret\x7f":                     "not an absolute URL",
-		"https://127.0.0.1/":                     "not a public address",
-		"https://[::ffff:10.0.0.1]:8443/":        "not a public address",
-		"https://169.254.169.254/latest":         "not a public address",
+		"https://127.0.0.1/":                     "not an address that is allowed",
+		"https://[::ffff:10.0.0.1]:8443/":        "not an address that is allowed",
+		"https://169.254.169.254/latest":         "not an address that is allowed",
 	} {
 		err := s.CheckURL(text)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret")) {
@@ -318,10 +319,14 @@ func TestCheckURL(t *testing.T) {
 	if err := (&webhook.Sender{AllowHTTP: true}).CheckURL("http://hooks.example.com/"); err != nil {
 		t.Error(err)
 	}
+	strict := &webhook.Sender{AllowAddr: netip.Addr.IsLoopback}
+	if err := strict.CheckURL("https://8.8.8.8/"); err == nil || !strings.Contains(err.Error(), "not an address that is allowed") {
+		t.Errorf("CheckURL with an AllowAddr = %v, want that the address is not allowed", err)
+	}
 	e := one("shop")
 	e.URL = "https://127.0.0.1:1/"
-	if _, err := s.Test(t.Context(), e); err == nil || !strings.Contains(err.Error(), "not a public address") {
-		t.Errorf("Test without fields = %v, want that the address is not public", err)
+	if _, err := s.Test(t.Context(), e); err == nil || !strings.Contains(err.Error(), "not an address that is allowed") {
+		t.Errorf("Test without fields = %v, want that the address is not allowed", err)
 	}
 }
 
