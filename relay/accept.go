@@ -10,6 +10,27 @@ import (
 	"time"
 )
 
+// serve serves the connections of a listener until the server is closed.
+func (s *Server) serve(l net.Listener, implicitTLS bool) error {
+	defer l.Close()
+	s.start.Do(func() { s.startErr = s.setUp() })
+	if s.startErr != nil {
+		return s.startErr
+	}
+	switch {
+	case s.tls == nil && !s.InsecureAuth:
+		return errors.New("relay: Server.TLSConfig is required (or InsecureAuth, for tests)")
+	case s.tls == nil && implicitTLS:
+		return errors.New("relay: ServeTLS needs Server.TLSConfig")
+	}
+	if !s.addListener(&l) {
+		return ErrServerClosed
+	}
+	defer s.removeListener(&l)
+	s.serving.Do(func() { go s.smtp.Serve(s.handoff) })
+	return s.acceptFrom(l, implicitTLS)
+}
+
 // acceptFrom admits the connections of a listener until the server is closed.
 func (s *Server) acceptFrom(l net.Listener, implicitTLS bool) error {
 	var pause time.Duration

@@ -218,6 +218,10 @@ func (l *lineEnds) long() int {
 	return l.longs
 }
 
+// maxLine is the longest line of a message, in bytes. RFC 5321 section 4.5.3.1.6
+// says 1000, but many programs write a whole document in one line.
+const maxLine = 64 << 10
+
 // scan calls write with the pieces of b, and makes every bare LF a CRLF. It refuses
 // a bare CR and a NUL, because some servers end a line, or even a message, there.
 func (l *lineEnds) scan(b []byte, write func([]byte) error) error {

@@ -28,10 +28,10 @@ import (
 // Set the fields, then call one or more of Serve, ServeTLS, ListenAndServe and
 // ListenAndServeTLS, each in a goroutine of its own. They return
 // [ErrServerClosed] after Shutdown or Close. Mail of the product itself needs no
-// connection: see Submit. The fields must not be changed after
-// the first call. A Server cannot be used again after Shutdown or Close. A limit
-// or timeout below zero counts as zero. A very large one, such as math.MaxInt64,
-// switches the limit off.
+// connection: see Submit. The fields must not be changed after the first call. A
+// Server cannot be used again after Shutdown or Close. A limit or timeout below
+// zero counts as zero. A very large one, such as math.MaxInt64, switches the
+// limit off.
 type Server struct {
 	// Hostname is the name of this server in greetings, Received lines and
 	// Message-IDs: a fully qualified domain name. Mail to <postmaster>, without
@@ -243,26 +243,6 @@ func (s *Server) Serve(l net.Listener) error { return s.serve(l, false) }
 // balancers see Serve.
 func (s *Server) ServeTLS(l net.Listener) error { return s.serve(l, true) }
 
-func (s *Server) serve(l net.Listener, implicitTLS bool) error {
-	defer l.Close()
-	s.start.Do(func() { s.startErr = s.setUp() })
-	if s.startErr != nil {
-		return s.startErr
-	}
-	switch {
-	case s.tls == nil && !s.InsecureAuth:
-		return errors.New("relay: Server.TLSConfig is required (or InsecureAuth, for tests)")
-	case s.tls == nil && implicitTLS:
-		return errors.New("relay: ServeTLS needs Server.TLSConfig")
-	}
-	if !s.addListener(&l) {
-		return ErrServerClosed
-	}
-	defer s.removeListener(&l)
-	s.serving.Do(func() { go s.smtp.Serve(s.handoff) })
-	return s.acceptFrom(l, implicitTLS)
-}
-
 // setUp checks the fields and makes what Serve, ServeTLS and Submit share. It starts no
 // goroutine, because a caller may never call Close.
 func (s *Server) setUp() error {
@@ -304,10 +284,6 @@ func (s *Server) setUp() error {
 	s.smtp = s.newSMTP()
 	return nil
 }
-
-// maxLine is the longest line of a message, in bytes. RFC 5321 section 4.5.3.1.6
-// says 1000, but many programs write a whole document in one line.
-const maxLine = 64 << 10
 
 // Shutdown closes the listeners, sends 421 to idle clients, lets messages in
 // progress finish, and returns when the last connection and the last call of Submit
