@@ -164,8 +164,8 @@ func (q *Queue) check() error {
 		return errors.New("queue: Queue.Next is required")
 	case q.Record && !isHistory(q.Spool):
 		return fmt.Errorf("queue: Queue.Record is set, but the Spool %T is not a store.History", q.Spool)
-	case len(q.nodeName()) > 255 || !utf8.ValidString(q.Node) || strings.Contains(q.Node, "\x00"):
-		return fmt.Errorf("queue: Queue.Node %.300q is not valid UTF-8 of at most 255 bytes", q.Node)
+	case len(q.Node) > q.maxNode() || !utf8.ValidString(q.Node) || strings.Contains(q.Node, "\x00"):
+		return fmt.Errorf("queue: Queue.Node %.300q is not valid UTF-8 of at most %d bytes", q.Node, q.maxNode())
 	case strings.Trim(q.Hostname, hostnameChars) != "":
 		return fmt.Errorf("queue: Queue.Hostname %q is no host name", q.Hostname)
 	}

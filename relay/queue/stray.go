@@ -59,9 +59,19 @@ func (q *Queue) kind() string {
 // same name.
 func (q *Queue) nodeName() string {
 	if q.Node != "" && q.forWebhooks() {
-		return "webhooks " + q.Node
+		return hookPrefix + q.Node
 	}
 	return q.Node
+}
+
+const hookPrefix = "webhooks "
+
+// maxNode returns how many bytes Node may have. The name of a [store.Node] may have 255.
+func (q *Queue) maxNode() int {
+	if q.forWebhooks() {
+		return 255 - len(hookPrefix)
+	}
+	return 255
 }
 
 // checkKind logs that another node that lives is of the other kind. Both go on: a mistake

@@ -32,9 +32,9 @@ type Sender struct {
 	// it back for a minute. Nothing is lost, and both log an error at most once an hour. On
 	// SQL a Spool of its own is a second store with another TablePrefix.
 	//
-	// Node names this process, as in [queue.Queue]: each process that shares this
-	// Spool needs another one. It may be the Node of the relay's queue in the same
-	// process.
+	// Node names this process, as in [queue.Queue], in at most 246 bytes: each process
+	// that shares this Spool needs another one. It may be the Node of the relay's queue
+	// in the same process.
 	//
 	// Next, Destination and Bounce must be nil. Workers of zero means 256: raise it if
 	// hundreds of endpoints may hang at the same time. A nil Retry means the schedule
