@@ -43,9 +43,10 @@ type Forwarder interface {
 }
 
 // CheckForwarder returns what is wrong with the fields of f, if f has a method Check()
-// error. A [Server] calls it before it serves, and a queue before it runs, so that a
-// mistake is not found by the first message. A Forwarder that wraps another calls it for
-// the other.
+// error. Such a method looks at fields only: it reads no file, and asks neither a database
+// nor the network. A [Server] calls CheckForwarder before it serves, and a queue before it
+// runs, so that a mistake is not found by the first message. A Forwarder that wraps another
+// calls it for the other.
 func CheckForwarder(f Forwarder) error {
 	if c, ok := f.(interface{ Check() error }); ok {
 		return c.Check()
