@@ -54,6 +54,7 @@ func TestBouncedBacklog(t *testing.T) {
 		for _, e := range sent(20)[4:] {
 			put(t, st, e)
 		}
+		time.Sleep(time.Second) // records of one instant have times that follow it
 		receiver := &History{Store: st}
 		slow := &hooked{Store: st.Store, records: func(ctx context.Context, _ int) ([]store.Record, error) {
 			time.Sleep(2 * time.Second)
