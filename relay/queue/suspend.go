@@ -167,6 +167,19 @@ func (q *Queue) refresh(ctx context.Context, r *run) error {
 		return err
 	}
 	q.dispatcher.sweep()
+	q.adopt(r, list)
+	if q.isSkewed() {
+		return nil
+	}
+	if err := q.probeSome(ctx, r, list); err != nil {
+		return err
+	}
+	return q.age(ctx, r, list)
+}
+
+// adopt makes the suspensions of the Spool those of this process, and gives back what
+// waits here and is suspended.
+func (q *Queue) adopt(r *run, list []store.Suspension) {
 	down := make(map[string]bool)
 	paused, reasons := make(map[store.TenantID]bool), make(map[store.TenantID]string)
 	for _, s := range list {
@@ -192,10 +205,11 @@ func (q *Queue) refresh(ctx context.Context, r *run) error {
 			q.noticed()
 		}
 	}
-	if q.isSkewed() {
-		return nil
-	}
-	// Many destinations may be down, and other mail must not wait for their probes.
+}
+
+// probeSome sends probes that are due, in random order, for at most probesTime: many
+// destinations may be down, and other mail must not wait for their probes.
+func (q *Queue) probeSome(ctx context.Context, r *run, list []store.Suspension) error {
 	began := time.Now()
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	for _, s := range list {
@@ -206,7 +220,7 @@ func (q *Queue) refresh(ctx context.Context, r *run) error {
 			return err
 		}
 	}
-	return q.age(ctx, r, list)
+	return nil
 }
 
 // suspendedReason is why the destination of a job is suspended; "" if it isn't.
