@@ -9,7 +9,10 @@ type ReceiverStats struct {
 	Refused  int64 // those that it has refused for good
 	Failed   int64 // those with a temporary error, such as one of Bounced
 
-	Recorded int64 // recipients that Bounced was told of: repeated reports and members of lists too
+	// Recorded counts recipients that Bounced was told of, also those of repeated reports
+	// and members of lists.
+	Recorded int64
+
 	NotFound int64 // recipients of mail that Bounced did not find
 	Unsigned int64 // recipients of reports without a valid token
 }
