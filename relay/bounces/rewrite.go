@@ -46,7 +46,7 @@ const maxEnvelopeID = 100
 // Forward forwards the message, with another sender if there is one. It returns the
 // errors of Next; an error of its own is temporary. See [relay.Forwarder].
 func (w *Rewriter) Forward(ctx context.Context, m *relay.Message) error {
-	if err := w.check(); err != nil {
+	if err := w.checkFields(); err != nil {
 		return err
 	}
 	from, err := w.sender(ctx, m)
@@ -67,14 +67,14 @@ func (w *Rewriter) Forward(ctx context.Context, m *relay.Message) error {
 
 // Check returns what is wrong with the fields of the Rewriter or of Next.
 func (w *Rewriter) Check() error {
-	if err := w.check(); err != nil {
+	if err := w.checkFields(); err != nil {
 		return err
 	}
 	return relay.CheckForwarder(w.Next)
 }
 
-// check returns what is wrong with the fields of the Rewriter alone.
-func (w *Rewriter) check() error {
+// checkFields returns what is wrong with the fields of the Rewriter alone.
+func (w *Rewriter) checkFields() error {
 	switch {
 	case w.Next == nil:
 		return errors.New("bounces: Rewriter.Next is required")

@@ -79,14 +79,14 @@ const maxHeader = 1 << 20
 
 // Check returns what is wrong with the fields of the Signer or of Next.
 func (s *Signer) Check() error {
-	if err := s.check(); err != nil {
+	if err := s.checkFields(); err != nil {
 		return err
 	}
 	return relay.CheckForwarder(s.Next)
 }
 
-// check returns what is wrong with the fields of the Signer alone.
-func (s *Signer) check() error {
+// checkFields returns what is wrong with the fields of the Signer alone.
+func (s *Signer) checkFields() error {
 	switch {
 	case s.Keys == nil:
 		return errors.New("dkim: Signer.Keys is required")
@@ -98,7 +98,7 @@ func (s *Signer) check() error {
 
 // Forward signs the message and forwards it. See [relay.Forwarder].
 func (s *Signer) Forward(ctx context.Context, m *relay.Message) error {
-	if err := s.check(); err != nil {
+	if err := s.checkFields(); err != nil {
 		return err
 	}
 	// A message is signed once, also if it goes to many destinations, or again.

@@ -27,7 +27,7 @@ import (
 // message again must set it, because zero means the time of the call. See
 // [relay.Message.WithRecipients] for how to split a message.
 func (q *Queue) Forward(ctx context.Context, m *relay.Message) error {
-	if err := q.check(); err != nil {
+	if err := q.checkFields(); err != nil {
 		return err
 	}
 	if m.ID == "" || len(m.To) == 0 {

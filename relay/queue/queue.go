@@ -149,14 +149,14 @@ const hostnameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 
 // Check returns what is wrong with the fields of the Queue or of Next.
 func (q *Queue) Check() error {
-	if err := q.check(); err != nil {
+	if err := q.checkFields(); err != nil {
 		return err
 	}
 	return relay.CheckForwarder(q.Next)
 }
 
-// check returns what is wrong with the fields of the Queue alone.
-func (q *Queue) check() error {
+// checkFields returns what is wrong with the fields of the Queue alone.
+func (q *Queue) checkFields() error {
 	switch {
 	case q.Spool == nil:
 		return errors.New("queue: Queue.Spool is required")

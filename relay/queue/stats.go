@@ -42,7 +42,7 @@ func (q *Queue) Stats(ctx context.Context) (Stats, error) {
 	stats.Attempts = q.dispatcher.working
 	q.dispatcher.mu.Unlock()
 	if q.Spool == nil {
-		return stats, q.check()
+		return stats, q.checkFields()
 	}
 	depth, err := q.Spool.Depth(ctx)
 	if err != nil {
