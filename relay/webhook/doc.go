@@ -20,8 +20,8 @@
 //	hist := &history.History{Store: st, Node: node, Publish: hooks.Publish}
 //
 // [Sender.Publish] takes the events that a [history.History] publishes. It returns when
-// they are durable or the Spool is full, and does not wait for any endpoint. Other events of the product, such as
-// a domain that was verified, go through [Sender.Send].
+// they are durable or the Spool is full, and does not wait for any endpoint. Other events
+// of the product, such as a domain that was verified, go through [Sender.Send].
 //
 // # Which endpoints
 //
@@ -70,8 +70,9 @@
 // https. The address is checked when the connection is made, after the look-up, so a
 // name that changes its address does not help: only public addresses are allowed
 // (see [mx.IsPublic]), unless AllowAddr says otherwise. The log has addresses that are not
-// allowed; the customer reads only that the name has no address that is allowed, or does not exist. If
-// this network treats some public addresses as its own, AllowAddr should refuse those too.
-// Redirects are not followed, and proxies from the environment are not used. Of an answer
-// at most 16 KiB of header and 4 KiB of body are read, and the body is ignored.
+// allowed; the customer reads only that the name has no address that is allowed, or does
+// not exist. If this network treats some public addresses as its own, AllowAddr should
+// refuse those too. Redirects are not followed, and proxies from the environment are not
+// used. Of an answer at most 16 KiB of header and 4 KiB of body are read, and the body is
+// ignored.
 package webhook
