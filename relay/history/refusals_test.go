@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatepost-mail/gatepost/credentials"
 	"github.com/gatepost-mail/gatepost/relay"
@@ -112,7 +113,7 @@ func TestUnkeepableRefusal(t *testing.T) {
 	st := &hooked{Store: new(memory.Store)}
 	st.record = func(ctx context.Context, events []store.Event) error {
 		for _, e := range events {
-			if len(e.Tenant) > 255 || strings.ContainsAny(string(e.Tenant), "\x00\xff") || max(len(e.Domain), len(e.Username)) > 1024 {
+			if len(e.Tenant) > 255 || !utf8.ValidString(string(e.Tenant)) || strings.Contains(string(e.Tenant), "\x00") || max(len(e.Domain), len(e.Username)) > 1024 {
 				return errStore
 			}
 		}
