@@ -17,6 +17,7 @@ import (
 // lanes ask Next again; tenants take turns. If one of them gets it, the other finds none,
 // and a goroutine waits until there may be another. If both get one, there may be more, so
 // lanes ask when the server has accepted MAIL of a message, or when a message has ended.
+// After a pause that a server has asked for, one lane asks.
 type gate struct {
 	turns   []*gateTurn // tenants with lanes that wait, in the order of turn
 	last    *uint64     // the last turn that was given at any gate
